@@ -1,0 +1,16 @@
+// Compresses bytes without loss: the graph section (protobuf, repetitive), planes of floats, integers.
+//
+// Tries match finding with adaptive binary range coding and adaptive coding by the bits already seen of a byte, and
+// keeps the smallest; where nothing helps the bytes are stored with one byte of overhead. The length is not stored: the
+// caller keeps it for decompress_bytes(). The same input gives the same bytes.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace quench::entropy {
+
+std::vector<uint8_t> compress_bytes(std::span<const uint8_t> bytes);
+
+}  // namespace quench::entropy

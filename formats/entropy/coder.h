@@ -1,0 +1,58 @@
+// What the encoders and the decoders of index streams agree on: the coders, the shape of a stream, and its chunks.
+//
+// An index stream holds the codebook index of every vector of a tensor, in row-major order rows x channels x inner:
+//     Conv weight [O, I, kh, kw]   rows = O, channels = I, inner = kh * kw
+//     MatMul weight [K, N]         rows = K, channels = N, inner = 1
+//     1-D tensor [N]               rows = 1, channels = 1, inner = N
+// `zero_symbol` is the index of the center nearest 0. The coders model level = index - zero_symbol, and rely on
+// magnitudes that vary from row to row and from channel to channel. Vector codebooks (no natural order) sort their
+// centers by falling frequency and use zero_symbol = 0: then no level is negative and no sign is coded.
+//
+//     coder         size (order-0 entropy = 1)   speed of decoding   for
+//     kHuffman      a little above 1             fastest             tiny decoders, no multiplication
+//     kRans         well below 1                 fast (SIMD)         load time matters
+//     kArithmetic   smallest                     slowest             size matters; the default
+//
+// encoder.h writes streams, decoder.h reads them; neither knows the other.
+#pragma once
+
+#include <cstdint>
+
+#include "formats/status.h"
+
+namespace quench::entropy {
+
+// The numbers are stored in files and never change.
+enum class Coder : uint8_t { kHuffman = 1, kRans = 2, kArithmetic = 3 };
+
+inline constexpr uint32_t kMaxAlphabet = 65536;
+inline constexpr uint64_t kMaxSymbols = uint64_t{1} << 40;       // of one stream
+inline constexpr uint64_t kMaxChunkSymbols = uint64_t{1} << 18;  // chunks are at most this long
+inline constexpr uint64_t kMaxModelBytes = uint64_t{1} << 16;    // of a serialized entropy model
+
+struct StreamLayout {
+  uint64_t rows = 0;
+  uint64_t channels = 0;
+  uint64_t inner = 0;
+  uint32_t alphabet = 1;     // indices are 0 .. alphabet - 1; 1 .. kMaxAlphabet
+  uint32_t zero_symbol = 0;  // < alphabet
+  // Valid after check_layout() only.
+  uint64_t symbols() const { return rows * channels * inner; }
+};
+
+// kLimit when there are more than kMaxSymbols symbols, kInvalidArgument when the alphabet or zero_symbol is out of
+// range. A dimension of 0 (an empty stream) is fine.
+Status check_layout(const StreamLayout& layout);
+
+// A part of a stream that decodes on its own: whole rows, or whole channels of one row, or a piece of one channel.
+struct Chunk {
+  uint64_t first_symbol = 0;
+  StreamLayout layout;  // rows x channels x inner of this part; same alphabet and zero_symbol
+};
+
+// How many chunks a (checked) layout has; 0 for an empty stream. Depends on nothing but the layout.
+uint64_t chunk_count(const StreamLayout& layout);
+// `index` < chunk_count(layout). The chunks follow each other without gap, in order.
+Chunk chunk_at(const StreamLayout& layout, uint64_t index);
+
+}  // namespace quench::entropy

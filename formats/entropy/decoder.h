@@ -1,0 +1,71 @@
+// Decodes index streams. No heap, no exceptions; every byte may be hostile.
+//
+//     Result<size_t> needed = Decoder::memory_bytes(model_bytes);        // a few KiB to 300 KiB, never above
+//     kMaxDecoderMemory Result<Decoder> decoder = Decoder::create(model_bytes, memory);    // once per file; then const
+//     and shared by threads decoder->decode(stream_bytes, layout, out, scratch);               // whole stream, or
+//     decoder->decode_chunk(stream_bytes, layout, i, out, scratch);      // chunk i alone, in any order, on any thread
+//
+// `memory` and `model_bytes` must outlive the Decoder; `scratch` (kDecodeScratch bytes) is one thread's working memory
+// during a call. Both must be aligned to 64 bytes.
+//
+// Errors: kTruncated when bytes are missing; kCorrupt when they contradict themselves (an index outside the alphabet,
+// bytes left over, a wrong final state, tables that don't add up); kUnsupportedFeature for an unknown coder;
+// kInvalidArgument when `out`, `memory` or `scratch` is too small. After an error the contents of `out` are
+// unspecified, but each index written is below the alphabet.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "formats/entropy/coder.h"
+
+namespace quench::entropy {
+
+inline constexpr size_t kMaxDecoderMemory = size_t{1} << 20;
+inline constexpr size_t kDecodeScratch = size_t{1} << 16;
+
+struct HuffmanTables;
+struct RansTables;
+struct ArithmeticTables;
+
+class Decoder {
+ public:
+  Decoder() = default;
+
+  // How much memory create() needs for this model. Looks at the model's first bytes only.
+  static Result<size_t> memory_bytes(std::span<const uint8_t> model);
+  // Checks the whole model and builds its decoding tables in `memory`.
+  static Result<Decoder> create(std::span<const uint8_t> model, std::span<uint8_t> memory);
+
+  Coder coder() const { return coder_; }
+
+  // Decodes all of `stream` into `out`, which holds layout.symbols() indices. The variant with bytes needs an alphabet
+  // of at most 256.
+  Status decode(std::span<const uint8_t> stream, const StreamLayout& layout, std::span<uint8_t> out,
+                std::span<uint8_t> scratch) const;
+  Status decode(std::span<const uint8_t> stream, const StreamLayout& layout, std::span<uint16_t> out,
+                std::span<uint8_t> scratch) const;
+
+  // Decodes chunk `index` < chunk_count(layout) alone; `out` holds chunk_at(layout, index).layout.symbols() indices.
+  Status decode_chunk(std::span<const uint8_t> stream, const StreamLayout& layout, uint64_t index,
+                      std::span<uint8_t> out, std::span<uint8_t> scratch) const;
+  Status decode_chunk(std::span<const uint8_t> stream, const StreamLayout& layout, uint64_t index,
+                      std::span<uint16_t> out, std::span<uint8_t> scratch) const;
+
+  // The same decoder with the plain version of the coder, which the fast one is tested against.
+  Decoder reference() const {
+    Decoder decoder = *this;
+    decoder.reference_ = true;
+    return decoder;
+  }
+
+ private:
+  Coder coder_ = Coder::kHuffman;
+  bool reference_ = false;
+  const HuffmanTables* huffman_ = nullptr;
+  const RansTables* rans_ = nullptr;
+  const ArithmeticTables* arithmetic_ = nullptr;
+};
+
+}  // namespace quench::entropy
