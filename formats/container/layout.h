@@ -63,6 +63,9 @@ enum class Encoding : uint8_t {
   kQuantized = 3,    // indices into a codebook, with scales
 };
 
+// Elements of a raw or plane-coded tensor are cut into chunks of this many units (see planes.h).
+constexpr uint64_t kChunkUnits = uint64_t{1} << 17;
+
 enum class ScaleKind : uint8_t { kNone = 0, kTensor = 1, kChannel = 2 };
 
 enum class CodebookKind : uint8_t {

@@ -59,13 +59,13 @@ struct CodebookInfo {
 };
 
 // Scales of a quantized tensor: element e of the tensor belongs to channel (e / inner) % channels. With kNone and
-// kTensor there is one channel.
+// kTensor there is one channel. `values` has a scale per channel; it is empty with kNone. The span lies in the memory
+// given to open().
 struct ScaleInfo {
   ScaleKind kind = ScaleKind::kNone;
   uint64_t channels = 1;
-  uint64_t inner = 1;              // elements
-  float largest = 1;               // the scale of the tensor, or the largest of its channels
-  std::span<const uint8_t> codes;  // kChannel: a code per channel, scale = scale_from_code(largest, code)
+  uint64_t inner = 1;  // elements
+  std::span<const float> values;
 };
 
 struct TensorInfo {
@@ -100,7 +100,8 @@ class Reader {
 
   Reader() = default;  // holds no file: tensor_count() is 0
 
-  // Bytes that open() needs for `file`, from the header and the section table alone. Errors: as of open().
+  // Bytes that open() needs for `file`, from the header, the section table and the entropy models' first bytes. Errors:
+  // as of open().
   static Result<uint64_t> open_size(std::span<const std::byte> file, const Limits& limits = {});
 
   // Checks the whole file and decodes its tables into `memory` (open_size() bytes, aligned to kMemoryAlignment). Both

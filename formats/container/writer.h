@@ -49,9 +49,8 @@ struct Codebook {
 struct QuantizedTensor {
   ElementType type = ElementType::kFloat32;  // the type it had: float32, float16, bfloat16 or float64
   uint64_t element_count = 0;
-  uint32_t codebook = 0;  // numbers from add_codebook and add_entropy_model
-  uint32_t entropy_model = 0;
-  entropy::Coder coder{};
+  uint32_t codebook = 0;       // numbers from add_codebook and add_entropy_model
+  uint32_t entropy_model = 0;  // which also says the coder
   std::span<const uint16_t> indices;
   uint64_t rows = 1;  // the layout that the coder's contexts see: a filter's rows, input channels, kernel positions
   uint64_t channels = 1;
@@ -84,7 +83,7 @@ class Writer {
 
   // Before the first tensor that uses it.
   Result<uint32_t> add_codebook(const Codebook& codebook);
-  // `serialized`: entropy models as formats/entropy writes them.
+  // `serialized`: a model as entropy::ModelFitter::finish() gives it.
   Result<uint32_t> add_entropy_model(std::span<const std::byte> serialized);
 
   // `key` up to 255 bytes, `value` up to 65535. Every byte counts: keep it short.
