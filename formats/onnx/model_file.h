@@ -58,7 +58,7 @@ void set_weight(OnnxModel& model, onnx::TensorProto& tensor, int32_t dtype, std:
 
 struct LoadOptions {
   uint64_t inline_bytes = 1024;                  // tensors up to this size also keep their values in the proto
-  uint64_t max_graph_bytes = uint64_t{1} << 30;  // limit on what is left of the file without its weights
+  uint64_t max_graph_bytes = uint64_t{1} << 28;  // limit on what is left of the file without its weights
 };
 
 OnnxModel load(const std::filesystem::path& path, const LoadOptions& options = {});

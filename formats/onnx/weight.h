@@ -67,7 +67,7 @@ uint32_t element_bits(int32_t dtype);
 // "float16", "int8" and so on, as NumPy spells it; "type 99" for one that is not known.
 std::string type_name(int32_t dtype);
 
-// Product of the dims. False when a dim is negative or the product does not fit into 62 bits.
+// Product of the dims. False when a dim is negative or the product exceeds 2^55.
 bool element_count(const onnx::TensorProto& tensor, uint64_t& count);
 
 }  // namespace quench

@@ -1,0 +1,158 @@
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+
+#include "formats/error.h"
+#include "formats/onnx/model_file.h"
+#include "formats/onnx/weight_mark.h"
+
+namespace quench {
+namespace {
+
+// "a", "b", ..., "z", "aa", "ab", ...
+std::string short_name(size_t number) {
+  std::string name;
+  for (++number; number != 0; number = (number - 1) / 26) {
+    name.insert(name.begin(), static_cast<char>('a' + (number - 1) % 26));
+  }
+  return name;
+}
+
+void drop_docs(onnx::FunctionProto& function) {
+  function.clear_doc_string();
+  for (onnx::NodeProto& node : *function.mutable_node()) node.clear_doc_string();
+}
+
+void drop_docs(onnx::GraphProto& graph) {
+  graph.clear_doc_string();
+  graph.clear_value_info();
+  for (onnx::ValueInfoProto& value : *graph.mutable_input()) value.clear_doc_string();
+  for (onnx::ValueInfoProto& value : *graph.mutable_output()) value.clear_doc_string();
+  for (onnx::NodeProto& node : *graph.mutable_node()) {
+    node.clear_doc_string();
+    for (onnx::AttributeProto& attribute : *node.mutable_attribute()) attribute.clear_doc_string();
+  }
+}
+
+// Renames the values of a graph and its subgraphs. A subgraph sees the names of the graphs around it; ONNX forbids it
+// to define one of them again, so names are also unique over the nesting after renaming, while graphs side by side
+// reuse them.
+class Renamer {
+ public:
+  void rename_main(onnx::GraphProto& graph) {
+    std::unordered_map<std::string, std::string> names;
+    for (const onnx::ValueInfoProto& value : graph.input()) keep(value.name(), names);
+    for (const onnx::ValueInfoProto& value : graph.output()) keep(value.name(), names);
+    rename(graph, std::move(names));
+  }
+
+ private:
+  using Names = std::unordered_map<std::string, std::string>;
+
+  void keep(const std::string& name, Names& names) {
+    names.emplace(name, name);
+    reserved_.insert(name);
+  }
+
+  void define(const std::string& name, Names& names) {
+    if (name.empty() || names.contains(name)) return;
+    std::string short_one = short_name(next_++);
+    while (reserved_.contains(short_one)) short_one = short_name(next_++);
+    names.emplace(name, std::move(short_one));
+  }
+
+  void rename(onnx::GraphProto& graph, Names names) {
+    define_all(graph, names);
+    graph.set_name("g");
+    for (onnx::TensorProto& tensor : *graph.mutable_initializer()) apply(*tensor.mutable_name(), names);
+    for (onnx::SparseTensorProto& tensor : *graph.mutable_sparse_initializer()) {
+      apply(*tensor.mutable_values()->mutable_name(), names);
+    }
+    for (onnx::ValueInfoProto& value : *graph.mutable_input()) apply(*value.mutable_name(), names);
+    for (onnx::ValueInfoProto& value : *graph.mutable_output()) apply(*value.mutable_name(), names);
+    for (onnx::TensorAnnotation& annotation : *graph.mutable_quantization_annotation()) {
+      apply(*annotation.mutable_tensor_name(), names);
+      for (auto& entry : *annotation.mutable_quant_parameter_tensor_names()) apply(*entry.mutable_value(), names);
+    }
+    for (onnx::NodeProto& node : *graph.mutable_node()) rename(node, names);
+  }
+
+  void define_all(const onnx::GraphProto& graph, Names& names) {
+    for (const onnx::ValueInfoProto& value : graph.input()) define(value.name(), names);
+    for (const onnx::TensorProto& tensor : graph.initializer()) define(tensor.name(), names);
+    for (const onnx::SparseTensorProto& tensor : graph.sparse_initializer()) define(tensor.values().name(), names);
+    for (const onnx::NodeProto& node : graph.node()) {
+      for (const std::string& output : node.output()) define(output, names);
+    }
+  }
+
+  void rename(onnx::NodeProto& node, const Names& names) {
+    node.clear_name();
+    for (std::string& input : *node.mutable_input()) apply(input, names);
+    for (std::string& output : *node.mutable_output()) apply(output, names);
+    for (onnx::AttributeProto& attribute : *node.mutable_attribute()) {
+      if (attribute.has_t()) attribute.mutable_t()->clear_name();
+      for (onnx::TensorProto& tensor : *attribute.mutable_tensors()) tensor.clear_name();
+      if (attribute.has_g()) rename_subgraph(*attribute.mutable_g(), names);
+      for (onnx::GraphProto& graph : *attribute.mutable_graphs()) rename_subgraph(graph, names);
+    }
+  }
+
+  void rename_subgraph(onnx::GraphProto& graph, const Names& names) {
+    const size_t outer_next = next_;
+    rename(graph, names);
+    next_ = outer_next;
+  }
+
+  static void apply(std::string& name, const Names& names) {
+    if (name.empty()) return;
+    const auto found = names.find(name);
+    if (found == names.end()) throw Error::make("the value '{}' is used but nothing defines it", name);
+    name = found->second;
+  }
+
+  std::unordered_set<std::string> reserved_;
+  size_t next_ = 0;
+};
+
+void drop_names(onnx::ModelProto& proto) {
+  proto.clear_doc_string();
+  for_each_graph(proto, [](onnx::GraphProto& graph) { drop_docs(graph); });
+  for (onnx::FunctionProto& function : *proto.mutable_functions()) drop_docs(function);
+  for_each_tensor(proto, [](onnx::TensorProto& tensor, const TensorPlace&) { tensor.clear_doc_string(); });
+  // The bindings of training_info name inner values.
+  if (proto.training_info_size() == 0) Renamer().rename_main(*proto.mutable_graph());
+}
+
+}  // namespace
+
+GraphBytes to_graph_bytes(const OnnxModel& model, const GraphOptions& options) {
+  onnx::ModelProto proto = model.proto;
+  GraphBytes result;
+  for_each_tensor(proto, [&](onnx::TensorProto& tensor, const TensorPlace&) {
+    const int64_t index = weight_index(tensor);
+    clear_weight_index(tensor);
+    if (index < 0) return;
+    const Weight& weight = model.weights.at(static_cast<size_t>(index));
+    if (options.keep_inline && options.keep_inline(weight)) {
+      const std::vector<std::byte> raw = read(weight);
+      tensor.set_raw_data(raw.data(), raw.size());
+      return;
+    }
+    tensor.clear_raw_data();
+    result.stripped.push_back(static_cast<size_t>(index));
+  });
+  if (options.drop_names) drop_names(proto);
+  if (!proto.SerializeToString(&result.bytes)) throw Error::make("{}: the graph is too large", model.name);
+  return result;
+}
+
+onnx::ModelProto parse_graph_bytes(std::span<const std::byte> bytes, std::string_view name) {
+  onnx::ModelProto proto = parse_model({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, name);
+  // A mark in the file would be taken for one of ours.
+  for_each_tensor(proto, [](onnx::TensorProto& tensor, const TensorPlace&) { clear_weight_index(tensor); });
+  return proto;
+}
+
+}  // namespace quench
