@@ -24,7 +24,7 @@ struct Walk {
   void graph(const onnx::GraphProto& graph) const {
     on_graph(graph);
     for (const onnx::NodeProto& graph_node : graph.node()) node(graph_node, &graph);
-    const TensorPlace place{&graph, nullptr, nullptr};
+    const TensorPlace place{&graph};
     for (const onnx::TensorProto& tensor : graph.initializer()) on_tensor(tensor, place);
     for (const onnx::SparseTensorProto& tensor : graph.sparse_initializer()) sparse(tensor, place);
   }
@@ -41,7 +41,8 @@ struct Walk {
     }
   }
 
-  void sparse(const onnx::SparseTensorProto& tensor, const TensorPlace& place) const {
+  void sparse(const onnx::SparseTensorProto& tensor, TensorPlace place) const {
+    place.is_sparse_part = true;
     if (tensor.has_values()) on_tensor(tensor.values(), place);
     if (tensor.has_indices()) on_tensor(tensor.indices(), place);
   }

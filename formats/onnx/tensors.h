@@ -19,6 +19,7 @@ struct TensorPlace {
   const onnx::GraphProto* graph = nullptr;
   const onnx::NodeProto* node = nullptr;
   const onnx::AttributeProto* attribute = nullptr;
+  bool is_sparse_part = false;  // the values or the indices of a sparse tensor
 };
 
 void for_each_tensor(onnx::ModelProto& model, const std::function<void(onnx::TensorProto&, const TensorPlace&)>& visit);

@@ -1,6 +1,6 @@
 // How a TensorProto of an OnnxModel says which weight is its own: its first external_data entry is "location" with the
-// value "#<index>". A stripped tensor also has data_location EXTERNAL, which is how onnx::checker accepts it ("#" tells
-// the checker that there is no such file).
+// value "#<index>". A stripped tensor also has data_location EXTERNAL, so that ONNX's shape inference does not take it
+// for one whose values are missing.
 #pragma once
 
 #include <onnx/onnx_pb.h>
