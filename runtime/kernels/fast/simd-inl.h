@@ -1,0 +1,150 @@
+// Small helpers for the vector kernels, compiled once per instruction set. Include after <hwy/highway.h>.
+#if defined(QUENCH_RUNTIME_KERNELS_FAST_SIMD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef QUENCH_RUNTIME_KERNELS_FAST_SIMD_INL_H_
+#undef QUENCH_RUNTIME_KERNELS_FAST_SIMD_INL_H_
+#else
+#define QUENCH_RUNTIME_KERNELS_FAST_SIMD_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include "runtime/kernels/kernel.h"
+
+// Unrolls the following loop, whose trip count is a small constant, so that arrays of vectors become registers.
+#if defined(__clang__)
+#define QUENCH_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define QUENCH_UNROLL _Pragma("GCC unroll 64")
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace quench::rt::fast {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using FloatTag = hn::ScalableTag<float>;
+using FloatVector = hn::Vec<FloatTag>;
+constexpr size_t kLanes = HWY_LANES(float);
+
+// Only these can leave out lanes without touching their memory.
+#undef QUENCH_MASKED_MEMORY
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
+#define QUENCH_MASKED_MEMORY 1
+#else
+#define QUENCH_MASKED_MEMORY 0
+#endif
+
+// The first `count` values (1 to kLanes), zeros behind them. Reads nothing past the last.
+HWY_INLINE FloatVector load_some(const float* from, size_t count) {
+  const FloatTag d;
+#if QUENCH_MASKED_MEMORY
+  return hn::MaskedLoad(hn::FirstN(d, count), d, from);
+#else
+  if (count == kLanes) return hn::LoadU(d, from);
+  HWY_ALIGN float lanes[kLanes] = {};
+  for (size_t i = 0; i < count; ++i) lanes[i] = from[i];
+  return hn::Load(d, lanes);
+#endif
+}
+
+// Writes the first `count` lanes (1 to kLanes) and nothing else.
+HWY_INLINE void store_some(FloatVector values, float* to, size_t count) {
+  const FloatTag d;
+#if QUENCH_MASKED_MEMORY
+  hn::BlendedStore(values, hn::FirstN(d, count), d, to);
+#else
+  if (count == kLanes) return hn::StoreU(values, d, to);
+  HWY_ALIGN float lanes[kLanes];
+  hn::Store(values, d, lanes);
+  for (size_t i = 0; i < count; ++i) to[i] = lanes[i];
+#endif
+}
+
+// min(max(x, low), high); a NaN stays one: x86 returns the second operand then, Arm the NaN.
+HWY_INLINE FloatVector clamp(FloatVector low, FloatVector x, FloatVector high) {
+  return hn::Min(high, hn::Max(low, x));
+}
+
+// exp(x) to about 1 ulp, 0 below -87.3 and infinity above 88.7; NaN stays NaN. Cody-Waite reduction to |r| <= ln(2)/2
+// and a polynomial of degree 6.
+HWY_INLINE FloatVector vector_exp(FloatVector x) {
+  const FloatTag d;
+  const hn::RebindToSigned<FloatTag> di;
+  const FloatVector high = hn::Set(d, 88.7228394f), low = hn::Set(d, -87.3365479f);
+  const auto finite = clamp(low, x, high);
+  const FloatVector n = hn::Round(hn::Mul(finite, hn::Set(d, 1.44269504f)));
+  FloatVector r = hn::NegMulAdd(n, hn::Set(d, 0.693359375f), finite);
+  r = hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4f), r);
+  FloatVector p = hn::Set(d, 1.0f / 720);
+  p = hn::MulAdd(p, r, hn::Set(d, 1.0f / 120));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.0f / 24));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.0f / 6));
+  p = hn::MulAdd(p, r, hn::Set(d, 0.5f));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.0f));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.0f));
+  // 2^n in two factors, as n = 128 has no float of its own.
+  const auto whole = hn::ConvertTo(di, n);
+  const auto half = hn::ShiftRight<1>(whole);
+  const auto bias = hn::Set(di, 127);
+  const FloatVector first = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(half, bias)));
+  const FloatVector second = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(hn::Sub(whole, half), bias)));
+  FloatVector result = hn::Mul(hn::Mul(p, first), second);
+  result = hn::IfThenElse(hn::Gt(x, high), hn::Set(d, HUGE_VALF), result);
+  result = hn::IfThenElse(hn::Lt(x, low), hn::Zero(d), result);
+  return hn::IfThenElse(hn::Eq(x, x), result, x);
+}
+
+HWY_INLINE FloatVector vector_sigmoid(FloatVector x) {
+  const FloatTag d;
+  const FloatVector one = hn::Set(d, 1.0f);
+  return hn::Div(one, hn::Add(one, vector_exp(hn::Neg(x))));
+}
+
+// tanh(x) to about 2 ulp: an odd polynomial where 1 - 2 / (exp(2 x) + 1) would cancel.
+HWY_INLINE FloatVector vector_tanh(FloatVector x) {
+  const FloatTag d;
+  const FloatVector one = hn::Set(d, 1.0f);
+  const FloatVector size = hn::Abs(x);
+  const FloatVector large = hn::Sub(one, hn::Div(hn::Set(d, 2.0f), hn::Add(vector_exp(hn::Add(size, size)), one)));
+  const FloatVector z = hn::Mul(x, x);
+  FloatVector p = hn::Set(d, -5.70498872745e-3f);
+  p = hn::MulAdd(p, z, hn::Set(d, 2.06390887954e-2f));
+  p = hn::MulAdd(p, z, hn::Set(d, -5.37397155531e-2f));
+  p = hn::MulAdd(p, z, hn::Set(d, 1.33314422036e-1f));
+  p = hn::MulAdd(p, z, hn::Set(d, -3.33332819422e-1f));
+  const FloatVector small = hn::MulAdd(hn::Mul(p, z), x, x);
+  return hn::IfThenElse(hn::Lt(size, hn::Set(d, 0.625f)), small, hn::CopySign(large, x));
+}
+
+// activate() of kernel.h, except that Sigmoid, Silu and Tanh may differ from it by a few ulp.
+HWY_INLINE FloatVector activate_vector(const Activation& activation, FloatVector x) {
+  const FloatTag d;
+  const FloatVector zero = hn::Zero(d), one = hn::Set(d, 1.0f);
+  switch (activation.kind) {
+    case Activation::kNone:
+      return x;
+    case Activation::kRelu:
+      return hn::Max(zero, x);
+    case Activation::kClip:
+      return clamp(hn::Set(d, activation.a), x, hn::Set(d, activation.b));
+    case Activation::kLeakyRelu:
+      return hn::IfThenElse(hn::Lt(x, zero), hn::Mul(hn::Set(d, activation.a), x), x);
+    case Activation::kSigmoid:
+      return vector_sigmoid(x);
+    case Activation::kHardSigmoid:
+      return clamp(zero, hn::Add(hn::Mul(hn::Set(d, activation.a), x), hn::Set(d, activation.b)), one);
+    case Activation::kHardSwish:
+      return hn::Mul(x, clamp(zero, hn::Add(hn::Div(x, hn::Set(d, 6.0f)), hn::Set(d, 0.5f)), one));
+    case Activation::kSilu:
+      return hn::Mul(x, vector_sigmoid(x));
+    case Activation::kTanh:
+      return vector_tanh(x);
+  }
+  return x;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace quench::rt::fast
+HWY_AFTER_NAMESPACE();
+
+#endif  // QUENCH_RUNTIME_KERNELS_FAST_SIMD_INL_H_
