@@ -18,6 +18,10 @@ constexpr size_t kHeaderSize = 64;
 constexpr uint32_t kMaxSections = 64;
 constexpr uint32_t kMaxCodebookEntries = 65536;
 
+// No count of elements in a file goes beyond this, whatever the caller's limits: products of it with element sizes and
+// vector dimensions stay far below 2^64.
+constexpr uint64_t kMaxElements = uint64_t{1} << 40;
+
 enum class SectionKind : uint32_t {
   kGraph = 1,
   kCodebooks = 2,
@@ -62,6 +66,10 @@ enum class Encoding : uint8_t {
   kDeltaPlanes = 2,  // as kPlanes, of the wrapping differences of neighbouring integers
   kQuantized = 3,    // indices into a codebook, with scales
 };
+
+// Fields of a tensor's form byte: encoding in bits 0-1, ScaleKind in bits 2-3, and:
+constexpr uint8_t kScalesFollowRows =
+    1 << 4;  // a scale per row of the index layout; its channels and inner are not stored
 
 // Elements of a raw or plane-coded tensor are cut into chunks of this many units (see planes.h).
 constexpr uint64_t kChunkUnits = uint64_t{1} << 17;
@@ -112,5 +120,13 @@ Status convert_from_float32(std::span<const float> values, ElementType type, std
 
 // The converse: element bytes of a float type as float32, rounding float64 to nearest even.
 Status convert_to_float32(std::span<const std::byte> bytes, ElementType type, std::span<float> out);
+
+// formats/entropy speaks uint8_t.
+inline std::span<const uint8_t> as_uint8(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()};
+}
+inline std::span<uint8_t> as_writable_uint8(std::span<std::byte> bytes) {
+  return {reinterpret_cast<uint8_t*>(bytes.data()), bytes.size()};
+}
 
 }  // namespace quench::container

@@ -158,6 +158,8 @@ class Reader {
   struct Tables;  // the decoded tables, at the start of the memory given to open()
 
  private:
+  Status check_call(uint32_t tensor, uint32_t chunk, std::span<std::byte> scratch) const;
+
   const Tables* tables_ = nullptr;
 };
 

@@ -65,7 +65,23 @@ struct QuantizedTensor {
 };
 
 // A tensor's record and stream, ready to be appended.
-struct EncodedTensor;
+struct EncodedTensor {
+  ElementType type = ElementType::kFloat32;
+  Encoding encoding = Encoding::kRaw;
+  uint64_t element_count = 0;
+  std::vector<uint8_t> stream;
+
+  // Quantized tensors only; as in QuantizedTensor.
+  uint32_t codebook = 0;
+  uint32_t entropy_model = 0;
+  uint64_t rows = 1;
+  uint64_t channels = 1;
+  uint64_t inner = 1;
+  ScaleKind scale_kind = ScaleKind::kNone;
+  float largest = 1;
+  std::vector<uint8_t> scale_codes;
+  uint64_t scale_inner = 1;
+};
 
 class Writer {
  public:
@@ -84,24 +100,24 @@ class Writer {
   // Before the first tensor that uses it.
   Result<uint32_t> add_codebook(const Codebook& codebook);
   // `serialized`: a model as entropy::ModelFitter::finish() gives it.
-  Result<uint32_t> add_entropy_model(std::span<const std::byte> serialized);
+  Result<uint32_t> add_entropy_model(std::span<const uint8_t> serialized);
 
   // `key` up to 255 bytes, `value` up to 65535. Every byte counts: keep it short.
   Status add_metadata(std::string_view key, std::string_view value);
 
-  // Appends the next tensor. `bytes`: the elements as in raw_data, at least one.
+  // Appends the next tensor, bit-exactly: as planes or raw, whichever is smallest. `bytes`: the elements as in
+  // raw_data, at least one.
   Status add_lossless(ElementType type, std::span<const std::byte> bytes, uint64_t element_count);
   Status add_quantized(const QuantizedTensor& tensor);
 
   // The same in two steps: encode on any thread, append in order.
-  Result<std::shared_ptr<EncodedTensor>> encode_lossless(ElementType type, std::span<const std::byte> bytes,
-                                                         uint64_t element_count) const;
-  Result<std::shared_ptr<EncodedTensor>> encode_quantized(const QuantizedTensor& tensor) const;
-  Status append(const EncodedTensor& tensor);
+  static Result<EncodedTensor> encode_lossless(ElementType type, std::span<const std::byte> bytes,
+                                               uint64_t element_count);
+  Result<EncodedTensor> encode_quantized(const QuantizedTensor& tensor) const;
+  Status append(EncodedTensor tensor);
 
-  // Bytes of the streams so far, and of one encoded tensor.
+  // Bytes of the streams so far.
   uint64_t stream_bytes() const;
-  static uint64_t stream_bytes(const EncodedTensor& tensor);
 
   // Writes the tables and the header, syncs, and renames. create() only.
   Status finish();

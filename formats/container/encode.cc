@@ -1,0 +1,109 @@
+// Encoding of bit-exact tensors: the smallest of raw bytes, planes, and planes of differences.
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "formats/container/planes.h"
+#include "formats/container/serialize.h"
+#include "formats/container/writer.h"
+#include "formats/entropy/bytes_encoder.h"
+#include "formats/entropy/statistics.h"
+
+namespace quench::container {
+namespace {
+
+using Bytes = std::vector<uint8_t>;
+
+// The lower bytes of trained floats are noise; the search for a code would cost time and find nothing.
+bool is_noise(std::span<const std::byte> plane) {
+  constexpr size_t kFewest = 4096;
+  constexpr double kNoiseBits = 7.9;
+  if (plane.size() < kFewest) return false;
+  std::array<uint64_t, 256> counts{};
+  for (const std::byte byte : plane) ++counts[static_cast<uint8_t>(byte)];
+  return entropy::entropy_bits(counts) > kNoiseBits;
+}
+
+struct EncodedPlane {
+  PlaneForm form = PlaneForm::kStored;
+  Bytes bytes;
+};
+
+EncodedPlane encode_plane(std::span<const std::byte> plane, bool may_be_noise) {
+  const auto raw = as_uint8(plane);
+  if (std::all_of(raw.begin(), raw.end(), [&raw](uint8_t byte) { return byte == raw[0]; })) {
+    return {PlaneForm::kConstant, {raw[0]}};
+  }
+  if (!may_be_noise || !is_noise(plane)) {
+    Bytes coded = entropy::compress_bytes(raw);
+    if (coded.size() + varint_size(coded.size()) < raw.size()) return {PlaneForm::kCoded, std::move(coded)};
+  }
+  return {PlaneForm::kStored, Bytes(raw.begin(), raw.end())};
+}
+
+Bytes encode_chunk(std::span<const std::byte> units, UnitLayout layout) {
+  std::vector<std::byte> planes(units.size());
+  split_planes(units, layout, planes);
+  const size_t size = units.size() / layout.width;
+  std::array<EncodedPlane, 8> encoded;
+  uint16_t forms = 0;
+  for (uint32_t p = 0; p < layout.width; ++p) {
+    encoded[p] = encode_plane(std::span(planes).subspan(p * size, size), layout.rotated && p > 0);
+    forms = static_cast<uint16_t>(forms | static_cast<uint16_t>(encoded[p].form) << (2 * p));
+  }
+  Bytes out;
+  append_fixed(out, forms);
+  for (const EncodedPlane& plane : encoded) {
+    if (plane.form == PlaneForm::kCoded) append_varint(out, plane.bytes.size());
+  }
+  for (const EncodedPlane& plane : encoded) out.insert(out.end(), plane.bytes.begin(), plane.bytes.end());
+  return out;
+}
+
+Bytes encode_planes(std::span<const std::byte> bytes, UnitLayout layout) {
+  const size_t chunk = static_cast<size_t>(kChunkUnits) * layout.width;
+  if (bytes.size() <= chunk) return encode_chunk(bytes, layout);
+  Bytes directory;
+  Bytes bodies;
+  for (size_t begin = 0; begin < bytes.size(); begin += chunk) {
+    const Bytes body = encode_chunk(bytes.subspan(begin, std::min(chunk, bytes.size() - begin)), layout);
+    bodies.insert(bodies.end(), body.begin(), body.end());
+    append_fixed(directory, uint64_t{bodies.size()});
+  }
+  directory.insert(directory.end(), bodies.begin(), bodies.end());
+  return directory;
+}
+
+}  // namespace
+
+Result<EncodedTensor> Writer::encode_lossless(ElementType type, std::span<const std::byte> bytes,
+                                              uint64_t element_count) {
+  if (element_bits(type) == 0) {
+    return Status::error(StatusCode::kUnsupportedType, "element type %u has no fixed size",
+                         static_cast<unsigned>(type));
+  }
+  if (element_count == 0 || element_count > kMaxElements || bytes.size() != element_bytes(type, element_count)) {
+    return Status::error(StatusCode::kInvalidArgument, "%zu bytes do not hold %llu elements", bytes.size(),
+                         static_cast<unsigned long long>(element_count));
+  }
+  EncodedTensor tensor;
+  tensor.type = type;
+  tensor.element_count = element_count;
+  tensor.encoding = Encoding::kPlanes;
+  tensor.stream = encode_planes(bytes, unit_layout(type, false));
+  if (!unit_layout(type, false).rotated) {
+    Bytes delta = encode_planes(bytes, unit_layout(type, true));
+    if (delta.size() < tensor.stream.size()) {
+      tensor.stream = std::move(delta);
+      tensor.encoding = Encoding::kDeltaPlanes;
+    }
+  }
+  if (tensor.stream.size() >= bytes.size()) {
+    const auto raw = as_uint8(bytes);
+    tensor.stream.assign(raw.begin(), raw.end());
+    tensor.encoding = Encoding::kRaw;
+  }
+  return tensor;
+}
+
+}  // namespace quench::container
