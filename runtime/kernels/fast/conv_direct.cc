@@ -29,37 +29,6 @@ bool stays_inside(const ConvShape& shape) {
          window(shape.out_width, shape.stride_width, shape.kernel_width, shape.dilation_width) <= shape.in_width;
 }
 
-// Cycles, roughly, of one step of the sum for a row of pixels with blocks of `vectors`: multiplications against their
-// latency, and against the loads of weights (slower where they do not fit the first-level cache) and inputs.
-double step_cost(const TileSet& tiles, int vectors, int64_t row, bool weights_in_l1) {
-  const Pieces pieces(row, tiles.max_pixels[vectors - 1]);
-  double cost = 0;
-  for (int64_t i = 0; i < pieces.count; ++i) {
-    const double pixels = static_cast<double>(pieces.size(i));
-    cost += std::max({vectors * pixels, 4.0, vectors + pixels / 2, weights_in_l1 ? 0.0 : 3.0 * vectors}) + 0.5;
-  }
-  return cost;
-}
-
-int choose_block_vectors(const TileSet& tiles, int64_t vectors, int64_t row, int64_t sum_length) {
-  int best = 1;
-  double best_cost = 0;
-  row = std::clamp<int64_t>(row, 1, 4096);
-  for (int v = 1; v <= kMaxTileVectors && v <= vectors; ++v) {
-    const Pieces blocks(vectors, v);
-    double cost = 0;
-    for (int64_t b = 0; b < std::min<int64_t>(blocks.count, 64); ++b) {
-      const int size = static_cast<int>(blocks.size(b));
-      cost += step_cost(tiles, size, row, sum_length * size * tiles.lanes <= 6 * 1024);
-    }
-    if (v == 1 || cost < best_cost) {
-      best = v;
-      best_cost = cost;
-    }
-  }
-  return best;
-}
-
 struct Geometry {
   explicit Geometry(const ConvPlan& plan)
       : tiles(tile_set()),
@@ -254,6 +223,7 @@ class DirectUnit {
     t.step = shape_.dilation_width * pixel_;
     t.depth = static_cast<size_t>(joined ? shape_.kernel_width * g_.group_inputs : g_.group_inputs);
     t.weights = weights;
+    t.weights_step = vectors * lanes;
     if (tile_activates(data_.activation.kind)) t.activation = data_.activation;
 
     const Pieces pieces(column_end_ - column_, g_.tiles.max_pixels[vectors - 1]);

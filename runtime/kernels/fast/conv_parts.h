@@ -4,25 +4,11 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "runtime/kernels/fast/blocking.h"
 #include "runtime/kernels/fast/conv.h"
 #include "runtime/kernels/fast/tile.h"
 
 namespace quench::rt::fast {
-
-constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-constexpr int64_t round_up(int64_t a, int64_t b) { return divide_up(a, b) * b; }
-
-// [0, count) cut into the fewest pieces of at most `most`, as even as possible.
-struct Pieces {
-  Pieces(int64_t total, int64_t most) : count(divide_up(total, most)), total_(total) {}
-  int64_t begin(int64_t piece) const { return total_ * piece / count; }
-  int64_t size(int64_t piece) const { return begin(piece + 1) - begin(piece); }
-
-  int64_t count;
-
- private:
-  int64_t total_;
-};
 
 void plan_direct(ConvPlan& plan, int threads);
 void pack_direct(const ConvPlan& plan, const float* weights, const float* bias, float* packed);

@@ -6,10 +6,12 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/kernels/fast/conv_winograd.cc"
+// clang-format off
+#include "formats/simd_dispatch.h"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
+// clang-format on
 
-#include "formats/simd_dispatch.h"
 #include "runtime/kernels/fast/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -370,6 +372,7 @@ void run_winograd(const ConvPlan& plan, const ConvData& data, int64_t begin, int
       const int64_t channel = g.blocks.begin(b) * lanes;
       const Pieces pieces(unit.count, g.tiles.max_pixels[vectors - 1]);
       t.weights = data.packed + g.bias_floats + channel * kFrequencies * shape.in_channels;
+      t.weights_step = vectors * lanes;
       t.weights_repeat = shape.in_channels * vectors * lanes;
       for (int64_t p = 0; p < pieces.count; ++p) {
         t.input = unit.inputs + pieces.begin(p) * g.input_tile;

@@ -2,10 +2,12 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/kernels/fast/elementwise.cc"
+// clang-format off
+#include "formats/simd_dispatch.h"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
+// clang-format on
 
-#include "formats/simd_dispatch.h"
 #include "runtime/kernels/fast/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();

@@ -5,10 +5,12 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/kernels/fast/tile.cc"
+// clang-format off
+#include "formats/simd_dispatch.h"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
+// clang-format on
 
-#include "formats/simd_dispatch.h"
 #include "runtime/kernels/fast/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -80,20 +82,19 @@ template <int kVectors, int kPixels>
 HWY_INLINE void tile_once(const TileArguments& t, const float* input, const float* weights, float* output) {
   const FloatTag d;
   FloatVector sum[kPixels][kVectors];
+  QUENCH_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    const FloatVector start = t.bias ? hn::LoadU(d, t.bias + v * kLanes) : hn::Zero(d);
+    QUENCH_UNROLL
+    for (int p = 0; p < kPixels; ++p) sum[p][v] = start;
+  }
   if (t.accumulate) {
     QUENCH_UNROLL
     for (int p = 0; p < kPixels; ++p) {
       QUENCH_UNROLL
       for (int v = 0; v < kVectors; ++v) {
-        sum[p][v] = load_part<kVectors, false>(output + p * t.output_pixel, v, t.last_lanes);
+        sum[p][v] = hn::Add(sum[p][v], load_part<kVectors, false>(output + p * t.output_pixel, v, t.last_lanes));
       }
-    }
-  } else {
-    QUENCH_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-      const FloatVector start = t.bias ? hn::LoadU(d, t.bias + v * kLanes) : hn::Zero(d);
-      QUENCH_UNROLL
-      for (int p = 0; p < kPixels; ++p) sum[p][v] = start;
     }
   }
 
@@ -101,6 +102,7 @@ HWY_INLINE void tile_once(const TileArguments& t, const float* input, const floa
   // the general registers.
   constexpr int kPointers = (kPixels + 2) / 3;
   const ptrdiff_t stride = t.input_pixel;
+  const ptrdiff_t weights_step = t.weights_step;
   const float* row = input;
   const float* start = input;
   size_t step = 0;
@@ -112,7 +114,7 @@ HWY_INLINE void tile_once(const TileArguments& t, const float* input, const floa
       FloatVector weight[kVectors];
       QUENCH_UNROLL
       for (int v = 0; v < kVectors; ++v) weight[v] = hn::LoadU(d, weights + v * kLanes);
-      weights += kVectors * kLanes;
+      weights += weights_step;
       QUENCH_UNROLL
       for (int p = 0; p < kPixels; ++p) {
         const FloatVector x = hn::Set(d, from[p / 3][(p % 3) * stride]);

@@ -28,8 +28,9 @@ struct TileArguments {
   ptrdiff_t step;
   size_t depth;  // runs of consecutive inputs
   const float* weights;
-  const float* bias;  // vectors * lanes values; nullptr: start at 0
-  bool accumulate;    // start from what is in `output` instead
+  ptrdiff_t weights_step;  // from one k to the next; vectors * lanes in packed weights
+  const float* bias;       // vectors * lanes values to start at; nullptr: zeros
+  bool accumulate;         // add what is in `output`
   float* output;
   ptrdiff_t output_pixel;
   const float* residual;  // nullptr: none; lies like the output and may be the same memory
