@@ -1,0 +1,28 @@
+// Inputs for a model of which no data is at hand, drawn from a seed to match its declared inputs.
+//
+// Rank-4 float inputs with 1, 3 or 4 channels get images of the "dead leaves" kind (Lee, Mumford and Huang 2001):
+// overlapping shaded discs and boxes of all sizes, whose edges and spectra resemble those of photographs; each channel
+// has about zero mean and unit variance, as preprocessed images have. Other float inputs get independent normal values,
+// integers and booleans 0 or 1.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "compressor/graph/evaluator.h"
+
+namespace quench::quantizer {
+
+struct InputShapes {
+  int64_t batch = 1;                                    // for a leading dimension that the model leaves open
+  std::map<std::string, std::vector<int64_t>> by_name;  // whole shapes, where the declared one is to be overruled
+};
+
+// One set of inputs (graph inputs that are no initializers), batch `index` of an endless sequence. Open dimensions
+// other than the first become 224 (height, width of rank 4) or 16.
+std::vector<graph::HostTensor> seeded_inputs(const OnnxModel& model, const InputShapes& shapes, uint64_t seed,
+                                             uint64_t index);
+
+}  // namespace quench::quantizer
