@@ -1,0 +1,51 @@
+// A small pool of threads for sessions without a parallel-for hook of the caller's. In a build for a device without
+// threads (QUENCH_NO_THREADS) create() fails with kUnsupportedFeature.
+#pragma once
+
+#if !defined(QUENCH_NO_THREADS)
+#include <pthread.h>  // std::thread throws when no thread can be had
+
+#include <atomic>
+#endif
+
+#include "runtime/core/memory.h"
+
+namespace quench::rt {
+
+class ThreadPool {
+ public:
+  static constexpr int kMaxThreads = 256;
+
+  // `threads` counts the caller's, so threads - 1 are started. Errors: kOutOfMemory, also if a thread cannot be
+  // started.
+  static Status create(Memory& memory, int threads, ThreadPool** pool);
+  static void destroy(Memory& memory, ThreadPool* pool);
+
+  // A ParallelFunction; `user` is the pool. The caller works too. One call at a time.
+  static void run(void* user, int tasks, void (*task)(void* argument, int index), void* argument);
+
+#if !defined(QUENCH_NO_THREADS)
+ private:
+  ThreadPool() = default;
+  ~ThreadPool() = default;
+
+  static void* main(void* pool);
+  void work();
+  void wait_for_round(uint64_t seen);
+  void announce_round();
+
+  pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
+  pthread_cond_t wake_ = PTHREAD_COND_INITIALIZER;
+  std::atomic<uint64_t> round_{0};  // counts jobs; changed under the mutex
+  std::atomic<bool> stop_{false};
+  std::atomic<int> next_{0};     // task to take
+  std::atomic<int> working_{0};  // threads that have not finished this round
+  int tasks_ = 0;
+  void (*task_)(void*, int) = nullptr;
+  void* argument_ = nullptr;
+  int started_ = 0;
+  pthread_t threads_[kMaxThreads];
+#endif
+};
+
+}  // namespace quench::rt
