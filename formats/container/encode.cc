@@ -41,7 +41,7 @@ EncodedPlane encode_plane(std::span<const std::byte> plane, bool may_be_noise) {
   return {PlaneForm::kStored, Bytes(raw.begin(), raw.end())};
 }
 
-Bytes encode_chunk(std::span<const std::byte> units, UnitLayout layout) {
+void append_chunk(Bytes& out, std::span<const std::byte> units, UnitLayout layout) {
   std::vector<std::byte> planes(units.size());
   split_planes(units, layout, planes);
   const size_t size = units.size() / layout.width;
@@ -51,27 +51,27 @@ Bytes encode_chunk(std::span<const std::byte> units, UnitLayout layout) {
     encoded[p] = encode_plane(std::span(planes).subspan(p * size, size), layout.rotated && p > 0);
     forms = static_cast<uint16_t>(forms | static_cast<uint16_t>(encoded[p].form) << (2 * p));
   }
-  Bytes out;
   append_fixed(out, forms);
   for (const EncodedPlane& plane : encoded) {
     if (plane.form == PlaneForm::kCoded) append_varint(out, plane.bytes.size());
   }
   for (const EncodedPlane& plane : encoded) out.insert(out.end(), plane.bytes.begin(), plane.bytes.end());
-  return out;
 }
 
 Bytes encode_planes(std::span<const std::byte> bytes, UnitLayout layout) {
-  const size_t chunk = static_cast<size_t>(kChunkUnits) * layout.width;
-  if (bytes.size() <= chunk) return encode_chunk(bytes, layout);
-  Bytes directory;
-  Bytes bodies;
-  for (size_t begin = 0; begin < bytes.size(); begin += chunk) {
-    const Bytes body = encode_chunk(bytes.subspan(begin, std::min(chunk, bytes.size() - begin)), layout);
-    bodies.insert(bodies.end(), body.begin(), body.end());
-    append_fixed(directory, uint64_t{bodies.size()});
+  const size_t chunk_size = static_cast<size_t>(kChunkUnits) * layout.width;
+  const size_t chunks = (bytes.size() + chunk_size - 1) / chunk_size;
+  const size_t directory = chunks > 1 ? chunks * sizeof(uint64_t) : 0;
+  Bytes out;
+  out.reserve(directory + bytes.size() + 2 * chunks);  // never grows: a large tensor must not be here twice
+  out.resize(directory);
+  for (size_t c = 0; c < chunks; ++c) {
+    const size_t begin = c * chunk_size;
+    append_chunk(out, bytes.subspan(begin, std::min(chunk_size, bytes.size() - begin)), layout);
+    const uint64_t end = out.size() - directory;
+    if (directory > 0) std::memcpy(out.data() + c * sizeof end, &end, sizeof end);
   }
-  directory.insert(directory.end(), bodies.begin(), bodies.end());
-  return directory;
+  return out;
 }
 
 }  // namespace
