@@ -61,6 +61,19 @@ class Decoder {
   }
 
  private:
+  template <typename Index>
+  static Status check_call(const StreamLayout& layout, uint64_t symbols, std::span<Index> out,
+                           std::span<uint8_t> scratch);
+  template <typename Index>
+  Status decode_all(std::span<const uint8_t> stream, const StreamLayout& layout, std::span<Index> out,
+                    std::span<uint8_t> scratch) const;
+  template <typename Index>
+  Status decode_one(std::span<const uint8_t> stream, const StreamLayout& layout, uint64_t index, std::span<Index> out,
+                    std::span<uint8_t> scratch) const;
+  template <typename Index>
+  Status decode_part(std::span<const uint8_t> bytes, const StreamLayout& chunk, Index* out,
+                     std::span<uint8_t> scratch) const;
+
   Coder coder_ = Coder::kHuffman;
   bool reference_ = false;
   const HuffmanTables* huffman_ = nullptr;
