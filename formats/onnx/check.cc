@@ -31,9 +31,9 @@ std::vector<std::string> newer_opsets(const onnx::ModelProto& proto) {
   for (const onnx::OperatorSetIdProto& opset : proto.opset_import()) {
     const auto range = known.find(opset.domain() == "ai.onnx" ? std::string() : opset.domain());
     if (range == known.end() || opset.version() <= range->second.second) continue;
-    warnings.push_back(
-        fmt::format("opset {} of domain '{}' is newer than the ONNX library's {}; operators are not checked",
-                    opset.version(), opset.domain().empty() ? "ai.onnx" : opset.domain(), range->second.second));
+    warnings.push_back(fmt::format(
+        "opset {} of domain '{}' is newer than the ONNX library's {}; operators are not checked", opset.version(),
+        opset.domain().empty() ? "ai.onnx" : printable(opset.domain()), range->second.second));
   }
   return warnings;
 }
@@ -47,16 +47,17 @@ class StructureCheck {
     for (const onnx::SparseTensorProto& tensor : graph.sparse_initializer()) visible.insert(tensor.values().name());
     for (const onnx::NodeProto& graph_node : graph.node()) node(graph_node, visible);
     for (const onnx::ValueInfoProto& value : graph.output()) {
-      if (!visible.contains(value.name())) throw Error::make("nothing computes the output '{}'", value.name());
+      if (!visible.contains(value.name()))
+        throw Error::make("nothing computes the output '{}'", printable(value.name()));
     }
   }
 
  private:
   static void node(const onnx::NodeProto& node, Names& visible) {
-    const std::string label = fmt::format("node '{}' ({})", node.name(), node.op_type());
+    const std::string label = fmt::format("node '{}' ({})", printable(node.name()), printable(node.op_type()));
     for (const std::string& input : node.input()) {
       if (!input.empty() && !visible.contains(input)) {
-        throw Error::make("{} uses '{}', which nothing before it defines", label, input);
+        throw Error::make("{} uses '{}', which nothing before it defines", label, printable(input));
       }
     }
     for (const onnx::AttributeProto& attribute : node.attribute()) {
@@ -65,7 +66,7 @@ class StructureCheck {
     }
     for (const std::string& output : node.output()) {
       if (!output.empty() && !visible.insert(output).second) {
-        throw Error::make("{} defines '{}', which is defined already", label, output);
+        throw Error::make("{} defines '{}', which is defined already", label, printable(output));
       }
     }
   }
@@ -100,7 +101,8 @@ void warn_of_non_finite(const Weight& weight, std::vector<std::string>& warnings
     infinities += std::isinf(value);
   }
   if (nans + infinities == 0) return;
-  warnings.push_back(fmt::format("tensor '{}' holds {} NaN and {} infinite values", weight.name, nans, infinities));
+  warnings.push_back(
+      fmt::format("tensor '{}' holds {} NaN and {} infinite values", printable(weight.name), nans, infinities));
 }
 
 }  // namespace

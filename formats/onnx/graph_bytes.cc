@@ -108,7 +108,7 @@ class Renamer {
   static void apply(std::string& name, const Names& names) {
     if (name.empty()) return;
     const auto found = names.find(name);
-    if (found == names.end()) throw Error::make("the value '{}' is used but nothing defines it", name);
+    if (found == names.end()) throw Error::make("the value '{}' is used but nothing defines it", printable(name));
     name = found->second;
   }
 
@@ -143,7 +143,11 @@ GraphBytes to_graph_bytes(const OnnxModel& model, const GraphOptions& options) {
     tensor.clear_raw_data();
     result.stripped.push_back(static_cast<size_t>(index));
   });
-  if (options.drop_names) drop_names(proto);
+  try {
+    if (options.drop_names) drop_names(proto);
+  } catch (const Error& error) {
+    throw Error::make("{}: {}", model.name, error.what());
+  }
   if (!proto.SerializeToString(&result.bytes)) throw Error::make("{}: the graph is too large", model.name);
   return result;
 }

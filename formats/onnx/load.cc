@@ -200,16 +200,18 @@ class ExternalFiles {
   std::filesystem::path resolve(const std::string& location) const {
     const std::filesystem::path relative(location);
     if (location.empty() || location.find('\0') != std::string::npos) throw Error("external data without a file name");
-    if (relative.is_absolute()) throw Error::make("external data at the absolute path '{}' is refused", location);
+    if (relative.is_absolute())
+      throw Error::make("external data at the absolute path '{}' is refused", printable(location));
     for (const std::filesystem::path& part : relative) {
-      if (part == "..") throw Error::make("external data outside the model's folder, at '{}', is refused", location);
+      if (part == "..")
+        throw Error::make("external data outside the model's folder, at '{}', is refused", printable(location));
     }
     std::error_code error;
     const std::filesystem::path target = std::filesystem::canonical(folder_ / relative, error);
-    if (error) throw Error::make("its external data '{}' cannot be opened: {}", location, error.message());
+    if (error) throw Error::make("its external data '{}' cannot be opened: {}", printable(location), error.message());
     const std::filesystem::path inside = target.lexically_relative(std::filesystem::canonical(folder_));
     if (inside.empty() || *inside.begin() == "..") {
-      throw Error::make("external data '{}' is a link that leads out of the model's folder", location);
+      throw Error::make("external data '{}' is a link that leads out of the model's folder", printable(location));
     }
     return target;
   }
@@ -222,7 +224,7 @@ uint64_t parse_number(const std::string& text, const char* key) {
   uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size()) {
-    throw Error::make("external data with the {} '{}', which is no number", key, text);
+    throw Error::make("external data with the {} '{}', which is no number", key, printable(text));
   }
   return value;
 }
@@ -239,8 +241,8 @@ std::shared_ptr<const WeightSource> external_source(const TensorProto& tensor, u
   if (length != bytes) throw Error::make("external data of {} bytes where the shape needs {}", length, bytes);
   std::shared_ptr<const InputFile> file = files.open(location);
   if (offset > file->size() || bytes > file->size() - offset) {
-    throw Error::make("external data '{}' ends at byte {}, and {} bytes from byte {} on are needed", location,
-                      file->size(), bytes, offset);
+    throw Error::make("external data '{}' ends at byte {}, and {} bytes from byte {} on are needed",
+                      printable(location), file->size(), bytes, offset);
   }
   return std::make_shared<RawSource>(std::move(file), offset, bytes);
 }
@@ -327,17 +329,17 @@ OnnxModel load_file(const std::shared_ptr<const InputFile>& file, ExternalFiles 
   model.name = file->name();
   model.proto = parse_model(rope.pieces().empty() ? "" : std::get<std::string>(rope.pieces()[0]), model.name);
 
-  size_t visited = 0;
+  size_t tensors = 0;
+  for_each_tensor(model.proto, [&](const TensorProto&, const TensorPlace&) { ++tensors; });
+  if (tensors != payloads.size()) throw Error::make("{}: not ONNX: a tensor or graph is given twice", model.name);
   for_each_tensor(model.proto, [&](TensorProto& tensor, const TensorPlace& place) {
-    ++visited;
     const Payload payload = take_payload(tensor, payloads);
     try {
       attach_weight(model, tensor, payload, file, files, options.inline_bytes);
     } catch (const Error& error) {
-      throw Error::make("{}: tensor '{}': {}", model.name, weight_name(tensor, place), error.what());
+      throw Error::make("{}: tensor '{}': {}", model.name, printable(weight_name(tensor, place)), error.what());
     }
   });
-  if (visited != payloads.size()) throw Error::make("{}: not ONNX: a tensor or graph is given twice", model.name);
   model.reindex();
   return model;
 }

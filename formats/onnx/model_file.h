@@ -93,7 +93,7 @@ struct GraphOptions {
   // theirs.
   bool drop_names = false;
   // Weights whose values stay in the graph's bytes. Null: none.
-  std::function<bool(const Weight& weight)> keep_inline;
+  std::function<bool(const Weight& weight)> keep_inline = nullptr;
 };
 
 // A ModelProto with its weights taken out, as bytes, the same ones for the same model.

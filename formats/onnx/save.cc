@@ -32,7 +32,7 @@ AtomicFile create(const std::filesystem::path& path) {
 uint64_t raw_bytes(const TensorProto& tensor) {
   uint64_t elements = 0;
   if (!element_count(tensor, elements) || element_bits(tensor.data_type()) == 0) {
-    throw Error::make("tensor '{}': cannot be saved: its shape or type is not valid", tensor.name());
+    throw Error::make("tensor '{}': cannot be saved: its shape or type is not valid", printable(tensor.name()));
   }
   return (elements * element_bits(tensor.data_type()) + 7) / 8;
 }
@@ -124,8 +124,8 @@ class SlotWriter {
   std::vector<std::byte> values(size_t slot) const {
     std::vector<std::byte> raw = provider_(slot, *slots_[slot].tensor);
     if (raw.size() != slots_[slot].bytes) {
-      throw Error::make("tensor '{}': {} bytes where {} are expected", slots_[slot].tensor->name(), raw.size(),
-                        slots_[slot].bytes);
+      throw Error::make("tensor '{}': {} bytes where {} are expected", printable(slots_[slot].tensor->name()),
+                        raw.size(), slots_[slot].bytes);
     }
     return raw;
   }

@@ -75,7 +75,7 @@ std::shared_ptr<const WeightSource> owned_source(std::vector<std::byte> raw) {
 std::shared_ptr<const WeightSource> scaled_source(const Weight& weight, std::vector<double> factors, size_t axis) {
   if (!is_float_type(weight.dtype) || axis >= weight.dims.size() ||
       static_cast<uint64_t>(weight.dims[axis]) != factors.size()) {
-    throw Error::make("tensor '{}': {} factors do not fit axis {} of it", weight.name, factors.size(), axis);
+    throw Error::make("tensor '{}': {} factors do not fit axis {} of it", printable(weight.name), factors.size(), axis);
   }
   const uint64_t inner = product(std::span(weight.dims).subspan(axis + 1));
   return std::make_shared<ScaledSource>(weight.source, weight.dtype, std::move(factors), inner);
@@ -84,14 +84,15 @@ std::shared_ptr<const WeightSource> scaled_source(const Weight& weight, std::vec
 std::vector<std::byte> read(const Weight& weight) {
   std::vector<std::byte> raw = weight.source->read();
   if (raw.size() != weight.bytes()) {
-    throw Error::make("tensor '{}': {} bytes where {} are expected", weight.name, raw.size(), weight.bytes());
+    throw Error::make("tensor '{}': {} bytes where {} are expected", printable(weight.name), raw.size(),
+                      weight.bytes());
   }
   return raw;
 }
 
 std::vector<float> read_float(const Weight& weight) {
   if (!is_float_type(weight.dtype)) {
-    throw Error::make("tensor '{}' is of type {}, not floating point", weight.name, type_name(weight.dtype));
+    throw Error::make("tensor '{}' is of type {}, not floating point", printable(weight.name), type_name(weight.dtype));
   }
   return to_float(weight.dtype, read(weight));
 }
@@ -126,6 +127,15 @@ std::string type_name(int32_t dtype) {
       "bfloat16", "float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz", "uint4",  "int4"};
   if (dtype < 1 || dtype >= static_cast<int32_t>(std::size(kNames))) return fmt::format("type {}", dtype);
   return kNames[dtype];
+}
+
+std::string printable(std::string_view text) {
+  constexpr size_t kMaxBytes = 100;
+  std::string result(text.substr(0, kMaxBytes));
+  for (char& c : result) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
+  }
+  return text.size() > kMaxBytes ? result + "..." : result;
 }
 
 bool element_count(const TensorProto& tensor, uint64_t& count) {
