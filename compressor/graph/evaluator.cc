@@ -1,0 +1,142 @@
+#include "compressor/graph/evaluator.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "formats/error.h"
+#include "runtime/core/session.h"
+
+namespace quench::graph {
+namespace {
+
+using onnx::TensorProto;
+
+[[noreturn]] void refuse(const std::string& model, const Status& status) {
+  throw Error::make("{}: {}", model, status.detail());
+}
+
+}  // namespace
+
+int64_t HostTensor::elements() const {
+  int64_t count = 1;
+  for (const int64_t dim : dims) count *= dim;
+  return count;
+}
+
+std::span<const float> HostTensor::floats() const {
+  return {reinterpret_cast<const float*>(bytes.data()), bytes.size() / sizeof(float)};
+}
+
+std::span<float> HostTensor::floats() { return {reinterpret_cast<float*>(bytes.data()), bytes.size() / sizeof(float)}; }
+
+HostTensor HostTensor::float32(std::string name, std::vector<int64_t> dims, std::span<const float> values) {
+  HostTensor tensor{std::move(name), TensorProto::FLOAT, std::move(dims), {}};
+  tensor.bytes.resize(static_cast<size_t>(tensor.elements()) * sizeof(float));
+  if (!values.empty()) std::memcpy(tensor.bytes.data(), values.data(), values.size_bytes());
+  return tensor;
+}
+
+struct Evaluator::State {
+  const OnnxModel* model = nullptr;
+  EvaluatorOptions options;
+  GraphBytes graph;
+  rt::ModelHandle runtime;
+  rt::SessionHandle session;
+  std::string failure;  // of a weight that could not be read, behind the runtime's back
+
+  static Status read_weight(void* user, uint32_t tensor, rt::DType, uint64_t, std::span<std::byte> out);
+  int input_index(const std::string& name) const;
+  HostTensor output(int index) const;
+};
+
+Status Evaluator::State::read_weight(void* user, uint32_t tensor, rt::DType, uint64_t, std::span<std::byte> out) {
+  State& state = *static_cast<State*>(user);
+  const size_t index = state.graph.stripped[tensor];
+  const Weight& weight = state.model->weights[index];
+  try {
+    std::optional<std::vector<float>> values;
+    if (state.options.replace) values = state.options.replace(index);
+    if (!values && !is_float_type(weight.dtype)) {
+      const std::vector<std::byte> raw = read(weight);
+      std::memcpy(out.data(), raw.data(), std::min(raw.size(), out.size()));
+      return Status();
+    }
+    if (!values) values = read_float(weight);
+    if (values->size() * sizeof(float) != out.size()) return Status::error(StatusCode::kShape, "weight of another size");
+    std::memcpy(out.data(), values->data(), out.size());
+    return Status();
+  } catch (const std::exception& error) {
+    state.failure = error.what();
+    return Status(StatusCode::kIo);
+  }
+}
+
+int Evaluator::State::input_index(const std::string& name) const {
+  const std::span<const rt::ValueInfo> inputs = runtime->inputs();
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i].name == name) return static_cast<int>(i);
+  }
+  throw Error::make("{}: there is no input '{}'", model->name, name);
+}
+
+HostTensor Evaluator::State::output(int index) const {
+  const Result<rt::Tensor> result = session->output(index);
+  if (!result.ok()) refuse(model->name, result.status());
+  const rt::Tensor& tensor = *result;
+  const rt::ValueInfo& info = runtime->outputs()[static_cast<size_t>(index)];
+  HostTensor host{std::string(info.name), static_cast<int32_t>(tensor.type), {}, {}};
+  host.dims.assign(tensor.shape.dims, tensor.shape.dims + tensor.shape.rank);
+  const std::span raw(static_cast<const std::byte*>(tensor.data),
+                      static_cast<size_t>(host.elements() * rt::size_of(tensor.type)));
+  if (is_float_type(host.dtype)) {
+    const std::vector<float> values = to_float(host.dtype, raw);
+    return HostTensor::float32(std::move(host.name), std::move(host.dims), values);
+  }
+  host.bytes.assign(raw.begin(), raw.end());
+  return host;
+}
+
+Evaluator::Evaluator(const OnnxModel& model, const EvaluatorOptions& options) : state_(std::make_unique<State>()) {
+  State& state = *state_;
+  state.model = &model;
+  state.options = options;
+  state.graph = to_graph_bytes(model);
+  const std::vector<std::string_view> extra(options.extra_outputs.begin(), options.extra_outputs.end());
+  rt::ModelOptions model_options;
+  model_options.extra_outputs = extra;
+  const rt::Bytes bytes(reinterpret_cast<const std::byte*>(state.graph.bytes.data()), state.graph.bytes.size());
+  Status status = rt::open_model(bytes, {&State::read_weight, &state}, model_options, state.runtime);
+  if (status.ok()) status = rt::create_session(*state.runtime, {.threads = options.threads}, state.session);
+  if (!status.ok()) refuse(model.name, status);
+}
+
+Evaluator::Evaluator(Evaluator&&) noexcept = default;
+Evaluator& Evaluator::operator=(Evaluator&&) noexcept = default;
+Evaluator::~Evaluator() = default;
+
+std::vector<HostTensor> Evaluator::run(std::span<const HostTensor> inputs) {
+  State& state = *state_;
+  std::vector<std::vector<std::byte>> converted;  // borrowed by the session until it has run
+  converted.reserve(inputs.size());
+  for (const HostTensor& input : inputs) {
+    const int index = state.input_index(input.name);
+    const auto declared = static_cast<int32_t>(state.runtime->inputs()[static_cast<size_t>(index)].type);
+    const void* data = input.bytes.data();
+    if (input.dtype == TensorProto::FLOAT && declared != input.dtype && is_float_type(declared)) {
+      data = converted.emplace_back(from_float(declared, input.floats())).data();
+    } else if (input.dtype != declared) {
+      throw Error::make("{}: input '{}' is {}, not {}", state.model->name, input.name, type_name(declared), type_name(input.dtype));
+    }
+    const Status status = state.session->set_input(index, data, input.dims);
+    if (!status.ok()) refuse(state.model->name, status);
+  }
+  if (const Status status = state.session->run(); !status.ok()) {
+    if (!state.failure.empty()) throw Error(state.failure);
+    refuse(state.model->name, status);
+  }
+  std::vector<HostTensor> outputs;
+  for (size_t i = 0; i < state.runtime->outputs().size(); ++i) outputs.push_back(state.output(static_cast<int>(i)));
+  return outputs;
+}
+
+}  // namespace quench::graph

@@ -1,0 +1,61 @@
+// Runs an OnnxModel with the runtime: the compressor's one way to evaluate a graph (constant folding, calibration,
+// verification, `quench eval` on .onnx files).
+//
+//     Evaluator evaluator(model, {.extra_outputs = {"relu1.out"}});
+//     std::vector<HostTensor> outputs = evaluator.run({image});      // the graph's outputs, then the extra ones
+//
+// Throws quench::Error, with the model's name in front, when the runtime refuses the model (an operator that it does not
+// have, say) or the inputs.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "formats/onnx/model_file.h"
+
+namespace quench::graph {
+
+// A tensor in memory: raw little-endian row-major values of an ONNX element type.
+struct HostTensor {
+  std::string name;
+  int32_t dtype = 0;  // onnx::TensorProto::DataType
+  std::vector<int64_t> dims;
+  std::vector<std::byte> bytes;
+
+  int64_t elements() const;
+  // float32 tensors only.
+  std::span<const float> floats() const;
+  std::span<float> floats();
+
+  static HostTensor float32(std::string name, std::vector<int64_t> dims, std::span<const float> values = {});
+};
+
+struct EvaluatorOptions {
+  std::vector<std::string> extra_outputs;  // names of inner values, appended to the outputs
+  int threads = 1;
+  // Other values for a weight, by its index in OnnxModel::weights: float32 values for float types. nullopt: its own.
+  std::function<std::optional<std::vector<float>>(size_t weight)> replace;
+};
+
+class Evaluator {
+ public:
+  explicit Evaluator(const OnnxModel& model, const EvaluatorOptions& options = {});
+  Evaluator(Evaluator&&) noexcept;
+  Evaluator& operator=(Evaluator&&) noexcept;
+  ~Evaluator();
+
+  // Inputs in any order, found by name. Float outputs are float32 whatever the graph declares.
+  std::vector<HostTensor> run(std::span<const HostTensor> inputs);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace quench::graph
