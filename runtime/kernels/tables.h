@@ -1,0 +1,23 @@
+// The tables of reference kernels, one per family; registry.cc puts them together.
+#pragma once
+
+#include <span>
+
+#include "runtime/kernels/kernel.h"
+
+namespace quench::rt {
+
+std::span<const Kernel> activation_kernels();
+std::span<const Kernel> convolution_kernels();
+std::span<const Kernel> creation_kernels();
+std::span<const Kernel> data_movement_kernels();
+std::span<const Kernel> elementwise_kernels();
+std::span<const Kernel> gather_kernels();
+std::span<const Kernel> matrix_kernels();
+std::span<const Kernel> normalization_kernels();
+std::span<const Kernel> pooling_kernels();
+std::span<const Kernel> reduction_kernels();
+std::span<const Kernel> resize_kernels();
+std::span<const Kernel> shape_kernels();
+
+}  // namespace quench::rt
