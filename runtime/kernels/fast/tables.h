@@ -1,0 +1,13 @@
+// The tables of fast kernels; registry.cc puts them before the reference ones.
+#pragma once
+
+#include <span>
+
+#include "runtime/kernels/kernel.h"
+
+namespace quench::rt {
+
+std::span<const Kernel> fast_convolution_kernels();
+std::span<const Kernel> fast_matrix_kernels();
+
+}  // namespace quench::rt
