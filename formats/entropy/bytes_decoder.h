@@ -13,7 +13,7 @@
 
 namespace quench::entropy {
 
-inline constexpr size_t kBytesScratch = size_t{1} << 17;
+inline constexpr size_t kBytesScratch = size_t{144} << 10;
 inline constexpr uint64_t kMaxBytes = uint64_t{1} << 40;  // longest input of compress_bytes
 
 Status decompress_bytes(std::span<const uint8_t> coded, std::span<uint8_t> out, std::span<uint8_t> scratch);
