@@ -23,8 +23,52 @@ Status out_of_range(int64_t position, int64_t size) {
                        static_cast<long long>(position), static_cast<long long>(size));
 }
 
+// What a scattered value does to the one that it meets.
+enum class Combination : int32_t { kReplace, kAdd, kMultiply, kMax, kMin };
+
+Status read_combination(const InferContext& context, Combination* combination) {
+  constexpr std::string_view kNames[] = {"none", "add", "mul", "max", "min"};
+  const std::string_view name = context.attributes().get_string("reduction", kNames[0]);
+  for (int i = 0; i < 5; ++i) {
+    if (name != kNames[i]) continue;
+    *combination = static_cast<Combination>(i);
+    return i == 0 ? Status() : check_type(context, 0, kFloatType);
+  }
+  return Status::error(StatusCode::kInvalidArgument, "reduction is '%.*s'", static_cast<int>(name.size()), name.data());
+}
+
+float combine(Combination combination, float a, float b) {
+  switch (combination) {
+    case Combination::kAdd:
+      return a + b;
+    case Combination::kMultiply:
+      return a * b;
+    case Combination::kMax:
+      return b > a ? b : a;
+    case Combination::kMin:
+      return b < a ? b : a;
+    case Combination::kReplace:
+      break;
+  }
+  return b;
+}
+
+// Puts `bytes` of updates where `target` points; anything but kReplace is of float32.
+void scatter(Combination combination, uint8_t* target, const uint8_t* update, int64_t bytes) {
+  if (combination == Combination::kReplace) {
+    memcpy(target, update, static_cast<size_t>(bytes));
+    return;
+  }
+  float* to = reinterpret_cast<float*>(target);
+  const float* from = reinterpret_cast<const float*>(update);
+  for (int64_t i = 0; i < bytes / static_cast<int64_t>(sizeof(float)); ++i) {
+    to[i] = combine(combination, to[i], from[i]);
+  }
+}
+
 struct AxisState {
   int axis;
+  Combination combination;  // of ScatterElements
 };
 
 Status infer_gather(InferContext& context) {
@@ -129,16 +173,11 @@ void copy_all(const Tensor& target, const Tensor& source) {
   }
 }
 
-Status refuse_reduction(const InferContext& context) {
-  if (context.attributes().get_string("reduction", "none") == "none") return Status();
-  return Status::error(StatusCode::kUnsupportedFeature, "attribute 'reduction'");
-}
-
 Status infer_scatter_elements(InferContext& context) {
   QUENCH_RETURN_IF_ERROR(check_node(context, 3, 3, kAllTypes));
   QUENCH_RETURN_IF_ERROR(check_same_type(context, 2));
   QUENCH_RETURN_IF_ERROR(check_elements(context, 1));
-  QUENCH_RETURN_IF_ERROR(refuse_reduction(context));
+  QUENCH_RETURN_IF_ERROR(read_combination(context, &context.state<AxisState>().combination));
   if (!(context.input(1)->shape == context.input(2)->shape)) {
     return Status::error(StatusCode::kShape, "indices and updates have different shapes");
   }
@@ -148,13 +187,12 @@ Status infer_scatter_elements(InferContext& context) {
 Status run_scatter_elements(RunContext& context) {
   const Tensor& target = *context.output(0);
   copy_all(target, *context.input(0));
-  const auto bytes = static_cast<size_t>(size_of(target.type));
+  const int64_t bytes = size_of(target.type);
+  const AxisState& state = context.state<AxisState>();
   const uint8_t* updates = context.input(2)->as<uint8_t>();
-  return for_each_indexed(target, *context.input(1), context.state<AxisState>().axis,
-                          [=, &target](int64_t position, int64_t offset) {
-                            memcpy(target.as<uint8_t>() + offset * static_cast<int64_t>(bytes),
-                                   updates + position * static_cast<int64_t>(bytes), bytes);
-                          });
+  return for_each_indexed(target, *context.input(1), state.axis, [=, &target](int64_t position, int64_t offset) {
+    scatter(state.combination, target.as<uint8_t>() + offset * bytes, updates + position * bytes, bytes);
+  });
 }
 
 // GatherND and ScatterND: each row of the indices' last axis names a slice of the data's leading axes, behind
@@ -162,7 +200,8 @@ Status run_scatter_elements(RunContext& context) {
 
 struct TupleState {
   int batch_axes;
-  int tuple;  // indices per slice
+  int tuple;                // indices per slice
+  Combination combination;  // of ScatterND
 };
 
 Status check_tuples(const InferContext& context, int batch_axes, TupleState* state) {
@@ -180,7 +219,8 @@ Status check_tuples(const InferContext& context, int batch_axes, TupleState* sta
   for (int axis = 0; axis < batch_axes; ++axis) {
     if (x[axis] != indices[axis]) return Status::error(StatusCode::kShape, "batch axis %d differs", axis);
   }
-  *state = {batch_axes, static_cast<int>(tuple)};
+  state->batch_axes = batch_axes;
+  state->tuple = static_cast<int>(tuple);
   return Status();
 }
 
@@ -214,8 +254,8 @@ Status infer_gather_nd(InferContext& context) {
 Status infer_scatter_nd(InferContext& context) {
   QUENCH_RETURN_IF_ERROR(check_node(context, 3, 3, kAllTypes));
   QUENCH_RETURN_IF_ERROR(check_same_type(context, 2));
-  QUENCH_RETURN_IF_ERROR(refuse_reduction(context));
   TupleState& state = context.state<TupleState>();
+  QUENCH_RETURN_IF_ERROR(read_combination(context, &state.combination));
   QUENCH_RETURN_IF_ERROR(check_tuples(context, 0, &state));
   Shape shape;
   QUENCH_RETURN_IF_ERROR(slices_shape(context, state, &shape));
@@ -258,11 +298,11 @@ Status run_gather_nd(RunContext& context) {
 Status run_scatter_nd(RunContext& context) {
   const Tensor& target = *context.output(0);
   copy_all(target, *context.input(0));
+  const TupleState& state = context.state<TupleState>();
   const uint8_t* updates = context.input(2)->as<uint8_t>();
-  return for_each_slice(target, *context.input(1), context.state<TupleState>(),
-                        [=, &target](int64_t slice, int64_t offset, int64_t bytes) {
-                          memcpy(target.as<uint8_t>() + offset, updates + slice * bytes, static_cast<size_t>(bytes));
-                        });
+  return for_each_slice(target, *context.input(1), state, [=, &target](int64_t slice, int64_t offset, int64_t bytes) {
+    scatter(state.combination, target.as<uint8_t>() + offset, updates + slice * bytes, bytes);
+  });
 }
 
 constexpr Kernel kKernels[] = {

@@ -264,8 +264,11 @@ float original_coordinate(const ResizeState& state, int axis, int64_t at, int64_
   switch (state.transformation) {
     case Transformation::kPytorchHalfPixel:
       return out_size > 1 ? (x + 0.5f) / scale - 0.5f : 0;
-    case Transformation::kAlignCorners:
-      return out_size > 1 ? x * static_cast<float>(in_size - 1) / static_cast<float>(out_size - 1) : 0;
+    case Transformation::kAlignCorners: {
+      // The length is not rounded, as in ONNX's reference: it matters where the scale does not give a whole number.
+      const float length = scale * static_cast<float>(in_size);
+      return out_size > 1 ? x * static_cast<float>(in_size - 1) / (length - 1) : 0;
+    }
     case Transformation::kAsymmetric:
       return x / scale;
     case Transformation::kTfHalfPixelForNearest:

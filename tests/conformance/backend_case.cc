@@ -1,0 +1,278 @@
+#include "tests/conformance/backend_case.h"
+
+#include <cfloat>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "runtime/core/session.h"
+
+namespace quench {
+namespace {
+
+using rt::DType;
+
+std::string read_file(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+template <typename T, typename Values>
+std::string pack(const Values& values) {
+  std::string bytes;
+  for (const auto value : values) {
+    const T element = static_cast<T>(value);
+    bytes.append(reinterpret_cast<const char*>(&element), sizeof element);
+  }
+  return bytes;
+}
+
+// The elements as they lie in memory, from raw_data or from the field of the type.
+std::string element_bytes(const onnx::TensorProto& tensor) {
+  if (tensor.has_raw_data()) return tensor.raw_data();
+  switch (static_cast<DType>(tensor.data_type())) {
+    case DType::kFloat:
+      return pack<float>(tensor.float_data());
+    case DType::kDouble:
+      return pack<double>(tensor.double_data());
+    case DType::kInt64:
+      return pack<int64_t>(tensor.int64_data());
+    case DType::kUint64:
+      return pack<uint64_t>(tensor.uint64_data());
+    case DType::kUint32:
+      return pack<uint32_t>(tensor.uint64_data());
+    case DType::kInt32:
+      return pack<int32_t>(tensor.int32_data());
+    case DType::kInt16:
+    case DType::kUint16:
+    case DType::kFloat16:
+    case DType::kBfloat16:
+      return pack<uint16_t>(tensor.int32_data());
+    default:
+      return pack<uint8_t>(tensor.int32_data());
+  }
+}
+
+float from_half(uint16_t bits) {
+  const int exponent = bits >> 10 & 31;
+  const int fraction = bits & 1023;
+  const float sign = bits & 0x8000 ? -1.0f : 1.0f;
+  if (exponent == 31) return fraction ? NAN : sign * INFINITY;
+  return sign * (exponent == 0 ? std::ldexp(static_cast<float>(fraction), -24)
+                               : std::ldexp(static_cast<float>(fraction + 1024), exponent - 25));
+}
+
+template <typename T>
+T element(const char* bytes, size_t index) {
+  T value;
+  std::memcpy(&value, bytes + index * sizeof(T), sizeof(T));
+  return value;
+}
+
+bool is_floating(DType type) {
+  return type == DType::kFloat || type == DType::kDouble || type == DType::kFloat16 || type == DType::kBfloat16;
+}
+
+double floating_element(DType type, const char* bytes, size_t index) {
+  switch (type) {
+    case DType::kFloat:
+      return element<float>(bytes, index);
+    case DType::kDouble:
+      return element<double>(bytes, index);
+    case DType::kFloat16:
+      return from_half(element<uint16_t>(bytes, index));
+    default: {
+      const uint32_t bits = static_cast<uint32_t>(element<uint16_t>(bytes, index)) << 16;
+      return element<float>(reinterpret_cast<const char*>(&bits), 0);
+    }
+  }
+}
+
+// The tolerances of ONNX's own backend test.
+bool close(double actual, double expected) {
+  if (std::isnan(expected) || std::isinf(expected)) {
+    return std::isnan(expected) ? std::isnan(actual) : actual == expected;
+  }
+  return std::fabs(actual - expected) <= 1e-7 + 1e-3 * std::fabs(expected);
+}
+
+// Empty if the runtime's tensor is what was expected.
+std::string difference(const rt::Tensor& actual, const onnx::TensorProto& expected) {
+  const auto type = static_cast<DType>(expected.data_type());
+  if (actual.type != type) return std::string("has type ") + rt::name_of(actual.type);
+  if (actual.shape.rank != expected.dims_size()) return "has rank " + std::to_string(actual.shape.rank);
+  for (int axis = 0; axis < actual.shape.rank; ++axis) {
+    if (actual.shape[axis] != expected.dims(axis)) {
+      return "dimension " + std::to_string(axis) + " is " + std::to_string(actual.shape[axis]);
+    }
+  }
+  const std::string bytes = element_bytes(expected);
+  if (bytes.size() != static_cast<size_t>(actual.bytes())) return "the case has too few values";
+  const char* values = static_cast<const char*>(actual.data);
+  for (size_t i = 0; i < static_cast<size_t>(actual.elements()); ++i) {
+    if (is_floating(type)) {
+      const double value = floating_element(type, values, i);
+      const double wanted = floating_element(type, bytes.data(), i);
+      if (!close(value, wanted)) {
+        return "element " + std::to_string(i) + " is " + std::to_string(value) + ", not " + std::to_string(wanted);
+      }
+    } else {
+      const auto size = static_cast<size_t>(rt::size_of(type));
+      if (std::memcmp(values + i * size, bytes.data() + i * size, size) != 0) {
+        return "element " + std::to_string(i) + " differs";
+      }
+    }
+  }
+  return "";
+}
+
+// Some of the bfloat16 cases declare one type or shape and come with another.
+bool matches(const onnx::TensorProto& tensor, const onnx::TypeProto::Tensor& declared) {
+  return tensor.data_type() == declared.elem_type() &&
+         (!declared.has_shape() || declared.shape().dim_size() == tensor.dims_size());
+}
+
+// float64 is computed in float32.
+bool exceeds_float(const onnx::TensorProto& tensor) {
+  const std::string bytes = element_bytes(tensor);
+  if (static_cast<DType>(tensor.data_type()) != DType::kDouble) return false;
+  for (size_t i = 0; i < bytes.size() / sizeof(double); ++i) {
+    if (std::fabs(element<double>(bytes.data(), i)) > static_cast<double>(FLT_MAX)) return true;
+  }
+  return false;
+}
+
+// The contents of name_0.pb, name_1.pb ... in a case's folder.
+std::vector<std::string> numbered_files(const std::filesystem::path& folder, const std::string& name) {
+  std::vector<std::string> files;
+  for (int i = 0;; ++i) {
+    const std::filesystem::path path = folder / (name + "_" + std::to_string(i) + ".pb");
+    if (!std::filesystem::exists(path)) return files;
+    files.push_back(read_file(path));
+  }
+}
+
+}  // namespace
+
+BackendCase::BackendCase(const std::filesystem::path& folder)
+    : name_(folder.parent_path().filename().string() + "/" + folder.filename().string()) {
+  if (!model_.ParseFromString(read_file(folder / "model.onnx"))) trouble_ = "model.onnx cannot be parsed";
+  std::set<std::string> initializers;
+  for (const auto& initializer : model_.graph().initializer()) initializers.insert(initializer.name());
+  for (const auto& input : model_.graph().input()) {
+    if (!initializers.contains(input.name())) input_names_.push_back(input.name());
+  }
+  const auto parse = [this](const std::vector<std::string>& files, const auto& infos,
+                            std::vector<onnx::TensorProto>* tensors) {
+    for (size_t i = 0; i < files.size() && static_cast<int>(i) < infos.size(); ++i) {
+      if (!infos[static_cast<int>(i)].type().has_tensor_type()) {
+        trouble_ = "sequences or optional values";
+      } else if (!tensors->emplace_back().ParseFromString(files[i])) {
+        trouble_ = "a tensor cannot be parsed";
+      } else if (!matches(tensors->back(), infos[static_cast<int>(i)].type().tensor_type())) {
+        trouble_ = "its data contradict its model";
+      }
+    }
+  };
+  parse(numbered_files(folder / "test_data_set_0", "input"), model_.graph().input(), &inputs_);
+  parse(numbered_files(folder / "test_data_set_0", "output"), model_.graph().output(), &outputs_);
+  if (trouble_.empty() && (outputs_.empty() || inputs_.size() != input_names_.size())) {
+    trouble_ = "no outputs, or inputs without values";
+  }
+}
+
+std::string BackendCase::out_of_scope(rt::KernelSet kernels) const {
+  if (!trouble_.empty()) return trouble_;
+  for (const auto& node : model_.graph().node()) {
+    for (const auto& opset : model_.opset_import()) {
+      if (opset.domain() != node.domain()) continue;
+      if (!rt::find_kernel(node.domain(), node.op_type(), static_cast<int>(opset.version()), kernels)) {
+        return "operator not there: " + (node.domain().empty() ? "" : node.domain() + ".") + node.op_type();
+      }
+    }
+    for (const auto& attribute : node.attribute()) {
+      if (attribute.name() == "training_mode" && attribute.i() != 0) return "training mode";
+    }
+    // Dropout's third input.
+    if (node.op_type() == "Dropout" && node.input_size() == 3 && inputs_.size() == 3 &&
+        element_bytes(inputs_[2]) != std::string(1, '\0')) {
+      return "training mode";
+    }
+  }
+  for (const auto* tensors : {&inputs_, &outputs_}) {
+    for (const onnx::TensorProto& tensor : *tensors) {
+      if (rt::size_of(static_cast<DType>(tensor.data_type())) == 0) return "type: strings";
+      if (exceeds_float(tensor)) return "float64 values beyond the range of float32";
+    }
+  }
+  return "";
+}
+
+Outcome BackendCase::run_model(const onnx::ModelProto& model, rt::KernelSet kernels) const {
+  const std::string bytes = model.SerializeAsString();
+  rt::ModelOptions options;
+  options.kernels = kernels;
+  rt::ModelHandle handle;
+  Status status = rt::open_model(std::as_bytes(std::span(bytes.data(), bytes.size())), {}, options, handle);
+  rt::SessionHandle session;
+  if (status.ok()) status = rt::create_session(*handle, {}, session);
+  // Keeps the inputs alive, aligned for any element.
+  std::vector<std::vector<uint64_t>> values;
+  int input = 0;
+  for (size_t i = 0; status.ok() && i < inputs_.size(); ++i) {
+    bool present = false;
+    for (const auto& info : model.graph().input()) present = present || info.name() == input_names_[i];
+    if (!present) continue;
+    const std::string elements = element_bytes(inputs_[i]);
+    values.emplace_back(elements.size() / 8 + 1);
+    std::memcpy(values.back().data(), elements.data(), elements.size());
+    const std::vector<int64_t> shape(inputs_[i].dims().begin(), inputs_[i].dims().end());
+    status = session->set_input(input++, values.back().data(), shape);
+  }
+  if (status.ok()) status = session->run();
+  // Only where an element type, not float32 data, stands in the way.
+  if (status.code() == StatusCode::kUnsupportedType) {
+    for (const auto* tensors : {&inputs_, &outputs_}) {
+      for (const onnx::TensorProto& tensor : *tensors) {
+        const auto type = static_cast<DType>(tensor.data_type());
+        if (!is_floating(type)) return Outcome::left_out(std::string("type: ") + rt::name_of(type));
+      }
+    }
+  }
+  if (!status.ok()) return Outcome::failed(status.detail());
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    const Result<rt::Tensor> output = session->output(static_cast<int>(i));
+    if (!output.ok()) return Outcome::failed(output.status().detail());
+    const std::string text = difference(*output, outputs_[i]);
+    if (!text.empty()) return Outcome::failed("output " + std::to_string(i) + ": " + text);
+  }
+  return Outcome();
+}
+
+Outcome BackendCase::run(rt::KernelSet kernels) const {
+  const std::string reason = out_of_scope(kernels);
+  if (!reason.empty()) return Outcome::left_out(reason);
+  Outcome outcome = run_model(model_, kernels);
+  // First the inputs behind the data, then all of them.
+  for (size_t first = 2; first-- > 0 && outcome.reason.find("must be a constant") != std::string::npos;) {
+    onnx::ModelProto model = model_;
+    for (size_t i = first; i < inputs_.size(); ++i) {
+      onnx::TensorProto* initializer = model.mutable_graph()->add_initializer();
+      *initializer = inputs_[i];
+      initializer->set_name(input_names_[i]);
+      auto* infos = model.mutable_graph()->mutable_input();
+      for (int k = infos->size() - 1; k >= 0; --k) {
+        if ((*infos)[k].name() == input_names_[i]) infos->DeleteSubrange(k, 1);
+      }
+    }
+    outcome = run_model(model, kernels);
+    outcome.made_constant = true;
+  }
+  return outcome;
+}
+
+}  // namespace quench

@@ -1,0 +1,48 @@
+// One of ONNX's official backend cases: a model, inputs and the outputs that it must give for them, on disk as
+//     CASE/model.onnx
+//     CASE/test_data_set_0/input_0.pb, input_1.pb ..., output_0.pb ...
+#pragma once
+
+#include <onnx/onnx_pb.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "runtime/kernels/registry.h"
+
+namespace quench {
+
+// What became of a case. `reason` says why it failed or was left out.
+struct Outcome {
+  enum Kind { kPassed, kFailed, kLeftOut };
+  Kind kind = kPassed;
+  std::string reason;
+  // Inputs that decide shapes were made initializers, because the runtime wants to know them when it plans.
+  bool made_constant = false;
+
+  static Outcome failed(std::string reason) { return {kFailed, std::move(reason), false}; }
+  static Outcome left_out(std::string reason) { return {kLeftOut, std::move(reason), false}; }
+};
+
+class BackendCase {
+ public:
+  explicit BackendCase(const std::filesystem::path& folder);
+
+  std::string name() const { return name_; }
+  Outcome run(rt::KernelSet kernels) const;
+
+ private:
+  // Why the runtime is not meant to run it; empty if it is.
+  std::string out_of_scope(rt::KernelSet kernels) const;
+  Outcome run_model(const onnx::ModelProto& model, rt::KernelSet kernels) const;
+
+  std::string name_;
+  std::string trouble_;  // with the files themselves
+  onnx::ModelProto model_;
+  std::vector<std::string> input_names_;  // of those that are no initializers
+  std::vector<onnx::TensorProto> inputs_;
+  std::vector<onnx::TensorProto> outputs_;
+};
+
+}  // namespace quench
