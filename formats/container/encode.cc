@@ -15,13 +15,24 @@ namespace {
 using Bytes = std::vector<uint8_t>;
 
 // The lower bytes of trained floats are noise; the search for a code would cost time and find nothing.
-bool is_noise(std::span<const std::byte> plane) {
+bool is_noise(std::span<const uint8_t> plane) {
   constexpr size_t kFewest = 4096;
   constexpr double kNoiseBits = 7.9;
   if (plane.size() < kFewest) return false;
   std::array<uint64_t, 256> counts{};
-  for (const std::byte byte : plane) ++counts[static_cast<uint8_t>(byte)];
+  for (const uint8_t byte : plane) ++counts[byte];
   return entropy::entropy_bits(counts) > kNoiseBits;
+}
+
+// Whether repeated parts are worth searching for, which is slow: always in small planes, otherwise if a sample gains by
+// it.
+bool is_repetitive(std::span<const uint8_t> plane) {
+  constexpr size_t kSmall = 16384;
+  constexpr size_t kSample = 4096;
+  if (plane.size() <= kSmall) return true;
+  const auto sample = plane.first(kSample);
+  const size_t without = entropy::compress_bytes(sample, false).size();
+  return entropy::compress_bytes(sample, true).size() < without * 19 / 20;
 }
 
 struct EncodedPlane {
@@ -29,16 +40,15 @@ struct EncodedPlane {
   Bytes bytes;
 };
 
-EncodedPlane encode_plane(std::span<const std::byte> plane, bool may_be_noise) {
-  const auto raw = as_uint8(plane);
-  if (std::all_of(raw.begin(), raw.end(), [&raw](uint8_t byte) { return byte == raw[0]; })) {
-    return {PlaneForm::kConstant, {raw[0]}};
+EncodedPlane encode_plane(std::span<const uint8_t> plane) {
+  if (std::all_of(plane.begin(), plane.end(), [&plane](uint8_t byte) { return byte == plane[0]; })) {
+    return {PlaneForm::kConstant, {plane[0]}};
   }
-  if (!may_be_noise || !is_noise(plane)) {
-    Bytes coded = entropy::compress_bytes(raw);
-    if (coded.size() + varint_size(coded.size()) < raw.size()) return {PlaneForm::kCoded, std::move(coded)};
+  if (!is_noise(plane)) {
+    Bytes coded = entropy::compress_bytes(plane, is_repetitive(plane));
+    if (coded.size() + varint_size(coded.size()) < plane.size()) return {PlaneForm::kCoded, std::move(coded)};
   }
-  return {PlaneForm::kStored, Bytes(raw.begin(), raw.end())};
+  return {PlaneForm::kStored, Bytes(plane.begin(), plane.end())};
 }
 
 void append_chunk(Bytes& out, std::span<const std::byte> units, UnitLayout layout) {
@@ -48,7 +58,7 @@ void append_chunk(Bytes& out, std::span<const std::byte> units, UnitLayout layou
   std::array<EncodedPlane, 8> encoded;
   uint16_t forms = 0;
   for (uint32_t p = 0; p < layout.width; ++p) {
-    encoded[p] = encode_plane(std::span(planes).subspan(p * size, size), layout.rotated && p > 0);
+    encoded[p] = encode_plane(as_uint8(planes).subspan(p * size, size));
     forms = static_cast<uint16_t>(forms | static_cast<uint16_t>(encoded[p].form) << (2 * p));
   }
   append_fixed(out, forms);

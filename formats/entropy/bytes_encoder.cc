@@ -16,7 +16,7 @@ namespace quench::entropy {
 namespace {
 
 constexpr size_t kMaxMatchInput = size_t{1} << 28;  // longer inputs are not searched for matches
-constexpr uint32_t kGoodMatch = 64;                 // taken at once, without looking for anything better
+constexpr uint32_t kGoodMatch = 128;                 // taken at once, without looking for anything better
 constexpr uint32_t kSearchDepth = 48;
 
 template <typename Bit>
@@ -386,7 +386,7 @@ std::vector<uint8_t> encode_matches(std::span<const uint8_t> bytes) {
 
 }  // namespace
 
-std::vector<uint8_t> compress_bytes(std::span<const uint8_t> bytes) {
+std::vector<uint8_t> compress_bytes(std::span<const uint8_t> bytes, bool search_matches) {
   std::vector<uint8_t> best(bytes.begin(), bytes.end());
   BytesMode mode = BytesMode::kStored;
   const auto consider = [&](BytesMode candidate, std::vector<uint8_t> coded) {
@@ -397,7 +397,7 @@ std::vector<uint8_t> compress_bytes(std::span<const uint8_t> bytes) {
   if (!bytes.empty()) {
     consider(BytesMode::kOrder0, encode_order0(bytes));
     consider(BytesMode::kOrder1, encode_order1(bytes));
-    if (bytes.size() <= kMaxMatchInput) consider(BytesMode::kMatches, encode_matches(bytes));
+    if (search_matches && bytes.size() <= kMaxMatchInput) consider(BytesMode::kMatches, encode_matches(bytes));
   }
   best.insert(best.begin(), static_cast<uint8_t>(mode));
   return best;

@@ -11,6 +11,7 @@
 
 namespace quench::entropy {
 
-std::vector<uint8_t> compress_bytes(std::span<const uint8_t> bytes);
+// `search_matches`: false where nothing repeats (planes of trained weights); the search takes most of the time.
+std::vector<uint8_t> compress_bytes(std::span<const uint8_t> bytes, bool search_matches = true);
 
 }  // namespace quench::entropy
