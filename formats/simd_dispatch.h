@@ -106,7 +106,9 @@ inline int64_t detect_targets() { return HWY_SCALAR | HWY_EMU128 | HWY_STATIC_TA
 
 // Bits of the targets (HWY_AVX2, ...) that this processor and its operating system can run. Thread-safe.
 inline int64_t supported_targets() {
-  static const int64_t targets = detect_targets();
+  static std::atomic<int64_t> known{0};  // not a const with an initializer: that needs the C++ library for its guard
+  int64_t targets = known.load(std::memory_order_relaxed);
+  if (targets == 0) known.store(targets = detect_targets(), std::memory_order_relaxed);
   return targets;
 }
 
