@@ -36,7 +36,13 @@ struct RateDistortion {
 };
 RateDistortion measure(const Codebook& codebook, std::span<const float> vectors, std::span<const uint32_t> indices);
 
-// Throws quench::Error unless the dimension is 1, 2, 4 or 8, the values are whole vectors, and all of them are finite.
+inline constexpr uint32_t kMaxCenters = 65536;
+
+// The largest normalised value that is quantized: beyond it a float32 does not resolve a spacing of 1.
+inline constexpr float kMaxMagnitude = 16777216.0f;
+
+// Throws quench::Error unless the dimension is 1, 2, 4 or 8, the values are whole vectors, and each is finite and at
+// most kMaxMagnitude.
 void check_vectors(std::span<const float> vectors, int dimension);
 
 }  // namespace quench::quantizer

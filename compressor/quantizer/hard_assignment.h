@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "compressor/quantizer/codebook.h"
+#include "compressor/quantizer/nearest_center.h"
 
 namespace quench::quantizer {
 
@@ -22,10 +23,7 @@ class HardAssigner {
 
   // d = 1. NaN gives some valid index.
   uint32_t assign(float value) const {
-    const float position = (value - table_origin_) * table_scale_;
-    const float last = static_cast<float>(table_.size() - 1);
-    const float clamped = position > 0 ? (position < last ? position : last) : 0;
-    uint32_t slot = table_[static_cast<size_t>(clamped)];
+    uint32_t slot = table_[cell_of(value)];
     while (value > thresholds_[slot]) ++slot;
     return winners_[slot];
   }
@@ -37,9 +35,12 @@ class HardAssigner {
   void assign_all(std::span<const float> values, std::span<uint32_t> indices, int threads = 1) const;
 
  private:
-  void build_envelope(const Codebook& codebook, float beta);
+  size_t cell_of(float value) const {
+    const float position = (value - table_origin_) * table_scale_;
+    const float last = static_cast<float>(table_.size() - 1);
+    return static_cast<size_t>(position > 0 ? (position < last ? position : last) : 0.0f);  // NaN: 0
+  }
   void build_table();
-  void build_search(const Codebook& codebook, float beta);
   uint32_t search(const float* vector) const;
 
   int dimension_;
@@ -50,9 +51,7 @@ class HardAssigner {
   std::vector<uint32_t> table_;
   float table_origin_ = 0;
   float table_scale_ = 0;
-  // d > 1: coordinates of all centers, coordinate by coordinate, and beta * bits.
-  std::vector<float> coordinates_;
-  std::vector<float> penalties_;
+  NearestCenter nearest_;  // d > 1
 };
 
 }  // namespace quench::quantizer
