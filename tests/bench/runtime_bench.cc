@@ -139,7 +139,9 @@ int main(int argc, char** argv) {
   double total = 0;
   for (const Layer& layer : resnet) total += bench(layer, peak, seconds);
   printf("all convolutions of ResNet-32, each alone: %.3f ms\n", total * 1e3);
-  const Layer others[] = {{"64 -> 64, 56x56", 0, 64, 56, 64, 3, 1, 1, false},
+  const Layer others[] = {{"64 -> 64, 224x224", 0, 64, 224, 64, 3, 1, 1, false},
+                          {"64 -> 64, 200x200", 0, 64, 200, 64, 3, 1, 1, false},
+                          {"64 -> 64, 56x56", 0, 64, 56, 64, 3, 1, 1, false},
                           {"256 -> 256, 14x14", 0, 256, 14, 256, 3, 1, 1, false},
                           {"64 -> 256 1x1, 56x56", 0, 64, 56, 256, 1, 1, 1, false},
                           {"1024 -> 256 1x1, 14x14", 0, 1024, 14, 256, 1, 1, 1, false},

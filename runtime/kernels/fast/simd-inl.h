@@ -8,6 +8,8 @@
 
 #include <hwy/highway.h>
 
+#include <limits>
+
 #include "runtime/kernels/kernel.h"
 
 // Unrolls the following loop, whose trip count is a small constant, so that arrays of vectors become registers.
@@ -65,31 +67,30 @@ HWY_INLINE FloatVector clamp(FloatVector low, FloatVector x, FloatVector high) {
   return hn::Min(high, hn::Max(low, x));
 }
 
-// exp(x) to about 1 ulp, 0 below -87.3 and infinity above 88.7; NaN stays NaN. Cody-Waite reduction to |r| <= ln(2)/2
-// and a polynomial of degree 6.
+// exp(x) to about 1 ulp, 0 below -87.3 and infinity above 88.7; NaN stays NaN. Cody and Waite's reduction to
+// |r| <= ln(2) / 2, then a polynomial with the least largest error.
 HWY_INLINE FloatVector vector_exp(FloatVector x) {
   const FloatTag d;
   const hn::RebindToSigned<FloatTag> di;
   const FloatVector high = hn::Set(d, 88.7228394f), low = hn::Set(d, -87.3365479f);
-  const auto finite = clamp(low, x, high);
+  const FloatVector finite = clamp(low, x, high);
   const FloatVector n = hn::Round(hn::Mul(finite, hn::Set(d, 1.44269504f)));
-  FloatVector r = hn::NegMulAdd(n, hn::Set(d, 0.693359375f), finite);
+  FloatVector r = hn::NegMulAdd(n, hn::Set(d, 0.693359375f), finite);  // ln(2) in two parts, the first short
   r = hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4f), r);
-  FloatVector p = hn::Set(d, 1.0f / 720);
-  p = hn::MulAdd(p, r, hn::Set(d, 1.0f / 120));
-  p = hn::MulAdd(p, r, hn::Set(d, 1.0f / 24));
-  p = hn::MulAdd(p, r, hn::Set(d, 1.0f / 6));
-  p = hn::MulAdd(p, r, hn::Set(d, 0.5f));
-  p = hn::MulAdd(p, r, hn::Set(d, 1.0f));
-  p = hn::MulAdd(p, r, hn::Set(d, 1.0f));
-  // 2^n in two factors, as n = 128 has no float of its own.
+  FloatVector p = hn::Set(d, 0.00139517172f);
+  p = hn::MulAdd(p, r, hn::Set(d, 0.00836959841f));
+  p = hn::MulAdd(p, r, hn::Set(d, 0.0416661873f));
+  p = hn::MulAdd(p, r, hn::Set(d, 0.166665129f));
+  p = hn::MulAdd(p, r, hn::Set(d, 0.50000001f));
+  p = hn::Add(hn::MulAdd(hn::Mul(p, r), r, r), hn::Set(d, 1.0f));
+  // 2^n in two factors: for n = 128 there is no float.
   const auto whole = hn::ConvertTo(di, n);
   const auto half = hn::ShiftRight<1>(whole);
   const auto bias = hn::Set(di, 127);
   const FloatVector first = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(half, bias)));
   const FloatVector second = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(hn::Sub(whole, half), bias)));
   FloatVector result = hn::Mul(hn::Mul(p, first), second);
-  result = hn::IfThenElse(hn::Gt(x, high), hn::Set(d, HUGE_VALF), result);
+  result = hn::IfThenElse(hn::Gt(x, high), hn::Set(d, std::numeric_limits<float>::infinity()), result);
   result = hn::IfThenElse(hn::Lt(x, low), hn::Zero(d), result);
   return hn::IfThenElse(hn::Eq(x, x), result, x);
 }
@@ -107,13 +108,40 @@ HWY_INLINE FloatVector vector_tanh(FloatVector x) {
   const FloatVector size = hn::Abs(x);
   const FloatVector large = hn::Sub(one, hn::Div(hn::Set(d, 2.0f), hn::Add(vector_exp(hn::Add(size, size)), one)));
   const FloatVector z = hn::Mul(x, x);
-  FloatVector p = hn::Set(d, -5.70498872745e-3f);
-  p = hn::MulAdd(p, z, hn::Set(d, 2.06390887954e-2f));
-  p = hn::MulAdd(p, z, hn::Set(d, -5.37397155531e-2f));
-  p = hn::MulAdd(p, z, hn::Set(d, 1.33314422036e-1f));
-  p = hn::MulAdd(p, z, hn::Set(d, -3.33332819422e-1f));
+  FloatVector p = hn::Set(d, -0.00571703655f);
+  p = hn::MulAdd(p, z, hn::Set(d, 0.020650579f));
+  p = hn::MulAdd(p, z, hn::Set(d, -0.0537434953f));
+  p = hn::MulAdd(p, z, hn::Set(d, 0.133314912f));
+  p = hn::MulAdd(p, z, hn::Set(d, -0.333332839f));
   const FloatVector small = hn::MulAdd(hn::Mul(p, z), x, x);
   return hn::IfThenElse(hn::Lt(size, hn::Set(d, 0.625f)), small, hn::CopySign(large, x));
+}
+
+// erf(x) to about 2 ulp: an odd polynomial below 1, and 1 - exp(-x^2) times a polynomial in 1 / (1 + x / 2) above.
+HWY_INLINE FloatVector vector_erf(FloatVector x) {
+  const FloatTag d;
+  const FloatVector one = hn::Set(d, 1.0f);
+  const FloatVector size = hn::Min(hn::Set(d, 4.0f), hn::Abs(x));  // erf(4) rounds to 1
+  const FloatVector z = hn::Mul(x, x);
+  FloatVector p = hn::Set(d, 7.88911954e-5f);
+  p = hn::MulAdd(p, z, hn::Set(d, -0.000802084128f));
+  p = hn::MulAdd(p, z, hn::Set(d, 0.00518953534f));
+  p = hn::MulAdd(p, z, hn::Set(d, -0.0268544446f));
+  p = hn::MulAdd(p, z, hn::Set(d, 0.112836002f));
+  p = hn::MulAdd(p, z, hn::Set(d, -0.376126271f));
+  p = hn::MulAdd(p, z, hn::Set(d, 1.12837917f));
+  const FloatVector small = hn::Mul(p, x);
+  const FloatVector t = hn::Div(one, hn::MulAdd(size, hn::Set(d, 0.5f), one));
+  FloatVector q = hn::Set(d, -0.0534517518f);
+  q = hn::MulAdd(q, t, hn::Set(d, -0.0576094897f));
+  q = hn::MulAdd(q, t, hn::Set(d, 0.404178319f));
+  q = hn::MulAdd(q, t, hn::Set(d, 0.101043202f));
+  q = hn::MulAdd(q, t, hn::Set(d, 0.330923481f));
+  q = hn::MulAdd(q, t, hn::Set(d, 0.273602104f));
+  q = hn::MulAdd(q, t, hn::Set(d, 0.000607688677f));
+  const FloatVector large = hn::NegMulAdd(q, vector_exp(hn::Neg(hn::Mul(size, size))), one);
+  const FloatVector result = hn::IfThenElse(hn::Lt(size, one), small, hn::CopySign(large, x));
+  return hn::IfThenElse(hn::Eq(x, x), result, x);
 }
 
 // activate() of kernel.h, except that Sigmoid, Silu and Tanh may differ from it by a few ulp.

@@ -8,6 +8,8 @@
 namespace quench::rt {
 
 std::span<const Kernel> fast_convolution_kernels();
+std::span<const Kernel> fast_elementwise_kernels();
 std::span<const Kernel> fast_matrix_kernels();
+std::span<const Kernel> fast_pooling_kernels();
 
 }  // namespace quench::rt
