@@ -16,7 +16,7 @@ namespace quench::entropy {
 namespace {
 
 constexpr size_t kMaxMatchInput = size_t{1} << 28;  // longer inputs are not searched for matches
-constexpr uint32_t kGoodMatch = 128;                 // taken at once, without looking for anything better
+constexpr uint32_t kGoodMatch = 128;                // taken at once, without looking for anything better
 constexpr uint32_t kSearchDepth = 48;
 
 template <typename Bit>

@@ -1,16 +1,24 @@
 #include "formats/entropy/decoder.h"
 
+#include <algorithm>
 #include <new>
 
 #include "formats/entropy/arithmetic_decoder.h"
 #include "formats/entropy/chunk_table.h"
 #include "formats/entropy/huffman_decoder.h"
+#include "formats/entropy/rans_decoder.h"
 
 namespace quench::entropy {
 
 namespace {
 
 constexpr size_t kAlignment = 64;
+
+// The slots of the tables follow.
+struct alignas(kAlignment) RansMemory {
+  RansTables tables;
+  RansModel model;
+};
 
 bool is_usable(std::span<const uint8_t> memory, size_t needed) {
   return memory.size() >= needed && reinterpret_cast<uintptr_t>(memory.data()) % kAlignment == 0;
@@ -28,7 +36,8 @@ Result<size_t> Decoder::memory_bytes(std::span<const uint8_t> model) {
     case Coder::kHuffman:
       return sizeof(HuffmanTables);
     case Coder::kRans:
-      return unknown_coder(model[0]);
+      if (model.size() < 2) return Status(StatusCode::kTruncated);
+      return sizeof(RansMemory) + rans_slots(std::min(rans_table_count(model[1]), kRansTables)) * sizeof(uint32_t);
     case Coder::kArithmetic:
       return sizeof(ArithmeticTables);
   }
@@ -52,6 +61,11 @@ Result<Decoder> Decoder::create(std::span<const uint8_t> model, std::span<uint8_
     QUENCH_RETURN_IF_ERROR(parse_huffman_model(body, parsed));
     build_huffman_tables(parsed, *tables);
     decoder.huffman_ = tables;
+  } else if (decoder.coder_ == Coder::kRans) {
+    auto* rans = new (memory.data()) RansMemory;
+    QUENCH_RETURN_IF_ERROR(parse_rans_model(body, rans->model));
+    build_rans_tables(rans->model, reinterpret_cast<uint32_t*>(rans + 1), rans->tables);
+    decoder.rans_ = &rans->tables;
   } else {
     auto* tables = new (memory.data()) ArithmeticTables;
     QUENCH_RETURN_IF_ERROR(parse_arithmetic_model(body, tables->initial));
@@ -71,6 +85,10 @@ Status Decoder::decode_part(std::span<const uint8_t> bytes, const StreamLayout& 
   if (huffman_ != nullptr) {
     return reference_ ? decode_huffman_reference(*huffman_, bytes, chunk, out)
                       : decode_huffman(*huffman_, bytes, chunk, out);
+  }
+  if (rans_ != nullptr) {
+    return reference_ ? decode_rans_reference(*rans_, bytes, chunk, out, scratch)
+                      : decode_rans(*rans_, bytes, chunk, out, scratch);
   }
   if (arithmetic_ != nullptr) {
     return reference_ ? decode_arithmetic_reference(*arithmetic_, bytes, chunk, out, scratch)

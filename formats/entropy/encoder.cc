@@ -6,6 +6,7 @@
 #include "formats/entropy/arithmetic_encoder.h"
 #include "formats/entropy/chunk_table.h"
 #include "formats/entropy/huffman_encoder.h"
+#include "formats/entropy/rans_encoder.h"
 
 namespace quench::entropy {
 
@@ -32,6 +33,7 @@ Status check_indices(const StreamLayout& layout, std::span<const Index> indices)
 struct ModelFitter::Statistics {
   explicit Statistics(Coder which) : coder(which) {
     if (coder == Coder::kHuffman) levels.resize(2 * size_t{kMaxAlphabet});
+    if (coder == Coder::kRans) tokens = std::make_unique<RansCounts>();
     if (coder == Coder::kArithmetic) decisions = std::make_unique<LevelContexts<DecisionCount>>();
   }
 
@@ -48,6 +50,10 @@ struct ModelFitter::Statistics {
 
   template <typename Index>
   void add_chunk(const StreamLayout& chunk, const Index* indices) {
+    if (coder == Coder::kRans) {
+      count_levels(chunk, indices, *tokens);
+      return;
+    }
     if (coder == Coder::kArithmetic) {
       count_decisions(chunk, indices, *decisions);
       return;
@@ -57,6 +63,7 @@ struct ModelFitter::Statistics {
 
   Coder coder;
   std::vector<uint64_t> levels;
+  std::unique_ptr<RansCounts> tokens;
   std::unique_ptr<LevelContexts<DecisionCount>> decisions;
 };
 
@@ -74,17 +81,26 @@ Status ModelFitter::add(const StreamLayout& layout, std::span<const uint16_t> in
 }
 
 std::vector<uint8_t> ModelFitter::finish() const {
-  std::vector<uint8_t> model = {static_cast<uint8_t>(statistics_->coder)};
-  const std::vector<uint8_t> body = statistics_->coder == Coder::kHuffman
-                                        ? write_huffman_model(statistics_->levels)
-                                        : write_arithmetic_model(*statistics_->decisions);
-  model.insert(model.end(), body.begin(), body.end());
-  return model;
+  std::vector<uint8_t> body;
+  switch (statistics_->coder) {
+    case Coder::kHuffman:
+      body = write_huffman_model(statistics_->levels);
+      break;
+    case Coder::kRans:
+      body = write_rans_model(*statistics_->tokens);
+      break;
+    case Coder::kArithmetic:
+      body = write_arithmetic_model(*statistics_->decisions);
+      break;
+  }
+  body.insert(body.begin(), static_cast<uint8_t>(statistics_->coder));
+  return body;
 }
 
 struct Encoder::Tables {
   Coder coder;
   HuffmanCode huffman;
+  RansModel rans;
   LevelContexts<uint16_t> arithmetic;
 
   template <typename Index>
@@ -107,6 +123,7 @@ struct Encoder::Tables {
   std::vector<uint8_t> encode_chunk(const StreamLayout& chunk, const Index* indices) const {
     if (chunk.alphabet == 1) return {};
     if (coder == Coder::kHuffman) return encode_huffman(huffman, chunk, indices);
+    if (coder == Coder::kRans) return encode_rans(rans, chunk, indices);
     return encode_arithmetic(arithmetic, chunk, indices);
   }
 };
@@ -125,10 +142,14 @@ Result<Encoder> Encoder::create(std::span<const uint8_t> model) {
       break;
     }
     case Coder::kRans:
-      return Status(StatusCode::kUnsupportedFeature);
+      QUENCH_RETURN_IF_ERROR(parse_rans_model(body, tables->rans));
+      break;
     case Coder::kArithmetic:
       QUENCH_RETURN_IF_ERROR(parse_arithmetic_model(body, tables->arithmetic));
       break;
+  }
+  if (tables->coder != Coder::kHuffman && tables->coder != Coder::kRans && tables->coder != Coder::kArithmetic) {
+    return Status::error(StatusCode::kUnsupportedFeature, "entropy coder %u is unknown", model[0]);
   }
   Encoder encoder;
   encoder.tables_ = tables;
