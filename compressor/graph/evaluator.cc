@@ -62,7 +62,8 @@ Status Evaluator::State::read_weight(void* user, uint32_t tensor, rt::DType, uin
       return Status();
     }
     if (!values) values = read_float(weight);
-    if (values->size() * sizeof(float) != out.size()) return Status::error(StatusCode::kShape, "weight of another size");
+    if (values->size() * sizeof(float) != out.size())
+      return Status::error(StatusCode::kShape, "weight of another size");
     std::memcpy(out.data(), values->data(), out.size());
     return Status();
   } catch (const std::exception& error) {
@@ -105,8 +106,10 @@ Evaluator::Evaluator(const OnnxModel& model, const EvaluatorOptions& options) : 
   rt::ModelOptions model_options;
   model_options.extra_outputs = extra;
   const rt::Bytes bytes(reinterpret_cast<const std::byte*>(state.graph.bytes.data()), state.graph.bytes.size());
+  rt::SessionOptions session_options;
+  session_options.threads = options.threads;
   Status status = rt::open_model(bytes, {&State::read_weight, &state}, model_options, state.runtime);
-  if (status.ok()) status = rt::create_session(*state.runtime, {.threads = options.threads}, state.session);
+  if (status.ok()) status = rt::create_session(*state.runtime, session_options, state.session);
   if (!status.ok()) refuse(model.name, status);
 }
 
@@ -125,7 +128,8 @@ std::vector<HostTensor> Evaluator::run(std::span<const HostTensor> inputs) {
     if (input.dtype == TensorProto::FLOAT && declared != input.dtype && is_float_type(declared)) {
       data = converted.emplace_back(from_float(declared, input.floats())).data();
     } else if (input.dtype != declared) {
-      throw Error::make("{}: input '{}' is {}, not {}", state.model->name, input.name, type_name(declared), type_name(input.dtype));
+      throw Error::make("{}: input '{}' is {}, not {}", state.model->name, input.name, type_name(declared),
+                        type_name(input.dtype));
     }
     const Status status = state.session->set_input(index, data, input.dims);
     if (!status.ok()) refuse(state.model->name, status);

@@ -4,8 +4,8 @@
 //     Evaluator evaluator(model, {.extra_outputs = {"relu1.out"}});
 //     std::vector<HostTensor> outputs = evaluator.run({image});      // the graph's outputs, then the extra ones
 //
-// Throws quench::Error, with the model's name in front, when the runtime refuses the model (an operator that it does not
-// have, say) or the inputs.
+// Throws quench::Error, with the model's name in front, when the runtime refuses the model (an operator that it does
+// not have, say) or the inputs.
 #pragma once
 
 #include <cstddef>

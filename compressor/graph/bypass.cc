@@ -1,0 +1,85 @@
+#include "compressor/graph/graph_index.h"
+#include "compressor/graph/simplify.h"
+
+namespace quench::graph {
+namespace {
+
+bool is_inactive_dropout(const onnx::NodeProto& node, const OnnxModel& model, const GraphIndex& index) {
+  if (!is_op(node, "Dropout")) return false;
+  if (has_output(node, 1) && index.uses(node.output(1)) != 0) return false;
+  const int64_t opset = default_opset(model.proto);
+  if (opset < 7) return integer_attribute(node, "is_test", 0) != 0;
+  if (!has_input(node, 2)) return true;
+  const onnx::TensorProto* training = index.initializer(node.input(2));
+  return training != nullptr && training->raw_data() == std::string(1, '\0');
+}
+
+// True when the node's first output is its first input.
+bool hands_on_input(const onnx::NodeProto& node, const OnnxModel& model, const GraphIndex& index) {
+  if (!has_input(node, 0) || !has_output(node, 0)) return false;
+  if (is_op(node, "Identity")) return true;
+  for (const char* variadic : {"Concat", "Sum", "Mean", "Max", "Min"}) {
+    if (is_op(node, variadic) && node.input_size() == 1) return true;
+  }
+  return is_inactive_dropout(node, model, index);
+}
+
+class Bypass {
+ public:
+  Bypass(OnnxModel& model, onnx::GraphProto& graph) : model_(model), graph_(graph), index_(graph) {}
+
+  size_t run() {
+    for (onnx::NodeProto& node : *graph_.mutable_node()) {
+      if (hands_on_input(node, model_, index_)) bypass(node);
+    }
+    if (dropped_.empty()) return 0;
+    std::unordered_map<std::string, std::string> resolved;
+    for (const auto& [from, to] : replacements_) resolved[from] = resolve(to);
+    replace_uses(graph_, resolved);
+    return erase_if(*graph_.mutable_node(), [&](const onnx::NodeProto& node) { return dropped_.contains(&node); });
+  }
+
+ private:
+  std::string resolve(std::string name) const {
+    for (auto found = replacements_.find(name); found != replacements_.end(); found = replacements_.find(name)) {
+      name = found->second;
+    }
+    return name;
+  }
+
+  void bypass(const onnx::NodeProto& node) {
+    const std::string& output = node.output(0);
+    const std::string source = resolve(node.input(0));
+    if (index_.is_pinned_inside(output) || index_.is_pinned_inside(source)) return;
+    if (index_.is_output(output)) {
+      // The output keeps its name, so the source takes it; which it can if a node of this graph makes it.
+      onnx::NodeProto* producer = index_.producer(source);
+      if (producer == nullptr || index_.is_output(source)) return;
+      for (std::string& name : *producer->mutable_output()) {
+        if (name == source) name = output;
+      }
+      replacements_[source] = output;
+    } else {
+      replacements_[output] = source;
+    }
+    dropped_.insert(&node);
+  }
+
+  OnnxModel& model_;
+  onnx::GraphProto& graph_;
+  GraphIndex index_;
+  std::unordered_map<std::string, std::string> replacements_;
+  std::unordered_set<const onnx::NodeProto*> dropped_;
+};
+
+}  // namespace
+
+bool bypass_nodes(OnnxModel& model, Report& report) {
+  size_t count = 0;
+  for_each_graph(model.proto, [&](onnx::GraphProto& graph) { count += Bypass(model, graph).run(); });
+  if (count != 0) model.reindex();
+  report.nodes_bypassed += count;
+  return count != 0;
+}
+
+}  // namespace quench::graph

@@ -1,0 +1,322 @@
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "compressor/graph/graph_index.h"
+#include "compressor/graph/simplify.h"
+
+namespace quench::graph {
+namespace {
+
+using onnx::NodeProto;
+using onnx::TensorProto;
+using Doubles = std::vector<double>;
+
+// BatchNormalization with constant parameters: y = factor * x + shift, for each channel.
+struct Affine {
+  Doubles factor;
+  Doubles shift;
+};
+
+Doubles read_doubles(const Weight& weight) {
+  if (weight.dtype != TensorProto::DOUBLE) {
+    const std::vector<float> values = read_float(weight);
+    return {values.begin(), values.end()};
+  }
+  const std::vector<std::byte> raw = read(weight);
+  Doubles values(raw.size() / sizeof(double));
+  std::memcpy(values.data(), raw.data(), raw.size());
+  return values;
+}
+
+std::vector<std::byte> encode(int32_t dtype, const Doubles& values) {
+  if (dtype != TensorProto::DOUBLE) return from_float(dtype, std::vector<float>(values.begin(), values.end()));
+  const auto bytes = std::as_bytes(std::span(values));
+  return {bytes.begin(), bytes.end()};
+}
+
+bool all_finite(const Doubles& values) {
+  return std::all_of(values.begin(), values.end(), [](double value) { return std::isfinite(value); });
+}
+
+bool all_finite(const std::vector<float>& values) {
+  return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
+}
+
+// Not training, and over axis 1 only. Other outputs than the first must not be in use.
+bool is_inference(const NodeProto& node, int64_t opset, const GraphIndex& index) {
+  for (int i = 1; i < node.output_size(); ++i) {
+    if (has_output(node, i) && index.uses(node.output(i)) != 0) return false;
+  }
+  if (opset < 7 && integer_attribute(node, "is_test", 0) == 0) return false;
+  if (opset < 9 && integer_attribute(node, "spatial", 1) == 0) return false;
+  return integer_attribute(node, "training_mode", 0) == 0;
+}
+
+// Where a node's weight has its output channels: axis `axis` of the weight seen as `dims`, and slice i along it belongs
+// to channel channels[i].
+struct Slices {
+  std::vector<int64_t> dims;
+  size_t axis = 0;
+  std::vector<size_t> channels;
+};
+
+std::vector<size_t> count_up(int64_t count) {
+  std::vector<size_t> numbers(static_cast<size_t>(count));
+  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = i;
+  return numbers;
+}
+
+std::optional<Slices> slices_along(const std::vector<int64_t>& dims, size_t axis, size_t channels) {
+  if (axis >= dims.size() || static_cast<size_t>(dims[axis]) != channels) return std::nullopt;
+  return Slices{dims, axis, count_up(dims[axis])};
+}
+
+// A ConvTranspose weight is C_in x C_out / groups x kernel, so that the channel depends on the first two axes together.
+std::optional<Slices> slices_of_transposed(const std::vector<int64_t>& dims, int64_t groups, size_t channels) {
+  if (dims.size() < 3 || groups < 1 || dims[0] % groups != 0) return std::nullopt;
+  if (static_cast<size_t>(dims[1]) * static_cast<size_t>(groups) != channels) return std::nullopt;
+  Slices slices;
+  slices.dims = {dims[0] * dims[1]};
+  slices.dims.insert(slices.dims.end(), dims.begin() + 2, dims.end());
+  const int64_t inputs_per_group = dims[0] / groups;
+  for (int64_t input = 0; input < dims[0]; ++input) {
+    for (int64_t output = 0; output < dims[1]; ++output) {
+      slices.channels.push_back(static_cast<size_t>(input / inputs_per_group * dims[1] + output));
+    }
+  }
+  return slices;
+}
+
+class Folder {
+ public:
+  Folder(OnnxModel& model, onnx::GraphProto& graph, NameSet& names)
+      : model_(model), graph_(graph), names_(names), index_(graph), opset_(default_opset(model.proto)) {}
+
+  size_t run() {
+    size_t folded = 0;
+    // Nodes are not added, so references to them hold.
+    for (NodeProto& node : *graph_.mutable_node()) {
+      if (is_op(node, "BatchNormalization") && fold(node)) ++folded;
+    }
+    erase_if(*graph_.mutable_node(), [&](const NodeProto& node) { return dropped_.contains(&node); });
+    return folded;
+  }
+
+ private:
+  bool fold(NodeProto& norm) {
+    if (norm.input_size() != 5 || !has_output(norm, 0) || !is_inference(norm, opset_, index_)) return false;
+    NodeProto* before = producer_for(norm.input(0));
+    if (before == nullptr) return false;
+    const std::optional<Affine> affine = affine_of(norm);
+    if (!affine) return false;
+    if (is_op(*before, "Conv") || is_op(*before, "ConvTranspose")) return fold_into_convolution(*before, *affine, norm);
+    if (is_op(*before, "Gemm")) return fold_into_gemm(*before, *affine, norm);
+    if (is_op(*before, "MatMul")) return fold_into_matmul(*before, *affine, norm);
+    if (is_op(*before, "Add")) return fold_into_matmul_add(*before, *affine, norm);
+    return false;
+  }
+
+  // The node that makes a value which nothing else uses.
+  NodeProto* producer_for(const std::string& value) {
+    if (index_.uses(value) != 1 || index_.is_output(value)) return nullptr;
+    NodeProto* node = index_.producer(value);
+    return node == nullptr || touched_.contains(node) ? nullptr : node;
+  }
+
+  // A constant of a floating-point type, in this graph.
+  const Weight* constant(const std::string& name) {
+    const TensorProto* tensor = index_.initializer(name);
+    if (tensor == nullptr || weight_index(*tensor) < 0 || !is_float_type(tensor->data_type())) return nullptr;
+    return &weight_of(model_, *tensor);
+  }
+
+  std::optional<Affine> affine_of(const NodeProto& norm) {
+    Doubles parameters[4];  // scale, bias, mean, variance
+    for (int i = 0; i < 4; ++i) {
+      const Weight* weight = constant(norm.input(i + 1));
+      if (weight == nullptr || weight->dims.size() != 1) return std::nullopt;
+      parameters[i] = read_doubles(*weight);
+      if (parameters[i].size() != parameters[0].size()) return std::nullopt;
+    }
+    const double epsilon = static_cast<double>(float_attribute(norm, "epsilon", 1e-5f));
+    Affine affine;
+    for (size_t i = 0; i < parameters[0].size(); ++i) {
+      affine.factor.push_back(parameters[0][i] / std::sqrt(parameters[3][i] + epsilon));
+      affine.shift.push_back(parameters[1][i] - parameters[2][i] * affine.factor[i]);
+    }
+    if (!all_finite(affine.factor) || !all_finite(affine.shift)) return std::nullopt;
+    return affine;
+  }
+
+  // The weight if only this node uses it: another user would see it scaled.
+  TensorProto* own_weight(const std::string& name) {
+    if (constant(name) == nullptr || index_.uses(name) != 1) return nullptr;
+    return index_.initializer(name);
+  }
+
+  // Scales the weight. False, and nothing is changed, where a result would be too large for its type.
+  bool scale(TensorProto& tensor, const Slices& slices, const Affine& affine) {
+    const Weight weight = weight_of(model_, tensor);
+    Weight view = weight;
+    view.dims = slices.dims;
+    Doubles factors;
+    for (const size_t channel : slices.channels) factors.push_back(affine.factor[channel]);
+    auto scaled = scaled_source(view, std::move(factors), slices.axis);
+    if (weight.dtype == TensorProto::FLOAT16 && !all_finite(to_float(weight.dtype, scaled->read()))) return false;
+    set_weight(model_, tensor, weight.dtype, weight.dims, std::move(scaled));
+    return true;
+  }
+
+  std::string add_bias(const std::string& value, int32_t dtype, const Doubles& bias) {
+    TensorProto& tensor = *graph_.add_initializer();
+    tensor.set_name(names_.unique(value + ".bias"));
+    const int64_t dims[] = {static_cast<int64_t>(bias.size())};
+    set_weight(model_, tensor, dtype, dims, owned_source(encode(dtype, bias)));
+    return tensor.name();
+  }
+
+  void drop(NodeProto& norm, NodeProto& before) {
+    before.set_output(0, norm.output(0));
+    touched_.insert(&before);
+    touched_.insert(&norm);
+    dropped_.insert(&norm);
+  }
+
+  bool fold_into_convolution(NodeProto& node, const Affine& affine, NodeProto& norm) {
+    const size_t channels = affine.factor.size();
+    TensorProto* tensor = own_weight(node.input(1));
+    if (tensor == nullptr) return false;
+    const Weight weight = weight_of(model_, *tensor);
+    const std::optional<Slices> slices =
+        is_op(node, "Conv") ? slices_along(weight.dims, 0, channels)
+                            : slices_of_transposed(weight.dims, integer_attribute(node, "group", 1), channels);
+    std::optional<Doubles> bias = Doubles(channels, 0.0);
+    if (has_input(node, 2)) bias = broadcast_bias(node.input(2), channels);
+    if (!slices || !bias || !scale(*tensor, *slices, affine)) return false;
+    for (size_t i = 0; i < channels; ++i) (*bias)[i] = (*bias)[i] * affine.factor[i] + affine.shift[i];
+    const std::string name = add_bias(norm.output(0), weight.dtype, *bias);
+    if (node.input_size() == 2) node.add_input();
+    node.set_input(2, name);
+    drop(norm, node);
+    return true;
+  }
+
+  // A constant bias of one value, or one for each of the last axis' channels.
+  std::optional<Doubles> broadcast_bias(const std::string& name, size_t channels) {
+    const Weight* weight = constant(name);
+    if (weight == nullptr || weight->dims.size() > 2) return std::nullopt;
+    const bool is_scalar = weight->elements() == 1;
+    const bool is_row = weight->elements() == channels && static_cast<size_t>(weight->dims.back()) == channels;
+    if (!is_scalar && !is_row) return std::nullopt;
+    const Doubles values = read_doubles(*weight);
+    return is_row ? values : Doubles(channels, values[0]);
+  }
+
+  bool fold_into_gemm(NodeProto& node, const Affine& affine, NodeProto& norm) {
+    const size_t channels = affine.factor.size();
+    TensorProto* tensor = own_weight(node.input(1));
+    if (tensor == nullptr || opset_ < 7) return false;
+    const Weight weight = weight_of(model_, *tensor);
+    const std::optional<Slices> slices =
+        slices_along(weight.dims, integer_attribute(node, "transB", 0) != 0 ? 0 : 1, channels);
+    std::optional<Doubles> bias = Doubles(channels, 0.0);
+    if (has_input(node, 2)) bias = broadcast_bias(node.input(2), channels);
+    if (!slices || !bias || !scale(*tensor, *slices, affine)) return false;
+    const double beta = static_cast<double>(float_attribute(node, "beta", 1.0f));
+    for (size_t i = 0; i < channels; ++i) (*bias)[i] = (*bias)[i] * beta * affine.factor[i] + affine.shift[i];
+    remove_attribute(node, "beta");
+    const std::string name = add_bias(norm.output(0), weight.dtype, *bias);
+    if (node.input_size() == 2) node.add_input();
+    node.set_input(2, name);
+    drop(norm, node);
+    return true;
+  }
+
+  // The weight of x * w whose result has two axes, so that the channels are w's columns.
+  std::optional<Slices> matmul_slices(const NodeProto& node, TensorProto*& tensor, size_t channels) {
+    tensor = own_weight(node.input(1));
+    if (tensor == nullptr || tensor->dims_size() != 2 || rank_of(node.input(0)) != 2) return std::nullopt;
+    return slices_along(weight_of(model_, *tensor).dims, 1, channels);
+  }
+
+  // y = x * w * factor + shift: what is left of the BatchNormalization is an addition.
+  bool fold_into_matmul(NodeProto& node, const Affine& affine, NodeProto& norm) {
+    TensorProto* tensor = nullptr;
+    const std::optional<Slices> slices = matmul_slices(node, tensor, affine.factor.size());
+    if (opset_ < 7 || !slices || !scale(*tensor, *slices, affine)) return false;
+    const std::string name = add_bias(norm.output(0), tensor->data_type(), affine.shift);
+    norm.set_op_type("Add");
+    norm.clear_attribute();
+    norm.mutable_input()->DeleteSubrange(1, norm.input_size() - 1);
+    norm.mutable_output()->DeleteSubrange(1, norm.output_size() - 1);
+    norm.add_input(name);
+    touched_.insert(&node);
+    touched_.insert(&norm);
+    return true;
+  }
+
+  bool fold_into_matmul_add(NodeProto& add, const Affine& affine, NodeProto& norm) {
+    const size_t channels = affine.factor.size();
+    for (int side = 0; side < 2; ++side) {
+      if (!has_input(add, 1) || opset_ < 7) return false;
+      NodeProto* product = producer_for(add.input(side));
+      std::optional<Doubles> bias = broadcast_bias(add.input(1 - side), channels);
+      if (product == nullptr || !is_op(*product, "MatMul") || !bias) continue;
+      TensorProto* tensor = nullptr;
+      const std::optional<Slices> slices = matmul_slices(*product, tensor, channels);
+      if (!slices || !scale(*tensor, *slices, affine)) return false;
+      for (size_t i = 0; i < channels; ++i) (*bias)[i] = (*bias)[i] * affine.factor[i] + affine.shift[i];
+      add.set_input(1 - side, add_bias(norm.output(0), tensor->data_type(), *bias));
+      touched_.insert(product);
+      drop(norm, add);
+      return true;
+    }
+    return false;
+  }
+
+  // Rank of a value by shape inference; -1 where it is not known.
+  int rank_of(const std::string& value) {
+    if (!ranks_) ranks_ = find_ranks();
+    const auto found = ranks_->find(value);
+    return found == ranks_->end() ? -1 : found->second;
+  }
+
+  std::unordered_map<std::string, int> find_ranks() const {
+    std::unordered_map<std::string, int> ranks;
+    OnnxModel copy = model_.clone();
+    infer_shapes(copy);
+    const auto note = [&](const onnx::ValueInfoProto& value) {
+      if (value.type().tensor_type().has_shape()) ranks[value.name()] = value.type().tensor_type().shape().dim_size();
+    };
+    for_each_graph(copy.proto, [&](onnx::GraphProto& graph) {
+      for (const onnx::ValueInfoProto& value : graph.input()) note(value);
+      for (const onnx::ValueInfoProto& value : graph.value_info()) note(value);
+    });
+    return ranks;
+  }
+
+  OnnxModel& model_;
+  onnx::GraphProto& graph_;
+  NameSet& names_;
+  GraphIndex index_;
+  int64_t opset_;
+  std::optional<std::unordered_map<std::string, int>> ranks_;
+  std::unordered_set<const NodeProto*> touched_;  // of which the index says what was
+  std::unordered_set<const NodeProto*> dropped_;
+};
+
+}  // namespace
+
+bool fold_batch_normalization(OnnxModel& model, Report& report) {
+  NameSet names(model.proto);
+  size_t folded = 0;
+  for_each_graph(model.proto, [&](onnx::GraphProto& graph) { folded += Folder(model, graph, names).run(); });
+  if (folded != 0) model.reindex();
+  report.batch_normalizations_folded += folded;
+  return folded != 0;
+}
+
+}  // namespace quench::graph

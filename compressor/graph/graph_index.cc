@@ -1,0 +1,153 @@
+#include "compressor/graph/graph_index.h"
+
+#include <fmt/format.h>
+
+#include <type_traits>
+#include <utility>
+
+namespace quench::graph {
+namespace {
+
+// Calls visit(graph) for the subgraphs of a node.
+template <typename Node, typename Visit>
+void for_each_subgraph(Node& node, Visit visit) {
+  if constexpr (std::is_const_v<Node>) {
+    for (const onnx::AttributeProto& attribute : node.attribute()) {
+      if (attribute.has_g()) visit(attribute.g());
+      for (const onnx::GraphProto& graph : attribute.graphs()) visit(graph);
+    }
+  } else {
+    for (onnx::AttributeProto& attribute : *node.mutable_attribute()) {
+      if (attribute.has_g()) visit(*attribute.mutable_g());
+      for (onnx::GraphProto& graph : *attribute.mutable_graphs()) visit(graph);
+    }
+  }
+}
+
+template <typename Visit>
+void for_each_definition(const onnx::GraphProto& graph, Visit visit) {
+  for (const onnx::ValueInfoProto& value : graph.input()) visit(value.name());
+  for (const onnx::TensorProto& tensor : graph.initializer()) visit(tensor.name());
+  for (const onnx::SparseTensorProto& tensor : graph.sparse_initializer()) visit(tensor.values().name());
+  for (const onnx::NodeProto& node : graph.node()) {
+    for (const std::string& output : node.output()) visit(output);
+  }
+}
+
+}  // namespace
+
+GraphIndex::GraphIndex(onnx::GraphProto& graph) {
+  for (const onnx::ValueInfoProto& value : graph.input()) inputs_.insert(value.name());
+  for (onnx::TensorProto& tensor : *graph.mutable_initializer()) {
+    if (!inputs_.contains(tensor.name())) initializers_[tensor.name()] = &tensor;
+  }
+  for (onnx::NodeProto& node : *graph.mutable_node()) {
+    for (const std::string& output : node.output()) producers_[output] = &node;
+    for_each_used_value(node, [&](const std::string& name) { ++uses_[name]; });
+    for_each_subgraph(std::as_const(node), [&](const onnx::GraphProto& inner) { pin_names_of(inner); });
+  }
+  for (const onnx::ValueInfoProto& value : graph.output()) {
+    ++uses_[value.name()];
+    outputs_.insert(value.name());
+  }
+}
+
+void GraphIndex::pin_names_of(const onnx::GraphProto& graph) {
+  for_each_definition(graph, [&](const std::string& name) { pinned_inside_.insert(name); });
+  for (const onnx::ValueInfoProto& value : graph.output()) pinned_inside_.insert(value.name());
+  for (const onnx::NodeProto& node : graph.node()) {
+    for_each_subgraph(node, [&](const onnx::GraphProto& inner) { pin_names_of(inner); });
+  }
+}
+
+onnx::NodeProto* GraphIndex::producer(const std::string& value) const {
+  const auto found = producers_.find(value);
+  return found == producers_.end() ? nullptr : found->second;
+}
+
+onnx::TensorProto* GraphIndex::initializer(const std::string& value) const {
+  const auto found = initializers_.find(value);
+  return found == initializers_.end() ? nullptr : found->second;
+}
+
+size_t GraphIndex::uses(const std::string& value) const {
+  const auto found = uses_.find(value);
+  return found == uses_.end() ? 0 : found->second;
+}
+
+NameSet::NameSet(onnx::ModelProto& model) {
+  for_each_graph(model, [&](onnx::GraphProto& graph) {
+    for_each_definition(graph, [&](const std::string& name) { names_.insert(name); });
+    for (const onnx::NodeProto& node : graph.node()) names_.insert(node.input().begin(), node.input().end());
+  });
+}
+
+std::string NameSet::unique(const std::string& wish) {
+  std::string name = wish;
+  for (size_t number = 2; !names_.insert(name).second; ++number) name = fmt::format("{}_{}", wish, number);
+  return name;
+}
+
+void replace_uses(onnx::GraphProto& graph, const std::unordered_map<std::string, std::string>& replacements) {
+  for (onnx::NodeProto& node : *graph.mutable_node()) {
+    for (std::string& input : *node.mutable_input()) {
+      const auto found = replacements.find(input);
+      if (found != replacements.end()) input = found->second;
+    }
+    for_each_subgraph(node, [&](onnx::GraphProto& inner) { replace_uses(inner, replacements); });
+  }
+}
+
+void for_each_used_value(const onnx::NodeProto& node, const std::function<void(const std::string&)>& visit) {
+  for (const std::string& input : node.input()) visit(input);
+  for_each_subgraph(node, [&](const onnx::GraphProto& inner) {
+    for (const onnx::NodeProto& inner_node : inner.node()) for_each_used_value(inner_node, visit);
+    for (const onnx::ValueInfoProto& output : inner.output()) visit(output.name());
+  });
+}
+
+const onnx::AttributeProto* find_attribute(const onnx::NodeProto& node, std::string_view name) {
+  for (const onnx::AttributeProto& attribute : node.attribute()) {
+    if (attribute.name() == name) return &attribute;
+  }
+  return nullptr;
+}
+
+int64_t integer_attribute(const onnx::NodeProto& node, std::string_view name, int64_t fallback) {
+  const onnx::AttributeProto* attribute = find_attribute(node, name);
+  return attribute == nullptr ? fallback : attribute->i();
+}
+
+float float_attribute(const onnx::NodeProto& node, std::string_view name, float fallback) {
+  const onnx::AttributeProto* attribute = find_attribute(node, name);
+  return attribute == nullptr ? fallback : attribute->f();
+}
+
+void remove_attribute(onnx::NodeProto& node, std::string_view name) {
+  erase_if(*node.mutable_attribute(), [&](const onnx::AttributeProto& attribute) { return attribute.name() == name; });
+}
+
+int64_t default_opset(const onnx::ModelProto& model) {
+  for (const onnx::OperatorSetIdProto& opset : model.opset_import()) {
+    if (opset.domain().empty() || opset.domain() == "ai.onnx") return opset.version();
+  }
+  return 0;
+}
+
+bool is_op(const onnx::NodeProto& node, std::string_view op_type) {
+  return node.op_type() == op_type && (node.domain().empty() || node.domain() == "ai.onnx");
+}
+
+bool has_output(const onnx::NodeProto& node, int index) {
+  return index < node.output_size() && !node.output(index).empty();
+}
+
+bool has_input(const onnx::NodeProto& node, int index) {
+  return index < node.input_size() && !node.input(index).empty();
+}
+
+Weight& weight_of(OnnxModel& model, const onnx::TensorProto& tensor) {
+  return model.weights.at(static_cast<size_t>(weight_index(tensor)));
+}
+
+}  // namespace quench::graph

@@ -1,0 +1,22 @@
+#include "compressor/graph/simplify.h"
+
+namespace quench::graph {
+
+Report simplify(OnnxModel& model, const Options& options) {
+  Report report;
+  // Its bindings name values of the graph, and what looks unused may be trained.
+  if (model.proto.training_info_size() != 0) return report;
+  fix_inputs(model, report);
+  bool is_changed = true;
+  while (is_changed) {
+    is_changed = move_constants(model, report);
+    is_changed |= bypass_nodes(model, report);
+    is_changed |= remove_unused(model, report);
+    is_changed |= fold_constants(model, report, options);
+    is_changed |= fold_batch_normalization(model, report);
+    is_changed |= share_initializers(model, report);
+  }
+  return report;
+}
+
+}  // namespace quench::graph

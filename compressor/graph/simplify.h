@@ -1,0 +1,47 @@
+// Rewrites of an ONNX graph that keep its function and make it smaller.
+//
+//     OnnxModel model = load("model.onnx");
+//     const graph::Report report = graph::simplify(model);
+//
+// Inputs and outputs of the model keep their names, order and types, except that an input with an initializer (a
+// default value, as files before IR version 4 have for every weight) becomes a constant. Subgraphs of If, Loop and Scan
+// are rewritten too; bodies of functions are left alone, and so is a model with training_info. Results differ from
+// those of the original by rounding only, where BatchNormalization is folded.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "formats/onnx/model_file.h"
+
+namespace quench::graph {
+
+struct Options {
+  uint64_t max_folded_bytes = uint64_t{1} << 20;  // results of constant folding beyond this are not kept
+};
+
+// How often each rewrite was applied.
+struct Report {
+  size_t inputs_fixed = 0;                 // inputs with an initializer that are inputs no more
+  size_t constants_moved = 0;              // Constant nodes that became initializers
+  size_t nodes_bypassed = 0;               // Identity, Dropout and others that hand on their input
+  size_t batch_normalizations_folded = 0;  // into the Conv, ConvTranspose, Gemm or MatMul before
+  size_t nodes_folded = 0;                 // nodes whose result is a constant
+  size_t initializers_shared = 0;          // initializers that were equal to another one
+  size_t nodes_removed = 0;                // nodes that no output needs
+  size_t initializers_removed = 0;         // initializers that no node needs
+};
+
+// All passes, again and again until nothing changes. The model is reindexed.
+Report simplify(OnnxModel& model, const Options& options = {});
+
+// The passes. Each returns whether it changed the model, adds to the report, and leaves the model reindexed.
+bool fix_inputs(OnnxModel& model, Report& report);
+bool move_constants(OnnxModel& model, Report& report);
+bool bypass_nodes(OnnxModel& model, Report& report);
+bool fold_batch_normalization(OnnxModel& model, Report& report);
+bool fold_constants(OnnxModel& model, Report& report, const Options& options = {});
+bool share_initializers(OnnxModel& model, Report& report);
+bool remove_unused(OnnxModel& model, Report& report);
+
+}  // namespace quench::graph
