@@ -6,12 +6,13 @@
 // compiler's flags promise (NEON on 64-bit Arm). Define HWY_COMPILE_ONLY_STATIC for a device that needs exactly one.
 //
 //     // scale.cc
+//     // clang-format off: the order matters
 //     #undef HWY_TARGET_INCLUDE
 //     #define HWY_TARGET_INCLUDE "runtime/kernels/scale.cc"  // this file, relative to the include root
 //     #include "formats/simd_dispatch.h"
-//
-//     #include <hwy/foreach_target.h>  // must come before highway.h
+//     #include <hwy/foreach_target.h>
 //     #include <hwy/highway.h>
+//     // clang-format on
 //
 //     HWY_BEFORE_NAMESPACE();
 //     namespace quench::rt {

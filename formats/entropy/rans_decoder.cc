@@ -7,12 +7,13 @@
 #include "formats/entropy/decoder.h"
 #include "formats/entropy/rans_context.h"
 
+// clang-format off: the order matters
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "formats/entropy/rans_decoder.cc"
+#include "formats/simd_dispatch.h"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
-
-#include "formats/simd_dispatch.h"
+// clang-format on
 
 #ifndef QUENCH_ENTROPY_WORD_OF_LANE
 #define QUENCH_ENTROPY_WORD_OF_LANE
