@@ -205,7 +205,7 @@ Drawn draw(std::mt19937& random, uint64_t rows, uint64_t channels, uint64_t inne
   if (tensor.scale_kind == ScaleKind::kChannel) {
     // Any split of the elements that comes out even, among them a scale per row and a scale per last axis.
     uint64_t scale_channels = below(2) == 0 ? rows : inner;
-    if (tensor.element_count % scale_channels != 0) scale_channels = tensor.element_count;
+    if (tensor.element_count % scale_channels != 0) scale_channels = 1;
     const uint64_t rest = tensor.element_count / scale_channels;
     tensor.scale_inner = scale_channels == rows || below(2) == 0 ? rest : 1;
     for (uint64_t c = 0; c < scale_channels; ++c) drawn.codes.push_back(static_cast<uint8_t>(below(60)));
