@@ -30,7 +30,9 @@ Codebook learn_codebook(std::span<const float> vectors, const AnnealingOptions& 
   check_options(options);
   check_vectors(vectors, options.dimension);
   if (vectors.empty()) return make_codebook(options.dimension, {}, {});
-  return options.dimension == 1 ? anneal_scalar(vectors, options) : anneal_vectors(vectors, options);
+  Codebook codebook = options.dimension == 1 ? anneal_scalar(vectors, options) : anneal_vectors(vectors, options);
+  if (options.progress) options.progress(1);
+  return codebook;
 }
 
 }  // namespace quench::quantizer
