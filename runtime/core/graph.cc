@@ -99,7 +99,7 @@ class GraphReader {
   Status constant_node(const Node& node, bool& is_constant);
   Status define_outputs();
   int find(std::string_view name) const;
-  int opset_of(std::string_view domain) const;
+  Status find_opset(Node& node) const;
 
   const GraphOptions& options_;
   Pool& pool_;
@@ -157,11 +157,15 @@ Status GraphReader::read_opset(Bytes bytes) {
   return opsets_.push(import) ? Status() : out_of_memory();
 }
 
-int GraphReader::opset_of(std::string_view domain) const {
+Status GraphReader::find_opset(Node& node) const {
   for (const OpsetImport& import : opsets_) {
-    if (import.domain == domain) return static_cast<int>(import.version);
+    if (import.domain != node.domain) continue;
+    node.opset = static_cast<int>(import.version);
+    return Status();
   }
-  return 1;
+  if (!node.domain.empty()) return Status();  // no kernel will be found, which says more than this could
+  return at_node(graph_, node,
+                 Status::error(StatusCode::kCorrupt, "the model does not say which operator set version it uses"));
 }
 
 Status GraphReader::read_graph_fields(Bytes graph) {
@@ -625,7 +629,6 @@ Status GraphReader::define_nodes() {
   if (!nodes.reserve(graph_.nodes.size())) return out_of_memory();
   for (size_t n = 0; n < graph_.nodes.size(); ++n) {
     Node& node = graph_.nodes[n];
-    node.opset = opset_of(node.domain);
     for (size_t i = 0; i < node.outputs.size(); ++i) node.outputs[i] = find(named_[n].outputs[i]);
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       node.inputs[i] = find(named_[n].inputs[i]);
@@ -634,6 +637,7 @@ Status GraphReader::define_nodes() {
                        named_error(StatusCode::kCorrupt, named_[n].inputs[i], "is used before anything makes it"));
       }
     }
+    QUENCH_RETURN_IF_ERROR(find_opset(node));
     for (int output : node.outputs) {
       if (output >= 0 && is_defined(graph_.values[static_cast<size_t>(output)])) {
         return named_error(StatusCode::kCorrupt, graph_.values[static_cast<size_t>(output)].name, "is defined twice");

@@ -165,6 +165,7 @@ class Builder {
   Status add_outputs();
   Status convert_output(const ValueInfo& info, int& output);
   bool wanted(int value) const;
+  int before_identities(int value);
 
   Plan& plan_;
   const Graph& graph_;
@@ -209,6 +210,16 @@ Status Builder::add_input(const ValueInfo& info, int index, const Shape& shape) 
   return plan_.add_conversion(kConvertType, number, info.value);
 }
 
+// An Identity leaves an alias of the same shape behind, which nobody needs to see.
+int Builder::before_identities(int value) {
+  for (int before = plan_.value(value).alias_of;
+       before >= 0 && plan_.value(before).tensor.shape == plan_.value(value).tensor.shape;
+       before = plan_.value(value).alias_of) {
+    value = before;
+  }
+  return value;
+}
+
 bool Builder::wanted(int value) const { return value >= 0 && graph_.values[static_cast<size_t>(value)].uses > 0; }
 
 Status Builder::add_node(int number) {
@@ -224,11 +235,7 @@ Status Builder::add_node(int number) {
   for (size_t i = 0; i < node.inputs.size(); ++i) {
     step.inputs[i] = node.inputs[i];
     if (node.inputs[i] < 0) continue;
-    // An Identity leaves an alias of the same shape behind, which nobody needs to see.
-    while (plan_.value(step.inputs[i]).alias_of >= 0 &&
-           plan_.value(plan_.value(step.inputs[i]).alias_of).tensor.shape == plan_.value(step.inputs[i]).tensor.shape) {
-      step.inputs[i] = plan_.value(step.inputs[i]).alias_of;
-    }
+    step.inputs[i] = before_identities(step.inputs[i]);
     const PlanValue& input = plan_.value(step.inputs[i]);
     constant = constant && input.kind == PlanValue::kConstant;
     depends_on_shapes = depends_on_shapes || input.depends_on_shapes;
@@ -354,7 +361,7 @@ Status Builder::add_outputs() {
   if (!plan_.pool_.make(graph_.outputs.size(), &plan_.outputs_)) return out_of_memory();
   for (size_t i = 0; i < graph_.outputs.size(); ++i) {
     int& output = plan_.outputs_[i];
-    output = graph_.outputs[i].value;
+    output = before_identities(graph_.outputs[i].value);
     QUENCH_RETURN_IF_ERROR(convert_output(graph_.outputs[i], output));
     for (int value = output; value >= 0; value = plan_.value(value).alias_of) plan_.value(value).is_output = true;
   }

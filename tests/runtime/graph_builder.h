@@ -158,6 +158,10 @@ class GraphBuilder {
     initializers_.bytes(5, tensor_proto(name, host.type, shape, host.data(), host.bytes));
     return *this;
   }
+  GraphBuilder& raw_initializer(std::string_view tensor_proto_bytes) {
+    initializers_.bytes(5, tensor_proto_bytes);
+    return *this;
+  }
   GraphBuilder& stripped(std::string_view name, DType type, const std::vector<int64_t>& shape) {
     initializers_.bytes(5, tensor_proto(name, type, shape, nullptr, 0));
     return *this;
