@@ -1,6 +1,7 @@
 #include "runtime/kernels/fast/conv.h"
 
 #include <cstring>
+#include <utility>
 
 #include "runtime/kernels/fast/conv_parts.h"
 
@@ -21,9 +22,26 @@ bool can_do(ConvAlgorithm algorithm, const ConvShape& shape) {
   return false;
 }
 
+namespace {
+
+// Tiles run along rows, so that an image of one column becomes one row: the same values in the same places.
+ConvShape lay_down(const ConvShape& shape) {
+  if (shape.in_width != 1 || shape.out_width != 1 || shape.kernel_width != 1) return shape;
+  ConvShape flat = shape;
+  std::swap(flat.in_height, flat.in_width);
+  std::swap(flat.out_height, flat.out_width);
+  std::swap(flat.kernel_height, flat.kernel_width);
+  std::swap(flat.stride_height, flat.stride_width);
+  std::swap(flat.dilation_height, flat.dilation_width);
+  std::swap(flat.pad_top, flat.pad_left);
+  return flat;
+}
+
+}  // namespace
+
 ConvPlan plan_conv(const ConvShape& shape, int threads, ConvAlgorithm algorithm) {
   ConvPlan plan;
-  plan.shape = shape;
+  plan.shape = lay_down(shape);
   plan.algorithm = algorithm;
   switch (algorithm) {
     case ConvAlgorithm::kDirect:

@@ -199,7 +199,7 @@ void transform_outputs(const WinogradUnit& unit) {
     case Activation::kNone:
       return all_outputs(unit, [](FloatVector x) HWY_ATTR { return x; });
     case Activation::kRelu:
-      return all_outputs(unit, [d](FloatVector x) HWY_ATTR { return hn::Max(hn::Zero(d), x); });
+      return all_outputs(unit, [d](FloatVector x) HWY_ATTR { return maximum(hn::Zero(d), x); });
     default:
       return all_outputs(unit, [&activation](FloatVector x) HWY_ATTR { return activate_vector(activation, x); });
   }

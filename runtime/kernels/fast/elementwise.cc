@@ -79,11 +79,11 @@ HWY_INLINE FloatVector combine(FloatVector a, FloatVector b) {
       return hn::Mul(a, b);
     case Binary::kDiv:
       return hn::Div(a, b);
-    // x86 returns the second operand if there is a NaN.
+    // maximum and minimum give b if a is a NaN.
     case Binary::kMin:
-      return hn::IfThenElse(hn::Eq(a, a), hn::Min(a, b), a);
+      return hn::IfThenElse(hn::Eq(a, a), minimum(a, b), a);
     case Binary::kMax:
-      return hn::IfThenElse(hn::Eq(a, a), hn::Max(a, b), a);
+      return hn::IfThenElse(hn::Eq(a, a), maximum(a, b), a);
   }
   return a;
 }
@@ -137,10 +137,10 @@ void softmax_span(const float* from, float* to, int64_t count) {
   const int64_t whole = count - count % kStep;
   const FloatVector lowest = hn::Set(d, -std::numeric_limits<float>::infinity());
   FloatVector largest = lowest;
-  for (int64_t i = 0; i < whole; i += kStep) largest = hn::Max(hn::LoadU(d, from + i), largest);
+  for (int64_t i = 0; i < whole; i += kStep) largest = maximum(hn::LoadU(d, from + i), largest);
   if (rest > 0) {
     const FloatVector last = load_some(from + whole, rest);
-    largest = hn::IfThenElse(hn::FirstN(d, rest), hn::Max(last, largest), largest);
+    largest = hn::IfThenElse(hn::FirstN(d, rest), maximum(last, largest), largest);
   }
   const FloatVector peak = hn::MaxOfLanes(d, largest);
   FloatVector sum = hn::Zero(d);

@@ -184,7 +184,9 @@ bool accepts_softmax(InferContext& context) {
   int axis = 0;
   const int64_t wanted = context.attributes().get_int("axis", context.opset() < 13 ? 1 : -1);
   if (!normalize_axis(wanted, rank, &axis).ok()) return false;
-  return context.opset() < 13 || axis == rank - 1;
+  // A short row is not worth the setting up of vectors.
+  const int64_t count = context.input(0)->shape.elements(axis, rank);
+  return count >= 8 && (context.opset() < 13 || axis == rank - 1);
 }
 
 Status infer_softmax(InferContext& context) {

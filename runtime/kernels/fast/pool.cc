@@ -36,7 +36,7 @@ HWY_INLINE FloatVector start() {
 // In this order a NaN that comes first stays, and a later one is passed over, as in a plain loop with `>`.
 template <bool kMax>
 HWY_INLINE FloatVector merge(FloatVector so_far, FloatVector value) {
-  return kMax ? hn::Max(value, so_far) : hn::Add(so_far, value);
+  return kMax ? maximum(value, so_far) : hn::Add(so_far, value);
 }
 
 template <bool kMax, int kVectors>

@@ -62,9 +62,25 @@ HWY_INLINE void store_some(FloatVector values, float* to, size_t count) {
 #endif
 }
 
-// min(max(x, low), high); a NaN stays one: x86 returns the second operand then, Arm the NaN.
+// a > b ? a : b and a < b ? a : b, except that Arm gives NaN if either is one.
+HWY_INLINE FloatVector maximum(FloatVector a, FloatVector b) {
+#if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
+  return hn::IfThenElse(hn::Gt(a, b), a, b);
+#else
+  return hn::Max(a, b);
+#endif
+}
+HWY_INLINE FloatVector minimum(FloatVector a, FloatVector b) {
+#if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
+  return hn::IfThenElse(hn::Lt(a, b), a, b);
+#else
+  return hn::Min(a, b);
+#endif
+}
+
+// min(max(x, low), high); a NaN stays one.
 HWY_INLINE FloatVector clamp(FloatVector low, FloatVector x, FloatVector high) {
-  return hn::Min(high, hn::Max(low, x));
+  return minimum(high, maximum(low, x));
 }
 
 // exp(x) to about 1 ulp, 0 below -87.3 and infinity above 88.7; NaN stays NaN. Cody and Waite's reduction to
@@ -121,7 +137,7 @@ HWY_INLINE FloatVector vector_tanh(FloatVector x) {
 HWY_INLINE FloatVector vector_erf(FloatVector x) {
   const FloatTag d;
   const FloatVector one = hn::Set(d, 1.0f);
-  const FloatVector size = hn::Min(hn::Set(d, 4.0f), hn::Abs(x));  // erf(4) rounds to 1
+  const FloatVector size = minimum(hn::Set(d, 4.0f), hn::Abs(x));  // erf(4) rounds to 1
   const FloatVector z = hn::Mul(x, x);
   FloatVector p = hn::Set(d, 7.88911954e-5f);
   p = hn::MulAdd(p, z, hn::Set(d, -0.000802084128f));
@@ -152,7 +168,7 @@ HWY_INLINE FloatVector activate_vector(const Activation& activation, FloatVector
     case Activation::kNone:
       return x;
     case Activation::kRelu:
-      return hn::Max(zero, x);
+      return maximum(zero, x);
     case Activation::kClip:
       return clamp(hn::Set(d, activation.a), x, hn::Set(d, activation.b));
     case Activation::kLeakyRelu:

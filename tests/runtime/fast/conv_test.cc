@@ -10,20 +10,11 @@
 #include <string>
 #include <vector>
 
-#include "formats/simd_dispatch.h"
 #include "tests/runtime/fast/guarded.h"
+#include "tests/runtime/fast/targets.h"
 
 namespace quench::rt::fast {
 namespace {
-
-// Instruction sets that are compiled in and that this processor has.
-std::vector<int64_t> targets() {
-  std::vector<int64_t> usable;
-  for (int64_t target : {HWY_SCALAR, HWY_EMU128, HWY_SSE4, HWY_AVX2, HWY_AVX3, HWY_NEON}) {
-    if ((target & HWY_TARGETS & simd::supported_targets()) != 0) usable.push_back(target);
-  }
-  return usable;
-}
 
 std::string describe(const ConvShape& s) {
   char text[256];
@@ -134,8 +125,8 @@ std::vector<float> run_case(const Case& c, ConvAlgorithm algorithm, int threads,
     data.residual = in_place ? output.data() : residual.data();
   }
   // Units one by one and backwards: they must not depend on each other.
+  Guarded scratch(plan.scratch_floats);
   for (int64_t u = plan.units; u-- > 0;) {
-    Guarded scratch(plan.scratch_floats);
     std::fill(scratch.data(), scratch.data() + plan.scratch_floats, NAN);
     run_conv(plan, data, u, u + 1, scratch.data());
   }

@@ -3,13 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <random>
 #include <vector>
 
-#include "formats/simd_dispatch.h"
 #include "tests/runtime/fast/guarded.h"
+#include "tests/runtime/fast/targets.h"
 
 namespace quench::rt::fast {
 namespace {
@@ -57,8 +58,9 @@ std::vector<float> run_case(const MatMulShape& shape, const Variation& v, int th
   } else {
     data.weights = weights;
   }
+  Guarded scratch(plan.scratch_floats);
   for (int64_t u = plan.units; u-- > 0;) {
-    Guarded scratch(plan.scratch_floats);
+    std::fill(scratch.data(), scratch.data() + plan.scratch_floats, NAN);
     run_matmul(plan, data, u, u + 1, scratch.data());
   }
   std::vector<float> result(output.data(), output.data() + start.size());
@@ -81,15 +83,6 @@ std::vector<float> run_case(const MatMulShape& shape, const Variation& v, int th
     }
   }
   return result;
-}
-
-// Instruction sets that are compiled in and that this processor has.
-std::vector<int64_t> targets() {
-  std::vector<int64_t> usable;
-  for (int64_t target : {HWY_SCALAR, HWY_EMU128, HWY_SSE4, HWY_AVX2, HWY_AVX3, HWY_NEON}) {
-    if ((target & HWY_TARGETS & simd::supported_targets()) != 0) usable.push_back(target);
-  }
-  return usable;
 }
 
 class MatMulOnTarget : public testing::TestWithParam<int64_t> {
