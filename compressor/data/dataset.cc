@@ -1,0 +1,335 @@
+#include "compressor/data/dataset.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <numeric>
+
+#include "compressor/data/files.h"
+#include "compressor/data/image.h"
+#include "compressor/data/npy.h"
+#include "compressor/data/shapes.h"
+#include "formats/error.h"
+
+namespace quench::data {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Images from anywhere, converted one at a time.
+class ImageDataset : public Dataset {
+ public:
+  const std::vector<int64_t>& sample_shape() const override { return target_.shape(); }
+
+  void fill(std::span<const uint64_t> indices, std::span<float> values, std::span<int64_t> labels) const override {
+    const uint64_t elements = sample_elements();
+    Image image;
+    for (size_t i = 0; i < indices.size(); ++i) {
+      const int64_t label = load(indices[i], image);
+      target_.convert(image, values.subspan(i * elements, elements));
+      if (!labels.empty()) labels[i] = label;
+    }
+  }
+
+ protected:
+  explicit ImageDataset(ImageTarget target) : target_(std::move(target)) {}
+  // Replaces `image`, returns the label.
+  virtual int64_t load(uint64_t index, Image& image) const = 0;
+
+ private:
+  ImageTarget target_;
+};
+
+// The binary version of CIFAR-10 (Krizhevsky 2009): records of a label and 32 x 32 pixels, red plane, green, blue.
+class Cifar10 : public ImageDataset {
+ public:
+  Cifar10(const fs::path& folder, bool training, const DatasetOptions& options)
+      : ImageDataset(ImageTarget(options, kSide, kSide)) {
+    if (!fs::is_directory(folder)) throw Error::make("{}: there is no such folder", folder.string());
+    if (!training) append(folder / "test_batch.bin");
+    for (int batch = 1; training && batch <= 5; ++batch) append(folder / fmt::format("data_batch_{}.bin", batch));
+  }
+
+  uint64_t size() const override { return records_.size() / kRecord; }
+  int64_t class_count() const override { return kClasses; }
+
+ private:
+  static constexpr int kSide = 32;
+  static constexpr size_t kPlane = kSide * kSide;
+  static constexpr size_t kRecord = 1 + 3 * kPlane;
+  static constexpr int kClasses = 10;
+
+  void append(const fs::path& path) {
+    const std::vector<std::byte> file = read_file(path);
+    if (file.empty() || file.size() % kRecord != 0) {
+      throw Error::make("{}: {} bytes are no whole number of CIFAR-10 records of {} bytes", path.string(), file.size(),
+                        kRecord);
+    }
+    for (size_t at = 0; at < file.size(); at += kRecord) {
+      const auto label = std::to_integer<int>(file[at]);
+      if (label >= kClasses)
+        throw Error::make("{}: record {} has label {}, above 9", path.string(), at / kRecord, label);
+    }
+    records_.insert(records_.end(), file.begin(), file.end());
+  }
+
+  int64_t load(uint64_t index, Image& image) const override {
+    const std::byte* record = records_.data() + index * kRecord;
+    image.width = image.height = kSide;
+    image.pixels.resize(3 * kPlane);
+    for (size_t i = 0; i < kPlane; ++i) {
+      for (size_t c = 0; c < 3; ++c) image.pixels[3 * i + c] = std::to_integer<uint8_t>(record[1 + c * kPlane + i]);
+    }
+    return std::to_integer<int64_t>(record[0]);
+  }
+
+  std::vector<std::byte> records_;
+};
+
+class Shapes : public ImageDataset {
+ public:
+  Shapes(uint64_t count, const ShapesOptions& shapes, const DatasetOptions& options)
+      : ImageDataset(ImageTarget(options, kShapesSide, kShapesSide)), count_(count), shapes_(shapes) {}
+
+  uint64_t size() const override { return count_; }
+  int64_t class_count() const override { return kShapesClasses; }
+
+ private:
+  int64_t load(uint64_t index, Image& image) const override {
+    image.width = image.height = kShapesSide;
+    image.pixels.resize(kShapesPixels);
+    return draw_shape_image(shapes_, index, std::span<uint8_t, kShapesPixels>(image.pixels.data(), kShapesPixels));
+  }
+
+  uint64_t count_;
+  ShapesOptions shapes_;
+};
+
+struct LabelledFile {
+  fs::path path;
+  int64_t label;
+};
+
+struct Folder {
+  std::vector<LabelledFile> files;
+  int64_t classes = 0;
+};
+
+std::vector<fs::path> sorted_entries(const fs::path& folder) {
+  std::vector<fs::path> entries;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    if (!entry.path().filename().string().starts_with('.')) entries.push_back(entry.path());
+  }
+  std::sort(entries.begin(), entries.end());
+  return entries;
+}
+
+Folder scan_folder(const fs::path& root) {
+  Folder folder;
+  const std::vector<fs::path> entries = sorted_entries(root);
+  for (const fs::path& entry : entries) {
+    if (!fs::is_directory(entry)) continue;
+    for (const fs::path& file : sorted_entries(entry)) {
+      if (is_image_name(file)) folder.files.push_back({file, folder.classes});
+    }
+    ++folder.classes;
+  }
+  if (folder.files.empty()) {
+    folder.classes = 0;
+    for (const fs::path& entry : entries) {
+      if (is_image_name(entry)) folder.files.push_back({entry, 0});
+    }
+  }
+  if (folder.files.empty()) {
+    throw Error::make("{}: there are no .png or .jpg files in this folder or the folders in it", root.string());
+  }
+  return folder;
+}
+
+class ImageFolder : public ImageDataset {
+ public:
+  ImageFolder(Folder folder, const DatasetOptions& options) : ImageFolder(std::move(folder), options, Image()) {}
+
+  uint64_t size() const override { return folder_.files.size(); }
+  int64_t class_count() const override { return folder_.classes; }
+
+ private:
+  // The first image says what open dimensions of the model become.
+  ImageFolder(Folder folder, const DatasetOptions& options, Image first)
+      : ImageDataset((first = read_image(folder.files.front().path), ImageTarget(options, first.width, first.height))),
+        folder_(std::move(folder)) {}
+
+  int64_t load(uint64_t index, Image& image) const override {
+    const LabelledFile& file = folder_.files[index];
+    image = read_image(file.path);
+    return file.label;
+  }
+
+  Folder folder_;
+};
+
+class ArrayDataset : public Dataset {
+ public:
+  ArrayDataset(std::string name, Array samples, std::vector<int64_t> labels, const DatasetOptions& options)
+      : name_(std::move(name)), samples_(std::move(samples)), labels_(std::move(labels)) {
+    check_shape(options.model_input);
+    shape_.assign(samples_.dims.begin() + 1, samples_.dims.end());
+    check_labels();
+    read_preprocessing(options);
+  }
+
+  uint64_t size() const override { return static_cast<uint64_t>(samples_.dims[0]); }
+  int64_t class_count() const override { return classes_; }
+  const std::vector<int64_t>& sample_shape() const override { return shape_; }
+
+  void fill(std::span<const uint64_t> indices, std::span<float> values, std::span<int64_t> labels) const override {
+    const uint64_t elements = sample_elements();
+    const uint64_t sample_bytes = elements * container::element_bits(samples_.type) / 8;
+    for (size_t i = 0; i < indices.size(); ++i) {
+      const std::byte* begin = samples_.bytes.data() + indices[i] * sample_bytes;
+      const std::vector<float> sample = Array{samples_.type, shape_, {begin, begin + sample_bytes}}.to_float();
+      for (uint64_t e = 0; e < elements; ++e) {
+        const size_t channel = (e / inner_) % factor_.size();
+        values[i * elements + e] = sample[e] * factor_[channel] + offset_[channel];
+      }
+      if (!labels.empty()) labels[i] = labels_[indices[i]];
+    }
+  }
+
+ private:
+  void check_shape(const std::vector<int64_t>& model) const {
+    if (samples_.dims.empty() || samples_.elements() == 0) throw Error::make("{}: there are no samples in it", name_);
+    if (model.empty()) return;
+    bool fits = samples_.dims.size() == model.size();
+    for (size_t d = 1; fits && d < model.size(); ++d) fits = model[d] < 0 || model[d] == samples_.dims[d];
+    if (!fits) {
+      throw Error::make("{}: an array of {} does not fit the model's input {}", name_, dims_text(samples_.dims),
+                        dims_text(model));
+    }
+  }
+
+  void check_labels() {
+    if (labels_.empty()) return;
+    if (labels_.size() != size())
+      throw Error::make("{}: there are {} samples but {} labels", name_, size(), labels_.size());
+    const auto [low, high] = std::minmax_element(labels_.begin(), labels_.end());
+    if (*low < 0) throw Error::make("{}: label {} is below 0", name_, *low);
+    classes_ = *high + 1;
+  }
+
+  void read_preprocessing(const DatasetOptions& options) {
+    const size_t count = std::max({options.mean.size(), options.std.size(), size_t{1}});
+    const float scale = options.scale.value_or(1.0f);
+    if (count > 1) {
+      const bool last = options.layout == Layout::kNhwc;
+      const int64_t channels = shape_.empty() ? 0 : (last ? shape_.back() : shape_.front());
+      if (channels != static_cast<int64_t>(count)) {
+        throw Error::make("{}: {} values of mean or std are given, the samples have {} channels", name_, count,
+                          channels);
+      }
+      inner_ = last ? 1 : sample_elements() / count;
+    }
+    const auto value = [](const std::vector<float>& values, size_t c, float fallback) {
+      return values.empty() ? fallback : values[values.size() == 1 ? 0 : c];
+    };
+    if ((options.mean.size() > 1 && options.mean.size() != count) ||
+        (options.std.size() > 1 && options.std.size() != count)) {
+      throw Error::make("{} mean values and {} std values do not fit together", options.mean.size(),
+                        options.std.size());
+    }
+    for (size_t c = 0; c < count; ++c) {
+      const float deviation = value(options.std, c, 1.0f);
+      if (!(deviation > 0)) throw Error("std must be above 0");
+      factor_.push_back(scale / deviation);
+      offset_.push_back(-value(options.mean, c, 0.0f) / deviation);
+    }
+  }
+
+  std::string name_;
+  Array samples_;
+  std::vector<int64_t> labels_;
+  std::vector<int64_t> shape_;
+  int64_t classes_ = 0;
+  uint64_t inner_ = 1;  // values between one channel and the next
+  std::vector<float> factor_, offset_;
+};
+
+std::unique_ptr<Dataset> open_npz(const std::string& path, const DatasetOptions& options) {
+  std::map<std::string, Array> arrays = read_npz(path);
+  const bool labelled = arrays.contains("y");
+  auto samples = arrays.find("x");
+  if (samples == arrays.end() && arrays.size() == 1) samples = arrays.begin();
+  if (samples == arrays.end()) throw Error::make("{}: there is no array 'x' of samples", path);
+  std::vector<int64_t> labels;
+  if (labelled) {
+    if (container::is_float(arrays["y"].type)) throw Error::make("{}: array 'y' must hold integer labels", path);
+    labels = arrays["y"].to_int64();
+  }
+  return std::make_unique<ArrayDataset>(path, std::move(samples->second), std::move(labels), options);
+}
+
+uint64_t parse_number(std::string_view spec, std::string_view text) {
+  uint64_t value = 0;
+  const bool digits =
+      !text.empty() && text.size() < 19 && text.find_first_not_of("0123456789") == std::string_view::npos;
+  if (!digits) throw Error::make("{}: '{}' is not a whole number", spec, text);
+  for (char digit : text) value = 10 * value + static_cast<uint64_t>(digit - '0');
+  return value;
+}
+
+std::unique_ptr<Dataset> open_shapes(std::string_view spec, std::string_view arguments, const DatasetOptions& options) {
+  uint64_t count = 10000;
+  ShapesOptions shapes;
+  while (!arguments.empty()) {
+    const std::string_view argument = arguments.substr(0, arguments.find(','));
+    arguments.remove_prefix(std::min(argument.size() + 1, arguments.size()));
+    const size_t equals = std::min(argument.find('='), argument.size());
+    const std::string_view key = argument.substr(0, equals);
+    const std::string_view value = argument.substr(std::min(equals + 1, argument.size()));
+    if (key == "count") {
+      count = parse_number(spec, value);
+    } else if (key == "seed") {
+      shapes.seed = parse_number(spec, value);
+    } else if (key == "split" && (value == "train" || value == "test")) {
+      shapes.split = value == "train" ? ShapesSplit::kTrain : ShapesSplit::kTest;
+    } else {
+      throw Error::make("{}: '{}' is none of count=N, seed=S, split=train, split=test", spec, argument);
+    }
+  }
+  if (count == 0) throw Error::make("{}: count must be above 0", spec);
+  return std::make_unique<Shapes>(count, shapes, options);
+}
+
+}  // namespace
+
+uint64_t Dataset::sample_elements() const {
+  uint64_t count = 1;
+  for (int64_t dim : sample_shape()) count *= static_cast<uint64_t>(dim);
+  return count;
+}
+
+std::unique_ptr<Dataset> open_dataset(std::string_view spec, const DatasetOptions& options) {
+  const auto after = [&](std::string_view prefix) { return spec.substr(prefix.size()); };
+  if (spec.starts_with("cifar10:")) return std::make_unique<Cifar10>(after("cifar10:"), false, options);
+  if (spec.starts_with("cifar10-train:")) return std::make_unique<Cifar10>(after("cifar10-train:"), true, options);
+  if (spec == "synthetic:shapes" || spec.starts_with("synthetic:shapes,")) {
+    return open_shapes(spec, spec == "synthetic:shapes" ? "" : after("synthetic:shapes,"), options);
+  }
+  const std::string path(spec);
+  if (fs::is_directory(path)) return std::make_unique<ImageFolder>(scan_folder(path), options);
+  if (spec.ends_with(".npz")) return open_npz(path, options);
+  if (spec.ends_with(".npy"))
+    return std::make_unique<ArrayDataset>(path, read_npy(path), std::vector<int64_t>(), options);
+  throw Error::make(
+      "{}: this is no data: give cifar10:DIR, synthetic:shapes, a folder of images, a .npy or a .npz file", spec);
+}
+
+uint64_t spread_index(uint64_t k, uint64_t size) {
+  if (size < 3) return k;
+  // A step near the golden section of the size, and coprime to it.
+  auto step = static_cast<uint64_t>(0.6180339887498949 * static_cast<double>(size));
+  while (std::gcd(step, size) != 1) ++step;
+  return static_cast<uint64_t>(static_cast<unsigned __int128>(k) * step % size);
+}
+
+}  // namespace quench::data

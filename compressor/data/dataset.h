@@ -1,0 +1,65 @@
+// Inputs for a model, and their labels where there are any: one interface over files, folders and the built-in set.
+//
+//     std::unique_ptr<Dataset> data = open_dataset("cifar10:cifar-10-batches-bin", {.model_input = {-1, 3, 32, 32}});
+//     std::vector<float> values(batch * data->sample_elements());
+//     std::vector<int64_t> labels(batch);
+//     data->fill(indices, values, labels);
+//
+// A spec is one of
+//     cifar10:DIR            the test set (test_batch.bin) of CIFAR-10's binary version; cifar10-train:DIR the training
+//     set synthetic:shapes       the built-in set; with ,count=N (default 10000) ,seed=S (0) ,split=train|test (test)
+//     DIR                    a folder with a folder of PNG and JPEG files for each class (the label is the folder's
+//     place in
+//                            the sorted list), or a folder of such files without labels
+//     FILE.npy               an array of samples x anything
+//     FILE.npz               array `x` (or the only one) of samples, and `y` of integer labels, if it is there
+//
+// Images are scaled (bilinear, averaging when they shrink) and cropped in the middle to the model's input, and have one
+// channel (luma) or three (RGB) as it asks. Each value becomes (pixel * scale - mean) / std of its channel. Arrays must
+// have the model's shape. Errors are thrown as quench::Error with the file's name.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace quench::data {
+
+enum class Layout : uint8_t { kNchw, kNhwc };
+
+struct DatasetOptions {
+  std::vector<float> mean, std;  // one for each channel, or one for all; empty: 0 and 1
+  std::optional<float> scale;    // default 1/255 for images, 1 for arrays
+  std::optional<Layout> layout;  // default: NHWC where only the input's last dimension can be channels (1 or 3)
+  // The model's declared shape with its batch dimension, -1 where a dimension is open; empty: as the data is.
+  std::vector<int64_t> model_input;
+};
+
+class Dataset {
+ public:
+  virtual ~Dataset() = default;
+
+  virtual uint64_t size() const = 0;
+  // Labels are 0 to class_count - 1; 0: there are none.
+  virtual int64_t class_count() const = 0;
+  // Of one sample, without a batch dimension, in the model's layout.
+  virtual const std::vector<int64_t>& sample_shape() const = 0;
+
+  // Samples `indices` (each below size()) one after the other into `values`; their labels into `labels`, which is empty
+  // if they are not wanted or there are none.
+  virtual void fill(std::span<const uint64_t> indices, std::span<float> values, std::span<int64_t> labels) const = 0;
+
+  uint64_t sample_elements() const;
+};
+
+std::unique_ptr<Dataset> open_dataset(std::string_view spec, const DatasetOptions& options = {});
+
+// The k-th sample of an order in which every prefix is spread over the whole set, so that a part of a folder that is
+// sorted by class has samples of all classes. A permutation of 0 to size - 1.
+uint64_t spread_index(uint64_t k, uint64_t size);
+
+}  // namespace quench::data

@@ -1,0 +1,52 @@
+// Images in memory: decoding, and fitting them to what a model takes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "compressor/data/dataset.h"
+
+namespace quench::data {
+
+// Rows of interleaved RGB.
+struct Image {
+  int width = 0;
+  int height = 0;
+  std::vector<uint8_t> pixels;
+};
+
+// PNG (transparency over black) or JPEG, by its first bytes. At most 2^26 pixels. Throws quench::Error.
+Image read_image(const std::filesystem::path& path);
+
+// How a model wants its images.
+class ImageTarget {
+ public:
+  // `width` and `height`: what open dimensions of the model's input become. Throws quench::Error where the model does
+  // not take images, or mean and std do not fit its channels.
+  ImageTarget(const DatasetOptions& options, int width, int height);
+
+  // Of one sample, in the model's layout.
+  const std::vector<int64_t>& shape() const { return shape_; }
+  // `out` has as many values as shape() says.
+  void convert(const Image& image, std::span<float> out) const;
+
+ private:
+  void read_shape(const DatasetOptions& options, int width, int height);
+
+  Layout layout_ = Layout::kNchw;
+  int width_ = 0, height_ = 0, channels_ = 3;
+  std::vector<int64_t> shape_;
+  std::vector<float> factor_, offset_;  // value = pixel * factor + offset, per channel
+};
+
+// True for names that end in .png, .jpg or .jpeg, in any case.
+bool is_image_name(const std::filesystem::path& path);
+
+// Scaled so that it covers width x height, then cropped in the middle. The image itself where it has that size.
+Image fit_image(const Image& image, int width, int height);
+
+}  // namespace quench::data
