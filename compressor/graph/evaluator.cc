@@ -84,8 +84,11 @@ HostTensor Evaluator::State::output(int index) const {
   const Result<rt::Tensor> result = session->output(index);
   if (!result.ok()) refuse(model->name, result.status());
   const rt::Tensor& tensor = *result;
-  const rt::ValueInfo& info = runtime->outputs()[static_cast<size_t>(index)];
-  HostTensor host{std::string(info.name), static_cast<int32_t>(tensor.type), {}, {}};
+  const size_t declared = runtime->outputs().size() - options.extra_outputs.size();
+  const auto number = static_cast<size_t>(index);
+  const std::string name =
+      number < declared ? std::string(runtime->outputs()[number].name) : options.extra_outputs[number - declared];
+  HostTensor host{name, static_cast<int32_t>(tensor.type), {}, {}};
   host.dims.assign(tensor.shape.dims, tensor.shape.dims + tensor.shape.rank);
   const std::span raw(static_cast<const std::byte*>(tensor.data),
                       static_cast<size_t>(host.elements() * rt::size_of(tensor.type)));

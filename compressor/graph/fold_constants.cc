@@ -13,6 +13,9 @@ namespace {
 using onnx::NodeProto;
 using onnx::TensorProto;
 
+// Results up to this size are kept even where they are larger than what they replace: mostly shapes, of which what uses
+// them leaves less.
+constexpr uint64_t kSmallResultBytes = 64;
 constexpr uint64_t kMaxInputBytes = uint64_t{64} << 20;
 constexpr uint64_t kMaxMemoryBytes = uint64_t{256} << 20;
 
@@ -155,7 +158,7 @@ class Folder {
       if (!is_exact_type(value.dtype)) return false;
       taken += value.raw.size();
     }
-    return taken <= freed && taken <= options_.max_folded_bytes;
+    return taken <= std::max(freed, kSmallResultBytes) && taken <= options_.max_folded_bytes;
   }
 
   void add_initializer(const std::string& name, Value& value) {

@@ -1,0 +1,278 @@
+// BatchNormalization into the node before it: where it may be folded the results stay, where it may not the graph
+// stays.
+#include "tests/compressor/graph/run_model.h"
+
+namespace quench {
+namespace {
+
+using namespace testing;
+
+constexpr const char* kNorm = "y = BatchNormalization<epsilon = 0.01>(h, scale, bias, mean, variance)";
+
+std::string with_norm(const std::string& node, const std::string& input = "float[2,4,6,5] x",
+                      const std::string& output = "float[A,B,C,D] y") {
+  return "g (" + input + ") => (" + output + ") { h = " + node + "\n" + kNorm + "}";
+}
+
+// Expects the one BatchNormalization of the model to go and the function to stay.
+void expect_folded(const onnx::ModelProto& proto, const Input& input, float tolerance = 1e-5f) {
+  OnnxModel simplified;
+  const graph::Report report = expect_same_function(load_proto(proto), {input}, &simplified, tolerance);
+  EXPECT_EQ(report.batch_normalizations_folded, 1u);
+  EXPECT_EQ(count_nodes(simplified, "BatchNormalization"), 0);
+  EXPECT_EQ(simplified.proto.graph().output(0).name(), "y");
+}
+
+void expect_kept(const onnx::ModelProto& proto) {
+  OnnxModel model = load_proto(proto);
+  graph::Report report;
+  EXPECT_FALSE(graph::fold_batch_normalization(model, report));
+  EXPECT_EQ(count_nodes(model, "BatchNormalization"), 1);
+}
+
+onnx::ModelProto convolution(const std::string& node, std::vector<int64_t> weight, int64_t channels) {
+  onnx::ModelProto proto = parse_text(with_norm(node));
+  add_random(proto, "w", weight, 1);
+  add_random(proto, "b", {channels}, 2);
+  add_batch_normalization(proto, channels);
+  return proto;
+}
+
+const Input kImage = random_input({2, 4, 6, 5});
+
+TEST(FoldBatchNormalization, IntoConv) {
+  expect_folded(convolution("Conv(x, w, b)", {3, 4, 3, 3}, 3), kImage);
+  expect_folded(convolution("Conv(x, w)", {3, 4, 1, 1}, 3), kImage);
+  expect_folded(convolution("Conv<group = 2, pads = [1, 1, 1, 1]>(x, w, b)", {6, 2, 3, 3}, 6), kImage);
+  expect_folded(convolution("Conv<group = 4>(x, w)", {4, 1, 3, 3}, 4), kImage);
+}
+
+TEST(FoldBatchNormalization, IntoConvTranspose) {
+  expect_folded(convolution("ConvTranspose(x, w, b)", {4, 3, 2, 2}, 3), kImage);
+  expect_folded(convolution("ConvTranspose<strides = [2, 2]>(x, w)", {4, 3, 2, 2}, 3), kImage);
+  expect_folded(convolution("ConvTranspose<group = 2>(x, w, b)", {4, 3, 2, 2}, 6), kImage);
+  expect_folded(convolution("ConvTranspose<group = 4>(x, w)", {4, 1, 3, 3}, 4), kImage);
+}
+
+// The scaled weight has no values of its own until it is read.
+TEST(FoldBatchNormalization, IntoAWeightThatIsNotInMemory) {
+  onnx::ModelProto proto = convolution("Conv(x, w, b)", {32, 4, 3, 3}, 32);
+  OnnxModel simplified;
+  expect_same_function(load_proto(proto), {kImage}, &simplified);
+  EXPECT_EQ(simplified.weights[0].dims, (std::vector<int64_t>{32, 4, 3, 3}));
+  EXPECT_TRUE(is_stripped(*simplified.weights[0].tensor));
+  EXPECT_EQ(simplified.weights.size(), 2u);
+}
+
+onnx::ModelProto matrix(const std::string& node, std::vector<int64_t> weight, std::vector<int64_t> bias = {3}) {
+  onnx::ModelProto proto = parse_text(with_norm(node, "float[5,4] x", "float[5,3] y"));
+  add_random(proto, "w", weight, 1);
+  add_random(proto, "b", bias, 2);
+  add_batch_normalization(proto, 3);
+  return proto;
+}
+
+const Input kRows = random_input({5, 4});
+
+TEST(FoldBatchNormalization, IntoGemm) {
+  expect_folded(matrix("Gemm(x, w, b)", {4, 3}), kRows);
+  expect_folded(matrix("Gemm(x, w)", {4, 3}), kRows);
+  expect_folded(matrix("Gemm<transB = 1>(x, w, b)", {3, 4}), kRows);
+  expect_folded(matrix("Gemm<alpha = 0.5, beta = -2.0>(x, w, b)", {4, 3}), kRows);
+  expect_folded(matrix("Gemm<beta = 3.0>(x, w, b)", {4, 3}, {}), kRows);
+  expect_folded(matrix("Gemm(x, w, b)", {4, 3}, {1, 3}), kRows);
+  expect_folded(matrix("Gemm(x, w, b)", {4, 3}, {1, 1}), kRows);
+}
+
+TEST(FoldBatchNormalization, GemmWithAMatrixAsBiasIsKept) {
+  expect_kept(matrix("Gemm(x, w, b)", {4, 3}, {5, 3}));
+  expect_kept(matrix("Gemm(x, w, b)", {4, 3}, {5, 1}));
+}
+
+TEST(FoldBatchNormalization, IntoMatMulLeavesAnAdd) {
+  expect_folded(matrix("MatMul(x, w)", {4, 3}), kRows);
+  expect_folded(matrix("MatMul(x, w)\n h0 = Identity(h)", {4, 3}), kRows);
+}
+
+TEST(FoldBatchNormalization, IntoMatMulWithAdd) {
+  for (const char* add : {"Add(product, b)", "Add(b, product)"}) {
+    onnx::ModelProto proto = parse_text(
+        "g (float[5,4] x) => (float[5,3] y) { product = MatMul(x, w)\n h = " + std::string(add) + "\n" + kNorm + "}");
+    add_random(proto, "w", {4, 3}, 1);
+    add_random(proto, "b", {3}, 2);
+    add_batch_normalization(proto, 3);
+    expect_folded(proto, kRows);
+  }
+}
+
+// There axis 1 of the product is not the one that the weight's columns are along.
+TEST(FoldBatchNormalization, MatMulOfThreeAxesIsKept) {
+  onnx::ModelProto proto = parse_text(with_norm("MatMul(x, w)", "float[2,3,4] x", "float[2,3,3] y"));
+  add_random(proto, "w", {4, 3}, 1);
+  add_batch_normalization(proto, 3);
+  expect_kept(proto);
+}
+
+TEST(FoldBatchNormalization, MatMulOfUnknownRankIsKept) {
+  onnx::ModelProto proto = matrix("MatMul(x, w)", {4, 3});
+  proto.mutable_graph()->mutable_input(0)->mutable_type()->mutable_tensor_type()->clear_shape();
+  expect_kept(proto);
+}
+
+TEST(FoldBatchNormalization, OneAfterAnother) {
+  onnx::ModelProto proto = parse_text(R"(g (float[2,4,6,5] x) => (float[A,B,C,D] y) {
+    h1 = Conv(x, w)
+    h2 = BatchNormalization(h1, scale, bias, mean, variance)
+    h3 = BatchNormalization(h2, n_scale, n_bias, n_mean, n_variance)
+    y = Relu(h3) })");
+  add_random(proto, "w", {3, 4, 3, 3}, 1);
+  add_batch_normalization(proto, 3);
+  add_batch_normalization(proto, 3, "n_");
+  OnnxModel simplified;
+  EXPECT_EQ(expect_same_function(load_proto(proto), {kImage}, &simplified).batch_normalizations_folded, 2u);
+  EXPECT_EQ(simplified.proto.graph().node_size(), 2);
+}
+
+TEST(FoldBatchNormalization, AResultThatIsUsedTwiceKeepsIt) {
+  onnx::ModelProto proto = parse_text(R"(g (float[2,4,6,5] x) => (float[A,B,C,D] z) {
+    h = Conv(x, w)
+    y = BatchNormalization(h, scale, bias, mean, variance)
+    z = Add(h, y) })");
+  add_random(proto, "w", {3, 4, 3, 3}, 1);
+  add_batch_normalization(proto, 3);
+  expect_kept(proto);
+  expect_same_function(load_proto(proto), {kImage});
+}
+
+TEST(FoldBatchNormalization, AResultThatIsAnOutputKeepsIt) {
+  onnx::ModelProto proto = convolution("Conv(x, w, b)", {3, 4, 3, 3}, 3);
+  *proto.mutable_graph()->add_output() = proto.graph().output(0);
+  proto.mutable_graph()->mutable_output(1)->set_name("h");
+  expect_kept(proto);
+}
+
+TEST(FoldBatchNormalization, AResultThatASubgraphUsesKeepsIt) {
+  onnx::ModelProto proto = parse_text(R"(g (float[2,4,6,5] x, bool c) => (float[A,B,C,D] y, float[A,B,C,D] z) {
+    h = Conv(x, w)
+    y = BatchNormalization(h, scale, bias, mean, variance)
+    z = If<then_branch = t () => (float[A,B,C,D] o) { o = Relu(h) },
+           else_branch = e () => (float[A,B,C,D] o) { o = Neg(h) }>(c) })");
+  add_random(proto, "w", {3, 4, 3, 3}, 1);
+  add_batch_normalization(proto, 3);
+  expect_kept(proto);
+}
+
+TEST(FoldBatchNormalization, AWeightThatIsUsedTwiceKeepsIt) {
+  onnx::ModelProto proto = parse_text(R"(g (float[2,4,6,5] x) => (float[A,B,C,D] y, float[A,B,C,D] z) {
+    h = Conv(x, w)
+    y = BatchNormalization(h, scale, bias, mean, variance)
+    z = Conv(x, w) })");
+  add_random(proto, "w", {3, 4, 3, 3}, 1);
+  add_batch_normalization(proto, 3);
+  expect_kept(proto);
+}
+
+TEST(FoldBatchNormalization, ParametersThatAreNotConstantKeepIt) {
+  onnx::ModelProto proto = parse_text(with_norm("Conv(x, w)", "float[2,4,6,5] x, float[3] scale"));
+  add_random(proto, "w", {3, 4, 3, 3}, 1);
+  for (const char* name : {"bias", "mean", "variance"}) add_random(proto, name, {3}, 3, 0.5f, 1);
+  expect_kept(proto);
+  // Nor is an initializer that the caller may override.
+  add_random(proto, "scale", {3}, 4);
+  expect_kept(proto);
+}
+
+TEST(FoldBatchNormalization, AWeightOrBiasThatIsNotConstantKeepsIt) {
+  onnx::ModelProto proto = parse_text(with_norm("Conv(x, w, b)", "float[2,4,6,5] x, float[3,4,3,3] w"));
+  add_random(proto, "b", {3}, 2);
+  add_batch_normalization(proto, 3);
+  expect_kept(proto);
+  proto = parse_text(with_norm("Conv(x, w, b)", "float[2,4,6,5] x, float[3] b"));
+  add_random(proto, "w", {3, 4, 3, 3}, 2);
+  add_batch_normalization(proto, 3);
+  expect_kept(proto);
+}
+
+TEST(FoldBatchNormalization, TrainingModeKeepsIt) {
+  onnx::ModelProto proto = convolution("Conv(x, w)", {3, 4, 3, 3}, 3);
+  onnx::AttributeProto* attribute = proto.mutable_graph()->mutable_node(1)->add_attribute();
+  attribute->set_name("training_mode");
+  attribute->set_type(onnx::AttributeProto::INT);
+  attribute->set_i(1);
+  expect_kept(proto);
+}
+
+TEST(FoldBatchNormalization, OtherOutputsInUseKeepIt) {
+  onnx::ModelProto proto = convolution("Conv(x, w)", {3, 4, 3, 3}, 3);
+  proto.mutable_graph()->mutable_node(1)->add_output("running_mean");
+  *proto.mutable_graph()->add_output() = proto.graph().output(0);
+  proto.mutable_graph()->mutable_output(1)->set_name("running_mean");
+  expect_kept(proto);
+}
+
+TEST(FoldBatchNormalization, BeforeOpsetSevenOnlyWithIsTest) {
+  onnx::ModelProto proto = convolution("Conv(x, w)", {3, 4, 3, 3}, 3);
+  proto.mutable_opset_import(0)->set_version(6);
+  expect_kept(proto);
+  onnx::AttributeProto* attribute = proto.mutable_graph()->mutable_node(1)->add_attribute();
+  attribute->set_name("is_test");
+  attribute->set_type(onnx::AttributeProto::INT);
+  attribute->set_i(1);
+  OnnxModel model = load_proto(proto);
+  graph::Report report;
+  EXPECT_TRUE(graph::fold_batch_normalization(model, report));
+}
+
+TEST(FoldBatchNormalization, AfterAnythingElseIsKept) {
+  onnx::ModelProto proto = parse_text(with_norm("Relu(x)"));
+  add_batch_normalization(proto, 4);
+  expect_kept(proto);
+}
+
+TEST(FoldBatchNormalization, VarianceThatGivesNoNumberKeepsIt) {
+  onnx::ModelProto proto = convolution("Conv(x, w)", {3, 4, 3, 3}, 3);
+  for (onnx::TensorProto& tensor : *proto.mutable_graph()->mutable_initializer()) {
+    if (tensor.name() == "variance") tensor.set_raw_data(raw_of<float>({1, -1, 1}));
+  }
+  expect_kept(proto);
+}
+
+onnx::ModelProto half_precision(float scale) {
+  onnx::ModelProto proto = parse_text(with_norm("Conv(x, w)", "float16[2,4,6,5] x", "float16[A,B,C,D] y"));
+  add_random(proto, "w", {3, 4, 3, 3}, 1, -1, 1, onnx::TensorProto::FLOAT16);
+  add_batch_normalization(proto, 3, "", onnx::TensorProto::FLOAT16);
+  for (onnx::TensorProto& tensor : *proto.mutable_graph()->mutable_initializer()) {
+    const std::vector<float> values(3, scale);
+    const std::vector<std::byte> raw = from_float(onnx::TensorProto::FLOAT16, values);
+    if (tensor.name() == "scale") tensor.set_raw_data(raw.data(), raw.size());
+  }
+  return proto;
+}
+
+TEST(FoldBatchNormalization, HalfPrecisionStaysHalfPrecision) {
+  OnnxModel model = load_proto(half_precision(1.5f));
+  const std::vector<float> before = read_float(model.weights.at(0));
+  const std::vector<float> variance = read_float(model.weights.at(4));
+  graph::Report report;
+  ASSERT_TRUE(graph::fold_batch_normalization(model, report));
+  graph::remove_unused(model, report);
+  ASSERT_EQ(model.weights.size(), 2u);
+  for (const Weight& weight : model.weights) EXPECT_EQ(weight.dtype, onnx::TensorProto::FLOAT16);
+  const std::vector<float> after = read_float(model.weights[0]);
+  for (size_t i = 0; i < after.size(); ++i) {
+    const float expected = before[i] * 1.5f / std::sqrt(variance[i / 36] + 0.01f);
+    EXPECT_NEAR(after[i], expected, std::abs(expected) / 1024) << i;
+  }
+}
+
+TEST(FoldBatchNormalization, AHalfPrecisionOverflowKeepsIt) {
+  onnx::ModelProto proto = half_precision(60000);
+  for (onnx::TensorProto& tensor : *proto.mutable_graph()->mutable_initializer()) {
+    const std::vector<std::byte> raw = from_float(onnx::TensorProto::FLOAT16, std::vector<float>(3, 1e-3f));
+    if (tensor.name() == "variance") tensor.set_raw_data(raw.data(), raw.size());
+  }
+  expect_kept(proto);
+}
+
+}  // namespace
+}  // namespace quench
