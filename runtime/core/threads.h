@@ -21,7 +21,8 @@ class ThreadPool {
   static Status create(Memory& memory, int threads, ThreadPool** pool);
   static void destroy(Memory& memory, ThreadPool* pool);
 
-  // A ParallelFunction; `user` is the pool. The caller works too. One call at a time.
+  // A ParallelFunction; `user` is the pool. The caller works too, and waits for tasks that others are at, but not for
+  // threads that have not come yet: on a busy machine it does all of it. One call at a time.
   static void run(void* user, int tasks, void (*task)(void* argument, int index), void* argument);
 
 #if !defined(QUENCH_NO_THREADS)
@@ -30,17 +31,17 @@ class ThreadPool {
   ~ThreadPool() = default;
 
   static void* main(void* pool);
-  void work();
-  void wait_for_round(uint64_t seen);
-  void announce_round();
+  void work(uint64_t round);
+  uint64_t wait_for_round(uint64_t seen);
+  void announce_round(int tasks);
 
-  pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
+  // A round is one call of run. Its number (upper 32 bits), its number of tasks and the next one to take (16 bits each)
+  // change together, so that a thread that comes late cannot take a task of another round.
+  std::atomic<uint64_t> state_{0};
+  std::atomic<int> done_{0};                           // tasks of this round that are finished
+  pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;  // for the start of a round
   pthread_cond_t wake_ = PTHREAD_COND_INITIALIZER;
-  std::atomic<uint64_t> round_{0};  // counts jobs; changed under the mutex
   std::atomic<bool> stop_{false};
-  std::atomic<int> next_{0};     // task to take
-  std::atomic<int> working_{0};  // threads that have not finished this round
-  int tasks_ = 0;
   void (*task_)(void*, int) = nullptr;
   void* argument_ = nullptr;
   int started_ = 0;
