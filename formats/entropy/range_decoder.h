@@ -1,7 +1,8 @@
 // Reads binary decisions from a range coder's bytes (Martin 1979; carries are resolved by the encoder, so the decoder
 // needs none).
 //
-// The encoder names a number in the final interval with as few bytes as possible; zero bytes at the end are not stored.
+// The encoder names a number in the final interval with as few bytes as possible; of the last eight bytes, zeros at the end are
+// not stored. So bytes that are cut short by more than eight are always found out; a shorter cut may give other decisions.
 #pragma once
 
 #include <bit>
@@ -62,7 +63,8 @@ class RangeDecoder {
 
   // After the last decision: whether the bytes are exactly what the encoder writes for the decisions read.
   Status finish() const {
-    if (bytes_.size() > position_ || (!bytes_.empty() && bytes_.back() == 0)) {
+    if (bytes_.size() + 8 < position_) return Status(StatusCode::kTruncated);
+    if (bytes_.size() > position_ || (bytes_.size() + 8 > position_ && bytes_.back() == 0)) {
       return Status::error(StatusCode::kCorrupt, "bytes are left over behind the last symbol");
     }
     uint64_t value = 0;
@@ -80,9 +82,8 @@ class RangeDecoder {
  private:
   static constexpr uint64_t kMinRange = uint64_t{1} << 32;
 
-  Status wrong_state() const {
-    return Status::error(bytes_.size() + 8 < position_ ? StatusCode::kTruncated : StatusCode::kCorrupt,
-                         "the range coder's final state is wrong");
+  static Status wrong_state() {
+    return Status::error(StatusCode::kCorrupt, "the final state of the range coder is wrong");
   }
 
   uint32_t next_word() {

@@ -48,7 +48,8 @@ class RangeEncoder {
       break;
     }
     for (int shift = 56; shift >= 0; shift -= 8) bytes_.push_back(static_cast<uint8_t>(low_ >> shift));
-    while (!bytes_.empty() && bytes_.back() == 0) bytes_.pop_back();
+    const size_t least = bytes_.size() - 8;
+    while (bytes_.size() > least && bytes_.back() == 0) bytes_.pop_back();
     return std::move(bytes_);
   }
 
