@@ -193,7 +193,10 @@ double output_distance(const std::vector<HostTensor>& reference, const std::vect
 Calibration::Calibration(const OnnxModel& original, const OnnxModel& model,
                          const std::function<void(OnnxModel&)>& simplify, const std::vector<size_t>& candidates,
                          const CalibrationOptions& options)
-    : options_(options), model_(model), ratios_(model.weights.size()), sensitivity_(model.weights.size(), 0.0),
+    : options_(options),
+      model_(model),
+      ratios_(model.weights.size()),
+      sensitivity_(model.weights.size(), 0.0),
       use_of_(model.weights.size(), -1) {
   for (WeightUse& use : find_weight_uses(model)) {
     use_of_[use.weight] = static_cast<int>(uses_.size());
@@ -232,7 +235,8 @@ void Calibration::make_twin(const OnnxModel& original, const std::function<void(
     TensorProto* declared = find_initializer(twin, statistics[s].variance);
     std::vector<float> bounded = read_float(twin.weights[static_cast<size_t>(weight_index(*declared))]);
     // A channel that the seeded inputs hardly move must not be blown up.
-    for (size_t c = 0; c < bounded.size(); ++c) bounded[c] = std::clamp(variance[c], bounded[c] * 0.01f, bounded[c] * 100);
+    for (size_t c = 0; c < bounded.size(); ++c)
+      bounded[c] = std::clamp(variance[c], bounded[c] * 0.01f, bounded[c] * 100);
     replace_values(twin, statistics[s].mean, {mean.begin(), mean.end()});
     replace_values(twin, statistics[s].variance, bounded);
   }
@@ -248,7 +252,8 @@ void Calibration::make_twin(const OnnxModel& original, const std::function<void(
       const double norm = norm_of_row(own, use.view, row);
       if (norm > 0) per_row[static_cast<size_t>(row)] = static_cast<float>(norm_of_row(other, use.view, row) / norm);
       for (int64_t c = 0; c < use.view.columns; ++c) {
-        ratio[static_cast<size_t>(row * use.view.row_stride + c * use.view.column_stride)] = per_row[static_cast<size_t>(row)];
+        ratio[static_cast<size_t>(row * use.view.row_stride + c * use.view.column_stride)] =
+            per_row[static_cast<size_t>(row)];
       }
     }
     if (use.bias) ratios_[*use.bias] = per_row;
@@ -329,8 +334,7 @@ void Calibration::measure_sensitivities(const std::vector<size_t>& candidates) {
 
 double Calibration::error_against_reference(const std::function<std::optional<std::vector<float>>(size_t)>& values,
                                             size_t batches) const {
-  Evaluator evaluator(twin_ ? *twin_ : model_,
-                      {.extra_outputs = {}, .threads = options_.threads, .replace = values});
+  Evaluator evaluator(twin_ ? *twin_ : model_, {.extra_outputs = {}, .threads = options_.threads, .replace = values});
   double sum = 0;
   for (size_t b = 0; b < batches; ++b) sum += output_distance(batches_[b].outputs, evaluator.run(batches_[b].inputs));
   return sum / static_cast<double>(batches);
@@ -343,7 +347,8 @@ double Calibration::output_error(const std::function<std::optional<std::vector<f
     const std::vector<float> own = read_float(model_.weights[weight]);
     const std::vector<float>& ratio = ratios_[weight];
     std::vector<float> result = read_float(twin_->weights[weight]);
-    for (size_t i = 0; i < result.size(); ++i) result[i] += ((*changed)[i] - own[i]) * (ratio.empty() ? 1.0f : ratio[i]);
+    for (size_t i = 0; i < result.size(); ++i)
+      result[i] += ((*changed)[i] - own[i]) * (ratio.empty() ? 1.0f : ratio[i]);
     return result;
   };
   return error_against_reference(twin_values, batches_.size());

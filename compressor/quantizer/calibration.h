@@ -1,10 +1,11 @@
-// What a model does to the errors of its weights, measured by running it: how much each weight's error moves the outputs,
-// and which directions of it matter.
+// What a model does to the errors of its weights, measured by running it: how much each weight's error moves the
+// outputs, and which directions of it matter.
 //
 // The inputs are given (real data), or seeded (see seeded_inputs.h). With seeded inputs, the statistics in the model's
-// BatchNormalization nodes say what real activations look like: a *twin* of the model has them replaced by the statistics of
-// the seeded inputs, so that every normalised activation has the mean and variance that it has on real data, whatever the
-// inputs are. (The idea of using BatchNorm statistics in place of data: Nagel et al. 2019, Cai et al. 2020.)
+// BatchNormalization nodes say what real activations look like: a *twin* of the model has them replaced by the
+// statistics of the seeded inputs, so that every normalised activation has the mean and variance that it has on real
+// data, whatever the inputs are. (The idea of using BatchNorm statistics in place of data: Nagel et al. 2019, Cai et
+// al. 2020.)
 #pragma once
 
 #include <functional>
@@ -35,9 +36,9 @@ struct CalibratedUse {
 class Calibration {
  public:
   // `original`: the model as loaded; `model`: the same, simplified, whose weights are to be quantized, and which must
-  // outlive this object with its weights as they are. `simplify` is what turns the former into the latter. `candidates`:
-  // indices of the weights whose sensitivity is wanted.
-  // Throws quench::Error when the runtime cannot run the model.
+  // outlive this object with its weights as they are. `simplify` is what turns the former into the latter.
+  // `candidates`: indices of the weights whose sensitivity is wanted. Throws quench::Error when the runtime cannot run
+  // the model.
   Calibration(const OnnxModel& original, const OnnxModel& model, const std::function<void(OnnxModel&)>& simplify,
               const std::vector<size_t>& candidates, const CalibrationOptions& options);
 
@@ -48,8 +49,8 @@ class Calibration {
   // Matrices with moments; nullptr for other weights.
   const CalibratedUse* use(size_t weight) const;
 
-  // The relative squared error of the outputs when weights have the values that `values` gives (nullopt: the model's own):
-  // mean over the float outputs of |y - y'|^2 / |y - mean(y)|^2.
+  // The relative squared error of the outputs when weights have the values that `values` gives (nullopt: the model's
+  // own): mean over the float outputs of |y - y'|^2 / |y - mean(y)|^2.
   double output_error(const std::function<std::optional<std::vector<float>>(size_t weight)>& values) const;
 
   // True if the only float output is a matrix of scores, batch x classes, so that what matters is their order.

@@ -3,10 +3,10 @@
 //     CompressReport report = compress("model.onnx", "model.quench", {.quality = Quality::kTransparent});
 //     unpack("model.quench", "again.onnx");
 //
-// Without data, the model is run on seeded inputs to learn how much each weight matters (see calibration.h); a model that
-// the runtime cannot run is compressed by the relative error of its weights alone. The output depends on the input file and the
-// options only, not on the number of threads. Both functions throw quench::Error; the output file appears complete or not at
-// all.
+// Without data, the model is run on seeded inputs to learn how much each weight matters (see calibration.h); a model
+// that the runtime cannot run is compressed by the relative error of its weights alone. The output depends on the input
+// file and the options only, not on the number of threads. Both functions throw quench::Error; the output file appears
+// complete or not at all.
 #pragma once
 
 #include <cstdint>
@@ -74,15 +74,15 @@ struct TensorReport {
   uint64_t elements = 0;
   TensorMethod method = TensorMethod::kLossless;
   uint64_t bytes_before = 0;
-  uint64_t bytes_after = 0;     // of its stream
-  double bits_per_weight = 0;   // of its stream
-  double entropy = 0;           // order 0, bits per index; 0 for lossless tensors
-  uint32_t centers = 0;         // distinct centers in use
-  double snr_db = 0;            // of the weights; infinite when exact
+  uint64_t bytes_after = 0;    // of its stream
+  double bits_per_weight = 0;  // of its stream
+  double entropy = 0;          // order 0, bits per index; 0 for lossless tensors
+  uint32_t centers = 0;        // distinct centers in use
+  double snr_db = 0;           // of the weights; infinite when exact
 };
 
 struct CompressReport {
-  uint64_t input_bytes = 0;   // with external data
+  uint64_t input_bytes = 0;  // with external data
   uint64_t output_bytes = 0;
   double ratio = 0;
   // As in the literature: 32 bits a weight over (32 bits a center value + the coded indices), float weights only.

@@ -38,8 +38,8 @@ std::vector<int64_t> column_order(const Eigen::MatrixXd& moment, bool keep) {
   return order;
 }
 
-// The assignment trades distance for bits at a price that depends on the column: an error in a column that later ones can
-// compensate costs less. Prices are rounded to quarter octaves, so that few assigners are needed.
+// The assignment trades distance for bits at a price that depends on the column: an error in a column that later ones
+// can compensate costs less. Prices are rounded to quarter octaves, so that few assigners are needed.
 class PricedAssigners {
  public:
   PricedAssigners(const Codebook& codebook, float beta) : codebook_(codebook), beta_(beta) {}
@@ -48,7 +48,8 @@ class PricedAssigners {
     const int level = static_cast<int>(std::lround(4 * std::log2(std::clamp(factor, 1.0 / 64, 64.0))));
     const auto found = assigners_.find(level);
     if (found != assigners_.end()) return found->second;
-    return assigners_.emplace(level, HardAssigner(codebook_, beta_ * std::exp2(static_cast<float>(level) / 4))).first->second;
+    return assigners_.emplace(level, HardAssigner(codebook_, beta_ * std::exp2(static_cast<float>(level) / 4)))
+        .first->second;
   }
 
  private:
@@ -62,9 +63,14 @@ class Block {
  public:
   Block(const MatrixView& view, int64_t first_row, int64_t rows, int64_t first_column, const Eigen::MatrixXd& moment,
         const Codebook& codebook)
-      : view_(view), first_row_(first_row), rows_(rows), first_column_(first_column), codebook_(codebook),
+      : view_(view),
+        first_row_(first_row),
+        rows_(rows),
+        first_column_(first_column),
+        codebook_(codebook),
         across_columns_(view.column_stride == 1 && codebook.dimension > 1),
-        order_(column_order(moment, across_columns_)), feedback_(feedback_matrix(moment, order_)) {}
+        order_(column_order(moment, across_columns_)),
+        feedback_(feedback_matrix(moment, order_)) {}
 
   void assign(float beta, std::span<float> values, std::span<uint32_t> indices);
 
@@ -89,7 +95,8 @@ class Block {
 void Block::load(std::span<const float> values) {
   columns_.resize(rows_, static_cast<Eigen::Index>(order_.size()));
   for (size_t p = 0; p < order_.size(); ++p) {
-    for (int64_t r = 0; r < rows_; ++r) columns_(r, static_cast<Eigen::Index>(p)) = values[static_cast<size_t>(element(r, p))];
+    for (int64_t r = 0; r < rows_; ++r)
+      columns_(r, static_cast<Eigen::Index>(p)) = values[static_cast<size_t>(element(r, p))];
   }
 }
 
@@ -100,7 +107,8 @@ void Block::choose(size_t position, const HardAssigner& assigner, std::span<uint
   float vector[8];
   for (int64_t r = 0; r < rows_; r += rows_per_vector) {
     for (int64_t k = 0; k < d; ++k) {
-      vector[k] = columns_(r + (across_columns_ ? 0 : k), static_cast<Eigen::Index>(position) + (across_columns_ ? k : 0));
+      vector[k] =
+          columns_(r + (across_columns_ ? 0 : k), static_cast<Eigen::Index>(position) + (across_columns_ ? k : 0));
     }
     const uint32_t index = assigner.assign(vector);
     indices[static_cast<size_t>(element(r, position) / d)] = index;
@@ -116,7 +124,8 @@ void Block::spread(size_t position) {
   for (Eigen::Index j = 0; j < quantized_.cols(); ++j) {
     const Eigen::Index p = first + j;
     const Eigen::VectorXf error = (columns_.col(p) - quantized_.col(j)) / feedback_(p, p);
-    for (Eigen::Index later = p + 1; later < columns_.cols(); ++later) columns_.col(later) -= feedback_(p, later) * error;
+    for (Eigen::Index later = p + 1; later < columns_.cols(); ++later)
+      columns_.col(later) -= feedback_(p, later) * error;
   }
 }
 

@@ -1,6 +1,6 @@
-// Rounding with error feedback: the columns of a weight are assigned to centers one after the other, and the error of each
-// is spread over those still to come so that the output changes least (Hassibi and Stork 1993; Frantar et al. 2023,
-// "GPTQ"), with the rate in the choice of the center.
+// Rounding with error feedback: the columns of a weight are assigned to centers one after the other, and the error of
+// each is spread over those still to come so that the output changes least (Hassibi and Stork 1993; Frantar et al.
+// 2023, "GPTQ"), with the rate in the choice of the center.
 #pragma once
 
 #include <cstdint>

@@ -83,7 +83,8 @@ void Moments::add_convolution(const HostTensor& activation) {
   const int64_t places = placement.out[0] * placement.out[1];
   const int64_t all = activation.dims[0] * places;
   if (all == 0) return;
-  operations_ += static_cast<double>(all) * static_cast<double>(use_.view.rows) * static_cast<double>(use_.view.columns);
+  operations_ +=
+      static_cast<double>(all) * static_cast<double>(use_.view.rows) * static_cast<double>(use_.view.columns);
   const int64_t taken = std::min(all, samples_);
   const int64_t image_size = placement.channels * placement.size[0] * placement.size[1];
   const int64_t channels = placement.channels / use_.view.groups;

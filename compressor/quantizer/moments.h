@@ -1,7 +1,8 @@
-// Second moments of the activations that a weight multiplies: H = E[x x^T] and the mean E[x], over positions and samples.
+// Second moments of the activations that a weight multiplies: H = E[x x^T] and the mean E[x], over positions and
+// samples.
 //
-// With them, the error that quantizing a row w to q makes in its output is (w - q)^T H (w - q) on average, and the shift
-// of its mean (w - q)^T E[x].
+// With them, the error that quantizing a row w to q makes in its output is (w - q)^T H (w - q) on average, and the
+// shift of its mean (w - q)^T E[x].
 #pragma once
 
 #include <Eigen/Core>
@@ -43,9 +44,9 @@ class Moments {
   WeightUse use_;
   int64_t samples_;
   std::vector<int64_t> starts_;
-  std::vector<Eigen::MatrixXd> sums_;   // group x block
+  std::vector<Eigen::MatrixXd> sums_;    // group x block
   std::vector<Eigen::VectorXd> totals_;  // group
-  int64_t count_ = 0;                   // patches added, per group
+  int64_t count_ = 0;                    // patches added, per group
   double operations_ = 0;
   int calls_ = 0;
 };

@@ -17,7 +17,9 @@ class Random {
  public:
   explicit Random(uint64_t seed) : engine_(seed) {}
 
-  double uniform(double low, double high) { return low + (high - low) * static_cast<double>(engine_() >> 11) * 0x1p-53; }
+  double uniform(double low, double high) {
+    return low + (high - low) * static_cast<double>(engine_() >> 11) * 0x1p-53;
+  }
   double normal(double deviation) {
     const double radius = std::sqrt(-2.0 * std::log(1.0 - uniform(0, 1)));
     return deviation * radius * std::cos(2.0 * std::numbers::pi * uniform(0, 1));
@@ -55,7 +57,8 @@ void draw_leaf(const Plane& image, Random& random) {
     for (int64_t x = first(center_x - reach); x < last(center_x + reach, image.width); ++x) {
       const double dx = static_cast<double>(x) - center_x, dy = static_cast<double>(y) - center_y;
       const double along = dx * cosine + dy * sine, across = dy * cosine - dx * sine;
-      const double distance = disc ? std::hypot(along, across / stretch) : std::max(std::abs(along), std::abs(across) / stretch);
+      const double distance =
+          disc ? std::hypot(along, across / stretch) : std::max(std::abs(along), std::abs(across) / stretch);
       const double cover = std::clamp(radius - distance + 0.5, 0.0, 1.0);
       if (cover == 0.0) continue;
       const double shade = along * shade_x + across * shade_y;
@@ -112,7 +115,8 @@ void fill_floats(HostTensor& tensor, Random& random) {
 
 }  // namespace
 
-std::vector<HostTensor> seeded_inputs(const OnnxModel& model, const InputShapes& shapes, uint64_t seed, uint64_t index) {
+std::vector<HostTensor> seeded_inputs(const OnnxModel& model, const InputShapes& shapes, uint64_t seed,
+                                      uint64_t index) {
   std::set<std::string> initializers;
   for (const TensorProto& tensor : model.proto.graph().initializer()) initializers.insert(tensor.name());
   Random random(seed * 0x9E3779B97F4A7C15 + index);

@@ -101,8 +101,8 @@ std::vector<WeightUse> find_weight_uses(const OnnxModel& model) {
     use.activation = node.input(0);
     if (node.input_size() > 2) {
       const auto bias = initializers.find(node.input(2));
-      const bool fits = bias != initializers.end() &&
-                        model.weights[bias->second].elements() == static_cast<uint64_t>(use.view.rows);
+      const bool fits =
+          bias != initializers.end() && model.weights[bias->second].elements() == static_cast<uint64_t>(use.view.rows);
       if (fits) use.bias = bias->second;
     }
     found.push_back(std::move(use));

@@ -12,8 +12,8 @@
 namespace quench::quantizer {
 
 // A weight as a matrix of output rows by input columns, for y = W x: element (row, column) lies at
-// row * row_stride + column * column_stride. With groups, rows [g * rows / groups, (g + 1) * rows / groups) multiply the
-// columns of group g of the activation.
+// row * row_stride + column * column_stride. With groups, rows [g * rows / groups, (g + 1) * rows / groups) multiply
+// the columns of group g of the activation.
 struct MatrixView {
   int64_t rows = 0;
   int64_t columns = 0;
@@ -38,9 +38,9 @@ struct WeightUse {
   int node = 0;            // index into the main graph's nodes
   std::string activation;  // name of the value that it multiplies
   MatrixView view;
-  std::optional<Window> window;     // Conv; otherwise the activation's last (or, transposed, first) axis is contracted
+  std::optional<Window> window;  // Conv; otherwise the activation's last (or, transposed, first) axis is contracted
   bool activation_transposed = false;  // Gemm with transA
-  std::optional<size_t> bias;       // weight index of a bias that is used by this node alone
+  std::optional<size_t> bias;          // weight index of a bias that is used by this node alone
 };
 
 // The weights of the main graph that exactly one node uses, as the constant operand of Conv (1-D and 2-D), Gemm or

@@ -196,6 +196,12 @@ class ExternalFiles {
     return found->second;
   }
 
+  uint64_t bytes() const {
+    uint64_t sum = 0;
+    for (const auto& [location, file] : files_) sum += file->size();
+    return sum;
+  }
+
  private:
   std::filesystem::path resolve(const std::string& location) const {
     const std::filesystem::path relative(location);
@@ -341,6 +347,7 @@ OnnxModel load_file(const std::shared_ptr<const InputFile>& file, ExternalFiles 
     }
   });
   model.reindex();
+  model.file_bytes = file->size() + files.bytes();
   return model;
 }
 

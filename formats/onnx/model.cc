@@ -76,6 +76,7 @@ void OnnxModel::reindex() {
 OnnxModel OnnxModel::clone() const {
   OnnxModel copy;
   copy.name = name;
+  copy.file_bytes = file_bytes;
   copy.proto = proto;
   copy.weights = weights;
   copy.reindex();

@@ -42,7 +42,8 @@ struct OnnxModel {
   // each.
   void reindex();
 
-  std::string name;  // the file's, for messages
+  std::string name;         // the file's, for messages
+  uint64_t file_bytes = 0;  // of the file that it was loaded from and the external data that this refers to
   onnx::ModelProto proto;
   std::vector<Weight> weights;
 };

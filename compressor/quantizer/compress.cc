@@ -1,0 +1,261 @@
+#include "compressor/quantizer/compress.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <system_error>
+
+#include "compressor/graph/simplify.h"
+#include "compressor/quantizer/model_quantizer.h"
+#include "formats/error.h"
+
+namespace quench::quantizer {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr double kClassifierDecibels = 20;
+constexpr double kSignalDecibels = 35;
+constexpr double kDecibelsPerQuality = 5;
+constexpr double kDecibelTolerance = 0.2;
+constexpr int kMaxSearchRounds = 8;
+constexpr uint64_t kCalibratedElements = kResidentElements;
+
+void check_options(const CompressOptions& options) {
+  const auto positive = [](const std::optional<double>& value) {
+    return !value || (std::isfinite(*value) && *value > 0);
+  };
+  if (!positive(options.bits) || !positive(options.ratio)) throw Error("bits and ratio must be positive numbers");
+  if (options.bits && options.ratio) throw Error("bits and ratio exclude each other");
+  if (options.quality == Quality::kLossless && (options.bits || options.ratio)) {
+    throw Error("a lossless file cannot be given a size: leave out --bits and --ratio");
+  }
+}
+
+// One run of the whole path, with what its parts share.
+class Compression {
+ public:
+  Compression(const fs::path& input, const CompressOptions& options) : options_(options), original_(load(input)) {
+    report_.warnings = check(original_);
+    model_ = original_.clone();
+    simplify(model_);
+    report_.input_bytes = original_.file_bytes;
+  }
+
+  CompressReport run(const fs::path& output);
+
+ private:
+  void simplify(OnnxModel& model);
+  void calibrate();
+  double target_error() const;
+  void search_error(ModelQuantizer& quantizer);
+  void search_size(ModelQuantizer& quantizer, double target_bytes);
+  uint64_t size_of(const ModelQuantizer& quantizer);
+  void fill(container::Writer& writer, const ModelQuantizer& quantizer, std::vector<TensorReport>& reports) const;
+  GraphBytes graph_bytes(const ModelQuantizer& quantizer) const;
+  uint64_t float_weights() const;
+  std::vector<TensorReport> blank_reports() const;
+  void summarise(const ModelQuantizer& quantizer);
+  void progress(const char* stage, double share) const {
+    if (options_.progress) options_.progress(stage, share);
+  }
+
+  const CompressOptions& options_;
+  OnnxModel original_, model_;
+  std::vector<TensorMethod> methods_;
+  std::optional<Calibration> calibration_;
+  CompressReport report_;
+};
+
+void Compression::simplify(OnnxModel& model) {
+  if (options_.keep_graph) return;
+  const graph::Report done = graph::simplify(model);
+  const auto count = [](size_t n) { return static_cast<int>(n); };
+  report_.graph_changes = {{"batch normalizations folded", count(done.batch_normalizations_folded)},
+                           {"nodes folded into constants", count(done.nodes_folded)},
+                           {"nodes bypassed", count(done.nodes_bypassed)},
+                           {"nodes removed", count(done.nodes_removed)},
+                           {"initializers shared", count(done.initializers_shared)},
+                           {"initializers removed", count(done.initializers_removed)}};
+}
+
+// A model that is too large, or that the runtime cannot run, is compressed without.
+void Compression::calibrate() {
+  std::vector<size_t> candidates;
+  uint64_t elements = 0;
+  const std::vector<TensorMethod> methods = choose_methods(model_, options_, true);
+  for (size_t w = 0; w < methods.size(); ++w) {
+    if (methods[w] != TensorMethod::kCodebook && methods[w] != TensorMethod::kGrid) continue;
+    candidates.push_back(w);
+    elements += model_.weights[w].elements();
+  }
+  if (candidates.empty() || !options_.calibrate) return;
+  if (elements > kCalibratedElements) {
+    report_.warnings.push_back("not calibrated: the model has more than 16 million weights");
+    return;
+  }
+  CalibrationOptions calibration;
+  calibration.seed = options_.seed;
+  calibration.threads = options_.threads;
+  calibration.shapes.by_name = options_.input_shapes;
+  calibration.data = options_.data;
+  calibration.progress = [&](double share) { progress("calibrating", share); };
+  try {
+    calibration_.emplace(
+        original_, model_, [&](OnnxModel& twin) { simplify(twin); }, candidates, calibration);
+  } catch (const Error& error) {
+    if (options_.data) throw;
+    report_.warnings.push_back(std::string("not calibrated: ") + error.what());
+  }
+}
+
+double Compression::target_error() const {
+  double decibels = calibration_ && calibration_->is_classifier() ? kClassifierDecibels : kSignalDecibels;
+  if (options_.quality == Quality::kBalanced) decibels -= kDecibelsPerQuality;
+  if (options_.quality == Quality::kSmall) decibels -= 2 * kDecibelsPerQuality;
+  return std::pow(10.0, -decibels / 10);
+}
+
+void Compression::search_error(ModelQuantizer& quantizer) {
+  const double target = target_error();
+  double multiplier = quantizer.first_guess(target);
+  for (int round = 0; round < kMaxSearchRounds; ++round) {
+    progress("quantizing", static_cast<double>(round) / kMaxSearchRounds);
+    quantizer.quantize(multiplier);
+    if (!calibration_) return;
+    const double error = quantizer.output_error();
+    report_.predicted_snr_db = -10 * std::log10(error);
+    if (error == 0 || std::abs(10 * std::log10(error / target)) < kDecibelTolerance) return;
+    multiplier *= std::clamp(std::sqrt(target / error), 0.25, 4.0);
+  }
+}
+
+void Compression::search_size(ModelQuantizer& quantizer, double target_bytes) {
+  const double weights = static_cast<double>(float_weights());
+  double multiplier = quantizer.first_guess(target_error());
+  for (int round = 0; round < kMaxSearchRounds; ++round) {
+    progress("quantizing", static_cast<double>(round) / kMaxSearchRounds);
+    quantizer.quantize(multiplier);
+    const double surplus = 8 * (static_cast<double>(size_of(quantizer)) - target_bytes) / weights;  // bits per weight
+    // Just below the target, never above it.
+    if (surplus <= 0 && surplus > -0.01 * 8 * target_bytes / weights) break;
+    // Halving the steps costs one bit, less where most weights are zero.
+    multiplier *= std::clamp(std::exp2(1.1 * surplus + 0.003), 0.25, 4.0);
+  }
+  if (static_cast<double>(size_of(quantizer)) > target_bytes * 1.02) {
+    throw Error::make("{}: cannot be made as small as {} bytes; the least that was reached is {}", model_.name,
+                      static_cast<uint64_t>(target_bytes), size_of(quantizer));
+  }
+  if (calibration_) report_.predicted_snr_db = -10 * std::log10(quantizer.output_error());
+}
+
+uint64_t Compression::size_of(const ModelQuantizer& quantizer) {
+  container::Writer writer = container::Writer::in_memory();
+  std::vector<TensorReport> reports = blank_reports();
+  fill(writer, quantizer, reports);
+  const Result<std::vector<std::byte>> bytes = writer.finish_bytes();
+  if (!bytes.ok()) throw Error::make("{}: {}", model_.name, bytes.status().detail());
+  return (*bytes).size();
+}
+
+GraphBytes Compression::graph_bytes(const ModelQuantizer& quantizer) const {
+  GraphOptions graph_options;
+  graph_options.drop_names = !options_.keep_names && !options_.keep_graph;
+  // Inline biases take their corrected values along.
+  OnnxModel changed = model_.clone();
+  for (size_t w = 0; w < methods_.size(); ++w) {
+    const std::vector<float>& values = quantizer.corrected()[w];
+    if (methods_[w] != TensorMethod::kInline || values.empty()) continue;
+    const Weight weight = changed.weights[w];
+    set_weight(changed, *weight.tensor, weight.dtype, weight.dims, owned_source(from_float(weight.dtype, values)));
+  }
+  changed.reindex();  // the same weights in the same order
+  graph_options.keep_inline = [this, &changed](const Weight& weight) {
+    return methods_[static_cast<size_t>(&weight - changed.weights.data())] == TensorMethod::kInline;
+  };
+  return to_graph_bytes(changed, graph_options);
+}
+
+void Compression::fill(container::Writer& writer, const ModelQuantizer& quantizer,
+                       std::vector<TensorReport>& reports) const {
+  const GraphBytes graph = graph_bytes(quantizer);
+  const std::span bytes(reinterpret_cast<const std::byte*>(graph.bytes.data()), graph.bytes.size());
+  if (const Status status = writer.set_graph(bytes); !status.ok())
+    throw Error::make("{}: {}", model_.name, status.detail());
+  quantizer.write(writer, graph.stripped, reports);
+}
+
+uint64_t Compression::float_weights() const {
+  uint64_t count = 0;
+  for (const Weight& weight : model_.weights) {
+    if (is_float_type(weight.dtype)) count += weight.elements();
+  }
+  return std::max<uint64_t>(count, 1);
+}
+
+std::vector<TensorReport> Compression::blank_reports() const {
+  std::vector<TensorReport> reports;
+  for (size_t w = 0; w < model_.weights.size(); ++w) {
+    const Weight& weight = model_.weights[w];
+    TensorReport report;
+    report.name = weight.name;
+    report.type = type_name(weight.dtype);
+    report.dims = weight.dims;
+    report.elements = weight.elements();
+    report.method = TensorMethod::kInline;
+    report.bytes_before = weight.bytes();
+    report.snr_db = std::numeric_limits<double>::infinity();
+    reports.push_back(std::move(report));
+  }
+  return reports;
+}
+
+void Compression::summarise(const ModelQuantizer& quantizer) {
+  report_.ratio = static_cast<double>(report_.input_bytes) / static_cast<double>(report_.output_bytes);
+  double weights = 0, bits = 32 * static_cast<double>(quantizer.codebook_values());
+  for (const TensorReport& tensor : report_.tensors) {
+    const bool is_float = tensor.type.find("float") != std::string::npos;
+    if (!is_float) continue;
+    weights += static_cast<double>(tensor.elements);
+    bits +=
+        8.0 * static_cast<double>(tensor.method == TensorMethod::kInline ? tensor.bytes_before : tensor.bytes_after);
+  }
+  report_.paper_ratio = bits > 0 ? 32 * weights / bits : 0;
+  report_.bits_per_weight = 8.0 * static_cast<double>(report_.output_bytes) / static_cast<double>(float_weights());
+  report_.calibrated = calibration_.has_value();
+}
+
+CompressReport Compression::run(const fs::path& output) {
+  if (options_.quality != Quality::kLossless) calibrate();
+  methods_ = choose_methods(model_, options_, calibration_.has_value());
+  ModelQuantizer quantizer(model_, options_, methods_, calibration_ ? &*calibration_ : nullptr);
+  if (quantizer.has_quantized_tensors()) {
+    const std::optional<double> bytes =
+        options_.ratio  ? std::optional(static_cast<double>(report_.input_bytes) / *options_.ratio)
+        : options_.bits ? std::optional(*options_.bits * static_cast<double>(float_weights()) / 8)
+                        : std::nullopt;
+    bytes ? search_size(quantizer, *bytes) : search_error(quantizer);
+  }
+  progress("writing", 0);
+  Result<container::Writer> writer = container::Writer::create(output.string());
+  if (!writer.ok()) throw Error(writer.status().detail());
+  report_.tensors = blank_reports();
+  fill(*writer, quantizer, report_.tensors);
+  if (const Status status = writer->finish(); !status.ok()) throw Error(status.detail());
+  progress("writing", 1);
+  report_.output_bytes = fs::file_size(output);
+  summarise(quantizer);
+  return std::move(report_);
+}
+
+}  // namespace
+
+CompressReport compress(const fs::path& input, const fs::path& output, const CompressOptions& options) {
+  check_options(options);
+  std::error_code ignored;
+  if (fs::equivalent(input, output, ignored))
+    throw Error::make("{}: output and input are the same file", input.string());
+  return Compression(input, options).run(output);
+}
+
+}  // namespace quench::quantizer

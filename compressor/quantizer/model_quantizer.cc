@@ -1,0 +1,500 @@
+#include "compressor/quantizer/model_quantizer.h"
+
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <map>
+
+#include "compressor/quantizer/annealing.h"
+#include "compressor/quantizer/error_feedback.h"
+#include "compressor/quantizer/hard_assignment.h"
+#include "compressor/quantizer/parallel.h"
+#include "formats/entropy/encoder.h"
+#include "formats/entropy/statistics.h"
+#include "formats/error.h"
+
+namespace quench::quantizer {
+namespace {
+
+constexpr uint64_t kInlineBytes = 64;         // smaller tensors cost less inside the graph
+constexpr uint64_t kCodebookElements = 1024;  // smaller ones are rounded to a fine grid instead
+constexpr float kBeta = 0.1f;                 // close to the slope of the rate-distortion curve at high rate, ln(2) / 6
+constexpr uint32_t kGridEntries = 65535;
+constexpr uint32_t kGridZero = 32767;
+constexpr double kGridFineness =
+    2;  // finer than equal slope asks for: these tensors are few, and biases do not average out
+constexpr double kLargestStep = 3;  // in units of the tensor's rms
+constexpr double kSmallestStep = 1.0 / 512;
+constexpr uint64_t kLearnedVectors = uint64_t{1} << 17;  // sample that a codebook is learned on
+constexpr uint64_t kFittedSymbols = uint64_t{1} << 20;   // of one tensor, that the entropy model is fitted to
+constexpr uint64_t kSlice = uint64_t{1} << 20;           // vectors assigned at a time
+
+bool matches(const std::vector<std::string>& patterns, const std::string& name) {
+  return std::any_of(patterns.begin(), patterns.end(),
+                     [&](const std::string& pattern) { return fnmatch(pattern.c_str(), name.c_str(), 0) == 0; });
+}
+
+void check_patterns(const OnnxModel& model, const std::vector<std::string>& patterns) {
+  for (const std::string& pattern : patterns) {
+    const bool used = std::any_of(model.weights.begin(), model.weights.end(), [&](const Weight& weight) {
+      return fnmatch(pattern.c_str(), weight.name.c_str(), 0) == 0;
+    });
+    if (!used) throw Error::make("{}: no weight's name matches '{}'", model.name, pattern);
+  }
+}
+
+TensorMethod choose_method(const Weight& weight, const CompressOptions& options, bool calibrated) {
+  const bool wanted = (options.include.empty() || matches(options.include, weight.name)) &&
+                      !matches(options.exclude, weight.name) && options.quality != Quality::kLossless;
+  if (weight.bytes() <= kInlineBytes) return TensorMethod::kInline;
+  if (!wanted || !is_float_type(weight.dtype)) return TensorMethod::kLossless;
+  if (weight.elements() >= kCodebookElements && weight.dims.size() >= 2) return TensorMethod::kCodebook;
+  return calibrated ? TensorMethod::kGrid : TensorMethod::kLossless;
+}
+
+[[noreturn]] void fail(const OnnxModel& model, const Weight& weight, const Status& status) {
+  throw Error::make("{}: tensor '{}': {}", model.name, weight.name, status.detail());
+}
+
+// The kernel size, which is what tensors of one group have in common.
+std::vector<int64_t> group_of(const Weight& weight) {
+  return weight.dims.size() > 2 ? std::vector<int64_t>(weight.dims.begin() + 2, weight.dims.end())
+                                : std::vector<int64_t>{};
+}
+
+uint64_t vectors_in(uint64_t elements, int dimension) {
+  return (elements + static_cast<uint64_t>(dimension) - 1) / static_cast<uint64_t>(dimension);
+}
+
+}  // namespace
+
+std::string_view name_of(TensorMethod method) {
+  switch (method) {
+    case TensorMethod::kInline:
+      return "inline";
+    case TensorMethod::kLossless:
+      return "lossless";
+    case TensorMethod::kGrid:
+      return "grid";
+    case TensorMethod::kCodebook:
+      return "codebook";
+  }
+  return "";
+}
+
+std::vector<TensorMethod> choose_methods(const OnnxModel& model, const CompressOptions& options, bool calibrated) {
+  check_patterns(model, options.include);
+  check_patterns(model, options.exclude);
+  std::vector<TensorMethod> methods;
+  for (const Weight& weight : model.weights) methods.push_back(choose_method(weight, options, calibrated));
+  return methods;
+}
+
+ModelQuantizer::ModelQuantizer(const OnnxModel& model, const CompressOptions& options,
+                               std::vector<TensorMethod> methods, const Calibration* calibration)
+    : model_(model),
+      options_(options),
+      calibration_(calibration),
+      methods_(std::move(methods)),
+      tensor_of_(model.weights.size(), -1),
+      corrected_(model.weights.size()) {
+  gather_tensors();
+  assign_scopes();
+}
+
+void ModelQuantizer::gather_tensors() {
+  uint64_t elements = 0;
+  for (const TensorMethod method : {TensorMethod::kCodebook, TensorMethod::kGrid}) {
+    for (size_t w = 0; w < model_.weights.size(); ++w) {
+      if (methods_[w] != method) continue;
+      Tensor tensor;
+      tensor.weight = w;
+      tensor.method = method;
+      const std::vector<float> values = read_float(model_.weights[w]);
+      double power = 0;
+      for (const float value : values) power += static_cast<double>(value) * value;
+      if (!std::isfinite(power)) {
+        throw Error::make("{}: tensor '{}' holds NaN or infinities; --exclude '{}' keeps it as it is", model_.name,
+                          model_.weights[w].name, model_.weights[w].name);
+      }
+      tensor.rms = std::sqrt(power / static_cast<double>(values.size()));
+      if (tensor.rms < std::numeric_limits<float>::min() * 1e6) {
+        methods_[w] = TensorMethod::kLossless;  // all zero, or nearly: nothing to scale
+        continue;
+      }
+      const double n = static_cast<double>(values.size());
+      tensor.share = std::sqrt(n / sensitivity(tensor));
+      tensor_of_[w] = static_cast<int>(tensors_.size());
+      tensors_.push_back(std::move(tensor));
+      elements += values.size();
+    }
+  }
+  resident_ = elements <= kResidentElements;
+}
+
+double ModelQuantizer::sensitivity(const Tensor& tensor) const {
+  const double relative = 1.0 / (tensor.rms * tensor.rms);
+  if (!calibration_) return relative;
+  // A tensor that hardly moves the outputs on these inputs may still matter on others.
+  return std::max(calibration_->sensitivity(tensor.weight), 1e-6 * relative);
+}
+
+void ModelQuantizer::assign_scopes() {
+  std::map<std::vector<int64_t>, size_t> groups;
+  size_t scopes = 0;
+  for (Tensor& tensor : tensors_) {
+    if (tensor.method != TensorMethod::kCodebook) continue;
+    std::vector<int64_t> key;
+    if (options_.codebook == CodebookScope::kGroup) key = group_of(model_.weights[tensor.weight]);
+    if (options_.codebook == CodebookScope::kTensor) key = {static_cast<int64_t>(tensor.weight)};
+    const auto [place, added] = groups.emplace(key, scopes);
+    if (added) ++scopes;
+    tensor.scope = place->second;
+  }
+  codebooks_.resize(scopes);
+}
+
+double ModelQuantizer::first_guess(double error) const {
+  double at_one = 0;
+  for (const Tensor& tensor : tensors_) at_one += sensitivity(tensor) * tensor.share * tensor.share / 12;
+  return at_one > 0 ? std::sqrt(error / at_one) : 1;
+}
+
+void ModelQuantizer::set_scales(Tensor& tensor, double multiplier, const std::vector<float>& values) const {
+  const double fineness = tensor.method == TensorMethod::kGrid ? kGridFineness : 1;
+  const double step =
+      std::clamp(multiplier * tensor.share / fineness, kSmallestStep * tensor.rms, kLargestStep * tensor.rms);
+  tensor.largest = static_cast<float>(step);
+  tensor.scale_codes.clear();
+  const std::vector<int64_t>& dims = model_.weights[tensor.weight].dims;
+  if (options_.scales == ScaleScope::kTensor || tensor.method == TensorMethod::kGrid) return;
+
+  // Channels are rows of a convolution, columns of a matrix to multiply with.
+  const CalibratedUse* use = calibration_ ? calibration_->use(tensor.weight) : nullptr;
+  const bool last_axis = use ? use->use.view.row_stride == 1 : dims.size() == 2;
+  const auto channels = static_cast<size_t>(last_axis ? dims.back() : dims.front());
+  tensor.scale_inner = last_axis ? 1 : values.size() / channels;
+  std::vector<double> power(channels, 0.0);
+  for (size_t e = 0; e < values.size(); ++e)
+    power[e / tensor.scale_inner % channels] += static_cast<double>(values[e]) * values[e];
+  const double per_channel = static_cast<double>(values.size()) / static_cast<double>(channels);
+  double largest = 0;
+  for (double& p : power) {
+    p = step / tensor.rms * std::sqrt(p / per_channel);
+    largest = std::max(largest, p);
+  }
+  tensor.largest = static_cast<float>(largest);
+  for (const double p : power)
+    tensor.scale_codes.push_back(container::code_from_scale(tensor.largest, static_cast<float>(p)));
+}
+
+float ModelQuantizer::scale(const Tensor& tensor, uint64_t element) const {
+  if (tensor.scale_codes.empty()) return tensor.largest;
+  return container::scale_from_code(tensor.largest,
+                                    tensor.scale_codes[element / tensor.scale_inner % tensor.scale_codes.size()]);
+}
+
+std::vector<float> ModelQuantizer::values_of(const Tensor& tensor) const {
+  if (!corrected_[tensor.weight].empty()) return corrected_[tensor.weight];
+  return read_float(model_.weights[tensor.weight]);
+}
+
+// Padded with zeros to whole vectors.
+std::vector<float> ModelQuantizer::normalised(const Tensor& tensor, std::span<const float> values) const {
+  std::vector<float> result(values.size());
+  if (tensor.scale_codes.empty()) {
+    const float inverse = 1.0f / tensor.largest;
+    for (size_t e = 0; e < values.size(); ++e) result[e] = values[e] * inverse;
+  } else {
+    for (size_t e = 0; e < values.size(); ++e) result[e] = values[e] / scale(tensor, e);
+  }
+  const int dimension = tensor.method == TensorMethod::kCodebook ? options_.dimension : 1;
+  result.resize(vectors_in(values.size(), dimension) * static_cast<size_t>(dimension), 0.0f);
+  return result;
+}
+
+void ModelQuantizer::learn_codebooks() {
+  const auto d = static_cast<size_t>(options_.dimension);
+  for (size_t scope = 0; scope < codebooks_.size(); ++scope) {
+    uint64_t all = 0;
+    for (const Tensor& tensor : tensors_) {
+      if (tensor.method == TensorMethod::kCodebook && tensor.scope == scope) {
+        all += vectors_in(model_.weights[tensor.weight].elements(), options_.dimension);
+      }
+    }
+    const uint64_t stride = (all + kLearnedVectors - 1) / kLearnedVectors;
+    std::vector<float> sample;
+    for (const Tensor& tensor : tensors_) {
+      if (tensor.method != TensorMethod::kCodebook || tensor.scope != scope) continue;
+      const std::vector<float> vectors = normalised(tensor, read_float(model_.weights[tensor.weight]));
+      for (size_t v = 0; v < vectors.size() / d; v += stride) {
+        sample.insert(sample.end(), vectors.begin() + static_cast<std::ptrdiff_t>(v * d),
+                      vectors.begin() + static_cast<std::ptrdiff_t>((v + 1) * d));
+      }
+    }
+    AnnealingOptions annealing;
+    annealing.dimension = options_.dimension;
+    annealing.max_centers = options_.max_centers != 0 ? options_.max_centers : options_.dimension == 1 ? 255 : 1024;
+    annealing.beta = kBeta;
+    annealing.seed = options_.seed;
+    annealing.threads = options_.threads;
+    codebooks_[scope] = learn_codebook(sample, annealing);
+    // Half precision is plenty for a center, and takes half the bytes.
+    for (float& center : codebooks_[scope].centers) {
+      center = container::float32_from_float16(container::float16_from_float32(center));
+    }
+  }
+}
+
+// The code lengths that this tensor's own indices would have; the entropy coder adapts to them.
+void ModelQuantizer::fit_code_lengths(Tensor& tensor, std::span<const float> vectors) const {
+  tensor.codebook = codebooks_[tensor.scope];
+  const auto count = vectors.size() / static_cast<size_t>(options_.dimension);
+  std::vector<uint32_t> indices(count);
+  for (int round = 0; round < 2; ++round) {
+    HardAssigner(tensor.codebook, kBeta).assign_all(vectors, indices, options_.threads);
+    std::vector<double> counts(tensor.codebook.size(), 0.25);
+    for (const uint32_t index : indices) ++counts[index];
+    const double total = static_cast<double>(count) + 0.25 * static_cast<double>(counts.size());
+    for (size_t c = 0; c < counts.size(); ++c)
+      tensor.codebook.bits[c] = static_cast<float>(std::log2(total / counts[c]));
+  }
+}
+
+std::vector<uint16_t> ModelQuantizer::assign(const Tensor& tensor, std::span<const float> values) const {
+  std::vector<float> vectors = normalised(tensor, values);
+  if (tensor.method == TensorMethod::kGrid) {
+    std::vector<uint16_t> indices(vectors.size());
+    for (size_t i = 0; i < vectors.size(); ++i) {
+      indices[i] = static_cast<uint16_t>(std::clamp(std::nearbyint(vectors[i]) + kGridZero, 0.0f, kGridEntries - 1.0f));
+    }
+    return indices;
+  }
+  const auto d = static_cast<size_t>(options_.dimension);
+  std::vector<uint16_t> indices(vectors.size() / d);
+  const CalibratedUse* use = calibration_ ? calibration_->use(tensor.weight) : nullptr;
+  if (use && values.size() % d == 0) {
+    std::vector<uint32_t> chosen(indices.size());
+    if (assign_with_feedback(use->use.view, use->moments, tensor.codebook, kBeta, vectors, chosen)) {
+      std::copy(chosen.begin(), chosen.end(), indices.begin());
+      return indices;
+    }
+  }
+  const HardAssigner assigner(tensor.codebook, kBeta);
+  std::vector<uint32_t> chosen;
+  for (size_t begin = 0; begin < indices.size(); begin += kSlice) {
+    const size_t count = std::min<size_t>(kSlice, indices.size() - begin);
+    chosen.resize(count);
+    assigner.assign_all(std::span(vectors).subspan(begin * d, count * d), chosen, options_.threads);
+    std::copy(chosen.begin(), chosen.end(), indices.begin() + static_cast<std::ptrdiff_t>(begin));
+  }
+  return indices;
+}
+
+void ModelQuantizer::quantize(double multiplier) {
+  for (std::vector<float>& values : corrected_) values.clear();
+  for (Tensor& tensor : tensors_) set_scales(tensor, multiplier, values_of(tensor));
+  learn_codebooks();
+  for (Tensor& tensor : tensors_) {
+    if (tensor.method == TensorMethod::kCodebook) {
+      const std::vector<float> values = read_float(model_.weights[tensor.weight]);
+      std::vector<float> vectors = normalised(tensor, values);
+      const size_t sample = kLearnedVectors * static_cast<size_t>(options_.dimension);
+      if (vectors.size() > sample) vectors.resize(sample);
+      fit_code_lengths(tensor, vectors);
+    }
+  }
+  if (!resident_) return;
+  const auto codebook_tensors = static_cast<size_t>(std::count_if(
+      tensors_.begin(), tensors_.end(), [](const Tensor& t) { return t.method == TensorMethod::kCodebook; }));
+  parallel_for(codebook_tensors, options_.threads, [&](size_t t) {
+    tensors_[t].indices = assign(tensors_[t], read_float(model_.weights[tensors_[t].weight]));
+  });
+  for (size_t t = 0; t < codebook_tensors; ++t)
+    correct_bias(tensors_[t], read_float(model_.weights[tensors_[t].weight]));
+  for (size_t t = codebook_tensors; t < tensors_.size(); ++t)
+    tensors_[t].indices = assign(tensors_[t], values_of(tensors_[t]));
+}
+
+std::vector<float> ModelQuantizer::dequantize(const Tensor& tensor, std::span<const uint16_t> indices) const {
+  std::vector<float> values(model_.weights[tensor.weight].elements());
+  const size_t d = tensor.method == TensorMethod::kGrid ? 1 : static_cast<size_t>(options_.dimension);
+  for (size_t e = 0; e < values.size(); ++e) {
+    const float center = tensor.method == TensorMethod::kGrid ? container::uniform_center(1, kGridZero, indices[e])
+                                                              : tensor.codebook.centers[indices[e / d] * d + e % d];
+    values[e] = scale(tensor, e) * center;
+  }
+  return values;
+}
+
+// The mean of a row's output moves by (w - q) E[x]; the bias takes that back (Nagel et al. 2019).
+void ModelQuantizer::correct_bias(const Tensor& tensor, const std::vector<float>& values) {
+  const CalibratedUse* use = calibration_ ? calibration_->use(tensor.weight) : nullptr;
+  if (!use || !use->use.bias) return;
+  const size_t bias = *use->use.bias;
+  const Weight& weight = model_.weights[bias];
+  if (methods_[bias] == TensorMethod::kLossless || matches(options_.exclude, weight.name)) return;
+  const std::vector<float> quantized = dequantize(tensor, tensor.indices);
+  std::vector<float> result = read_float(weight);
+  const MatrixView& view = use->use.view;
+  const int64_t group_rows = view.rows / view.groups;
+  for (int64_t group = 0; group < view.groups; ++group) {
+    const Eigen::VectorXd mean = use->moments.mean(group);
+    for (int64_t row = group * group_rows; row < (group + 1) * group_rows; ++row) {
+      double shift = 0;
+      for (int64_t c = 0; c < view.columns; ++c) {
+        const auto e = static_cast<size_t>(row * view.row_stride + c * view.column_stride);
+        shift += (static_cast<double>(values[e]) - quantized[e]) * mean[c];
+      }
+      result[static_cast<size_t>(row)] += static_cast<float>(shift);
+    }
+  }
+  corrected_[bias] = std::move(result);
+}
+
+double ModelQuantizer::output_error() const {
+  return calibration_->output_error([&](size_t weight) -> std::optional<std::vector<float>> {
+    const int t = tensor_of_[weight];
+    if (t >= 0) return dequantize(tensors_[static_cast<size_t>(t)], tensors_[static_cast<size_t>(t)].indices);
+    if (!corrected_[weight].empty()) return corrected_[weight];
+    return std::nullopt;
+  });
+}
+
+uint64_t ModelQuantizer::codebook_values() const {
+  uint64_t values = 0;
+  for (const Codebook& codebook : codebooks_) values += codebook.centers.size();
+  return values;
+}
+
+entropy::StreamLayout ModelQuantizer::layout(const Tensor& tensor) const {
+  const Weight& weight = model_.weights[tensor.weight];
+  if (tensor.method == TensorMethod::kGrid) return {1, 1, weight.elements(), kGridEntries, kGridZero};
+  const auto d = static_cast<uint64_t>(options_.dimension);
+  StreamShape shape = stream_shape(weight);
+  // Vectors may swallow the inner axis, or part of the channels; else the stream has no rows that the contexts could
+  // use.
+  if (shape.inner % d == 0) {
+    shape.inner /= d;
+  } else if (shape.channels * shape.inner % d == 0) {
+    shape = {shape.rows, shape.channels * shape.inner / d, 1};
+  } else {
+    shape = {1, 1, vectors_in(weight.elements(), options_.dimension)};
+  }
+  return {shape.rows, shape.channels, shape.inner, static_cast<uint32_t>(tensor.codebook.size()),
+          tensor.codebook.zero_symbol};
+}
+
+std::vector<uint8_t> ModelQuantizer::fit_entropy_model(TensorMethod method) const {
+  entropy::ModelFitter fitter(options_.coder);
+  for (const Tensor& tensor : tensors_) {
+    if (tensor.method != method) continue;
+    const entropy::StreamLayout all = layout(tensor);
+    const std::vector<uint16_t> own = resident_ ? std::vector<uint16_t>() : assign(tensor, values_of(tensor));
+    const std::span<const uint16_t> indices = resident_ ? tensor.indices : own;
+    // Whole rows up to the limit, at least one.
+    entropy::StreamLayout part = all;
+    const uint64_t row = all.channels * all.inner;
+    part.rows = std::clamp<uint64_t>(kFittedSymbols / row, 1, all.rows);
+    if (const Status status = fitter.add(part, indices.first(part.rows * row)); !status.ok()) {
+      fail(model_, model_.weights[tensor.weight], status);
+    }
+  }
+  return fitter.finish();
+}
+
+container::QuantizedTensor ModelQuantizer::describe(const Tensor& tensor, std::span<const uint16_t> indices,
+                                                    Numbers numbers) const {
+  const Weight& weight = model_.weights[tensor.weight];
+  const entropy::StreamLayout stream = layout(tensor);
+  container::QuantizedTensor described;
+  described.type = static_cast<container::ElementType>(weight.dtype);
+  described.element_count = weight.elements();
+  described.codebook = numbers.codebook;
+  described.entropy_model = numbers.entropy_model;
+  described.indices = indices;
+  described.rows = stream.rows;
+  described.channels = stream.channels;
+  described.inner = stream.inner;
+  described.scale_kind = tensor.scale_codes.empty() ? container::ScaleKind::kTensor : container::ScaleKind::kChannel;
+  described.largest = tensor.largest;
+  described.scale_codes = tensor.scale_codes;
+  described.scale_inner = tensor.scale_inner;
+  return described;
+}
+
+void ModelQuantizer::report_quantized(const Tensor& tensor, std::span<const uint16_t> indices,
+                                      std::span<const float> values, TensorReport& report) const {
+  std::vector<uint64_t> counts(tensor.method == TensorMethod::kGrid ? kGridEntries : tensor.codebook.size());
+  for (const uint16_t index : indices) ++counts[index];
+  report.entropy = entropy::entropy_bits(counts);
+  report.centers =
+      static_cast<uint32_t>(std::count_if(counts.begin(), counts.end(), [](uint64_t n) { return n != 0; }));
+  const std::vector<float> quantized = dequantize(tensor, indices);
+  double power = 0, error = 0;
+  for (size_t e = 0; e < values.size(); ++e) {
+    power += static_cast<double>(values[e]) * values[e];
+    error += (static_cast<double>(values[e]) - quantized[e]) * (static_cast<double>(values[e]) - quantized[e]);
+  }
+  report.snr_db = error > 0 ? 10 * std::log10(power / error) : std::numeric_limits<double>::infinity();
+}
+
+void ModelQuantizer::write(container::Writer& writer, std::span<const size_t> stripped,
+                           std::vector<TensorReport>& reports) const {
+  const auto check = [&](const Status& status, const Weight& weight) {
+    if (!status.ok()) fail(model_, weight, status);
+  };
+  std::vector<uint32_t> codebook_numbers;
+  std::map<TensorMethod, Numbers> shared;  // entropy model, and the grid's codebook
+  for (const TensorMethod method : {TensorMethod::kCodebook, TensorMethod::kGrid}) {
+    const bool used =
+        std::any_of(tensors_.begin(), tensors_.end(), [&](const Tensor& t) { return t.method == method; });
+    if (!used) continue;
+    const Weight& first = model_.weights[tensors_.front().weight];
+    const Result<uint32_t> number = writer.add_entropy_model(fit_entropy_model(method));
+    check(number.status(), first);
+    shared[method].entropy_model = *number;
+    if (method == TensorMethod::kGrid) {
+      const Result<uint32_t> grid = writer.add_codebook(container::Codebook::uniform(1, kGridEntries, kGridZero));
+      check(grid.status(), first);
+      shared[method].codebook = *grid;
+    }
+  }
+  for (const Codebook& codebook : codebooks_) {
+    const Result<uint32_t> number = writer.add_codebook(
+        container::Codebook::table(codebook.centers, static_cast<uint32_t>(codebook.dimension), codebook.zero_symbol));
+    if (!number.ok()) throw Error::make("{}: codebook: {}", model_.name, number.status().detail());
+    codebook_numbers.push_back(*number);
+  }
+
+  for (const size_t w : stripped) {
+    const Weight& weight = model_.weights[w];
+    TensorReport& report = reports[w];
+    report.method = methods_[w];
+    const uint64_t before = writer.stream_bytes();
+    const int t = tensor_of_[w];
+    if (t < 0) {
+      report.method = TensorMethod::kLossless;
+      report.snr_db = std::numeric_limits<double>::infinity();
+      const std::vector<std::byte> bytes =
+          corrected_[w].empty() ? read(weight) : from_float(weight.dtype, corrected_[w]);
+      check(writer.add_lossless(static_cast<container::ElementType>(weight.dtype), bytes, weight.elements()), weight);
+    } else {
+      const Tensor& tensor = tensors_[static_cast<size_t>(t)];
+      Numbers numbers = shared.at(tensor.method);
+      if (tensor.method == TensorMethod::kCodebook) numbers.codebook = codebook_numbers[tensor.scope];
+      const std::vector<float> values = values_of(tensor);
+      const std::vector<uint16_t> own = resident_ ? std::vector<uint16_t>() : assign(tensor, values);
+      const std::span<const uint16_t> indices = resident_ ? tensor.indices : own;
+      check(writer.add_quantized(describe(tensor, indices, numbers)), weight);
+      report_quantized(tensor, indices, values, report);
+    }
+    report.bytes_after = writer.stream_bytes() - before;
+    report.bits_per_weight = 8.0 * static_cast<double>(report.bytes_after) / static_cast<double>(weight.elements());
+  }
+}
+
+}  // namespace quench::quantizer
