@@ -101,7 +101,8 @@ Result<EncodedTensor> Writer::encode_lossless(ElementType type, std::span<const 
   tensor.element_count = element_count;
   tensor.encoding = Encoding::kPlanes;
   tensor.stream = encode_planes(bytes, unit_layout(type, false));
-  if (!unit_layout(type, false).rotated) {
+  constexpr size_t kSmallEnough = 64;  // a 64th of its size is not worth a second search
+  if (!unit_layout(type, false).rotated && tensor.stream.size() > bytes.size() / kSmallEnough) {
     Bytes delta = encode_planes(bytes, unit_layout(type, true));
     if (delta.size() < tensor.stream.size()) {
       tensor.stream = std::move(delta);

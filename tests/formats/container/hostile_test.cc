@@ -143,6 +143,21 @@ TEST(Hostile, LimitsAreKept) {
   EXPECT_TRUE(refused([](Limits& l) { l.max_entropy_models = 2; }));
 }
 
+TEST(Hostile, DamagedStreamsMayBeOpenedUncheckedButDecodeSafely) {
+  const FileBytes file = sample_file();
+  Limits unchecked = small_limits();
+  unchecked.verify_streams = false;
+  ASSERT_EQ(sections_of(file)[0].kind, static_cast<uint64_t>(SectionKind::kStreams));
+  const size_t streams = sections_of(file)[0].stored.size();
+  for (size_t i = 0; i < streams; ++i) {
+    FileBytes damaged = file;
+    damaged[kHeaderSize + i] ^= std::byte{0x55};
+    EXPECT_EQ(open_file(damaged, small_limits()).status().code(), StatusCode::kChecksum);
+    EXPECT_TRUE(open_file(damaged, unchecked).ok());
+    static_cast<void>(decode_everything(damaged, unchecked));
+  }
+}
+
 TEST(Hostile, UnknownMandatorySectionIsRefusedAndUnknownOptionalOneSkipped) {
   const FileBytes file = sample_file();
   const FileBytes expected = *decode_everything(file, small_limits());
