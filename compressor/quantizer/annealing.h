@@ -11,12 +11,12 @@
 namespace quench::quantizer {
 
 struct AnnealingOptions {
-  int dimension = 1;           // d: 1, 2, 4 or 8
-  uint32_t max_centers = 75;   // L at most, 1 to 65536; centers that no vector uses are dropped
-  float beta = 0.1f;           // squared distance per bit, at least 0; 0.1155 suits a spacing of 1 at high rate
-  float sigma_start = 4;       // hardness at first, in 1 / squared normalised distance
-  float sigma_growth = 1.25f;  // factor per step, above 1
-  float sigma_end = 128;       // where the assignment counts as hard
+  int dimension = 1;          // d: 1, 2, 4 or 8
+  uint32_t max_centers = 75;  // L at most, 1 to 65536; centers that no vector uses are dropped
+  float beta = 0.1f;          // squared distance per bit, at least 0; 0.1155 suits a spacing of 1 at high rate
+  float sigma_start = 4;      // hardness at first, in 1 / squared normalised distance
+  float sigma_growth = 1.5f;  // factor per step, above 1
+  float sigma_end = 128;      // where the assignment counts as hard
   uint64_t seed = 1;
   int threads = 1;
   std::function<void(double)> progress;  // called with the share that is done, 0 to 1, on the calling thread

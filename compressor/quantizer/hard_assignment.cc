@@ -40,9 +40,12 @@ HardAssigner::HardAssigner(const Codebook& codebook, float beta) : dimension_(co
     winners_ = std::move(envelope.winners);
     build_table();
   } else {
-    std::vector<float> penalties;
+    std::vector<float> coordinates, penalties;
+    for (size_t k = 0; k < static_cast<size_t>(dimension_); ++k) {
+      for (size_t j = 0; j < codebook.size(); ++j) coordinates.push_back(codebook.center(j)[k]);
+    }
     for (const float bits : codebook.bits) penalties.push_back(beta * bits);
-    nearest_ = NearestCenter(codebook.centers, penalties);
+    nearest_ = NearestCenter(coordinates, penalties);
   }
 }
 

@@ -1,5 +1,6 @@
 #include "compressor/quantizer/nearest_center.h"
 
+#include <algorithm>
 #include <limits>
 
 #undef HWY_TARGET_INCLUDE
@@ -70,16 +71,17 @@ namespace quench::quantizer {
 
 QUENCH_SIMD_EXPORT(search_all);
 
-NearestCenter::NearestCenter(std::span<const float> centers, std::span<const float> penalties) {
+NearestCenter::NearestCenter(std::span<const float> coordinates, std::span<const float> penalties) {
   constexpr size_t kWidestVector = 16;
   const size_t count = penalties.size();
-  dimension_ = centers.size() / count;
+  dimension_ = coordinates.size() / count;
   stride_ = (count + kWidestVector - 1) / kWidestVector * kWidestVector;
   coordinates_.assign(dimension_ * stride_, 0.0f);
   penalties_.assign(stride_, std::numeric_limits<float>::infinity());
-  for (size_t j = 0; j < count; ++j) {
-    penalties_[j] = penalties[j];
-    for (size_t k = 0; k < dimension_; ++k) coordinates_[k * stride_ + j] = centers[j * dimension_ + k];
+  std::copy(penalties.begin(), penalties.end(), penalties_.begin());
+  for (size_t k = 0; k < dimension_; ++k) {
+    const std::span<const float> coordinate = coordinates.subspan(k * count, count);
+    std::copy(coordinate.begin(), coordinate.end(), coordinates_.begin() + static_cast<ptrdiff_t>(k * stride_));
   }
 }
 

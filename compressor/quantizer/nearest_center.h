@@ -11,8 +11,8 @@ namespace quench::quantizer {
 class NearestCenter {
  public:
   NearestCenter() = default;
-  // centers: L x d row-major; penalties: L, in squared distance.
-  NearestCenter(std::span<const float> centers, std::span<const float> penalties);
+  // coordinates: d x L, the first coordinate of all centers, then the second; penalties: L, in squared distance.
+  NearestCenter(std::span<const float> coordinates, std::span<const float> penalties);
 
   // For each of `count` vectors (row-major) the index of least ||z - c||^2 + penalty, ties to the lower index, and that
   // cost where `costs` is not null. The result is the same on every processor.

@@ -64,24 +64,17 @@ WeightedVectors histogram(const SortedValues& data) {
   return bins;
 }
 
-SoftState soften(const ScalarState& state, size_t total) {
-  SoftState soft;
+CenterSet soften(const ScalarState& state) {
   const Eigen::Index count = static_cast<Eigen::Index>(state.centers.size());
-  soft.centers = Eigen::Map<const Eigen::ArrayXf>(state.centers.data(), count);
-  soft.bits.resize(count);
-  for (Eigen::Index j = 0; j < count; ++j) {
-    const double share = static_cast<double>(state.counts[static_cast<size_t>(j)]) / static_cast<double>(total);
-    soft.bits[j] = static_cast<float>(-std::log2(share));
-  }
-  return soft;
+  return {Eigen::Map<const Eigen::ArrayXf>(state.centers.data(), count),
+          Eigen::Map<const Eigen::Array<uint64_t, Eigen::Dynamic, 1>>(state.counts.data(), count).cast<double>()};
 }
 
-ScalarState harden(const SoftState& soft, size_t total) {
+ScalarState harden(const CenterSet& set) {
   ScalarState state;
-  for (Eigen::Index j = 0; j < soft.bits.size(); ++j) {
-    state.centers.push_back(soft.centers(j, 0));
-    const double count = static_cast<double>(total) * std::exp2(-static_cast<double>(soft.bits[j]));
-    state.counts.push_back(std::max<uint64_t>(1, static_cast<uint64_t>(std::llround(count))));
+  for (Eigen::Index j = 0; j < set.weights.size(); ++j) {
+    state.centers.push_back(set.centers(j, 0));
+    state.counts.push_back(std::max<uint64_t>(1, static_cast<uint64_t>(std::llround(set.weights[j]))));
   }
   return state;
 }
@@ -105,9 +98,9 @@ Codebook anneal_scalar(std::span<const float> values, const AnnealingOptions& op
   const SortedValues data(values);
   Solution best = best_grid(data, options);
 
-  SoftState soft = soften(best.state, data.size());
-  anneal(histogram(data), options, true, soft);
-  take_better(settle(data, options, Movable::kNonzero, harden(soft, data.size())), best);
+  CenterSet soft = soften(best.state);
+  anneal(histogram(data), options, soft);
+  take_better(settle(data, options, Movable::kNonzero, harden(soft)), best);
 
   const ScalarState distinct = distinct_values(data, options.max_centers);
   if (distinct.centers.size() <= options.max_centers) {

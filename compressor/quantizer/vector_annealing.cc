@@ -28,7 +28,7 @@ constexpr double kHighRateMse =
 constexpr std::array kLatticeScales = {0.8, 1.0, 1.25};
 
 struct Solution {
-  VectorState state;
+  CenterSet set;
   double cost;
 };
 
@@ -39,13 +39,8 @@ double squared_norm(const float* vector, size_t width) {
 // All vectors, or the ones of largest norm and one at random from each of equally long parts of the others.
 WeightedVectors sample(std::span<const float> vectors, size_t width, size_t wanted, uint64_t seed) {
   const size_t count = vectors.size() / width;
-  WeightedVectors result;
-  result.dimension = width;
-  if (count <= wanted) {
-    result.values.assign(vectors.begin(), vectors.end());
-    result.weights.assign(count, 1.0f);
-    return result;
-  }
+  if (count <= wanted) return all_vectors(vectors, width);
+  WeightedVectors result{width, {}, {}};
   std::vector<std::pair<double, size_t>> norms(count);
   for (size_t i = 0; i < count; ++i) norms[i] = {-squared_norm(vectors.data() + i * width, width), i};
   const size_t extremes = std::min(kExtremes, wanted / 2);
@@ -70,23 +65,14 @@ WeightedVectors sample(std::span<const float> vectors, size_t width, size_t want
   return result;
 }
 
-SoftState soften(const VectorState& state, size_t width) {
-  using RowMajor = Eigen::Array<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-  const Eigen::Index count = static_cast<Eigen::Index>(state.size());
-  const std::vector<float> bits = code_lengths(state);
-  SoftState soft;
-  soft.centers = Eigen::Map<const RowMajor>(state.centers.data(), count, static_cast<Eigen::Index>(width));
-  soft.bits = Eigen::Map<const Eigen::ArrayXf>(bits.data(), count);
-  return soft;
-}
-
-VectorState harden(const SoftState& soft) {
-  VectorState state;
-  for (Eigen::Index j = 0; j < soft.bits.size(); ++j) {
-    for (Eigen::Index k = 0; k < soft.centers.cols(); ++k) state.centers.push_back(soft.centers(j, k));
-    state.weights.push_back(std::exp2(-static_cast<double>(soft.bits[j])));
+Codebook to_codebook(const CenterSet& set) {
+  std::vector<float> centers;
+  std::vector<uint64_t> counts;
+  for (Eigen::Index j = 0; j < set.weights.size(); ++j) {
+    for (Eigen::Index k = 0; k < set.centers.cols(); ++k) centers.push_back(set.centers(j, k));
+    counts.push_back(static_cast<uint64_t>(std::llround(set.weights[j])));
   }
-  return state;
+  return make_codebook(static_cast<int>(set.centers.cols()), centers, counts);
 }
 
 class VectorAnnealing {
@@ -94,21 +80,23 @@ class VectorAnnealing {
   VectorAnnealing(std::span<const float> vectors, const AnnealingOptions& options)
       : options_(options),
         width_(static_cast<size_t>(options.dimension)),
-        all_{width_, vectors, {}},
-        sample_(sample(vectors, width_, sample_size(), options.seed)) {}
+        vectors_(vectors),
+        sample_(sample(vectors, width_, sample_size(), options.seed)) {
+    order_spatially(sample_);
+  }
 
   Codebook run() {
     Solution best = best_start();
-    SoftState soft = soften(best.state, width_);
-    anneal(sample_, options_, true, soft);
-    Solution annealed = settle(view(), harden(soft), kFinalSteps, kFinalGain);
-    best = settle(view(), std::move(best.state), kFinalSteps, kFinalGain);
-    take_better(std::move(annealed), best);
-    best = settle(all_, std::move(best.state), kFinalSteps, kFinalGain);
-
-    std::vector<uint64_t> counts;
-    for (const double weight : best.state.weights) counts.push_back(static_cast<uint64_t>(std::llround(weight)));
-    return make_codebook(options_.dimension, best.state.centers, counts);
+    CenterSet soft = best.set;
+    anneal(sample_, options_, soft);
+    best = settle(sample_, std::move(best.set), kFinalSteps, kFinalGain);
+    take_better(settle(sample_, std::move(soft), kFinalSteps, kFinalGain), best);
+    if (sample_.size() < vectors_.size() / width_) {
+      WeightedVectors all = all_vectors(vectors_, width_);
+      order_spatially(all);
+      best = settle(all, std::move(best.set), kFinalSteps, kFinalGain);
+    }
+    return to_codebook(best.set);
   }
 
  private:
@@ -117,11 +105,9 @@ class VectorAnnealing {
     return std::min(kMaxSample, std::max(kSamplePerCenter * centers, kMaxPairs / centers));
   }
 
-  VectorView view() const { return {width_, sample_.values, sample_.weights}; }
-
-  Solution settle(const VectorView& data, VectorState state, int steps, double gain) const {
-    const double cost = vector_lloyd(data, options_.beta, steps, gain, options_.threads, state);
-    return {std::move(state), cost};
+  Solution settle(const WeightedVectors& data, CenterSet set, int steps, double gain) const {
+    const double cost = vector_lloyd(data, options_.beta, steps, gain, options_.threads, set);
+    return {std::move(set), cost};
   }
 
   static void take_better(Solution candidate, Solution& best) {
@@ -134,8 +120,8 @@ class VectorAnnealing {
     options.max_centers = scalar_centers;
     options.progress = nullptr;
     const Codebook scalar = anneal_scalar(sample_.values, options);
-    VectorState state = product_start(view(), scalar.centers, scalar.bits, options_.beta, options_.max_centers);
-    return settle(view(), std::move(state), kTrialSteps, kTrialGain);
+    CenterSet set = product_start(sample_, scalar.centers, scalar.bits, options_.beta, options_.max_centers);
+    return settle(sample_, std::move(set), kTrialSteps, kTrialGain);
   }
 
   Solution best_start() const {
@@ -144,15 +130,15 @@ class VectorAnnealing {
     take_better(from_product(static_cast<uint32_t>(root + 1e-6)), best);
     for (const double scale : kLatticeScales) {
       if (options_.beta == 0) break;
-      VectorState state = lattice_start(view(), kHighRateMse * options_.beta * scale * scale, options_.max_centers);
-      take_better(settle(view(), std::move(state), kTrialSteps, kTrialGain), best);
+      CenterSet set = lattice_start(sample_, kHighRateMse * options_.beta * scale * scale, options_.max_centers);
+      take_better(settle(sample_, std::move(set), kTrialSteps, kTrialGain), best);
     }
     return best;
   }
 
   const AnnealingOptions& options_;
   size_t width_;
-  VectorView all_;
+  std::span<const float> vectors_;
   WeightedVectors sample_;
 };
 

@@ -6,90 +6,47 @@
 #include <numeric>
 
 #include "compressor/quantizer/nearest_center.h"
-#include "compressor/quantizer/parallel.h"
 
 namespace quench::quantizer {
 namespace {
 
-constexpr size_t kMaxBlocks = 32;  // each holds a sum per center
-constexpr size_t kMinBlock = 1024;
-constexpr size_t kSearch = 256;  // vectors per search
-
-struct Sums {
-  std::vector<double> weights;    // L
-  std::vector<double> centroids;  // L x d: weight times vector
-  double cost = 0;
-};
-
-void add_block(const VectorView& data, size_t begin, size_t end, const NearestCenter& nearest, Sums& sums) {
-  uint32_t indices[kSearch];
-  float costs[kSearch];
-  const size_t width = data.dimension;
-  for (size_t first = begin; first < end; first += kSearch) {
-    const size_t count = std::min(kSearch, end - first);
-    const float* vectors = data.values.data() + first * width;
-    nearest.search(vectors, count, indices, costs);
+void assign(const WeightedVectors& data, size_t begin, size_t end, const CenterSet& set,
+            const Eigen::ArrayXf& penalties, CenterSums& sums) {
+  const Eigen::Index width = set.centers.cols();
+  Reach reach;
+  uint32_t indices[kNeighborhood];
+  float costs[kNeighborhood];
+  for (size_t first = begin; first < end; first += kNeighborhood) {
+    const size_t count = std::min(kNeighborhood, end - first);
+    reach.find(data.vector(first), count, set.centers, penalties, 0);
+    const NearestCenter nearest({reach.centers.data(), static_cast<size_t>(reach.centers.size())},
+                                {reach.penalties.data(), reach.indices.size()});
+    nearest.search(data.vector(first), count, indices, costs);
     for (size_t i = 0; i < count; ++i) {
-      const double weight = data.weight(first + i);
-      sums.cost += weight * costs[i];
-      sums.weights[indices[i]] += weight;
-      for (size_t k = 0; k < width; ++k) sums.centroids[indices[i] * width + k] += weight * vectors[i * width + k];
+      const Eigen::Index j = reach.indices[indices[i]];
+      const double weight = data.weights[first + i];
+      const float* z = data.vector(first + i);
+      sums(j, 0) += weight;
+      for (Eigen::Index k = 0; k < width; ++k) sums(j, k + 1) += weight * z[k];
+      sums(j, width + 1) += weight * costs[i];
     }
   }
-}
-
-Sums assign(const VectorView& data, const NearestCenter& nearest, size_t centers, int threads) {
-  const size_t block = std::max(kMinBlock, (data.size() + kMaxBlocks - 1) / kMaxBlocks);
-  std::vector<Sums> parts((data.size() + block - 1) / block);
-  parallel_blocks(data.size(), block, threads, [&](size_t index, size_t begin, size_t end) {
-    parts[index].weights.resize(centers);
-    parts[index].centroids.resize(centers * data.dimension);
-    add_block(data, begin, end, nearest, parts[index]);
-  });
-  Sums sums = std::move(parts[0]);
-  for (size_t p = 1; p < parts.size(); ++p) {
-    for (size_t j = 0; j < sums.weights.size(); ++j) sums.weights[j] += parts[p].weights[j];
-    for (size_t j = 0; j < sums.centroids.size(); ++j) sums.centroids[j] += parts[p].centroids[j];
-    sums.cost += parts[p].cost;
-  }
-  return sums;
-}
-
-VectorState updated(const VectorState& state, const Sums& sums, size_t width) {
-  VectorState next;
-  for (size_t j = 0; j < state.size(); ++j) {
-    if (sums.weights[j] == 0) continue;
-    const float* old = state.centers.data() + j * width;
-    const bool zero = std::all_of(old, old + width, [](float value) { return value == 0; });
-    for (size_t k = 0; k < width; ++k) {
-      next.centers.push_back(zero ? 0.0f : static_cast<float>(sums.centroids[j * width + k] / sums.weights[j]));
-    }
-    next.weights.push_back(sums.weights[j]);
-  }
-  return next;
 }
 
 }  // namespace
 
-std::vector<float> code_lengths(const VectorState& state) {
-  const double total = std::accumulate(state.weights.begin(), state.weights.end(), 0.0);
-  std::vector<float> bits;
-  for (const double weight : state.weights) bits.push_back(static_cast<float>(std::log2(total / weight)));
-  return bits;
-}
-
-double vector_lloyd(const VectorView& data, double beta, int max_steps, double least_gain, int threads,
-                    VectorState& state) {
-  double total = 0;
-  for (size_t i = 0; i < data.size(); ++i) total += data.weight(i);
+double vector_lloyd(const WeightedVectors& data, double beta, int max_steps, double least_gain, int threads,
+                    CenterSet& set) {
+  const double total = std::accumulate(data.weights.begin(), data.weights.end(), 0.0);
   double cost = INFINITY;
   for (int step = 0; step < max_steps; ++step) {
-    std::vector<float> penalties = code_lengths(state);
-    for (float& penalty : penalties) penalty *= static_cast<float>(beta);
-    const Sums sums = assign(data, NearestCenter(state.centers, penalties), state.size(), threads);
-    state = updated(state, sums, data.dimension);
+    const Eigen::ArrayXf penalties = set.penalties(beta);
+    const CenterSums sums = sum_blocks(data.size(), set, threads, [&](size_t begin, size_t end, CenterSums& block) {
+      assign(data, begin, end, set, penalties, block);
+    });
     const double before = cost;
-    cost = sums.cost / total;
+    cost = sums.col(sums.cols() - 1).sum() / total;
+    update_centers(sums, true, 0, set);
     if (before - cost <= least_gain * cost) break;
   }
   return cost;

@@ -33,10 +33,10 @@ double squared_distance(const Point& a, const Point& b) {
 
 // One cell per center that occurs, those of most weight first.
 template <typename Quantize>
-std::vector<Cell> occupied_cells(const VectorView& data, const Quantize& quantize) {
+std::vector<Cell> occupied_cells(const WeightedVectors& data, const Quantize& quantize) {
   std::vector<Cell> cells(data.size());
   for (size_t i = 0; i < data.size(); ++i) {
-    cells[i] = {quantize(data.values.data() + i * data.dimension), data.weight(i)};
+    cells[i] = {quantize(data.vector(i)), data.weights[i]};
   }
   std::stable_sort(cells.begin(), cells.end(), [](const Cell& a, const Cell& b) { return a.center < b.center; });
   size_t used = 0;
@@ -71,14 +71,15 @@ std::vector<Cell> prune(std::vector<Cell> cells, size_t max_centers) {
   return kept;
 }
 
-VectorState to_state(const std::vector<Cell>& cells, size_t dimension) {
-  VectorState state;
-  for (const Cell& cell : cells) {
-    state.centers.insert(state.centers.end(), cell.center.begin(),
-                         cell.center.begin() + static_cast<ptrdiff_t>(dimension));
-    state.weights.push_back(cell.weight);
+CenterSet to_set(const std::vector<Cell>& cells, size_t dimension) {
+  const Eigen::Index count = static_cast<Eigen::Index>(cells.size()), width = static_cast<Eigen::Index>(dimension);
+  CenterSet set{Eigen::ArrayXXf(count, width), Eigen::ArrayXd(count)};
+  for (Eigen::Index j = 0; j < count; ++j) {
+    const Cell& cell = cells[static_cast<size_t>(j)];
+    set.weights[j] = cell.weight;
+    for (Eigen::Index k = 0; k < width; ++k) set.centers(j, k) = cell.center[static_cast<size_t>(k)];
   }
-  return state;
+  return set;
 }
 
 // The point of D_n (integers with an even sum) nearest to z - shift, plus shift.
@@ -127,8 +128,8 @@ double lattice_mse(size_t dimension) {
 
 }  // namespace
 
-VectorState product_start(const VectorView& data, std::span<const float> centers, std::span<const float> bits,
-                          float beta, size_t max_centers) {
+CenterSet product_start(const WeightedVectors& data, std::span<const float> centers, std::span<const float> bits,
+                        float beta, size_t max_centers) {
   const Codebook scalar{1, {centers.begin(), centers.end()}, {bits.begin(), bits.end()}, 0};
   const HardAssigner assigner(scalar, beta);
   const auto quantize = [&](const float* z) {
@@ -136,10 +137,10 @@ VectorState product_start(const VectorView& data, std::span<const float> centers
     for (size_t k = 0; k < data.dimension; ++k) point[k] = centers[assigner.assign(z[k])];
     return point;
   };
-  return to_state(prune(occupied_cells(data, quantize), max_centers), data.dimension);
+  return to_set(prune(occupied_cells(data, quantize), max_centers), data.dimension);
 }
 
-VectorState lattice_start(const VectorView& data, double mse, size_t max_centers) {
+CenterSet lattice_start(const WeightedVectors& data, double mse, size_t max_centers) {
   const float scale = static_cast<float>(std::sqrt(mse / lattice_mse(data.dimension)));
   const auto quantize = [&](const float* z) {
     Point scaled{};
@@ -148,7 +149,7 @@ VectorState lattice_start(const VectorView& data, double mse, size_t max_centers
     for (float& value : point) value = value * scale + 0.0f;  // no -0
     return point;
   };
-  return to_state(prune(occupied_cells(data, quantize), max_centers), data.dimension);
+  return to_set(prune(occupied_cells(data, quantize), max_centers), data.dimension);
 }
 
 }  // namespace quench::quantizer

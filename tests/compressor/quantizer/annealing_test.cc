@@ -118,10 +118,10 @@ TEST_P(Annealing, ComesNearTheBestScalarQuantizer) {
 TEST_P(Annealing, GainsFromVectors) {
   const float beta = 0.1155f;
   for (const double scale : {0.5, 1.0}) {
-    const std::vector<float> values = draw(32768, scale);
+    const std::vector<float> values = draw(16384, scale);
     const double scalar = apply(learn(values, beta), values, beta).lagrangian(beta);
     for (const int dimension : {2, 4}) {
-      const uint32_t centers = dimension == 2 ? 256 : 1024;
+      const uint32_t centers = dimension == 2 ? 256 : 700;
       const double vector = apply(learn(values, beta, dimension, centers), values, beta).lagrangian(beta);
       EXPECT_LE(vector, scalar * 1.0001) << dimension << " " << scale;
     }
@@ -146,11 +146,11 @@ TEST(AnnealedCodebook, HasTheSpaceFillingGainOnAGaussian) {
 }
 
 TEST(AnnealedCodebook, IsTheSameWithAnyNumberOfThreads) {
-  const std::vector<float> values = filters(40000, 1.2);
+  const std::vector<float> values = filters(20000, 1.2);
   for (const int dimension : {1, 2, 4}) {
     AnnealingOptions options;
     options.dimension = dimension;
-    options.max_centers = 100;
+    options.max_centers = 60;
     const Codebook one = learn_codebook(values, options);
     for (const int threads : {2, 3}) {
       options.threads = threads;
@@ -262,7 +262,7 @@ TEST(EdgeCases, OutliersHaveACenterNearThem) {
 }
 
 TEST(EdgeCases, OutliersThatASampleWouldMiss) {
-  std::vector<float> values = filters(600000, 0.5);
+  std::vector<float> values = filters(300000, 0.5);
   values[123456] = 5e4f;
   AnnealingOptions options;
   options.dimension = 2;
