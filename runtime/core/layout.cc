@@ -41,7 +41,7 @@ Status LayoutPass::visit(Step step) {
   Layout relabelled = Layout::kRowMajor;
   if (is_relabelling(step, &relabelled)) {
     PlanValue& output = plan_.value(step.outputs[0]);
-    output.alias_of = step.inputs[0];
+    output.alias_of = plan_.root(step.inputs[0]);
     output.tensor.layout = relabelled;
     return Status();
   }
@@ -86,7 +86,7 @@ bool LayoutPass::alias(const Step& step) {
   for (size_t i = 1; i < step.outputs.size(); ++i) {
     if (step.outputs[i] >= 0) return false;
   }
-  plan_.value(step.outputs[0]).alias_of = step.inputs[0];
+  plan_.value(step.outputs[0]).alias_of = plan_.root(step.inputs[0]);
   return true;
 }
 
@@ -125,7 +125,7 @@ Status LayoutPass::convert(int& number, Layout layout) {
   made.other_layout = number;
   const bool free = layouts_coincide(made.tensor.shape);
   if (free) {
-    made.alias_of = number;
+    made.alias_of = plan_.root(number);
   } else if (made.kind == PlanValue::kInput) {
     made.kind = PlanValue::kComputed;
   }

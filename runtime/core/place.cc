@@ -77,7 +77,7 @@ void Placement::run_in_place(const Step& step, int number) {
   const int output = step.outputs[0];
   const int owner = plan_.root(chosen);
   last_[static_cast<size_t>(owner)] = last_[static_cast<size_t>(output)];
-  plan_.value(output).alias_of = chosen;
+  plan_.value(output).alias_of = owner;
 }
 
 bool Placement::may_overwrite(const Step& step, int number, int candidate, size_t input) {

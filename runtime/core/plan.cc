@@ -323,7 +323,7 @@ Status Builder::alias(Step& step) {
   if (source.kind != PlanValue::kConstant && !(source.tensor.shape == output.tensor.shape)) {
     return plan_.steps_.push(step) ? Status() : out_of_memory();  // the layout pass makes it an alias
   }
-  output.alias_of = input;
+  output.alias_of = plan_.root(input);
   output.kind = source.kind;
   output.depends_on_shapes = source.depends_on_shapes;
   return Status();

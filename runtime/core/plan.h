@@ -22,7 +22,7 @@ struct PlanValue {
   Kind kind = kUnset;
   bool depends_on_shapes = false;  // a constant that is not the same for other input shapes
   bool is_output = false;
-  int alias_of = -1;         // value whose bytes this is
+  int alias_of = -1;         // value whose bytes this is: no alias itself when it is set, so chains stay short
   int initializer = -1;      // of a constant that the model owns
   int input = -1;            // of kInput: number of the graph input
   bool acquired = false;     // from the model
