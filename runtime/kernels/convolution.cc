@@ -98,7 +98,8 @@ void fill_plane(float* y, int64_t count, const Tensor* bias, int64_t channel) {
 }
 
 Status run_conv(RunContext& context) {
-  const auto& [window, groups] = context.state<ConvolutionState>();
+  const Window& window = context.state<ConvolutionState>().window;
+  const int64_t groups = context.state<ConvolutionState>().groups;
   const Tensor& w = *context.input(1);
   const int64_t in_channels = context.input(0)->shape[1];
   const int64_t out_channels = w.shape[0];
@@ -203,7 +204,8 @@ void accumulate_transposed(const Window& window, const float* x, const float* w,
 }
 
 Status run_conv_transpose(RunContext& context) {
-  const auto& [window, groups] = context.state<ConvolutionState>();
+  const Window& window = context.state<ConvolutionState>().window;
+  const int64_t groups = context.state<ConvolutionState>().groups;
   const Tensor& w = *context.input(1);
   const int64_t in_channels = w.shape[0];
   const int64_t group_in = in_channels / groups;

@@ -125,6 +125,7 @@ std::span<const int64_t> part_lengths(const NodeContext& context, const Tensor* 
 // The length of part `index` of an axis of `size`. The last of equal parts may be smaller.
 int64_t part_length(const NodeContext& context, int64_t size, std::span<const int64_t> lengths, int index) {
   if (!lengths.empty()) return lengths[static_cast<size_t>(index)];
+  if (size == 0) return 0;
   const int64_t each = (size - 1) / context.outputs() + 1;
   const int64_t left = size / each < index ? 0 : size - each * index;
   return left < each ? left : each;

@@ -9,6 +9,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -132,7 +133,7 @@ class DirectNode {
         tensor.type = value->type;
         tensor.shape = value->shape;
         input_memory_.push_back(allocate_aligned(static_cast<int64_t>(value->bytes.size())));
-        std::memcpy(input_memory_.back().get(), value->bytes.data(), value->bytes.size());
+        std::copy(value->bytes.begin(), value->bytes.end(), static_cast<std::byte*>(input_memory_.back().get()));
       } else {
         input_memory_.push_back(nullptr);
       }

@@ -38,6 +38,7 @@ std::vector<Geometry> geometries() {
       for (int64_t stride : {1, 2, 3}) {
         for (int64_t dilation : {1, 2}) {
           for (const auto& [begin, end] : {std::pair{0, 0}, {1, 0}, {0, 2}, {2, 2}}) {
+            if (spatial == 3 && (kernel == 1 || stride == 3)) continue;
             all.push_back({spatial, spatial == 3 ? 5 : 7, kernel, stride, dilation, begin, end});
           }
         }
@@ -87,10 +88,11 @@ TEST(Window, ConvIsItsDefinition) {
       ASSERT_TRUE(result.shape == shape);
       const std::vector<float> xs = x.values<float>();
       const std::vector<float> ws = w.values<float>();
+      const std::vector<float> biases = bias.values<float>();
       std::vector<float> expected;
       for (int64_t i = 0; i < shape.elements(); ++i) {
         const auto at = coordinates_of(shape, i);
-        double sum = bias.values<float>()[static_cast<size_t>(at[1])];
+        double sum = biases[static_cast<size_t>(at[1])];
         for_each_tap(geometry, at, [&](std::vector<int64_t> source, std::vector<int64_t> tap) {
           if (source.empty()) return;
           for (int64_t c = 0; c < 4 / groups; ++c) {
@@ -187,6 +189,7 @@ TEST(Window, PoolsAreTheirDefinitions) {
   for (const Geometry& geometry : geometries()) {
     if (geometry.pad_begin >= geometry.kernel || geometry.pad_end >= geometry.kernel) continue;
     const Value x = Value::random(shape_of(2, 3, geometry.size, geometry.spatial), ++seed);
+    const std::vector<float> xs = x.values<float>();
     const Shape shape = shape_of(2, 3, geometry.output(), geometry.spatial);
     std::vector<float> largest;
     std::vector<float> average;
@@ -204,7 +207,7 @@ TEST(Window, PoolsAreTheirDefinitions) {
         if (source.empty()) return;
         source.insert(source.begin(), {at[0], at[1]});
         const size_t index = broadcast_index(x.shape, source);
-        const float value = x.values<float>()[index];
+        const float value = xs[index];
         if (value > best) best_index = index;
         best = std::max(best, value);
         sum += value;

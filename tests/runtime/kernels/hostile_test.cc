@@ -1,0 +1,213 @@
+// Nodes that make no sense: every kernel, with inputs of any number, type and shape, and attributes with absurd values.
+// infer must refuse what run could not do; what it accepts is run, in buffers of exactly the right size, so that the
+// sanitizers see every step over the edge.
+
+#include <random>
+
+#include "tests/runtime/kernels/direct_node.h"
+
+namespace quench::rt {
+namespace {
+
+class Generator {
+ public:
+  explicit Generator(uint32_t seed) : engine_(seed) {}
+
+  int64_t below(int64_t count) { return static_cast<int64_t>(engine_() % static_cast<uint64_t>(count)); }
+  bool chance(int percent) { return below(100) < percent; }
+
+  // Mostly what a model would say, sometimes what only an attacker would.
+  int64_t number() {
+    static constexpr int64_t kAbsurd[] = {std::numeric_limits<int64_t>::min(),
+                                          std::numeric_limits<int64_t>::max(),
+                                          int64_t{1} << 62,
+                                          int64_t{1} << 31,
+                                          -(int64_t{1} << 40),
+                                          int64_t{1} << 30};
+    return chance(8) ? kAbsurd[below(6)] : below(9) - 3;
+  }
+
+  std::vector<int64_t> numbers() {
+    std::vector<int64_t> list(static_cast<size_t>(chance(3) ? below(20) : below(7)));
+    for (int64_t& value : list) value = chance(70) ? below(4) : number();
+    return list;
+  }
+
+  Shape shape() {
+    Shape result;
+    const int64_t rank = chance(50) ? 4 : below(kMaxRank + 1);
+    for (int64_t i = 0; i < rank; ++i) result[result.rank++] = chance(4) ? 0 : 1 + below(rank > 4 ? 2 : 5);
+    return result;
+  }
+
+  // A shape that operators like beside `first`: the same, a value per channel, weights.
+  Shape related(const Shape& first) {
+    Shape result = first;
+    if (first.rank < 2 || chance(50)) return result;
+    if (chance(50)) return {first[1]};
+    result[0] = first.rank == 2 ? first[1] : 1 + below(4);
+    result[1] = first.rank == 2 ? 1 + below(4) : first[1];
+    for (int axis = 2; axis < first.rank; ++axis) result[axis] = 1 + below(3);
+    return result;
+  }
+
+  Value value(const Shape* like) {
+    const Shape dims = like && chance(75) ? related(*like) : chance(40) ? Shape{below(9)} : shape();
+    const auto count = static_cast<size_t>(dims.elements());
+    switch (chance(50) ? 0 : below(5)) {
+      case 1: {
+        std::vector<int64_t> values(count);
+        for (int64_t& element : values) element = number();
+        return Value::of(dims, values);
+      }
+      case 2: {
+        std::vector<int32_t> values(count);
+        for (int32_t& element : values) element = static_cast<int32_t>(number());
+        return Value::of(dims, values);
+      }
+      case 3: {
+        std::vector<uint8_t> values(count);
+        for (uint8_t& element : values) element = static_cast<uint8_t>(number());
+        Value result = Value::of(dims, values);
+        if (chance(60)) result.type = DType::kBool;
+        return result;
+      }
+      default: {
+        std::vector<float> values(count);
+        for (float& element : values) element = chance(4) ? std::numeric_limits<float>::quiet_NaN() : floating();
+        return Value::of(dims, values);
+      }
+    }
+  }
+
+  std::vector<std::optional<Value>> inputs() {
+    std::vector<std::optional<Value>> all;
+    const bool normalizes = chance(10);
+    const int64_t count = normalizes ? 3 + 2 * below(2) : chance(30) ? below(7) : 1 + below(3);
+    for (int64_t i = 0; i < count; ++i) {
+      const Shape* first = !all.empty() && all[0] ? &all[0]->shape : nullptr;
+      if (chance(5)) {
+        all.push_back(std::nullopt);
+      } else if (normalizes && first && first->rank > 1) {
+        all.push_back(Value::random({(*first)[1]}, 1));
+      } else {
+        all.push_back(value(first));
+      }
+    }
+    return all;
+  }
+
+  float floating() {
+    static constexpr float kAbsurd[] = {1e30f, -1e30f, std::numeric_limits<float>::infinity(), 1e-30f};
+    return chance(5) ? kAbsurd[below(4)] : static_cast<float>(below(400)) / 100 - 1;
+  }
+
+  // One entry per spatial axis of `input`, or anything.
+  std::vector<int64_t> spatial_list(const Shape& input, int per_axis) {
+    if (input.rank < 3 || chance(10)) return numbers();
+    std::vector<int64_t> list(static_cast<size_t>((input.rank - 2) * per_axis));
+    for (int64_t& value : list) value = chance(95) ? (per_axis == 2 ? 0 : 1) + below(3) : number();
+    return list;
+  }
+
+  std::vector<TestAttribute> attributes(const Shape& input) {
+    static const std::vector<std::string> kInts = {"axis",
+                                                   "group",
+                                                   "keepdims",
+                                                   "transA",
+                                                   "ceil_mode",
+                                                   "count_include_pad",
+                                                   "storage_order",
+                                                   "blocksize",
+                                                   "allowzero",
+                                                   "to",
+                                                   "size",
+                                                   "start",
+                                                   "end",
+                                                   "select_last_index",
+                                                   "fmod",
+                                                   "batch_dims",
+                                                   "upper",
+                                                   "noop_with_empty_axes",
+                                                   "exclude_outside",
+                                                   "value_int"};
+    static const std::vector<std::string> kLists = {"kernel_shape", "strides",        "dilations",    "pads",  "axes",
+                                                    "perm",         "output_padding", "output_shape", "split", "starts",
+                                                    "ends",         "shape",          "value_ints"};
+    static const std::vector<std::pair<std::string, std::string>> kTexts = {
+        {"auto_pad", "SAME_UPPER"},
+        {"auto_pad", "SAME_LOWER"},
+        {"auto_pad", "VALID"},
+        {"mode", "reflect"},
+        {"mode", "edge"},
+        {"mode", "linear"},
+        {"mode", "cubic"},
+        {"mode", "CRD"},
+        {"mode", "wrap"},
+        {"coordinate_transformation_mode", "tf_crop_and_resize"},
+        {"coordinate_transformation_mode", "align_corners"},
+        {"reduction", "add"}};
+    std::vector<TestAttribute> all;
+    for (const std::string& name : kInts) {
+      if (chance(15)) all.push_back(int_of(name, number()));
+    }
+    for (const std::string& name : kLists) {
+      if (chance(30)) all.push_back(ints_of(name, numbers()));
+    }
+    // The first attribute of a name counts.
+    for (const auto& [name, per_axis] :
+         {std::pair{"kernel_shape", 1}, {"strides", 1}, {"dilations", 1}, {"pads", 2}, {"output_padding", 1}}) {
+      if (chance(60)) all.insert(all.begin(), ints_of(name, spatial_list(input, per_axis)));
+    }
+    if (chance(40)) {
+      const auto& [name, text] = kTexts[static_cast<size_t>(below(static_cast<int64_t>(kTexts.size())))];
+      all.push_back(string_of(name, text));
+    }
+    if (chance(20)) all.push_back(floats_of("scales", std::vector<float>(static_cast<size_t>(below(6)), floating())));
+    for (const char* name : {"alpha", "beta", "epsilon", "min", "max", "value"}) {
+      if (chance(10)) all.push_back(float_of(name, floating()));
+    }
+    return all;
+  }
+
+ private:
+  std::mt19937_64 engine_;
+};
+
+TEST(Hostile, NoNodeBreaksAKernel) {
+  constexpr int kRounds = 1000;
+  int64_t ran = 0;
+  int64_t kernels = 0;
+  int64_t kernels_that_ran = 0;
+  for (std::span<const Kernel> table : all_kernels(KernelSet::kReference)) {
+    for (const Kernel& kernel : table) {
+      Generator generator(static_cast<uint32_t>(++kernels));
+      const int64_t ran_before = ran;
+      for (int round = 0; round < kRounds; ++round) {
+        const std::vector<std::optional<Value>> inputs = generator.inputs();
+        const int opset = std::max(kernel.since_version,
+                                   std::min<int>(kernel.until_version, static_cast<int>(7 + generator.below(14))));
+        const int outputs = static_cast<int>(1 + generator.below(3));
+        DirectNode node(&kernel, opset, generator.attributes(inputs.empty() || !inputs[0] ? Shape() : inputs[0]->shape),
+                        inputs, outputs, generator.chance(80) ? kAllInputs : static_cast<uint32_t>(generator.below(8)));
+        if (!node.infer().ok()) continue;
+        int64_t elements = 0;
+        for (int i = 0; i < outputs; ++i) elements = std::max(elements, node.output_tensor(i).elements());
+        if (elements > 20000 || node.scratch_bytes() > (1 << 22)) continue;
+        // An index out of range is found here, and nothing else needs to be.
+        if (node.run().ok()) ++ran;
+      }
+      kernels_that_ran += ran > ran_before;
+      if (ran == ran_before) std::printf("%s never ran\n", kernel.op);
+    }
+  }
+  // Some need more luck than others.
+  EXPECT_GE(kernels_that_ran, kernels - 8);
+  EXPECT_GT(ran, kernels * kRounds / 20);
+  std::printf("%lld of %lld nodes ran, %lld of %lld kernels\n", static_cast<long long>(ran),
+              static_cast<long long>(kernels * kRounds), static_cast<long long>(kernels_that_ran),
+              static_cast<long long>(kernels));
+}
+
+}  // namespace
+}  // namespace quench::rt
