@@ -108,9 +108,11 @@ Evaluator::Evaluator(const OnnxModel& model, const EvaluatorOptions& options) : 
   const std::vector<std::string_view> extra(options.extra_outputs.begin(), options.extra_outputs.end());
   rt::ModelOptions model_options;
   model_options.extra_outputs = extra;
+  model_options.limits.max_memory_bytes = options.max_memory_bytes;
   const rt::Bytes bytes(reinterpret_cast<const std::byte*>(state.graph.bytes.data()), state.graph.bytes.size());
   rt::SessionOptions session_options;
   session_options.threads = options.threads;
+  session_options.max_memory_bytes = options.max_memory_bytes;
   Status status = rt::open_model(bytes, {&State::read_weight, &state}, model_options, state.runtime);
   if (status.ok()) status = rt::create_session(*state.runtime, session_options, state.session);
   if (!status.ok()) refuse(model.name, status);

@@ -39,6 +39,7 @@ struct HostTensor {
 struct EvaluatorOptions {
   std::vector<std::string> extra_outputs;  // names of inner values, appended to the outputs
   int threads = 1;
+  uint64_t max_memory_bytes = uint64_t{1} << 36;  // of the model, and of its activations
   // Other values for a weight, by its index in OnnxModel::weights: float32 values for float types. nullopt: its own.
   std::function<std::optional<std::vector<float>>(size_t weight)> replace;
 };

@@ -3,9 +3,10 @@
 #include <optional>
 #include <utility>
 
-#include "compressor/graph/evaluate.h"
+#include "compressor/graph/evaluator.h"
 #include "compressor/graph/graph_index.h"
 #include "compressor/graph/simplify.h"
+#include "formats/error.h"
 
 namespace quench::graph {
 namespace {
@@ -82,7 +83,7 @@ class Folder {
     for (const std::string& output : node.output()) {
       if (index_.is_output(output)) return false;
     }
-    std::optional<std::vector<Value>> values = is_op(node, "Shape") ? shape_of(node) : results_of(node);
+    std::optional<std::vector<HostTensor>> values = is_op(node, "Shape") ? shape_of(node) : results_of(node);
     if (!values || !is_worth_it(node, *values)) return false;
     size_t next = 0;
     for (const std::string& output : node.output()) {
@@ -91,7 +92,7 @@ class Folder {
     return true;
   }
 
-  std::optional<std::vector<Value>> shape_of(const NodeProto& node) {
+  std::optional<std::vector<HostTensor>> shape_of(const NodeProto& node) {
     const auto found = shapes_.find(node.input(0));
     if (found == shapes_.end() || !has_output(node, 0)) return std::nullopt;
     std::vector<int64_t> dims = found->second;
@@ -101,10 +102,10 @@ class Folder {
     const int64_t end = std::max(start, clamp(integer_attribute(node, "end", rank)));
     const auto bytes =
         std::as_bytes(std::span(dims).subspan(static_cast<size_t>(start), static_cast<size_t>(end - start)));
-    return std::vector<Value>{{TensorProto::INT64, {end - start}, {bytes.begin(), bytes.end()}}};
+    return std::vector<HostTensor>{{"", TensorProto::INT64, {end - start}, {bytes.begin(), bytes.end()}}};
   }
 
-  std::optional<std::vector<Value>> results_of(const NodeProto& node) {
+  std::optional<std::vector<HostTensor>> results_of(const NodeProto& node) {
     onnx::ModelProto program;
     program.set_ir_version(model_.proto.ir_version());
     *program.mutable_opset_import() = model_.proto.opset_import();
@@ -127,7 +128,21 @@ class Folder {
     for_each_tensor(program, [&](TensorProto& tensor, const TensorPlace& place) {
       if (place.node != nullptr) tensor = with_values(tensor);
     });
-    return evaluate(program, kMaxMemoryBytes);
+    return run(program);
+  }
+
+  // Nothing where the runtime does not have the operator or refuses the values.
+  static std::optional<std::vector<HostTensor>> run(const onnx::ModelProto& program) {
+    OnnxModel constant;
+    constant.name = "constant";
+    constant.proto = program;
+    EvaluatorOptions options;
+    options.max_memory_bytes = kMaxMemoryBytes;
+    try {
+      return Evaluator(constant, options).run({});
+    } catch (const Error&) {
+      return std::nullopt;
+    }
   }
 
   uint64_t bytes_of(const TensorProto& tensor) {
@@ -145,7 +160,7 @@ class Folder {
   }
 
   // The file must not grow: the results may take what the node and the inputs that nothing else needs took.
-  bool is_worth_it(const NodeProto& node, const std::vector<Value>& values) {
+  bool is_worth_it(const NodeProto& node, const std::vector<HostTensor>& values) {
     uint64_t freed = node.ByteSizeLong();
     std::unordered_map<std::string, size_t> uses_here;
     for (const std::string& input : node.input()) ++uses_here[input];
@@ -154,21 +169,21 @@ class Folder {
       if (tensor != nullptr && index_.uses(input) == uses) freed += bytes_of(*tensor);
     }
     uint64_t taken = 0;
-    for (const Value& value : values) {
+    for (const HostTensor& value : values) {
       if (!is_exact_type(value.dtype)) return false;
-      taken += value.raw.size();
+      taken += value.bytes.size();
     }
     return taken <= std::max(freed, kSmallResultBytes) && taken <= options_.max_folded_bytes;
   }
 
-  void add_initializer(const std::string& name, Value& value) {
+  void add_initializer(const std::string& name, HostTensor& value) {
     TensorProto& tensor = *graph_.add_initializer();
     tensor.set_name(name);
-    if (value.raw.empty()) {
+    if (value.bytes.empty()) {
       tensor.set_data_type(value.dtype);
       tensor.mutable_dims()->Assign(value.dims.begin(), value.dims.end());
     } else {
-      set_weight(model_, tensor, value.dtype, value.dims, owned_source(std::move(value.raw)));
+      set_weight(model_, tensor, value.dtype, value.dims, owned_source(std::move(value.bytes)));
     }
     index_.add_initializer(tensor);
   }

@@ -219,7 +219,8 @@ void Calibration::make_twin(const OnnxModel& original, const std::function<void(
   OnnxModel by_batch = original.clone();
   const std::vector<Statistics> statistics = normalize_by_batch(by_batch);
   if (statistics.empty()) return;
-  EvaluatorOptions evaluator_options{.extra_outputs = {}, .threads = options_.threads, .replace = nullptr};
+  EvaluatorOptions evaluator_options;
+  evaluator_options.threads = options_.threads;
   for (const Statistics& node : statistics) {
     evaluator_options.extra_outputs.push_back(node.measured_mean);
     evaluator_options.extra_outputs.push_back(node.measured_variance);
@@ -262,7 +263,8 @@ void Calibration::make_twin(const OnnxModel& original, const std::function<void(
 }
 
 void Calibration::gather_moments() {
-  EvaluatorOptions evaluator_options{.extra_outputs = {}, .threads = options_.threads, .replace = nullptr};
+  EvaluatorOptions evaluator_options;
+  evaluator_options.threads = options_.threads;
   std::set<std::string> graph_inputs, wanted;
   for (const auto& input : model_.proto.graph().input()) graph_inputs.insert(input.name());
   for (const CalibratedUse& calibrated : uses_) {
@@ -334,7 +336,10 @@ void Calibration::measure_sensitivities(const std::vector<size_t>& candidates) {
 
 double Calibration::error_against_reference(const std::function<std::optional<std::vector<float>>(size_t)>& values,
                                             size_t batches) const {
-  Evaluator evaluator(twin_ ? *twin_ : model_, {.extra_outputs = {}, .threads = options_.threads, .replace = values});
+  EvaluatorOptions evaluator_options;
+  evaluator_options.threads = options_.threads;
+  evaluator_options.replace = values;
+  Evaluator evaluator(twin_ ? *twin_ : model_, evaluator_options);
   double sum = 0;
   for (size_t b = 0; b < batches; ++b) sum += output_distance(batches_[b].outputs, evaluator.run(batches_[b].inputs));
   return sum / static_cast<double>(batches);

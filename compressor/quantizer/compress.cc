@@ -14,8 +14,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr double kClassifierDecibels = 20;
-constexpr double kSignalDecibels = 35;
+constexpr double kClassifierDecibels = 16;
+constexpr double kSignalDecibels = 30;
 constexpr double kDecibelsPerQuality = 5;
 constexpr double kDecibelTolerance = 0.2;
 constexpr int kMaxSearchRounds = 8;

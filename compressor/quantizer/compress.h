@@ -26,7 +26,7 @@ namespace quench::quantizer {
 
 // What the loss may be. The signal-to-noise ratio is that of the outputs, as predicted on the calibration inputs.
 //     kLossless     every weight bit-exact
-//     kTransparent  no visible loss: 20 dB for the scores of a classifier, 35 dB for other outputs
+//     kTransparent  no visible loss: 16 dB for the scores of a classifier, 30 dB for other outputs
 //     kBalanced     5 dB less
 //     kSmall        10 dB less
 enum class Quality : uint8_t { kLossless, kTransparent, kBalanced, kSmall };

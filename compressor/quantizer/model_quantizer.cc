@@ -22,6 +22,9 @@ namespace {
 constexpr uint64_t kInlineBytes = 64;         // smaller tensors cost less inside the graph
 constexpr uint64_t kCodebookElements = 1024;  // smaller ones are rounded to a fine grid instead
 constexpr float kBeta = 0.1f;                 // close to the slope of the rate-distortion curve at high rate, ln(2) / 6
+// A tensor with larger values than this, in units of its step, is rounded to the grid: at such a high rate, learned
+// centers gain nothing, and a table of them would be long.
+constexpr float kLargestLearned = 100;
 constexpr uint32_t kGridEntries = 65535;
 constexpr uint32_t kGridZero = 32767;
 constexpr double kGridFineness =
@@ -211,8 +214,7 @@ std::vector<float> ModelQuantizer::normalised(const Tensor& tensor, std::span<co
   } else {
     for (size_t e = 0; e < values.size(); ++e) result[e] = values[e] / scale(tensor, e);
   }
-  const int dimension = tensor.method == TensorMethod::kCodebook ? options_.dimension : 1;
-  result.resize(vectors_in(values.size(), dimension) * static_cast<size_t>(dimension), 0.0f);
+  result.resize(vectors_in(values.size(), dimension(tensor)) * static_cast<size_t>(dimension(tensor)), 0.0f);
   return result;
 }
 
@@ -221,14 +223,14 @@ void ModelQuantizer::learn_codebooks() {
   for (size_t scope = 0; scope < codebooks_.size(); ++scope) {
     uint64_t all = 0;
     for (const Tensor& tensor : tensors_) {
-      if (tensor.method == TensorMethod::kCodebook && tensor.scope == scope) {
+      if (!tensor.grid && tensor.scope == scope) {
         all += vectors_in(model_.weights[tensor.weight].elements(), options_.dimension);
       }
     }
     const uint64_t stride = (all + kLearnedVectors - 1) / kLearnedVectors;
     std::vector<float> sample;
     for (const Tensor& tensor : tensors_) {
-      if (tensor.method != TensorMethod::kCodebook || tensor.scope != scope) continue;
+      if (tensor.grid || tensor.scope != scope) continue;
       const std::vector<float> vectors = normalised(tensor, read_float(model_.weights[tensor.weight]));
       for (size_t v = 0; v < vectors.size() / d; v += stride) {
         sample.insert(sample.end(), vectors.begin() + static_cast<std::ptrdiff_t>(v * d),
@@ -264,22 +266,29 @@ void ModelQuantizer::fit_code_lengths(Tensor& tensor, std::span<const float> vec
   }
 }
 
+// The codebook of a grid has a center at every multiple that occurs, all of one price.
+void ModelQuantizer::choose_grid(Tensor& tensor, std::span<const float> values) const {
+  float largest = 0;
+  for (size_t e = 0; e < values.size(); ++e) largest = std::max(largest, std::abs(values[e]) / scale(tensor, e));
+  tensor.grid = tensor.method == TensorMethod::kGrid || largest > kLargestLearned;
+  if (!tensor.grid) return;
+  // Error feedback may push values somewhat beyond the largest.
+  const auto reach = static_cast<uint32_t>(std::min(std::ceil(1.25f * largest) + 1, static_cast<float>(kGridZero)));
+  tensor.codebook = {1, {}, std::vector<float>(2 * reach + 1, 0.0f), reach};
+  for (uint32_t c = 0; c <= 2 * reach; ++c)
+    tensor.codebook.centers.push_back(static_cast<float>(c) - static_cast<float>(reach));
+}
+
 std::vector<uint16_t> ModelQuantizer::assign(const Tensor& tensor, std::span<const float> values) const {
   std::vector<float> vectors = normalised(tensor, values);
-  if (tensor.method == TensorMethod::kGrid) {
-    std::vector<uint16_t> indices(vectors.size());
-    for (size_t i = 0; i < vectors.size(); ++i) {
-      indices[i] = static_cast<uint16_t>(std::clamp(std::nearbyint(vectors[i]) + kGridZero, 0.0f, kGridEntries - 1.0f));
-    }
-    return indices;
-  }
-  const auto d = static_cast<size_t>(options_.dimension);
+  const auto d = static_cast<size_t>(dimension(tensor));
+  const uint32_t offset = tensor.grid ? kGridZero - tensor.codebook.zero_symbol : 0;
   std::vector<uint16_t> indices(vectors.size() / d);
   const CalibratedUse* use = calibration_ ? calibration_->use(tensor.weight) : nullptr;
   if (use && values.size() % d == 0) {
     std::vector<uint32_t> chosen(indices.size());
     if (assign_with_feedback(use->use.view, use->moments, tensor.codebook, kBeta, vectors, chosen)) {
-      std::copy(chosen.begin(), chosen.end(), indices.begin());
+      for (size_t i = 0; i < chosen.size(); ++i) indices[i] = static_cast<uint16_t>(chosen[i] + offset);
       return indices;
     }
   }
@@ -289,17 +298,21 @@ std::vector<uint16_t> ModelQuantizer::assign(const Tensor& tensor, std::span<con
     const size_t count = std::min<size_t>(kSlice, indices.size() - begin);
     chosen.resize(count);
     assigner.assign_all(std::span(vectors).subspan(begin * d, count * d), chosen, options_.threads);
-    std::copy(chosen.begin(), chosen.end(), indices.begin() + static_cast<std::ptrdiff_t>(begin));
+    for (size_t i = 0; i < count; ++i) indices[begin + i] = static_cast<uint16_t>(chosen[i] + offset);
   }
   return indices;
 }
 
 void ModelQuantizer::quantize(double multiplier) {
   for (std::vector<float>& values : corrected_) values.clear();
-  for (Tensor& tensor : tensors_) set_scales(tensor, multiplier, values_of(tensor));
+  for (Tensor& tensor : tensors_) {
+    const std::vector<float> values = values_of(tensor);
+    set_scales(tensor, multiplier, values);
+    choose_grid(tensor, values);
+  }
   learn_codebooks();
   for (Tensor& tensor : tensors_) {
-    if (tensor.method == TensorMethod::kCodebook) {
+    if (!tensor.grid) {
       const std::vector<float> values = read_float(model_.weights[tensor.weight]);
       std::vector<float> vectors = normalised(tensor, values);
       const size_t sample = kLearnedVectors * static_cast<size_t>(options_.dimension);
@@ -321,10 +334,10 @@ void ModelQuantizer::quantize(double multiplier) {
 
 std::vector<float> ModelQuantizer::dequantize(const Tensor& tensor, std::span<const uint16_t> indices) const {
   std::vector<float> values(model_.weights[tensor.weight].elements());
-  const size_t d = tensor.method == TensorMethod::kGrid ? 1 : static_cast<size_t>(options_.dimension);
+  const auto d = static_cast<size_t>(dimension(tensor));
   for (size_t e = 0; e < values.size(); ++e) {
-    const float center = tensor.method == TensorMethod::kGrid ? container::uniform_center(1, kGridZero, indices[e])
-                                                              : tensor.codebook.centers[indices[e / d] * d + e % d];
+    const float center = tensor.grid ? container::uniform_center(1, kGridZero, indices[e])
+                                     : tensor.codebook.centers[indices[e / d] * d + e % d];
     values[e] = scale(tensor, e) * center;
   }
   return values;
@@ -372,8 +385,7 @@ uint64_t ModelQuantizer::codebook_values() const {
 
 entropy::StreamLayout ModelQuantizer::layout(const Tensor& tensor) const {
   const Weight& weight = model_.weights[tensor.weight];
-  if (tensor.method == TensorMethod::kGrid) return {1, 1, weight.elements(), kGridEntries, kGridZero};
-  const auto d = static_cast<uint64_t>(options_.dimension);
+  const auto d = static_cast<uint64_t>(dimension(tensor));
   StreamShape shape = stream_shape(weight);
   // Vectors may swallow the inner axis, or part of the channels; else the stream has no rows that the contexts could
   // use.
@@ -382,16 +394,17 @@ entropy::StreamLayout ModelQuantizer::layout(const Tensor& tensor) const {
   } else if (shape.channels * shape.inner % d == 0) {
     shape = {shape.rows, shape.channels * shape.inner / d, 1};
   } else {
-    shape = {1, 1, vectors_in(weight.elements(), options_.dimension)};
+    shape = {1, 1, vectors_in(weight.elements(), dimension(tensor))};
   }
+  if (tensor.grid) return {shape.rows, shape.channels, shape.inner, kGridEntries, kGridZero};
   return {shape.rows, shape.channels, shape.inner, static_cast<uint32_t>(tensor.codebook.size()),
           tensor.codebook.zero_symbol};
 }
 
-std::vector<uint8_t> ModelQuantizer::fit_entropy_model(TensorMethod method) const {
+std::vector<uint8_t> ModelQuantizer::fit_entropy_model(bool grid) const {
   entropy::ModelFitter fitter(options_.coder);
   for (const Tensor& tensor : tensors_) {
-    if (tensor.method != method) continue;
+    if (tensor.grid != grid) continue;
     const entropy::StreamLayout all = layout(tensor);
     const std::vector<uint16_t> own = resident_ ? std::vector<uint16_t>() : assign(tensor, values_of(tensor));
     const std::span<const uint16_t> indices = resident_ ? tensor.indices : own;
@@ -428,7 +441,8 @@ container::QuantizedTensor ModelQuantizer::describe(const Tensor& tensor, std::s
 
 void ModelQuantizer::report_quantized(const Tensor& tensor, std::span<const uint16_t> indices,
                                       std::span<const float> values, TensorReport& report) const {
-  std::vector<uint64_t> counts(tensor.method == TensorMethod::kGrid ? kGridEntries : tensor.codebook.size());
+  report.method = tensor.grid ? TensorMethod::kGrid : TensorMethod::kCodebook;
+  std::vector<uint64_t> counts(tensor.grid ? kGridEntries : tensor.codebook.size());
   for (const uint16_t index : indices) ++counts[index];
   report.entropy = entropy::entropy_bits(counts);
   report.centers =
@@ -448,19 +462,18 @@ void ModelQuantizer::write(container::Writer& writer, std::span<const size_t> st
     if (!status.ok()) fail(model_, weight, status);
   };
   std::vector<uint32_t> codebook_numbers;
-  std::map<TensorMethod, Numbers> shared;  // entropy model, and the grid's codebook
-  for (const TensorMethod method : {TensorMethod::kCodebook, TensorMethod::kGrid}) {
-    const bool used =
-        std::any_of(tensors_.begin(), tensors_.end(), [&](const Tensor& t) { return t.method == method; });
+  Numbers shared[2];  // of learned codebooks, of the grid: entropy model, and the grid's codebook
+  for (const bool grid : {false, true}) {
+    const bool used = std::any_of(tensors_.begin(), tensors_.end(), [&](const Tensor& t) { return t.grid == grid; });
     if (!used) continue;
     const Weight& first = model_.weights[tensors_.front().weight];
-    const Result<uint32_t> number = writer.add_entropy_model(fit_entropy_model(method));
+    const Result<uint32_t> number = writer.add_entropy_model(fit_entropy_model(grid));
     check(number.status(), first);
-    shared[method].entropy_model = *number;
-    if (method == TensorMethod::kGrid) {
-      const Result<uint32_t> grid = writer.add_codebook(container::Codebook::uniform(1, kGridEntries, kGridZero));
-      check(grid.status(), first);
-      shared[method].codebook = *grid;
+    shared[grid].entropy_model = *number;
+    if (grid) {
+      const Result<uint32_t> codebook = writer.add_codebook(container::Codebook::uniform(1, kGridEntries, kGridZero));
+      check(codebook.status(), first);
+      shared[grid].codebook = *codebook;
     }
   }
   for (const Codebook& codebook : codebooks_) {
@@ -484,8 +497,8 @@ void ModelQuantizer::write(container::Writer& writer, std::span<const size_t> st
       check(writer.add_lossless(static_cast<container::ElementType>(weight.dtype), bytes, weight.elements()), weight);
     } else {
       const Tensor& tensor = tensors_[static_cast<size_t>(t)];
-      Numbers numbers = shared.at(tensor.method);
-      if (tensor.method == TensorMethod::kCodebook) numbers.codebook = codebook_numbers[tensor.scope];
+      Numbers numbers = shared[tensor.grid];
+      if (!tensor.grid) numbers.codebook = codebook_numbers[tensor.scope];
       const std::vector<float> values = values_of(tensor);
       const std::vector<uint16_t> own = resident_ ? std::vector<uint16_t>() : assign(tensor, values);
       const std::span<const uint16_t> indices = resident_ ? tensor.indices : own;

@@ -65,6 +65,7 @@ class ModelQuantizer {
     double share = 0;  // step at multiplier 1
     size_t scope = 0;  // which codebook
     // Set by quantize().
+    bool grid = false;                 // on whole multiples of the scale instead of learned centers
     float largest = 0;                 // the largest scale
     std::vector<uint8_t> scale_codes;  // per channel; empty: all have `largest`
     uint64_t scale_inner = 1;
@@ -84,11 +85,13 @@ class ModelQuantizer {
   std::vector<float> normalised(const Tensor& tensor, std::span<const float> values) const;
   void learn_codebooks();
   void fit_code_lengths(Tensor& tensor, std::span<const float> vectors) const;
+  int dimension(const Tensor& tensor) const { return tensor.grid ? 1 : options_.dimension; }
+  void choose_grid(Tensor& tensor, std::span<const float> values) const;
   std::vector<uint16_t> assign(const Tensor& tensor, std::span<const float> values) const;
   std::vector<float> dequantize(const Tensor& tensor, std::span<const uint16_t> indices) const;
   void correct_bias(const Tensor& tensor, const std::vector<float>& values);
   entropy::StreamLayout layout(const Tensor& tensor) const;
-  std::vector<uint8_t> fit_entropy_model(TensorMethod method) const;
+  std::vector<uint8_t> fit_entropy_model(bool grid) const;
   container::QuantizedTensor describe(const Tensor& tensor, std::span<const uint16_t> indices, Numbers numbers) const;
   void report_quantized(const Tensor& tensor, std::span<const uint16_t> indices, std::span<const float> values,
                         TensorReport& report) const;
