@@ -6,7 +6,8 @@
 // compiler's flags promise (NEON on 64-bit Arm). Define HWY_COMPILE_ONLY_STATIC for a device that needs exactly one.
 //
 //     // scale.cc
-//     // clang-format off: the order matters
+//     // The order of these lines matters.
+//     // clang-format off
 //     #undef HWY_TARGET_INCLUDE
 //     #define HWY_TARGET_INCLUDE "runtime/kernels/scale.cc"  // this file, relative to the include root
 //     #include "formats/simd_dispatch.h"

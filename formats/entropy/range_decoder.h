@@ -1,8 +1,9 @@
 // Reads binary decisions from a range coder's bytes (Martin 1979; carries are resolved by the encoder, so the decoder
 // needs none).
 //
-// The encoder names a number in the final interval with as few bytes as possible; of the last eight bytes, zeros at the end are
-// not stored. So bytes that are cut short by more than eight are always found out; a shorter cut may give other decisions.
+// The encoder names a number in the final interval with as few bytes as possible; of the last eight bytes, zeros at the
+// end are not stored. So bytes that are cut short by more than eight are always found out; a shorter cut may give other
+// decisions.
 #pragma once
 
 #include <bit>

@@ -7,7 +7,8 @@
 #include "formats/entropy/decoder.h"
 #include "formats/entropy/rans_context.h"
 
-// clang-format off: the order matters
+// The order of these lines matters.
+// clang-format off
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "formats/entropy/rans_decoder.cc"
 #include "formats/simd_dispatch.h"
@@ -63,16 +64,17 @@ using Mask = hn::Mask<Tag>;
 constexpr uint32_t kLanes = static_cast<uint32_t>(hn::MaxLanes(Tag()));
 constexpr uint32_t kTile = 64;  // columns that are gathered before they are written row by row
 
-template <typename Index>
 struct alignas(64) Workspace {
   int32_t zeros[kRansLanes];
-  int32_t history[RansGrid::kMaxKernel][kRansLanes];
+  int32_t states[kRansLanes];
   int32_t lane_values[kRansLanes];
   int32_t lane_flags[kRansLanes];
+  int32_t history[RansGrid::kMaxKernel][kRansLanes];
+  int32_t tile[kTile][kRansLanes];
   uint32_t bins[RansStatistics::kMaxBins];
-  Index tile[kTile][kRansLanes];
   uint8_t words[512];  // the last ones, with zeros behind
 };
+static_assert(sizeof(Workspace) <= kDecodeScratch);
 
 HWY_INLINE Vector load(const int32_t* from) { return hn::Load(Tag(), from); }
 HWY_INLINE Vector set(uint32_t value) { return hn::Set(Tag(), static_cast<int32_t>(value)); }
@@ -109,34 +111,31 @@ template <typename Index, uint32_t kVectors, bool kHasKernel>
 class VectorDecoder {
  public:
   VectorDecoder(const RansTables& tables, const RansGrid& grid, std::span<const uint8_t> bytes,
-                const StreamLayout& chunk, Index* out, Workspace<Index>& workspace)
+                const StreamLayout& chunk, Index* out, Workspace& workspace)
       : tables_(tables), grid_(grid), chunk_(chunk), out_(out), work_(workspace), statistics_(grid, workspace.bins) {
     std::fill_n(work_.zeros, kRansLanes, 0);
     for (uint32_t position = 0; position < grid.kernel; ++position) describe(position);
-    std::fill_n(work_.lane_values, kRansLanes, static_cast<int32_t>(kRansLowest));
-    std::memcpy(work_.lane_values, bytes.data(), grid.lanes * sizeof(uint32_t));
-    for (uint32_t v = 0; v < kVectors; ++v) states_[v] = load(work_.lane_values + v * kLanes);
+    std::fill_n(work_.states, kRansLanes, static_cast<int32_t>(kRansLowest));
+    std::memcpy(work_.states, bytes.data(), grid.lanes * sizeof(uint32_t));
     words_ = bytes.data() + grid.lanes * sizeof(uint32_t);
     words_end_ = bytes.data() + bytes.size();
   }
 
   Status decode() {
-    for (uint32_t v = 0; v < kVectors; ++v) {
-      if (!hn::AllFalse(Tag(), hn::Eq(shift_right<16>(states_[v]), hn::Zero(Tag())))) {
+    for (const int32_t state : work_.states) {
+      if (static_cast<uint32_t>(state) < kRansLowest) {
         return Status::error(StatusCode::kCorrupt, "a state of the rANS coder is too small");
       }
     }
     for (uint32_t first = 0; first < grid_.lines; first += grid_.lanes) {
       if (!decode_block(first, std::min(grid_.lanes, grid_.lines - first))) return Status(StatusCode::kTruncated);
     }
-    if (outside_ < 0) {
+    if (is_outside_) {
       return Status::error(StatusCode::kCorrupt, "a symbol of the rANS stream lies outside the alphabet");
     }
     if (words_ > words_end_) return Status(StatusCode::kTruncated);
     bool finished = words_ == words_end_;
-    for (uint32_t v = 0; v < kVectors; ++v) {
-      finished = finished && hn::AllTrue(Tag(), hn::Eq(states_[v], set(kRansLowest)));
-    }
+    for (const int32_t state : work_.states) finished = finished && static_cast<uint32_t>(state) == kRansLowest;
     if (!finished) return Status::error(StatusCode::kCorrupt, "the final state of the rANS coder is wrong");
     return Status();
   }
@@ -144,7 +143,9 @@ class VectorDecoder {
  private:
   // A column takes up to two words per lane, and a load may reach a vector further.
   static constexpr size_t kMargin = 3 * kRansLanes * sizeof(uint16_t);
-  static_assert(2 * kMargin <= sizeof(Workspace<Index>::words));
+  static_assert(2 * kMargin <= sizeof(Workspace::words));
+  static constexpr uint32_t kPacked = sizeof(uint32_t) / sizeof(Index);
+  static constexpr int kIndexBits = 8 * sizeof(Index);
 
   struct Position {
     const int32_t* left;
@@ -153,6 +154,14 @@ class VectorDecoder {
     int32_t* here;
     uint32_t base_weight, sum_weight;
     bool begins_row;
+  };
+
+  // What changes from column to column, kept in registers.
+  struct Lanes {
+    Vector state[kVectors], channel_sum[kVectors], short_sum[kVectors], base[kVectors], packed[kVectors];
+    Mask active[kVectors];
+    Vector outside;  // negative where a symbol was
+    const uint8_t* words;
   };
 
   void describe(uint32_t position) {
@@ -167,203 +176,232 @@ class VectorDecoder {
     entry.begins_row = position % grid_.width == 0;
   }
 
-  // Sees to it that a column's words can be read without looking; false when they were missing already.
-  bool prepare_words() {
-    if (static_cast<size_t>(words_end_ - words_) >= kMargin && words_ <= words_end_) [[likely]]
-      return true;
-    if (in_tail_) return words_ <= words_end_;
-    const auto left = static_cast<size_t>(words_end_ - words_);
+  // Near their end the words move to where reading further does no harm; false when they were used up before.
+  HWY_NOINLINE bool move_words(const uint8_t*& words) {
+    if (in_tail_ || words > words_end_) return words <= words_end_;
+    const auto left = static_cast<size_t>(words_end_ - words);
     std::memset(work_.words, 0, sizeof work_.words);
-    if (left > 0) std::memcpy(work_.words, words_, left);
-    words_ = work_.words;
+    if (left > 0) std::memcpy(work_.words, words, left);
+    words = work_.words;
     words_end_ = work_.words + left;
     in_tail_ = true;
     return true;
   }
 
   bool decode_block(uint32_t first, uint32_t lanes) {
-    statistics_.begin_block();
+    Lanes now;
+    Vector row_sum[kVectors], line_channels[kVectors];
     for (uint32_t lane = 0; lane < kRansLanes; ++lane) {
       work_.lane_values[lane] = lane < lanes ? static_cast<int32_t>(grid_.line_channels(first + lane)) : 0;
     }
-    Vector row_sums[kVectors], line_channels[kVectors];
+    HWY_UNROLL(8)
     for (uint32_t v = 0; v < kVectors; ++v) {
-      row_sums[v] = hn::Zero(Tag());
+      now.state[v] = load(work_.states + v * kLanes);
+      now.packed[v] = row_sum[v] = hn::Zero(Tag());
       line_channels[v] = load(work_.lane_values + v * kLanes);
     }
-    tile_columns_ = 0;
-    uint32_t written = 0;
+    now.outside = hn::Zero(Tag());
+    now.words = words_;
+    statistics_.begin_block();
+    uint32_t columns = 0, written = 0;
     for (uint32_t channel = 0; channel < grid_.segment_channels; ++channel) {
-      uint32_t active = 0;
-      for (uint32_t v = 0; v < kVectors; ++v) {
-        active_[v] = hn::Lt(set(channel), line_channels[v]);
-        active += static_cast<uint32_t>(hn::CountTrue(Tag(), active_[v]));
-      }
       statistics_.begin_channel(channel);
+      uint32_t active = 0;
+      HWY_UNROLL(8)
       for (uint32_t v = 0; v < kVectors; ++v) {
-        channel_sums_[v] = hn::Zero(Tag());
-        if (channel == 0) short_sums_[v] = set(statistics_.mean64());
+        now.active[v] = hn::Lt(set(channel), line_channels[v]);
+        active += static_cast<uint32_t>(hn::CountTrue(Tag(), now.active[v]));
+        now.channel_sum[v] = hn::Zero(Tag());
+        if (channel == 0) now.short_sum[v] = set(statistics_.mean64());
       }
       for (uint32_t position = 0; position < grid_.kernel; ++position) {
-        if (!prepare_words()) return false;
+        if (words_end_ - now.words < static_cast<ptrdiff_t>(kMargin)) [[unlikely]] {
+          const uint8_t* words = now.words;
+          if (!move_words(words)) return false;
+          now.words = words;
+        }
         const Position& near = positions_[position];
-        if (near.begins_row) estimate(position, active, row_sums);
-        decode_column(near);
-        if (++tile_columns_ == kTile) {
-          write_tile(first, lanes, written);
-          written += kTile;
+        if (near.begins_row) estimate(position, active, row_sum, now);
+        decode_column(near, now);
+        store_packed(columns, now);
+        if (++columns == kTile) {
+          write_tile(first, lanes, written, columns);
+          written += columns;
+          columns = 0;
         }
       }
-      for (uint32_t v = 0; v < kVectors; ++v) row_sums[v] = hn::Add(row_sums[v], channel_sums_[v]);
-      statistics_.end_channel(total_of_channel(), active);
+      HWY_UNROLL(8)
+      for (uint32_t v = 0; v < kVectors; ++v) row_sum[v] = hn::Add(row_sum[v], now.channel_sum[v]);
+      statistics_.end_channel(total(now.channel_sum), active);
     }
-    write_tile(first, lanes, written);
+    write_tile(first, lanes, written, columns);
     statistics_.end_block(lanes);
+    words_ = now.words;
+    for (uint32_t v = 0; v < kVectors; ++v) hn::Store(now.state[v], Tag(), work_.states + v * kLanes);
+    if (!hn::AllFalse(Tag(), hn::Lt(now.outside, hn::Zero(Tag())))) is_outside_ = true;
     return true;
   }
 
-  uint32_t total_of_channel() const {
-    Vector sum = channel_sums_[0];
-    for (uint32_t v = 1; v < kVectors; ++v) sum = hn::Add(sum, channel_sums_[v]);
+  static HWY_INLINE uint32_t total(const Vector* values) {
+    Vector sum = values[0];
+    HWY_UNROLL(8)
+    for (uint32_t v = 1; v < kVectors; ++v) sum = hn::Add(sum, values[v]);
     return static_cast<uint32_t>(hn::GetLane(hn::SumOfLanes(Tag(), sum)));
   }
 
-  void estimate(uint32_t position, uint32_t active, const Vector* row_sums) {
-    const Vector scale = set(statistics_.scale_bits(position, position == 0 ? 0 : total_of_channel(), active));
+  HWY_INLINE void estimate(uint32_t position, uint32_t active, const Vector* row_sum, Lanes& now) const {
+    const uint32_t sum = position == 0 ? 0 : total(now.channel_sum);
+    const Vector scale = set(statistics_.scale_bits(position, sum, active));
     const Vector weight = set(statistics_.row_weight());
+    HWY_UNROLL(8)
     for (uint32_t v = 0; v < kVectors; ++v) {
-      const Vector bits = hn::Add(log_bits(hn::Add(hn::ShiftLeft<4>(row_sums[v]), weight)), scale);
+      const Vector bits = hn::Add(log_bits(hn::Add(hn::ShiftLeft<4>(row_sum[v]), weight)), scale);
       const Vector bounded = clamp(bits, set(kLowestBase), set(kHighestBase));
-      bases_[v] = hn::ConvertTo(Tag(), hn::BitCast(FloatTag(), bounded));
+      now.base[v] = hn::ConvertTo(Tag(), hn::BitCast(FloatTag(), bounded));
     }
   }
 
-  HWY_INLINE void decode_column(const Position& near) {
-    Vector levels[kVectors];
-    Mask escapes[kVectors];
-    Vector outside = hn::Zero(Tag());
-    const Vector zero_symbol = set(chunk_.zero_symbol);
-    const Vector last = set(chunk_.alphabet - 1);
+  HWY_INLINE void decode_column(const Position& near, Lanes& now) {
+    Vector level[kVectors];
+    Mask escape[kVectors];
+    const Vector low_bits = set(kRansTotal - 1);
+    HWY_UNROLL(8)
     for (uint32_t v = 0; v < kVectors; ++v) {
       Vector sign = hn::Zero(Tag());
-      const Vector context = context_of(near, v, sign);
-      const Vector base = hn::GatherIndex(Tag(), reinterpret_cast<const int32_t*>(tables_.slot_base), context);
-      const Vector state = states_[v];
-      const Vector slot = hn::GatherIndex(Tag(), reinterpret_cast<const int32_t*>(tables_.slots),
-                                          hn::Add(base, hn::And(state, set(kRansTotal - 1))));
-      const Vector frequency = hn::Add(hn::And(shift_right<12>(slot), set(kRansTotal - 1)), set(1));
-      const Vector next =
-          hn::Add(hn::Mul(frequency, shift_right<kRansPrecision>(state)), hn::And(slot, set(kRansTotal - 1)));
-      states_[v] = hn::IfThenElse(active_[v], next, state);
-      const Vector token = shift_right<24>(slot);
-      const Mask escape = hn::And(active_[v], hn::Eq(token, set(kRansEscape)));
+      const Vector table = table_of(near, v, now, sign);
+      const Vector state = now.state[v];
+      const Vector where = hn::Or(hn::ShiftLeft<kRansPrecision>(table), hn::And(state, low_bits));
+      const Vector slot = hn::GatherIndex(Tag(), reinterpret_cast<const int32_t*>(tables_.slots), where);
+      const Vector frequency = hn::And(shift_right<RansTables::kFrequencyShift>(slot), set(RansTables::kFieldMask));
+      const Vector distance = hn::And(slot, set(RansTables::kFieldMask));
+      const Vector next = hn::Add(hn::Mul(frequency, shift_right<kRansPrecision>(state)), distance);
+      now.state[v] = hn::IfThenElse(now.active[v], next, state);
+      const Vector token = shift_right<RansTables::kTokenShift>(slot);
+      escape[v] = hn::And(now.active[v], hn::Eq(token, set(kRansEscape)));
       const Vector coded = hn::Add(token, set(static_cast<uint32_t>(tables_.first_level)));
-      const Vector level = hn::Sub(hn::Xor(coded, sign), sign);
-      levels[v] = hn::IfThenElseZero(hn::AndNot(escape, active_[v]), level);
-      escapes[v] = escape;
-      const Vector index = hn::Add(levels[v], zero_symbol);
-      outside = hn::Or(outside, hn::Or(index, hn::Sub(last, index)));
+      level[v] = hn::IfThenElseZero(now.active[v], hn::Sub(hn::Xor(coded, sign), sign));
     }
+    Mask any_escape = escape[0];
+    HWY_UNROLL(8)
     for (uint32_t v = 0; v < kVectors; ++v) {
-      states_[v] = take_words(states_[v], hn::Eq(shift_right<16>(states_[v]), hn::Zero(Tag())), words_);
+      const Mask is_low = hn::Eq(shift_right<16>(now.state[v]), hn::Zero(Tag()));
+      now.state[v] = take_words(now.state[v], is_low, now.words);
+      any_escape = hn::Or(any_escape, escape[v]);
     }
-    outside_ |= any_negative(outside);
-    Mask any_escape = escapes[0];
-    for (uint32_t v = 1; v < kVectors; ++v) any_escape = hn::Or(any_escape, escapes[v]);
-    if (!hn::AllFalse(Tag(), any_escape)) [[unlikely]]
-      read_escapes(escapes, levels);
-    for (uint32_t v = 0; v < kVectors; ++v) update(near, v, levels[v]);
+    if (!hn::AllFalse(Tag(), any_escape)) [[unlikely]] {
+      HWY_UNROLL(8)
+      for (uint32_t v = 0; v < kVectors; ++v) {
+        hn::Store(level[v], Tag(), work_.lane_values + v * kLanes);
+        hn::Store(hn::IfThenElseZero(escape[v], set(1)), Tag(), work_.lane_flags + v * kLanes);
+      }
+      now.words = read_escapes(now.words);
+      HWY_UNROLL(8)
+      for (uint32_t v = 0; v < kVectors; ++v) level[v] = load(work_.lane_values + v * kLanes);
+    }
+    HWY_UNROLL(8)
+    for (uint32_t v = 0; v < kVectors; ++v) update(near, v, level[v], now);
   }
 
-  HWY_INLINE Vector context_of(const Position& near, uint32_t v, Vector& sign) const {
-    Vector sum = short_sums_[v];
+  // The table for the next level of each lane; `sign` becomes -1 where that is coded negated.
+  HWY_INLINE Vector table_of(const Position& near, uint32_t v, const Lanes& now, Vector& sign) const {
+    Vector sum = now.short_sum[v];
     Vector trust = hn::Zero(Tag());
     if (kHasKernel) {
       const Vector left = load(near.left + v * kLanes);
       const Vector upper = load(near.upper + v * kLanes);
-      sum = hn::Add(channel_sums_[v], hn::Add(hn::Abs(left), hn::Abs(upper)));
+      sum = hn::Add(now.channel_sum[v], hn::Add(hn::Abs(left), hn::Abs(upper)));
       if (grid_.predicts) {
         const Vector corner = load(near.corner + v * kLanes);
-        const Vector double_upper = hn::Add(upper, upper);
-        const Vector mean =
-            hn::Sub(hn::Add(hn::ShiftLeft<3>(left), hn::Add(hn::ShiftLeft<1>(double_upper), double_upper)),
-                    hn::Add(hn::Add(corner, corner), corner));
+        const Vector upper2 = hn::Add(upper, upper);
+        const Vector upper6 = hn::Add(hn::ShiftLeft<1>(upper2), upper2);
+        const Vector corner3 = hn::Add(hn::Add(corner, corner), corner);
+        const Vector mean = hn::Sub(hn::Add(hn::ShiftLeft<3>(left), upper6), corner3);
         sign = hn::ShiftRight<31>(mean);
         trust = hn::Min(shift_right<3>(hn::Add(hn::Abs(mean), set(4))), set(kRansTrusts - 1));
       }
     }
-    const Vector magnitude = hn::Add(hn::Mul(bases_[v], set(near.base_weight)), hn::Mul(sum, set(near.sum_weight)));
+    const Vector magnitude = hn::Add(hn::Mul(now.base[v], set(near.base_weight)), hn::Mul(sum, set(near.sum_weight)));
     const Vector scale = hn::Sub(shift_right<22>(log_bits(magnitude)), set(kScaleOffset));
     const Vector bucket = clamp(scale, hn::Zero(Tag()), set(kRansScales - 1));
-    return hn::Add(hn::ShiftLeft<3>(bucket), trust);
+#if HWY_TARGET == HWY_AVX3
+    const Vector packed = hn::TableLookupLanes(load(tables_.packed_tables), hn::IndicesFromVec(Tag(), bucket));
+#else
+    const Vector packed = hn::GatherIndex(Tag(), tables_.packed_tables, bucket);
+#endif
+    const auto shifted =
+        hn::Shr(hn::BitCast(UnsignedTag(), packed), hn::BitCast(UnsignedTag(), hn::ShiftLeft<2>(trust)));
+    return hn::And(hn::BitCast(Tag(), shifted), set(kRansTables - 1));
   }
 
-  HWY_INLINE void update(const Position& near, uint32_t v, Vector level) {
-    const hn::Rebind<Index, Tag> index_tag;
+  HWY_INLINE void update(const Position& near, uint32_t v, Vector level, Lanes& now) const {
     const Vector index = hn::Add(level, set(chunk_.zero_symbol));
-    hn::StoreU(hn::DemoteTo(index_tag, index), index_tag, work_.tile[tile_columns_] + v * kLanes);
-    const Vector clipped =
-        clamp(level, hn::Set(Tag(), -RansStatistics::kMaxMagnitude), hn::Set(Tag(), RansStatistics::kMaxMagnitude));
+    now.outside = hn::Or(now.outside, hn::Or(index, hn::Sub(set(chunk_.alphabet - 1), index)));
+    now.packed[v] = hn::Or(shift_right<kIndexBits>(now.packed[v]), hn::ShiftLeft<32 - kIndexBits>(index));
+    constexpr int32_t kMost = RansStatistics::kMaxMagnitude;
+    const Vector clipped = clamp(level, hn::Set(Tag(), -kMost), hn::Set(Tag(), kMost));
     const Vector magnitude = hn::Abs(clipped);
-    channel_sums_[v] = hn::Add(channel_sums_[v], magnitude);
+    now.channel_sum[v] = hn::Add(now.channel_sum[v], magnitude);
     if (kHasKernel) {
       hn::Store(clipped, Tag(), near.here + v * kLanes);
     } else {
-      short_sums_[v] = hn::Add(short_sums_[v], hn::Sub(hn::ShiftLeft<4>(magnitude), shift_right<2>(short_sums_[v])));
+      const Vector gain = hn::Sub(hn::ShiftLeft<4>(magnitude), shift_right<2>(now.short_sum[v]));
+      now.short_sum[v] = hn::Add(now.short_sum[v], gain);
     }
   }
 
-  static int32_t any_negative(Vector value) { return hn::AllFalse(Tag(), hn::Lt(value, hn::Zero(Tag()))) ? 0 : -1; }
-
-  HWY_NOINLINE void read_escapes(const Mask* escapes, Vector* levels) {
-    for (uint32_t v = 0; v < kVectors; ++v) {
-      int32_t* values = work_.lane_values;
-      int32_t* escaped = work_.lane_flags;
-      hn::Store(levels[v], Tag(), values);
-      hn::Store(hn::IfThenElseZero(escapes[v], set(1)), Tag(), escaped);
-      for (uint32_t lane = 0; lane < kLanes; ++lane) {
-        if (escaped[lane] == 0) continue;
-        const uint32_t index = words_[0] | uint32_t{words_[1]} << 8;
-        words_ += 2;
-        if (index >= chunk_.alphabet) outside_ = -1;
-        values[lane] = static_cast<int32_t>(index) - static_cast<int32_t>(chunk_.zero_symbol);
-      }
-      levels[v] = load(values);
+  // The escapes' indices, from work_.lane_flags to levels in work_.lane_values.
+  HWY_NOINLINE const uint8_t* read_escapes(const uint8_t* words) {
+    for (uint32_t lane = 0; lane < kVectors * kLanes; ++lane) {
+      if (work_.lane_flags[lane] == 0) continue;
+      const uint32_t index = words[0] | uint32_t{words[1]} << 8;
+      words += 2;
+      work_.lane_values[lane] = static_cast<int32_t>(index) - static_cast<int32_t>(chunk_.zero_symbol);
     }
+    return words;
   }
 
-  // From columns side by side to rows.
-  void write_tile(uint32_t first, uint32_t lanes, uint32_t written) {
+  HWY_INLINE void store_packed(uint32_t column, const Lanes& now) {
+    HWY_UNROLL(8)
+    for (uint32_t v = 0; v < kVectors; ++v) hn::Store(now.packed[v], Tag(), work_.tile[column / kPacked] + v * kLanes);
+  }
+
+  // From columns side by side to rows; kPacked columns share a number.
+  void write_tile(uint32_t first, uint32_t lanes, uint32_t written, uint32_t columns) {
     for (uint32_t lane = 0; lane < lanes; ++lane) {
       const uint32_t line = first + lane;
       const uint32_t length = grid_.line_channels(line) * grid_.kernel;
       if (length <= written) continue;
       Index* to = out_ + grid_.first_symbol(line) + written;
-      const uint32_t columns = std::min(tile_columns_, length - written);
-      for (uint32_t column = 0; column < columns; ++column) to[column] = work_.tile[column][lane];
+      const uint32_t count = std::min(columns, length - written);
+      for (uint32_t group = 0; group < count / kPacked; ++group) {
+        std::memcpy(to + group * kPacked, &work_.tile[group][lane], sizeof(uint32_t));
+      }
+      const uint32_t rest = count % kPacked;
+      if (rest == 0) continue;
+      const uint32_t group = count / kPacked;
+      // A group that was not filled up holds its columns in the highest bits.
+      const uint32_t filled = std::min(columns - group * kPacked, kPacked);
+      const uint32_t packed = static_cast<uint32_t>(work_.tile[group][lane]) >> (kPacked - filled) * kIndexBits;
+      std::memcpy(to + group * kPacked, &packed, rest * sizeof(Index));
     }
-    tile_columns_ = 0;
   }
 
   const RansTables& tables_;
   const RansGrid& grid_;
   const StreamLayout& chunk_;
   Index* out_;
-  Workspace<Index>& work_;
+  Workspace& work_;
   RansStatistics statistics_;
   Position positions_[RansGrid::kMaxKernel];
-  Vector states_[kVectors], channel_sums_[kVectors], short_sums_[kVectors], bases_[kVectors];
-  Mask active_[kVectors];
   const uint8_t* words_ = nullptr;
   const uint8_t* words_end_ = nullptr;
-  uint32_t tile_columns_ = 0;
-  int32_t outside_ = 0;  // negative once a symbol was
+  bool is_outside_ = false;
   bool in_tail_ = false;
 };
 
 template <typename Index, uint32_t kVectors>
 Status decode_with(const RansTables& tables, const RansGrid& grid, std::span<const uint8_t> bytes,
-                   const StreamLayout& chunk, Index* out, Workspace<Index>& workspace) {
+                   const StreamLayout& chunk, Index* out, Workspace& workspace) {
   if (grid.kernel > 1) {
     return VectorDecoder<Index, kVectors, true>(tables, grid, bytes, chunk, out, workspace).decode();
   }
@@ -373,10 +411,9 @@ Status decode_with(const RansTables& tables, const RansGrid& grid, std::span<con
 template <typename Index>
 Status decode(const RansTables& tables, std::span<const uint8_t> bytes, const StreamLayout& chunk, Index* out,
               std::span<uint8_t> scratch) {
-  static_assert(sizeof(Workspace<Index>) <= kDecodeScratch);
   const RansGrid grid(chunk);
   if (bytes.size() < grid.lanes * sizeof(uint32_t)) return Status(StatusCode::kTruncated);
-  auto& workspace = *new (scratch.data()) Workspace<Index>;
+  auto& workspace = *new (scratch.data()) Workspace;
   constexpr uint32_t kMost = kRansLanes / kLanes;
   if (grid.lanes * 4 <= kRansLanes && kMost >= 4)
     return decode_with<Index, (kMost + 3) / 4>(tables, grid, bytes, chunk, out, workspace);

@@ -11,14 +11,16 @@
 namespace quench::entropy {
 
 struct RansTables {
-  // By slot_base[context] plus the lowest 12 bits of a state: token, then frequency - 1, then the state's distance from
+  // By table, then by the lowest kRansPrecision bits of a state: token, then frequency, then the state's distance from
   // the token's first.
   const uint32_t* slots;
-  uint32_t slot_base[kRansContexts];
+  alignas(64) int32_t packed_tables[kRansScales];  // by scale; 4 bits for each trust, the lowest first
   int32_t first_level;
 
   static constexpr uint32_t kTokenShift = 24;
   static constexpr uint32_t kFrequencyShift = 12;
+  static constexpr uint32_t kFieldMask = 4095;
+  static_assert(kRansTotal <= kFieldMask);
 };
 
 // How many numbers `slots` of build_rans_tables() holds.

@@ -250,7 +250,7 @@ std::vector<uint8_t> encode_rans(const RansModel& model, const StreamLayout& chu
       const CodedLevel& level = levels[i];
       uint32_t& state = states[level.lane];
       const uint32_t frequency = model.frequencies[level.table][level.token];
-      if (state >= uint64_t{frequency} << 20) {
+      if (state >= uint64_t{frequency} << (32 - kRansPrecision)) {
         words.push_back(static_cast<uint16_t>(state));
         state >>= 16;
       }

@@ -38,12 +38,16 @@ void build_rans_tables(const RansModel& model, uint32_t* slots, RansTables& tabl
     for (uint32_t token = 0; token < kRansTokens; ++token) {
       const uint32_t frequency = model.frequencies[table][token];
       for (uint32_t i = 0; i < frequency; ++i) {
-        *slots++ = token << RansTables::kTokenShift | (frequency - 1) << RansTables::kFrequencyShift | i;
+        *slots++ = token << RansTables::kTokenShift | frequency << RansTables::kFrequencyShift | i;
       }
     }
   }
-  for (uint32_t context = 0; context < kRansContexts; ++context) {
-    tables.slot_base[context] = uint32_t{model.table_of_context[context]} * kRansTotal;
+  for (uint32_t scale = 0; scale < kRansScales; ++scale) {
+    uint32_t packed = 0;
+    for (uint32_t trust = 0; trust < kRansTrusts; ++trust) {
+      packed |= uint32_t{model.table_of_context[scale * kRansTrusts + trust]} << (4 * trust);
+    }
+    tables.packed_tables[scale] = static_cast<int32_t>(packed);
   }
 }
 
@@ -68,9 +72,11 @@ Status decode_rans_reference(const RansTables& tables, std::span<const uint8_t> 
   bool inside = true;
   const auto decode_level = [&](uint32_t lane, uint32_t symbol, uint32_t which, int32_t sign) {
     uint32_t& state = states[lane];
-    const uint32_t slot = tables.slots[tables.slot_base[which] + state % kRansTotal];
-    const uint32_t frequency = (slot >> RansTables::kFrequencyShift) % kRansTotal + 1;
-    state = frequency * (state >> kRansPrecision) + slot % kRansTotal;
+    const uint32_t table =
+        static_cast<uint32_t>(tables.packed_tables[which / kRansTrusts]) >> which % kRansTrusts * 4 & 15;
+    const uint32_t slot = tables.slots[table * kRansTotal + state % kRansTotal];
+    const uint32_t frequency = slot >> RansTables::kFrequencyShift & RansTables::kFieldMask;
+    state = frequency * (state >> kRansPrecision) + (slot & RansTables::kFieldMask);
     if (state < kRansLowest) state = state << 16 | reader.read();
     const uint32_t token = slot >> RansTables::kTokenShift;
     escaped[lane] = token == kRansEscape;

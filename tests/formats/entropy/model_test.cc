@@ -66,21 +66,21 @@ std::vector<uint8_t> rans_model(uint8_t head, const std::vector<uint16_t>& frequ
 }
 
 TEST(ModelTest, RansFrequenciesMustSumToThePowerOfTwo) {
-  std::vector<uint16_t> frequencies(kRansTokens, 16);
+  std::vector<uint16_t> frequencies(kRansTokens, kRansTotal / kRansTokens);
   EXPECT_TRUE(OwnedDecoder(rans_model(1, frequencies)).status().ok());
   EXPECT_FALSE(OwnedDecoder(rans_model(1, frequencies, 1)).status().ok());  // a table that is not there
   EXPECT_FALSE(OwnedDecoder(rans_model(255, frequencies)).status().ok());
-  frequencies[3] = 17;
+  frequencies[3] += 1;
   EXPECT_FALSE(OwnedDecoder(rans_model(1, frequencies)).status().ok());
-  frequencies[3] = 15;
+  frequencies[3] -= 2;
   EXPECT_FALSE(OwnedDecoder(rans_model(1, frequencies)).status().ok());
-  frequencies[3] = 32;
+  frequencies[3] = 2 * kRansTotal / kRansTokens;
   frequencies[kRansEscape] = 0;
   EXPECT_FALSE(OwnedDecoder(rans_model(1, frequencies)).status().ok());  // no escape
   std::vector<uint16_t> single(kRansTokens, 0);
   single[kRansEscape] = kRansTotal;
   EXPECT_TRUE(OwnedDecoder(rans_model(1, single)).status().ok());
-  single[0] = 8191;
+  single[0] = 2 * kRansTotal - 1;
   EXPECT_FALSE(OwnedDecoder(rans_model(1, single)).status().ok());
 }
 
