@@ -1,0 +1,34 @@
+#include <memory>
+
+#include "compressor/cli/commands.h"
+#include "compressor/cli/options.h"
+#include "compressor/report/benchmark.h"
+#include "compressor/report/json.h"
+#include "compressor/report/text.h"
+
+namespace quench::cli {
+
+void add_bench(CLI::App& app) {
+  struct Arguments {
+    std::string file;
+    report::BenchmarkOptions options;
+    std::vector<std::string> shapes;
+    JsonOption json;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = app.add_subcommand("bench", "Measure a .quench file's load, decoding, latency and memory");
+  command->add_option("file", arguments->file, "a .quench file")->required()->type_name("FILE");
+  command->add_option("--threads", arguments->options.threads, "default 1")->check(CLI::Range(1, 256))->type_name("N");
+  command->add_option("--runs", arguments->options.runs, "default 50")->check(CLI::Range(1, 1000000))->type_name("N");
+  add_shapes(*command, arguments->shapes);
+  arguments->json.add_to(*command);
+  command->callback([arguments] {
+    arguments->json.refuse({arguments->file});
+    report::BenchmarkOptions options = arguments->options;
+    options.shapes = parse_shapes(arguments->shapes);
+    const report::Benchmark benchmark = report::benchmark(arguments->file, options);
+    arguments->json.show(report::to_text(benchmark), report::to_json(benchmark));
+  });
+}
+
+}  // namespace quench::cli

@@ -1,0 +1,17 @@
+// The commands of `quench`: each adds itself to the program, with the options that it takes, and runs when it is
+// chosen.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace quench::cli {
+
+void add_compress(CLI::App& app);
+void add_unpack(CLI::App& app);
+void add_inspect(CLI::App& app);
+void add_run(CLI::App& app);
+void add_eval(CLI::App& app);
+void add_bench(CLI::App& app);
+void add_data(CLI::App& app);
+
+}  // namespace quench::cli

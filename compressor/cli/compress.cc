@@ -1,0 +1,163 @@
+#include "compressor/quantizer/compress.h"
+
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "compressor/cli/commands.h"
+#include "compressor/cli/options.h"
+#include "compressor/report/evaluation.h"
+#include "compressor/report/json.h"
+#include "compressor/report/progress.h"
+#include "compressor/report/text.h"
+#include "formats/error.h"
+
+namespace quench::cli {
+namespace {
+
+using quantizer::CodebookScope;
+using quantizer::CompressOptions;
+using quantizer::CompressReport;
+using quantizer::Quality;
+using report::Evaluation;
+
+constexpr uint64_t kReportSamples = 1000;  // for the accuracy before and after
+
+struct Arguments {
+  std::string model, output, data;
+  CompressOptions options;
+  int threads = 0;
+  std::vector<std::string> shapes;
+  PreprocessingOptions preprocessing;
+  JsonOption json;
+};
+
+template <typename T>
+CLI::CheckedTransformer one_of(std::map<std::string, T> names) {
+  return CLI::CheckedTransformer(std::move(names));
+}
+
+// The model's inputs are read once here for the data; the weights stay on disk.
+void set_data(const Arguments& arguments, CompressOptions& options) {
+  if (arguments.data.empty()) return;
+  const OnnxModel model = load(arguments.model);
+  const auto source = std::make_shared<report::BatchSource>(model.name, report::declared_inputs(model.proto.graph()),
+                                                            arguments.data, arguments.preprocessing.get());
+  options.data = [source](uint64_t index, int64_t batch) -> std::vector<graph::HostTensor> {
+    const uint64_t count = source->batch_size(batch);
+    report::BatchSource::Batch samples = source->batch(index * count, count);
+    if (samples.samples == 0) return {};
+    return {std::move(samples.input)};
+  };
+}
+
+// Accuracy before and after; nothing where there is no data.
+std::optional<Evaluation> evaluate(const Arguments& arguments, int threads, report::Progress& progress) {
+  if (arguments.data.empty()) return std::nullopt;
+  report::EvaluationOptions options;
+  options.data = arguments.data;
+  options.preprocessing = arguments.preprocessing.get();
+  options.samples = kReportSamples;
+  options.threads = threads;
+  options.progress = [&](double share) { progress.update("evaluating", share); };
+  return report::evaluate(arguments.output, arguments.model, options);
+}
+
+void run(const Arguments& arguments) {
+  check_output(arguments.output, {arguments.model});
+  arguments.json.refuse({arguments.model, arguments.output});
+  CompressOptions options = arguments.options;
+  options.threads = resolve_threads(arguments.threads);
+  options.input_shapes = parse_shapes(arguments.shapes);
+  report::Progress progress;
+  options.progress = [&](std::string_view stage, double share) { progress.update(stage, share); };
+  set_data(arguments, options);
+  const CompressReport report = quantizer::compress(arguments.model, arguments.output, options);
+  const std::optional<Evaluation> evaluation = evaluate(arguments, options.threads, progress);
+  progress.finish();
+  for (const std::string& warning : report.warnings) print_warning(warning);
+  const Evaluation* shown = evaluation ? &*evaluation : nullptr;
+  arguments.json.show(report::to_text(report, shown, arguments.model, arguments.output),
+                      report::to_json(report, shown));
+}
+
+void add_size_options(CLI::App& command, CompressOptions& options) {
+  const std::string group = "Size and quality";
+  auto* quality =
+      command.add_option("--quality", options.quality, "how much the outputs may change; default transparent")
+          ->transform(one_of<Quality>({{"lossless", Quality::kLossless},
+                                       {"transparent", Quality::kTransparent},
+                                       {"balanced", Quality::kBalanced},
+                                       {"small", Quality::kSmall}}))
+          ->type_name("lossless|transparent|balanced|small")
+          ->default_str("")
+          ->group(group);
+  auto* bits = command.add_option("--bits", options.bits, "bits per weight, everything in the file counted")
+                   ->check(CLI::PositiveNumber)
+                   ->type_name("B")
+                   ->group(group);
+  auto* ratio = command.add_option("--ratio", options.ratio, "bytes of MODEL over bytes of OUT")
+                    ->check(CLI::PositiveNumber)
+                    ->type_name("R")
+                    ->group(group);
+  bits->excludes(quality);
+  ratio->excludes(quality)->excludes(bits);
+  command.add_option("--include", options.include, "quantize these weights only, e.g. 'layer1.*'; may be repeated")
+      ->type_name("PATTERN")
+      ->allow_extra_args(false)
+      ->group(group);
+  command.add_option("--exclude", options.exclude, "keep these weights bit-exact; may be repeated")
+      ->type_name("PATTERN")
+      ->allow_extra_args(false)
+      ->group(group);
+}
+
+void add_method_options(CLI::App& command, CompressOptions& options) {
+  const std::string group = "Method";
+  command
+      .add_option("--coder", options.coder,
+                  "of the indices: arithmetic is smallest (default), rans and huffman load faster")
+      ->transform(one_of<entropy::Coder>({{"huffman", entropy::Coder::kHuffman},
+                                          {"rans", entropy::Coder::kRans},
+                                          {"arithmetic", entropy::Coder::kArithmetic}}))
+      ->type_name("huffman|rans|arithmetic")
+      ->default_str("")
+      ->group(group);
+  command.add_option("--dimension", options.dimension, "of the codebook's vectors; default 1")
+      ->check(CLI::IsMember({1, 2, 4, 8}))
+      ->type_name("1|2|4|8")
+      ->group(group);
+  command
+      .add_option("--codebook", options.codebook,
+                  "one for the model (default), a group of like tensors, or each tensor")
+      ->transform(one_of<CodebookScope>(
+          {{"model", CodebookScope::kModel}, {"group", CodebookScope::kGroup}, {"tensor", CodebookScope::kTensor}}))
+      ->type_name("model|group|tensor")
+      ->default_str("")
+      ->group(group);
+  command.add_option("--seed", options.seed, "of everything random; default 1")->type_name("S")->group(group);
+  command.add_flag("--keep-graph", options.keep_graph, "do not fold constants and BatchNormalization")->group(group);
+  command.add_flag("--keep-names", options.keep_names, "keep the names of inner values and nodes")->group(group);
+}
+
+}  // namespace
+
+void add_compress(CLI::App& app) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = app.add_subcommand("compress", "Make a .quench file from an ONNX model");
+  command->add_option("model", arguments->model, "an .onnx file")->required()->type_name("MODEL");
+  command->add_option("-o,--output", arguments->output, "the .quench file to write")->required()->type_name("OUT");
+  command
+      ->add_option("--data", arguments->data,
+                   "inputs to calibrate on; with labels, the report has the accuracy before and after")
+      ->type_name("SPEC");
+  add_threads(*command, arguments->threads);
+  add_shapes(*command, arguments->shapes);
+  arguments->json.add_to(*command);
+  add_size_options(*command, arguments->options);
+  add_method_options(*command, arguments->options);
+  arguments->preprocessing.add_to(*command);
+  command->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace quench::cli

@@ -1,0 +1,61 @@
+#include <memory>
+
+#include "compressor/cli/commands.h"
+#include "compressor/cli/options.h"
+#include "compressor/report/evaluation.h"
+#include "compressor/report/json.h"
+#include "compressor/report/progress.h"
+#include "compressor/report/text.h"
+
+namespace quench::cli {
+namespace {
+
+struct Arguments {
+  std::string file, against;
+  report::EvaluationOptions options;
+  int threads = 0;
+  std::vector<std::string> shapes;
+  PreprocessingOptions preprocessing;
+  JsonOption json;
+};
+
+void run(const Arguments& arguments) {
+  arguments.json.refuse({arguments.file, arguments.against});
+  report::EvaluationOptions options = arguments.options;
+  options.threads = resolve_threads(arguments.threads);
+  options.shapes = parse_shapes(arguments.shapes);
+  options.preprocessing = arguments.preprocessing.get();
+  report::Progress progress;
+  options.progress = [&](double share) { progress.update("evaluating", share); };
+  const report::Evaluation evaluation = report::evaluate(arguments.file, arguments.against, options);
+  progress.finish();
+  arguments.json.show(report::to_text(evaluation), report::to_json(evaluation));
+}
+
+}  // namespace
+
+void add_eval(CLI::App& app) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = app.add_subcommand("eval", "Measure a model's accuracy, and how near it is to another model");
+  command->add_option("file", arguments->file, "a .quench or .onnx file")->required()->type_name("FILE");
+  command
+      ->add_option("--data", arguments->options.data,
+                   "cifar10:DIR, synthetic:shapes, a folder of images, .npy or .npz; default: seeded inputs")
+      ->type_name("SPEC");
+  command->add_option("--against", arguments->against, "a .quench or .onnx file to compare the outputs with")
+      ->type_name("MODEL");
+  command->add_option("--samples", arguments->options.samples, "default: all, or 64 seeded inputs")
+      ->check(CLI::PositiveNumber)
+      ->type_name("N");
+  command->add_option("--batch", arguments->options.batch, "where the model leaves it open; default 64")
+      ->check(CLI::Range(1, 65536))
+      ->type_name("N");
+  command->add_option("--seed", arguments->options.seed, "of seeded inputs")->type_name("S");
+  add_threads(*command, arguments->threads);
+  add_shapes(*command, arguments->shapes);
+  arguments->json.add_to(*command);
+  arguments->preprocessing.add_to(*command);
+  command->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace quench::cli

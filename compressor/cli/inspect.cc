@@ -1,0 +1,26 @@
+#include <memory>
+
+#include "compressor/cli/commands.h"
+#include "compressor/cli/options.h"
+#include "compressor/report/json.h"
+#include "compressor/report/text.h"
+
+namespace quench::cli {
+
+void add_inspect(CLI::App& app) {
+  struct Arguments {
+    std::string file;
+    JsonOption json;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = app.add_subcommand("inspect", "Show where the bytes of a .quench file go");
+  command->add_option("file", arguments->file, "a .quench file")->required()->type_name("FILE");
+  arguments->json.add_to(*command);
+  command->callback([arguments] {
+    arguments->json.refuse({arguments->file});
+    const report::Inspection inspection = report::inspect(arguments->file);
+    arguments->json.show(report::to_text(inspection), report::to_json(inspection));
+  });
+}
+
+}  // namespace quench::cli

@@ -1,0 +1,55 @@
+// The `quench` program: exit code 0 for success, 1 for errors, 2 for wrong usage; errors are one line on stderr.
+#include <fmt/format.h>
+#include <quench/quench.h>
+
+#include <algorithm>
+#include <new>
+
+#include "compressor/cli/commands.h"
+#include "compressor/cli/options.h"
+
+namespace {
+
+// Whatever a message holds, it is one line.
+int fail(std::string message, int code) {
+  std::replace(message.begin(), message.end(), '\n', ' ');
+  fmt::print(stderr, "quench: error: {}\n", message);
+  return code;
+}
+
+int fail_usage(const CLI::App& app, const std::string& message) {
+  std::string command = "quench";
+  for (const CLI::App* chosen : app.get_subcommands()) command += " " + chosen->get_name();
+  return fail(fmt::format("{} (see {} --help)", message, command), 2);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Makes ONNX models small, and runs what it made.\n", "quench");
+  app.set_version_flag("--version", std::string("quench ") + quench_version());
+  app.require_subcommand(1);
+  app.failure_message([](const CLI::App*, const CLI::Error&) { return std::string(); });
+  app.footer("quench COMMAND --help lists a command's options.");
+  quench::cli::add_compress(app);
+  quench::cli::add_unpack(app);
+  quench::cli::add_inspect(app);
+  quench::cli::add_run(app);
+  quench::cli::add_eval(app);
+  quench::cli::add_bench(app);
+  quench::cli::add_data(app);
+  try {
+    app.parse(argc, argv);
+    return 0;
+  } catch (const CLI::Success& success) {  // --help, --version
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    return fail_usage(app, error.what());
+  } catch (const quench::cli::UsageError& error) {
+    return fail_usage(app, error.what());
+  } catch (const std::bad_alloc&) {
+    return fail("out of memory", 1);
+  } catch (const std::exception& error) {
+    return fail(error.what(), 1);
+  }
+}

@@ -1,0 +1,110 @@
+#include "compressor/cli/options.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <thread>
+
+#include "compressor/data/files.h"
+#include "formats/error.h"
+
+namespace quench::cli {
+
+namespace fs = std::filesystem;
+
+void PreprocessingOptions::add_to(CLI::App& command) {
+  const std::string group = "Preprocessing: value = (pixel * scale - mean) / std";
+  command.add_option("--mean", mean_, "one number per channel, or one for all; default 0")
+      ->delimiter(',')
+      ->type_name("M,...")
+      ->group(group);
+  command.add_option("--std", std_, "likewise; default 1")->delimiter(',')->type_name("S,...")->group(group);
+  command.add_option("--scale", scale_, "default 1/255 for images, 1 for .npy and .npz")->type_name("X")->group(group);
+  command.add_option("--layout", layout_, "of the model's input; default: what its shape says")
+      ->check(CLI::IsMember({"nchw", "nhwc"}))
+      ->type_name("nchw|nhwc")
+      ->group(group);
+}
+
+data::DatasetOptions PreprocessingOptions::get() const {
+  data::DatasetOptions options{mean_, std_, scale_, {}, {}};
+  if (!layout_.empty()) options.layout = layout_ == "nhwc" ? data::Layout::kNhwc : data::Layout::kNchw;
+  return options;
+}
+
+void JsonOption::add_to(CLI::App& command) {
+  option_ = command.add_option("--json", file_, "the report as JSON: to FILE, or printed instead of the table")
+                ->expected(0, 1)
+                ->type_name("[FILE]");
+}
+
+void JsonOption::show(const std::string& text, const std::string& json) const {
+  const bool to_file = !file_.empty();
+  fmt::print("{}", option_->count() > 0 && !to_file ? json : text);
+  if (to_file) data::write_file(file_, std::as_bytes(std::span(json)));
+}
+
+void JsonOption::refuse(const std::vector<fs::path>& files) const {
+  if (!file_.empty()) check_output(file_, files);
+}
+
+void add_threads(CLI::App& command, int& threads) {
+  command.add_option("--threads", threads, "default: all processors; results do not depend on it")
+      ->check(CLI::Range(1, 256))
+      ->type_name("N");
+}
+
+int resolve_threads(int threads) {
+  if (threads > 0) return threads;
+  const unsigned processors = std::thread::hardware_concurrency();
+  return processors == 0 ? 1 : static_cast<int>(std::min(processors, 64u));
+}
+
+void add_shapes(CLI::App& command, std::vector<std::string>& shapes) {
+  command.add_option("--shape", shapes, "of an input that leaves dimensions open, e.g. x=1x3x320x320")
+      ->type_name("NAME=AxBxC")
+      ->allow_extra_args(false);
+}
+
+std::map<std::string, std::vector<int64_t>> parse_shapes(const std::vector<std::string>& shapes) {
+  std::map<std::string, std::vector<int64_t>> parsed;
+  for (const std::string& text : shapes) {
+    const size_t equals = text.rfind('=');
+    const auto refuse = [&] { throw UsageError(fmt::format("--shape {}: give NAME=1x3x32x32", text)); };
+    if (equals == std::string::npos || equals == 0) refuse();
+    std::vector<int64_t>& dims = parsed[text.substr(0, equals)];
+    const char* at = text.data() + equals + 1;
+    const char* end = text.data() + text.size();
+    while (true) {
+      int64_t dim = 0;
+      const auto [next, error] = std::from_chars(at, end, dim);
+      if (error != std::errc() || dim < 1 || dim > (int64_t{1} << 32)) refuse();
+      dims.push_back(dim);
+      if (next == end) break;
+      if (*next != 'x') refuse();
+      at = next + 1;
+    }
+  }
+  return parsed;
+}
+
+void check_output(const fs::path& output, const std::vector<fs::path>& inputs) {
+  std::error_code error;
+  if (fs::is_directory(output, error)) throw Error::make("{}: this is a folder; name a file", output.string());
+  for (const fs::path& input : inputs) {
+    if (fs::equivalent(input, output, error))
+      throw Error::make("{}: this is an input, which would be overwritten", output.string());
+  }
+  const fs::path folder = output.has_parent_path() ? output.parent_path() : fs::path(".");
+  if (!fs::is_directory(folder, error))
+    throw Error::make("{}: there is no folder '{}'", output.string(), folder.string());
+  const bool is_special = fs::exists(output, error) && !fs::is_regular_file(output, error);
+  if (!is_special && ::access(folder.c_str(), W_OK) != 0) {
+    throw Error::make("{}: the folder '{}' is not writable", output.string(), folder.string());
+  }
+}
+
+void print_warning(const std::string& text) { fmt::print(stderr, "quench: warning: {}\n", text); }
+
+}  // namespace quench::cli

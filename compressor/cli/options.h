@@ -1,0 +1,63 @@
+// Options and habits that several commands share.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "compressor/data/dataset.h"
+
+namespace quench::cli {
+
+// Wrong usage that the parser cannot see: exit code 2.
+struct UsageError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// --mean, --std, --scale and --layout.
+class PreprocessingOptions {
+ public:
+  void add_to(CLI::App& command);
+  data::DatasetOptions get() const;
+
+ private:
+  std::vector<float> mean_, std_;
+  std::optional<float> scale_;
+  std::string layout_;
+};
+
+// --json [FILE].
+class JsonOption {
+ public:
+  void add_to(CLI::App& command);
+  // Prints `json` or writes it to the file if it was asked for, otherwise prints `text`. A file gets the JSON and the
+  // terminal the text.
+  void show(const std::string& text, const std::string& json) const;
+  // The file must not be one of these.
+  void refuse(const std::vector<std::filesystem::path>& files) const;
+
+ private:
+  CLI::Option* option_ = nullptr;
+  std::string file_;
+};
+
+// --threads; the default of 0 means all processors.
+void add_threads(CLI::App& command, int& threads);
+int resolve_threads(int threads);
+
+// --shape NAME=1x3x32x32, as often as there are inputs.
+void add_shapes(CLI::App& command, std::vector<std::string>& shapes);
+std::map<std::string, std::vector<int64_t>> parse_shapes(const std::vector<std::string>& shapes);
+
+// Throws quench::Error where the output cannot be written, before a long computation is spent on it: it is a folder,
+// its folder does not exist or is read-only, or it is one of `inputs`.
+void check_output(const std::filesystem::path& output, const std::vector<std::filesystem::path>& inputs);
+
+void print_warning(const std::string& text);
+
+}  // namespace quench::cli

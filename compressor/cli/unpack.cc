@@ -1,0 +1,23 @@
+#include <memory>
+
+#include "compressor/cli/commands.h"
+#include "compressor/cli/options.h"
+#include "compressor/quantizer/compress.h"
+
+namespace quench::cli {
+
+void add_unpack(CLI::App& app) {
+  struct Arguments {
+    std::string file, output;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = app.add_subcommand("unpack", "Turn a .quench file back into an ONNX model");
+  command->add_option("file", arguments->file, "a .quench file")->required()->type_name("FILE");
+  command->add_option("-o,--output", arguments->output, "the .onnx file to write")->required()->type_name("OUT");
+  command->callback([arguments] {
+    check_output(arguments->output, {arguments->file});
+    quantizer::unpack(arguments->file, arguments->output);
+  });
+}
+
+}  // namespace quench::cli

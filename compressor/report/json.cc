@@ -1,0 +1,104 @@
+#include "compressor/report/json.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+namespace quench::report {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
+Json number(const std::optional<double>& value) { return value ? number(*value) : Json(nullptr); }
+
+Json json_of(const quantizer::TensorReport& tensor) {
+  return {{"name", tensor.name},
+          {"type", tensor.type},
+          {"dims", tensor.dims},
+          {"elements", tensor.elements},
+          {"method", std::string(quantizer::name_of(tensor.method))},
+          {"bits_per_weight", number(tensor.bits_per_weight)},
+          {"entropy", number(tensor.entropy)},
+          {"bytes_before", tensor.bytes_before},
+          {"bytes_after", tensor.bytes_after},
+          {"codebook", tensor.centers},
+          {"snr_db", number(tensor.snr_db)}};
+}
+
+Json json_of(const Evaluation& evaluation) {
+  Json json = {{"samples", evaluation.samples},
+               {"top1", evaluation.accuracy ? number(evaluation.accuracy->top1) : Json(nullptr)},
+               {"loss", evaluation.accuracy ? number(evaluation.accuracy->loss) : Json(nullptr)},
+               {"snr_db", number(evaluation.snr_db)},
+               {"agreement", number(evaluation.agreement)}};
+  if (evaluation.against) {
+    json["against"] = {{"top1", number(evaluation.against->top1)}, {"loss", number(evaluation.against->loss)}};
+  }
+  if (evaluation.snr_db) json["identical"] = std::isinf(*evaluation.snr_db);
+  return json;
+}
+
+std::string text(const Json& json) {
+  // Names come from files and may be no UTF-8.
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace
+
+std::string to_json(const quantizer::CompressReport& report, const Evaluation* evaluation) {
+  Json json = {{"input_bytes", report.input_bytes},
+               {"output_bytes", report.output_bytes},
+               {"ratio", number(report.ratio)},
+               {"paper_ratio", number(report.paper_ratio)},
+               {"bits_per_weight", number(report.bits_per_weight)},
+               {"calibrated", report.calibrated},
+               {"predicted_snr_db", report.calibrated ? number(report.predicted_snr_db) : Json(nullptr)},
+               {"tensors", Json::array()},
+               {"graph_changes", Json::object()},
+               {"warnings", report.warnings}};
+  for (const quantizer::TensorReport& tensor : report.tensors) json["tensors"].push_back(json_of(tensor));
+  for (const auto& [pass, count] : report.graph_changes) json["graph_changes"][pass] = count;
+  if (evaluation) json["eval"] = json_of(*evaluation);
+  return text(json);
+}
+
+std::string to_json(const Evaluation& evaluation) { return text(json_of(evaluation)); }
+
+std::string to_json(const Benchmark& benchmark) {
+  return text({{"file_bytes", benchmark.file_bytes},
+               {"threads", benchmark.threads},
+               {"runs", benchmark.runs},
+               {"load_ms", benchmark.load_ms},
+               {"first_result_ms", benchmark.first_result_ms},
+               {"decode_ms", benchmark.decode_ms},
+               {"weights", benchmark.weights},
+               {"median_ms", benchmark.median_ms},
+               {"min_ms", benchmark.min_ms},
+               {"arena_bytes", benchmark.arena_bytes},
+               {"peak_bytes", benchmark.peak_bytes}});
+}
+
+std::string to_json(const Inspection& inspection) {
+  Json json = {{"file", inspection.file},       {"bytes", inspection.bytes},
+               {"weights", inspection.weights}, {"bits_per_weight", inspection.bits_per_weight},
+               {"tensors", Json::array()},      {"parts", Json::array()}};
+  for (const InspectedTensor& tensor : inspection.tensors) {
+    json["tensors"].push_back({{"name", tensor.name},
+                               {"type", tensor.type},
+                               {"dims", tensor.dims},
+                               {"elements", tensor.elements},
+                               {"encoding", tensor.encoding},
+                               {"dimension", tensor.dimension},
+                               {"centers", tensor.centers},
+                               {"codebook", tensor.codebook},
+                               {"bits_per_weight", tensor.bits_per_weight},
+                               {"entropy", number(tensor.entropy)},
+                               {"bytes", tensor.bytes}});
+  }
+  for (const InspectedPart& part : inspection.parts)
+    json["parts"].push_back({{"name", part.name}, {"bytes", part.bytes}});
+  return text(json);
+}
+
+}  // namespace quench::report

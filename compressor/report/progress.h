@@ -1,0 +1,49 @@
+// How far a long step is, on stderr: a bar with the time left on a terminal, otherwise a line per stage and every half
+// minute, so that logs stay readable.
+//
+//     Progress progress;
+//     compress(input, output, {.progress = [&](std::string_view stage, double share) { progress.update(stage, share);
+//     }});
+#pragma once
+
+#include <cstdio>
+#include <functional>
+#include <string>
+#include <string_view>
+
+namespace quench::report {
+
+class Progress {
+ public:
+  using Clock = std::function<double()>;  // seconds from any origin
+
+  Progress();
+  // For tests: `out` is borrowed.
+  Progress(std::FILE* out, bool is_terminal, Clock clock);
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+  ~Progress();
+
+  // `share` of the stage that is done, 0 to 1. Calls may be frequent; few of them print.
+  void update(std::string_view stage, double share);
+  // Removes the bar, so that other output can follow.
+  void finish();
+
+ private:
+  void begin(std::string_view stage, double now);
+  void print_bar(double share, double now);
+  void print_line(double share, double now);
+
+  std::FILE* out_;
+  bool is_terminal_;
+  Clock clock_;
+  std::string stage_;
+  double stage_start_ = 0;
+  double last_print_ = 0;
+  bool bar_visible_ = false;
+};
+
+// "0:07", "12:30", "1:02:03"; a negative or unknown duration is "-:--".
+std::string human_duration(double seconds);
+
+}  // namespace quench::report

@@ -1,0 +1,54 @@
+// A .quench file in memory with its reader open, for reports. Errors are thrown as quench::Error with the file's name.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "formats/container/reader.h"
+#include "formats/onnx/model_file.h"
+
+namespace quench::report {
+
+// Memory at the alignment that the reader asks for.
+class AlignedBuffer {
+ public:
+  explicit AlignedBuffer(uint64_t bytes);
+  std::span<std::byte> span() const { return {data_.get(), bytes_}; }
+
+ private:
+  struct Free {
+    void operator()(std::byte* data) const;
+  };
+  uint64_t bytes_;
+  std::unique_ptr<std::byte, Free> data_;
+};
+
+class QuenchFile {
+ public:
+  explicit QuenchFile(const std::filesystem::path& path);
+
+  const std::string& name() const { return name_; }
+  uint64_t size() const { return bytes_.size(); }
+  std::span<const std::byte> bytes() const { return bytes_; }
+  const container::Reader& reader() const { return reader_; }
+
+  // The graph, whose stripped tensors have no values: enough to ask for inputs, outputs and names.
+  onnx::ModelProto graph() const;
+  // Throws where it reports an error.
+  void check(const Status& status) const;
+
+ private:
+  std::string name_;
+  std::vector<std::byte> bytes_;
+  std::unique_ptr<AlignedBuffer> tables_;
+  container::Reader reader_;
+};
+
+// By the file's first bytes, whatever it is called.
+bool is_quench_file(const std::filesystem::path& path);
+
+}  // namespace quench::report

@@ -1,0 +1,63 @@
+// A model that can be run, from a .quench or a .onnx file alike: both by the runtime that ships.
+//
+//     std::unique_ptr<Runner> model = Runner::open("model.quench", {.threads = 2});
+//     std::vector<graph::HostTensor> outputs = model->run(inputs);
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "compressor/graph/evaluator.h"
+
+namespace quench::report {
+
+using InputShapes = std::map<std::string, std::vector<int64_t>>;
+
+// An input or output as the model declares it.
+struct ValueSpec {
+  std::string name;
+  int32_t dtype = 0;          // onnx::TensorProto::DataType
+  std::vector<int64_t> dims;  // -1: open
+  bool has_dims = true;       // false: not even the rank is declared
+};
+
+class Runner {
+ public:
+  static std::unique_ptr<Runner> open(const std::filesystem::path& path, int threads);
+  virtual ~Runner() = default;
+
+  const std::string& name() const { return name_; }
+  const std::vector<ValueSpec>& inputs() const { return inputs_; }
+
+  // Inputs by name, in any order; values are converted to the types that the model declares. All outputs, float types
+  // as float32. Throws quench::Error with the model's name.
+  virtual std::vector<graph::HostTensor> run(std::span<const graph::HostTensor> inputs) = 0;
+
+  // Inputs drawn from a seed to match what the model declares (see quantizer/seeded_inputs.h).
+  std::vector<graph::HostTensor> seeded_inputs(const InputShapes& shapes, int64_t batch, uint64_t seed,
+                                               uint64_t index) const;
+
+ protected:
+  // `model`: at least the graph.
+  Runner(std::string name, OnnxModel model);
+
+  std::vector<graph::HostTensor> as_declared(std::span<const graph::HostTensor> inputs) const;
+
+  std::string name_;
+  OnnxModel model_;
+  std::vector<ValueSpec> inputs_;
+};
+
+// The inputs of a graph that are no initializers.
+std::vector<ValueSpec> declared_inputs(const onnx::GraphProto& graph);
+
+// The same values in another type: floats become integers by rounding, integers floats.
+// Throws quench::Error for types that neither NumPy nor the runtime has.
+graph::HostTensor as_type(const graph::HostTensor& tensor, int32_t dtype);
+
+}  // namespace quench::report

@@ -1,0 +1,153 @@
+#include "compressor/report/text.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <limits>
+
+#include "compressor/data/array.h"
+#include "compressor/report/table.h"
+
+namespace quench::report {
+namespace {
+
+using quantizer::CompressReport;
+using quantizer::TensorMethod;
+using quantizer::TensorReport;
+
+constexpr auto kLeft = Table::Align::kLeft;
+constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
+
+std::string percent(double share, int digits) { return fmt::format("{:.{}f} %", 100 * share, digits); }
+
+// Small tensors stay in the graph, and are coded with it.
+std::vector<std::string> row_of(const TensorReport& tensor) {
+  const bool is_inline = tensor.method == TensorMethod::kInline;
+  const bool is_quantized = tensor.method == TensorMethod::kGrid || tensor.method == TensorMethod::kCodebook;
+  return {tensor.name,
+          data::dims_text(tensor.dims),
+          std::string(quantizer::name_of(tensor.method)),
+          is_quantized ? std::to_string(tensor.centers) : "",
+          is_inline ? "" : human_number(tensor.bits_per_weight, 2),
+          is_quantized ? human_number(tensor.entropy, 2) : "",
+          human_bytes(tensor.bytes_before),
+          is_inline ? "" : human_bytes(tensor.bytes_after),
+          human_number(tensor.snr_db, 1)};
+}
+
+std::string tensor_table(const CompressReport& report) {
+  Table table({{"tensor", kLeft},
+               {"shape", kLeft},
+               {"stored as", kLeft},
+               {"centers"},
+               {"bits/weight"},
+               {"entropy"},
+               {"before"},
+               {"after"},
+               {"SNR dB"}});
+  uint64_t before = 0, after = 0;
+  for (const TensorReport& tensor : report.tensors) {
+    table.row(row_of(tensor));
+    before += tensor.bytes_before;
+    if (tensor.method != TensorMethod::kInline) after += tensor.bytes_after;
+  }
+  table.rule();
+  table.row({"tensors", "", "", "", "", "", human_bytes(before), human_bytes(after)});
+  const uint64_t graph_before = report.input_bytes > before ? report.input_bytes - before : 0;
+  const uint64_t graph_after = report.output_bytes > after ? report.output_bytes - after : 0;
+  table.row({"graph and tables", "", "", "", "", "", human_bytes(graph_before), human_bytes(graph_after)});
+  table.row({"file", "", "", "", human_number(report.bits_per_weight, 2), "", human_bytes(report.input_bytes),
+             human_bytes(report.output_bytes)});
+  return table.text();
+}
+
+std::string accuracy_text(const Evaluation& evaluation) {
+  std::string text;
+  if (evaluation.accuracy && evaluation.against) {
+    text += fmt::format("top-1      {} (before {})\n", percent(evaluation.accuracy->top1, 2),
+                        percent(evaluation.against->top1, 2));
+    text += fmt::format("loss       {:.4f} (before {:.4f})\n", evaluation.accuracy->loss, evaluation.against->loss);
+  } else if (evaluation.accuracy) {
+    text += fmt::format("top-1      {}\nloss       {:.4f}\n", percent(evaluation.accuracy->top1, 2),
+                        evaluation.accuracy->loss);
+  }
+  if (evaluation.agreement)
+    text += fmt::format("agreement  {} of the samples get the same class\n", percent(*evaluation.agreement, 2));
+  if (evaluation.snr_db) {
+    text += std::isinf(*evaluation.snr_db) ? "output SNR exact\n"
+                                           : fmt::format("output SNR {} dB\n", human_number(*evaluation.snr_db, 1));
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string to_text(const CompressReport& report, const Evaluation* evaluation, std::string_view input,
+                    std::string_view output) {
+  std::string text = tensor_table(report);
+  text += '\n';
+  text += fmt::format("{} -> {}: {} -> {}, {:.2f} times smaller\n", input, output, human_bytes(report.input_bytes),
+                      human_bytes(report.output_bytes), report.ratio);
+  text += fmt::format(
+      "{:.2f} bits per weight, everything counted; {:.2f} times as papers count (codebook and indices only)\n",
+      report.bits_per_weight, report.paper_ratio);
+  if (report.calibrated && std::isfinite(report.predicted_snr_db) && report.predicted_snr_db != 0) {
+    text += fmt::format("expected output SNR {} dB\n", human_number(report.predicted_snr_db, 1));
+  }
+  if (evaluation) text += fmt::format("on {} samples:\n{}", evaluation->samples, accuracy_text(*evaluation));
+  return text;
+}
+
+std::string to_text(const Evaluation& evaluation) {
+  return fmt::format("samples    {}\n", evaluation.samples) + accuracy_text(evaluation);
+}
+
+std::string to_text(const Benchmark& benchmark) {
+  Table table({{"measured", kLeft}, {"value"}, {"", kLeft}});
+  const auto time = [](double value) { return fmt::format("{:.3f} ms", value); };
+  const double weights_per_second =
+      benchmark.decode_ms > 0 ? static_cast<double>(benchmark.weights) / benchmark.decode_ms / 1e3 : kNothing;
+  table.row({"load", time(benchmark.load_ms), "open, plan, decode and pack the weights"});
+  table.row({"first result", time(benchmark.first_result_ms), "load and the first run"});
+  table.row(
+      {"decode", time(benchmark.decode_ms), human_number(weights_per_second, 1) + " million weights/s, one thread"});
+  table.row(
+      {"run, median", time(benchmark.median_ms), fmt::format("of {}, threads: {}", benchmark.runs, benchmark.threads)});
+  table.row({"run, least", time(benchmark.min_ms)});
+  table.row({"file", human_bytes(benchmark.file_bytes)});
+  table.row({"arena", human_bytes(benchmark.arena_bytes), "activations and scratch"});
+  table.row({"peak", human_bytes(benchmark.peak_bytes), "all memory of model and session"});
+  return table.text();
+}
+
+std::string to_text(const Inspection& inspection) {
+  Table table({{"tensor", kLeft},
+               {"shape", kLeft},
+               {"encoding", kLeft},
+               {"L"},
+               {"d"},
+               {"bits/weight"},
+               {"entropy"},
+               {"bytes"},
+               {"share"}});
+  const auto share = [&](uint64_t bytes) {
+    return percent(static_cast<double>(bytes) / static_cast<double>(inspection.bytes), 1);
+  };
+  for (const InspectedTensor& tensor : inspection.tensors) {
+    const bool is_quantized = tensor.dimension > 0;
+    table.row({tensor.name, data::dims_text(tensor.dims), tensor.encoding,
+               is_quantized ? std::to_string(tensor.centers) : "", is_quantized ? std::to_string(tensor.dimension) : "",
+               human_number(tensor.bits_per_weight, 2), tensor.entropy ? human_number(*tensor.entropy, 2) : "",
+               std::to_string(tensor.bytes), share(tensor.bytes)});
+  }
+  table.rule();
+  for (const InspectedPart& part : inspection.parts) {
+    table.row({part.name, "", "", "", "", "", "", std::to_string(part.bytes), share(part.bytes)});
+  }
+  table.rule();
+  table.row({inspection.file, "", "", "", "", human_number(inspection.bits_per_weight, 2), "",
+             std::to_string(inspection.bytes), share(inspection.bytes)});
+  return table.text();
+}
+
+}  // namespace quench::report

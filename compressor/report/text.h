@@ -1,0 +1,21 @@
+// Reports for people.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "compressor/quantizer/compress.h"
+#include "compressor/report/benchmark.h"
+#include "compressor/report/evaluation.h"
+#include "compressor/report/inspection.h"
+
+namespace quench::report {
+
+// Lines that end in a newline. `evaluation` may be null: of the output against the input.
+std::string to_text(const quantizer::CompressReport& report, const Evaluation* evaluation, std::string_view input,
+                    std::string_view output);
+std::string to_text(const Evaluation& evaluation);
+std::string to_text(const Benchmark& benchmark);
+std::string to_text(const Inspection& inspection);
+
+}  // namespace quench::report
