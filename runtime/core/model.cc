@@ -14,6 +14,8 @@ Status Model::load(Bytes model_proto) {
   graph_options.extra_outputs = options_.extra_outputs;
   QUENCH_RETURN_IF_ERROR(read_graph(model_proto, graph_options, pool_, graph_));
   options_.extra_outputs = {};  // the caller's; not needed any more
+  QUENCH_RETURN_IF_ERROR(terminate_names(graph_.inputs));
+  QUENCH_RETURN_IF_ERROR(terminate_names(graph_.outputs));
   mark_live(graph_);
   if (options_.fuse) {
     QUENCH_RETURN_IF_ERROR(fold_batch_normalization(pool_, graph_));
@@ -23,6 +25,17 @@ Status Model::load(Bytes model_proto) {
   QUENCH_RETURN_IF_ERROR(load_attributes());
   if (!pool_.make(graph_.initializers.size(), &weights_) || !pool_.make(graph_.nodes.size(), &packed_)) {
     return out_of_memory();
+  }
+  return Status();
+}
+
+// Names that callers see get a zero behind them, for C.
+Status Model::terminate_names(List<ValueInfo>& values) {
+  for (ValueInfo& value : values) {
+    char* copy = static_cast<char*>(pool_.allocate(value.name.size() + 1, 1));
+    if (!copy) return out_of_memory();
+    std::memcpy(copy, value.name.data(), value.name.size());
+    value.name = {copy, value.name.size()};
   }
   return Status();
 }

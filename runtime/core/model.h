@@ -85,6 +85,7 @@ class Model {
   Status load(Bytes model_proto);
   Status find_kernels();
   Status load_attributes();
+  Status terminate_names(List<ValueInfo>& values);
   Status derive(const Derivation& derivation, const Shape& shape, float* out) const;
   uint64_t bytes_of(int initializer) const;
   void release_all();

@@ -28,12 +28,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(QUENCH_SHARED) && defined(__GNUC__)
-#define QUENCH_API __attribute__((visibility("default")))
-#else
-#define QUENCH_API
-#endif
-
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -43,9 +37,9 @@ extern "C" {
 #define QUENCH_VERSION_PATCH 0
 
 /* "0.1.0": the version of the library, not of this header. */
-QUENCH_API const char* quench_version(void);
+const char* quench_version(void);
 
-/* ---- Errors ---------------------------------------------------------------------------------------------------- */
+/* Errors. */
 
 typedef enum quench_code {
   QUENCH_OK = 0,
@@ -78,9 +72,9 @@ typedef struct quench_status {
   }
 
 /* "no error", "the file could not be read" ...; never NULL. */
-QUENCH_API const char* quench_status_name(quench_code code);
+const char* quench_status_name(quench_code code);
 
-/* ---- Tensors --------------------------------------------------------------------------------------------------- */
+/* Tensors. */
 
 /* Element types, by ONNX's numbers. */
 typedef enum quench_type {
@@ -112,14 +106,14 @@ typedef struct quench_tensor {
 
 /* What a model declares of an input or output. */
 typedef struct quench_value_info {
-  const char* name; /* not terminated by zero; belongs to the model */
-  size_t name_length;
+  const char* name;               /* belongs to the model */
+  size_t name_length;             /* without the zero at its end */
   quench_type type;               /* 0 if the model does not say */
   int32_t rank;                   /* -1 if the model does not say */
   int64_t shape[QUENCH_MAX_RANK]; /* -1: decided by the caller */
 } quench_value_info;
 
-/* ---- Hooks and options ------------------------------------------------------------------------------------------ */
+/* Hooks and options. */
 
 /* Memory. `allocate` returns memory aligned to `alignment` (a power of two, at most 64), or NULL; `release` gets back
  * what allocate gave, with its size. Both NULL: the system's. */
@@ -152,68 +146,67 @@ typedef struct quench_session_options {
   void* parallel_for_user;
 } quench_session_options;
 
-/* ---- Models ----------------------------------------------------------------------------------------------------- */
+/* Models. */
 
 typedef struct quench_model quench_model;
 
 /* Opens a .quench file; it is mapped, and must not change while the model lives. `options` may be NULL. On an error
  * *model is NULL. A model with an operator that the runtime does not have is refused here
  * (QUENCH_UNSUPPORTED_OPERATOR). Weights are decoded when the first session is prepared. */
-QUENCH_API quench_code quench_model_open_file(const char* path, const quench_model_options* options,
-                                              quench_model** model, quench_status* status);
+quench_code quench_model_open_file(const char* path, const quench_model_options* options, quench_model** model,
+                                   quench_status* status);
 
 /* The same from memory, which is borrowed: it must stay until the model is released. */
-QUENCH_API quench_code quench_model_open_memory(const void* bytes, size_t size, const quench_model_options* options,
-                                                quench_model** model, quench_status* status);
+quench_code quench_model_open_memory(const void* bytes, size_t size, const quench_model_options* options,
+                                     quench_model** model, quench_status* status);
 
-QUENCH_API void quench_model_release(quench_model* model); /* NULL is fine */
+void quench_model_release(quench_model* model); /* NULL is fine */
 
-QUENCH_API int32_t quench_model_input_count(const quench_model* model);
-QUENCH_API int32_t quench_model_output_count(const quench_model* model);
+int32_t quench_model_input_count(const quench_model* model);
+int32_t quench_model_output_count(const quench_model* model);
 /* `index` from 0, in the order of the model. */
-QUENCH_API quench_code quench_model_input(const quench_model* model, int32_t index, quench_value_info* info,
-                                          quench_status* status);
-QUENCH_API quench_code quench_model_output(const quench_model* model, int32_t index, quench_value_info* info,
-                                           quench_status* status);
+quench_code quench_model_input(const quench_model* model, int32_t index, quench_value_info* info,
+                               quench_status* status);
+quench_code quench_model_output(const quench_model* model, int32_t index, quench_value_info* info,
+                                quench_status* status);
 
-/* ---- Sessions --------------------------------------------------------------------------------------------------- */
+/* Sessions. */
 
 typedef struct quench_session quench_session;
 
 /* The model must outlive the session. `options` may be NULL. On an error *session is NULL. */
-QUENCH_API quench_code quench_session_create(const quench_model* model, const quench_session_options* options,
-                                             quench_session** session, quench_status* status);
-QUENCH_API void quench_session_release(quench_session* session); /* NULL is fine */
+quench_code quench_session_create(const quench_model* model, const quench_session_options* options,
+                                  quench_session** session, quench_status* status);
+void quench_session_release(quench_session* session); /* NULL is fine */
 
 /* Gives input `index` its values: row-major, in the type that the model declares, aligned to their size. The memory is
  * borrowed until the last run that uses it, and may be filled anew between runs. A new shape (dimensions that the model
  * leaves open) makes the next run plan anew. */
-QUENCH_API quench_code quench_session_set_input(quench_session* session, int32_t index, const void* data,
-                                                const int64_t* shape, int32_t rank, quench_status* status);
+quench_code quench_session_set_input(quench_session* session, int32_t index, const void* data, const int64_t* shape,
+                                     int32_t rank, quench_status* status);
 /* The shape alone: for a model with open dimensions, before quench_session_arena_bytes. */
-QUENCH_API quench_code quench_session_set_input_shape(quench_session* session, int32_t index, const int64_t* shape,
-                                                      int32_t rank, quench_status* status);
+quench_code quench_session_set_input_shape(quench_session* session, int32_t index, const int64_t* shape, int32_t rank,
+                                           quench_status* status);
 
 /* Plans for the current input shapes, decoding and packing weights; run does it too when it is due. */
-QUENCH_API quench_code quench_session_prepare(quench_session* session, quench_status* status);
+quench_code quench_session_prepare(quench_session* session, quench_status* status);
 
 /* Bytes that all activations and scratch need together, for the current input shapes. Prepares. */
-QUENCH_API quench_code quench_session_arena_bytes(quench_session* session, uint64_t* bytes, quench_status* status);
+quench_code quench_session_arena_bytes(quench_session* session, uint64_t* bytes, quench_status* status);
 
 /* Memory for them, aligned to 64 bytes, borrowed as long as the session runs; NULL: the session allocates it. Outputs
  * lie in it. */
-QUENCH_API quench_code quench_session_set_arena(quench_session* session, void* memory, size_t bytes,
-                                                quench_status* status);
+quench_code quench_session_set_arena(quench_session* session, void* memory, size_t bytes, quench_status* status);
 
-QUENCH_API quench_code quench_session_run(quench_session* session, quench_status* status);
+quench_code quench_session_run(quench_session* session, quench_status* status);
 
 /* Output `index` of the last run; valid until the next run, a new input shape, or the release of the session. */
-QUENCH_API quench_code quench_session_output(const quench_session* session, int32_t index, quench_tensor* tensor,
-                                             quench_status* status);
+quench_code quench_session_output(const quench_session* session, int32_t index, quench_tensor* tensor,
+                                  quench_status* status);
 
 /* Most bytes that session and model (with everything that its sessions made it decode) have held at a time so far. */
-QUENCH_API uint64_t quench_session_peak_bytes(const quench_session* session);
-QUENCH_API uint64_t quench_model_peak_bytes(const quench_model* model);
+uint64_t quench_session_peak_bytes(const quench_session* session);
+uint64_t quench_model_peak_bytes(const quench_model* model);
 
 #ifdef __cplusplus
 }

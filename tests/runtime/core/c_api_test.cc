@@ -61,7 +61,8 @@ TEST(CApi, RunsAFile) {
   EXPECT_EQ(info.shape[0], -1);
   EXPECT_EQ(info.shape[1], 3);
   ASSERT_EQ(quench_model_output(model, 0, &info, &status), QUENCH_OK);
-  EXPECT_EQ(std::string(info.name, info.name_length), "y");
+  EXPECT_STREQ(info.name, "y");
+  EXPECT_EQ(info.name_length, 1u);
 
   quench_session* session = nullptr;
   ASSERT_EQ(quench_session_create(model, nullptr, &session, &status), QUENCH_OK) << status.message;
