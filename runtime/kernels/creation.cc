@@ -180,35 +180,70 @@ To from_float(float x) {
   return static_cast<To>(static_cast<int64_t>(x));
 }
 
-template <typename From, typename To>
-To convert(From x) {
-  if constexpr (std::is_same_v<From, float> && !std::is_same_v<To, float>) {
-    return from_float<To>(x);
-  } else {
-    return static_cast<To>(x);
-  }
+// Integers go through 64 bits, a block at a time: with a loop for each type on either side there is none for each pair.
+constexpr int64_t kBlock = 256;
+
+void widen(const Tensor& source, int64_t begin, int64_t count, int64_t* block) {
+  const bool is_bool = source.type == DType::kBool;
+  (void)with_any_type(source.type, [&](auto t) {
+    using T = typename decltype(t)::type;
+    const T* x = source.as<T>() + begin;
+    if constexpr (!std::is_same_v<T, float>) {
+      for (int64_t i = 0; i < count; ++i) block[i] = is_bool ? x[i] != 0 : static_cast<int64_t>(x[i]);
+    }
+    return Status();
+  });
 }
 
-template <typename From, typename To>
-void convert_elements(const RunContext& context, bool to_bool) {
-  const From* x = context.input(0)->as<From>();
-  To* y = context.output(0)->as<To>();
-  const bool from_bool = context.input(0)->type == DType::kBool;
-  context.parallel_for(context.output(0)->elements(), kParallelGrain, [=](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; ++i) {
-      y[i] = to_bool || from_bool ? static_cast<To>(x[i] != 0 ? 1 : 0) : convert<From, To>(x[i]);
+void narrow(const int64_t* block, bool is_unsigned, int64_t begin, int64_t count, const Tensor& target) {
+  const bool is_bool = target.type == DType::kBool;
+  (void)with_any_type(target.type, [&](auto t) {
+    using T = typename decltype(t)::type;
+    T* y = target.as<T>() + begin;
+    for (int64_t i = 0; i < count; ++i) {
+      if (is_bool) {
+        y[i] = static_cast<T>(block[i] != 0);
+      } else {
+        y[i] = is_unsigned ? static_cast<T>(static_cast<uint64_t>(block[i])) : static_cast<T>(block[i]);
+      }
     }
+    return Status();
+  });
+}
+
+void convert_floats(const Tensor& source, int64_t begin, int64_t count, const Tensor& target) {
+  const float* x = source.as<float>() + begin;
+  const bool is_bool = target.type == DType::kBool;
+  (void)with_any_type(target.type, [&](auto t) {
+    using T = typename decltype(t)::type;
+    T* y = target.as<T>() + begin;
+    for (int64_t i = 0; i < count; ++i) {
+      if constexpr (std::is_same_v<T, float>) {
+        y[i] = x[i];
+      } else {
+        y[i] = is_bool ? static_cast<T>(x[i] != 0) : from_float<T>(x[i]);
+      }
+    }
+    return Status();
   });
 }
 
 Status run_cast(RunContext& context) {
-  const DType type = context.output(0)->type;
-  return with_any_type(context.input(0)->type, [&](auto from) {
-    return with_any_type(type, [&](auto to) {
-      convert_elements<typename decltype(from)::type, typename decltype(to)::type>(context, type == DType::kBool);
-      return Status();
-    });
+  const Tensor& source = *context.input(0);
+  const Tensor& target = *context.output(0);
+  context.parallel_for(target.elements(), kParallelGrain, [&](int64_t begin, int64_t end, int) {
+    if (source.type == DType::kFloat) {
+      convert_floats(source, begin, end - begin, target);
+      return;
+    }
+    int64_t block[kBlock];
+    for (int64_t at = begin; at < end; at += kBlock) {
+      const int64_t count = end - at < kBlock ? end - at : kBlock;
+      widen(source, at, count, block);
+      narrow(block, source.type == DType::kUint64, at, count, target);
+    }
   });
+  return Status();
 }
 
 constexpr Kernel kKernels[] = {

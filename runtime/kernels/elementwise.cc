@@ -1,51 +1,45 @@
 // Functions of two or more tensors, element by element, with broadcasting.
 
 #include <cmath>
-#include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <type_traits>
 
 #include "runtime/kernels/checks.h"
-#include "runtime/kernels/element_types.h"
 #include "runtime/kernels/strided.h"
 #include "runtime/kernels/tables.h"
 
 namespace quench::rt {
 namespace {
 
-// Integer arithmetic wraps around, and a division by zero gives 0, so that no input can trap.
-template <typename T>
-using Wrapping = std::make_unsigned_t<T>;
+// Functions come in two forms: on float32, and on 64-bit integers, which stand for every other type. Integer arithmetic
+// wraps around, and a division by zero gives 0, so that no input can trap.
+
+int64_t wrapping(uint64_t x) { return static_cast<int64_t>(x); }
 
 struct AddOf {
   float operator()(float a, float b) const { return a + b; }
-  template <typename T>
-  T operator()(T a, T b) const {
-    return static_cast<T>(static_cast<Wrapping<T>>(a) + static_cast<Wrapping<T>>(b));
+  int64_t operator()(int64_t a, int64_t b) const {
+    return wrapping(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
   }
 };
 struct SubOf {
   float operator()(float a, float b) const { return a - b; }
-  template <typename T>
-  T operator()(T a, T b) const {
-    return static_cast<T>(static_cast<Wrapping<T>>(a) - static_cast<Wrapping<T>>(b));
+  int64_t operator()(int64_t a, int64_t b) const {
+    return wrapping(static_cast<uint64_t>(a) - static_cast<uint64_t>(b));
   }
 };
 struct MulOf {
   float operator()(float a, float b) const { return a * b; }
-  template <typename T>
-  T operator()(T a, T b) const {
-    return static_cast<T>(static_cast<Wrapping<T>>(a) * static_cast<Wrapping<T>>(b));
+  int64_t operator()(int64_t a, int64_t b) const {
+    return wrapping(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
   }
 };
 struct DivOf {
   float operator()(float a, float b) const { return a / b; }
-  template <typename T>
-  T operator()(T a, T b) const {
-    if (b == 0) return 0;
+  int64_t operator()(int64_t a, int64_t b) const {
     // The least integer divided by -1 overflows.
-    if (std::is_signed_v<T> && b == static_cast<T>(-1)) return SubOf()(T{0}, a);
-    return static_cast<T>(a / b);
+    return b == 0 ? 0 : b == -1 ? SubOf()(int64_t{0}, a) : a / b;
   }
 };
 // A NaN on either side gives NaN, as in NumPy.
@@ -61,21 +55,16 @@ struct MaxOf {
     return b > a || b != b ? b : a;
   }
 };
-// With fmod = 0 an integer result has the divisor's sign (Python), with fmod = 1 the dividend's (C).
-struct ModOf {
-  template <typename T>
-  T operator()(T a, T b) const {
-    if (b == 0 || (std::is_signed_v<T> && b == static_cast<T>(-1))) return 0;
-    const T rest = static_cast<T>(a % b);
-    return rest != 0 && (rest < 0) != (b < 0) ? static_cast<T>(rest + b) : rest;
-  }
-};
+// The result has the dividend's sign, as in C.
 struct FmodOf {
   float operator()(float a, float b) const { return std::fmod(a, b); }
-  template <typename T>
-  T operator()(T a, T b) const {
-    if (b == 0 || (std::is_signed_v<T> && b == static_cast<T>(-1))) return 0;
-    return static_cast<T>(a % b);
+  int64_t operator()(int64_t a, int64_t b) const { return b == 0 || b == -1 ? 0 : a % b; }
+};
+// The result has the divisor's sign, as in Python.
+struct ModOf {
+  int64_t operator()(int64_t a, int64_t b) const {
+    const int64_t rest = FmodOf()(a, b);
+    return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
   }
 };
 struct EqualOf {
@@ -108,46 +97,100 @@ struct GreaterOrEqualOf {
     return a >= b;
   }
 };
-// Any byte but 0 is true.
 struct AndOf {
-  bool operator()(uint8_t a, uint8_t b) const { return a != 0 && b != 0; }
+  bool operator()(int64_t a, int64_t b) const { return a != 0 && b != 0; }
 };
 struct OrOf {
-  bool operator()(uint8_t a, uint8_t b) const { return a != 0 || b != 0; }
+  bool operator()(int64_t a, int64_t b) const { return a != 0 || b != 0; }
 };
 struct XorOf {
-  bool operator()(uint8_t a, uint8_t b) const { return (a != 0) != (b != 0); }
-};
-struct SameTruth {
-  bool operator()(uint8_t a, uint8_t b) const { return (a != 0) == (b != 0); }
+  bool operator()(int64_t a, int64_t b) const { return a != b; }
 };
 struct SlopeOf {
   float operator()(float x, float slope) const { return x < 0 ? slope * x : x; }
 };
 
+// All integers that 64 signed bits hold.
+constexpr TypeSet kIntegerTypes =
+    type_set(DType::kInt8, DType::kUint8, DType::kInt16, DType::kUint16, DType::kInt32, DType::kUint32, DType::kInt64);
+constexpr TypeSet kArithmeticTypes = kFloatType | kIntegerTypes;
+
+int64_t load_integer(const Tensor& tensor, int64_t offset) {
+  switch (tensor.type) {
+    case DType::kInt8:
+      return tensor.as<int8_t>()[offset];
+    case DType::kUint8:
+      return tensor.as<uint8_t>()[offset];
+    case DType::kInt16:
+      return tensor.as<int16_t>()[offset];
+    case DType::kUint16:
+      return tensor.as<uint16_t>()[offset];
+    case DType::kInt32:
+      return tensor.as<int32_t>()[offset];
+    case DType::kUint32:
+      return tensor.as<uint32_t>()[offset];
+    case DType::kBool:
+      return tensor.as<uint8_t>()[offset] != 0;
+    default:
+      return tensor.as<int64_t>()[offset];
+  }
+}
+
+void store_integer(const Tensor& tensor, int64_t offset, int64_t value) {
+  switch (size_of(tensor.type)) {
+    case 1:
+      tensor.as<uint8_t>()[offset] = static_cast<uint8_t>(value);
+      break;
+    case 2:
+      tensor.as<uint16_t>()[offset] = static_cast<uint16_t>(value);
+      break;
+    case 4:
+      tensor.as<uint32_t>()[offset] = static_cast<uint32_t>(value);
+      break;
+    default:
+      tensor.as<int64_t>()[offset] = value;
+  }
+}
+
 // The usual cases have loops of their own that a compiler can vectorize.
-template <typename T, typename R, typename Function>
-void combine_row(const T* a, int64_t step_a, const T* b, int64_t step_b, R* y, int64_t step_y, int64_t count,
-                 const Function& function) {
-  if (std::is_same_v<T, float> && step_y == 1 && step_a == 1 && step_b == 1) {
+template <typename Result, typename Function>
+void combine_row(const float* a, int64_t step_a, const float* b, int64_t step_b, Result* y, int64_t step_y,
+                 int64_t count, const Function& function) {
+  if (step_y == 1 && step_a == 1 && step_b == 1) {
     for (int64_t i = 0; i < count; ++i) y[i] = function(a[i], b[i]);
-  } else if (std::is_same_v<T, float> && step_y == 1 && step_a == 1 && step_b == 0) {
-    const T value = *b;
+  } else if (step_y == 1 && step_a == 1 && step_b == 0) {
+    const float value = *b;
     for (int64_t i = 0; i < count; ++i) y[i] = function(a[i], value);
   } else {
     for (int64_t i = 0; i < count; ++i) y[i * step_y] = function(a[i * step_a], b[i * step_b]);
   }
 }
 
-template <typename T, typename R, typename Function>
-Status combine(RunContext& context, const Function& function) {
-  const Tensor* output = context.output(0);
-  const auto loop = broadcast_loop<3>(*output, {output, context.input(0), context.input(1)});
-  const T* a = context.input(0)->as<T>();
-  const T* b = context.input(1)->as<T>();
-  R* y = output->as<R>();
+template <typename Result, typename Function>
+Status combine_floats(RunContext& context) {
+  const Tensor& output = *context.output(0);
+  const auto loop = broadcast_loop<3>(output, {&output, context.input(0), context.input(1)});
+  const float* a = context.input(0)->as<float>();
+  const float* b = context.input(1)->as<float>();
+  Result* y = output.as<Result>();
   parallel_walk(context, loop, [&](const int64_t* at, int64_t count) {
-    combine_row(a + at[1], loop.step(1), b + at[2], loop.step(2), y + at[0], loop.step(0), count, function);
+    combine_row(a + at[1], loop.step(1), b + at[2], loop.step(2), y + at[0], loop.step(0), count, Function());
+  });
+  return Status();
+}
+
+template <typename Function>
+Status combine_integers(RunContext& context) {
+  const Tensor& output = *context.output(0);
+  const Tensor& a = *context.input(0);
+  const Tensor& b = *context.input(1);
+  const auto loop = broadcast_loop<3>(output, {&output, &a, &b});
+  parallel_walk(context, loop, [&](const int64_t* at, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t value =
+          Function()(load_integer(a, at[1] + i * loop.step(1)), load_integer(b, at[2] + i * loop.step(2)));
+      store_integer(output, at[0] + i * loop.step(0), value);
+    }
   });
   return Status();
 }
@@ -172,32 +215,21 @@ Status infer_binary(InferContext& context, TypeSet types, DType result) {
   return context.set_output(0, result == DType::kUndefined ? context.input(0)->type : result, shape);
 }
 
-Status infer_arithmetic(InferContext& context) { return infer_binary(context, kNumberTypes, DType::kUndefined); }
-Status infer_comparison(InferContext& context) { return infer_binary(context, kNumberTypes, DType::kBool); }
-Status infer_equal(InferContext& context) { return infer_binary(context, kNumberTypes | kBoolType, DType::kBool); }
+Status infer_arithmetic(InferContext& context) { return infer_binary(context, kArithmeticTypes, DType::kUndefined); }
+Status infer_comparison(InferContext& context) { return infer_binary(context, kArithmeticTypes, DType::kBool); }
+Status infer_equal(InferContext& context) { return infer_binary(context, kArithmeticTypes | kBoolType, DType::kBool); }
 Status infer_logic(InferContext& context) { return infer_binary(context, kBoolType, DType::kBool); }
 
 template <typename Function>
 Status run_arithmetic(RunContext& context) {
-  return with_number_type(context.input(0)->type, [&](auto t) {
-    using T = typename decltype(t)::type;
-    return combine<T, T>(context, Function());
-  });
+  return context.input(0)->type == DType::kFloat ? combine_floats<float, Function>(context)
+                                                 : combine_integers<Function>(context);
 }
 
 template <typename Function>
 Status run_comparison(RunContext& context) {
-  return with_number_type(context.input(0)->type,
-                          [&](auto t) { return combine<typename decltype(t)::type, uint8_t>(context, Function()); });
-}
-
-template <typename Function>
-Status run_logic(RunContext& context) {
-  return combine<uint8_t, uint8_t>(context, Function());
-}
-
-Status run_equal(RunContext& context) {
-  return context.input(0)->type == DType::kBool ? run_logic<SameTruth>(context) : run_comparison<EqualOf>(context);
+  return context.input(0)->type == DType::kFloat ? combine_floats<uint8_t, Function>(context)
+                                                 : combine_integers<Function>(context);
 }
 
 Status infer_mod(InferContext& context) {
@@ -208,15 +240,8 @@ Status infer_mod(InferContext& context) {
 }
 
 Status run_mod(RunContext& context) {
-  if (context.attributes().get_int("fmod", 0) != 0) return run_arithmetic<FmodOf>(context);
-  switch (context.input(0)->type) {
-    case DType::kUint8:
-      return combine<uint8_t, uint8_t>(context, ModOf());
-    case DType::kInt32:
-      return combine<int32_t, int32_t>(context, ModOf());
-    default:
-      return combine<int64_t, int64_t>(context, ModOf());
-  }
+  return context.attributes().get_int("fmod", 0) != 0 ? run_arithmetic<FmodOf>(context)
+                                                      : combine_integers<ModOf>(context);
 }
 
 template <typename Function>
@@ -237,7 +262,7 @@ template <typename Function>
 constexpr Kernel logic(const char* op) {
   return {.op = op,
           .infer = infer_logic,
-          .run = run_logic<Function>,
+          .run = combine_integers<Function>,
           .inplace_inputs = 0b11,
           .layout = LayoutRule::kFollows};
 }
@@ -248,68 +273,56 @@ constexpr TypeSet kPowTypes = type_set(DType::kFloat, DType::kInt32, DType::kInt
 
 Status infer_pow(InferContext& context) {
   QUENCH_RETURN_IF_ERROR(check_node(context, 2, 2, kPowTypes));
-  QUENCH_RETURN_IF_ERROR(check_type(context, 1, kPowTypes));
+  QUENCH_RETURN_IF_ERROR(check_type(context, 1, kArithmeticTypes));
   QUENCH_RETURN_IF_ERROR(check_legacy_axis(context));
   Shape shape;
   QUENCH_RETURN_IF_ERROR(broadcast_shapes(context.input(0)->shape, context.input(1)->shape, &shape));
   return context.set_output(0, context.input(0)->type, shape);
 }
 
-template <typename T>
-T saturate(double x) {
-  if (std::is_same_v<T, float>) return static_cast<T>(x);
-  if (x != x) return 0;
-  if (x >= static_cast<double>(std::numeric_limits<T>::max())) return std::numeric_limits<T>::max();
-  if (x <= static_cast<double>(std::numeric_limits<T>::lowest())) return std::numeric_limits<T>::lowest();
-  return static_cast<T>(x);
-}
-
-template <typename Base, typename Exponent>
-Base power(Base base, Exponent exponent) {
-  if constexpr (std::is_same_v<Base, float> && std::is_same_v<Exponent, float>) {
-    // Squares are what models use it for.
-    return exponent == 2.0f ? base * base : std::pow(base, exponent);
+// The nearest integer of the tensor's type; NaN becomes 0.
+void store_saturated(const Tensor& tensor, int64_t offset, double x) {
+  const bool narrow = tensor.type == DType::kInt32;
+  const double most = narrow ? 2147483647.0 : 9223372036854775808.0;
+  if (x != x) {
+    store_integer(tensor, offset, 0);
+  } else if (x >= most) {
+    store_integer(tensor, offset, narrow ? INT32_MAX : INT64_MAX);
+  } else if (x <= -most) {
+    store_integer(tensor, offset, narrow ? INT32_MIN : INT64_MIN);
   } else {
-    return saturate<Base>(std::pow(static_cast<double>(base), static_cast<double>(exponent)));
+    store_integer(tensor, offset, static_cast<int64_t>(x));
   }
 }
 
-template <typename Base, typename Exponent>
-Status raise(RunContext& context) {
-  const Tensor* output = context.output(0);
-  const auto loop = broadcast_loop<3>(*output, {output, context.input(0), context.input(1)});
-  const Base* base = context.input(0)->as<Base>();
-  const Exponent* exponent = context.input(1)->as<Exponent>();
-  Base* y = output->as<Base>();
+double load_real(const Tensor& tensor, int64_t offset) {
+  return tensor.type == DType::kFloat ? tensor.as<float>()[offset] : static_cast<double>(load_integer(tensor, offset));
+}
+
+struct PowOf {
+  // Squares are what models use it for.
+  float operator()(float a, float b) const { return b == 2.0f ? a * a : std::pow(a, b); }
+};
+
+Status run_pow(RunContext& context) {
+  const Tensor& output = *context.output(0);
+  const Tensor& base = *context.input(0);
+  const Tensor& exponent = *context.input(1);
+  if (base.type == DType::kFloat && exponent.type == DType::kFloat) return combine_floats<float, PowOf>(context);
+  const auto loop = broadcast_loop<3>(output, {&output, &base, &exponent});
   parallel_walk(context, loop, [&](const int64_t* at, int64_t count) {
     for (int64_t i = 0; i < count; ++i) {
-      y[at[0] + i * loop.step(0)] = power(base[at[1] + i * loop.step(1)], exponent[at[2] + i * loop.step(2)]);
+      const int64_t offset = at[0] + i * loop.step(0);
+      const double power =
+          std::pow(load_real(base, at[1] + i * loop.step(1)), load_real(exponent, at[2] + i * loop.step(2)));
+      if (output.type == DType::kFloat) {
+        output.as<float>()[offset] = static_cast<float>(power);
+      } else {
+        store_saturated(output, offset, power);
+      }
     }
   });
   return Status();
-}
-
-template <typename Base>
-Status raise_base(RunContext& context) {
-  switch (context.input(1)->type) {
-    case DType::kInt32:
-      return raise<Base, int32_t>(context);
-    case DType::kInt64:
-      return raise<Base, int64_t>(context);
-    default:
-      return raise<Base, float>(context);
-  }
-}
-
-Status run_pow(RunContext& context) {
-  switch (context.input(0)->type) {
-    case DType::kInt32:
-      return raise_base<int32_t>(context);
-    case DType::kInt64:
-      return raise_base<int64_t>(context);
-    default:
-      return raise_base<float>(context);
-  }
 }
 
 // PRelu: the slope broadcasts to X; before version 7 a slope per channel had rank 1.
@@ -353,7 +366,7 @@ Status run_prelu(RunContext& context) {
 // Sum, Mean, Min, Max of any number of tensors.
 
 Status infer_variadic(InferContext& context) {
-  QUENCH_RETURN_IF_ERROR(check_node(context, 1, std::numeric_limits<int>::max(), kNumberTypes));
+  QUENCH_RETURN_IF_ERROR(check_node(context, 1, std::numeric_limits<int>::max(), kArithmeticTypes));
   Shape shape = context.input(0)->shape;
   for (int index = 1; index < context.inputs(); ++index) {
     QUENCH_RETURN_IF_ERROR(check_same_type(context, index));
@@ -366,39 +379,48 @@ Status infer_variadic(InferContext& context) {
 // written, which makes it safe to write over one of them.
 template <typename T, typename Function>
 void combine_blocks(const RunContext& context, int64_t begin, int64_t end, T divisor) {
+  constexpr bool kFloats = std::is_same_v<T, float>;
   constexpr int64_t kBlock = 512;
-  const Tensor* output = context.output(0);
+  const Tensor& output = *context.output(0);
   T block[kBlock];
   for (int64_t start = begin; start < end; start += kBlock) {
     const int64_t size = end - start < kBlock ? end - start : kBlock;
     for (int index = 0; index < context.inputs(); ++index) {
-      const auto loop = broadcast_loop<1>(*output, {context.input(index)});
-      const T* x = context.input(index)->as<T>();
+      const Tensor& input = *context.input(index);
+      const auto loop = broadcast_loop<1>(output, {&input});
       int64_t done = 0;
       walk(loop, start, start + size, [&](const int64_t* at, int64_t count) {
-        for (int64_t i = 0; i < count; ++i) {
-          const T value = x[at[0] + i * loop.step(0)];
-          block[done + i] = index == 0 ? value : Function()(block[done + i], value);
+        for (int64_t i = 0; i < count; ++i, ++done) {
+          const int64_t offset = at[0] + i * loop.step(0);
+          const T value =
+              kFloats ? static_cast<T>(input.as<float>()[offset]) : static_cast<T>(load_integer(input, offset));
+          block[done] = index == 0 ? value : Function()(block[done], value);
         }
-        done += count;
       });
     }
-    T* y = output->as<T>() + start;
-    for (int64_t i = 0; i < size; ++i) y[i] = divisor == 1 ? block[i] : DivOf()(block[i], divisor);
+    for (int64_t i = 0; i < size; ++i) {
+      const T value = divisor == 1 ? block[i] : DivOf()(block[i], divisor);
+      if constexpr (kFloats) {
+        output.as<float>()[start + i] = value;
+      } else {
+        store_integer(output, start + i, value);
+      }
+    }
   }
 }
 
 template <typename Function, bool kMean>
 Status run_variadic(RunContext& context) {
   if (context.inputs() == 2 && !kMean) return run_arithmetic<Function>(context);
-  return with_number_type(context.input(0)->type, [&](auto t) {
-    using T = typename decltype(t)::type;
-    const T divisor = kMean ? static_cast<T>(context.inputs()) : T{1};
-    context.parallel_for(context.output(0)->elements(), kParallelGrain, [&](int64_t begin, int64_t end, int) {
-      combine_blocks<T, Function>(context, begin, end, divisor);
-    });
-    return Status();
+  const int divisor = kMean ? context.inputs() : 1;
+  context.parallel_for(context.output(0)->elements(), kParallelGrain, [&](int64_t begin, int64_t end, int) {
+    if (context.output(0)->type == DType::kFloat) {
+      combine_blocks<float, Function>(context, begin, end, static_cast<float>(divisor));
+    } else {
+      combine_blocks<int64_t, Function>(context, begin, end, divisor);
+    }
   });
+  return Status();
 }
 
 template <typename Function, bool kMean = false>
@@ -476,7 +498,7 @@ constexpr Kernel kKernels[] = {
     variadic<AddOf, true>("Mean"),
     variadic<MinOf>("Min"),
     variadic<MaxOf>("Max"),
-    {.op = "Equal", .infer = infer_equal, .run = run_equal, .layout = LayoutRule::kFollows},
+    {.op = "Equal", .infer = infer_equal, .run = run_comparison<EqualOf>, .layout = LayoutRule::kFollows},
     comparison<LessOf>("Less"),
     comparison<GreaterOf>("Greater"),
     comparison<LessOrEqualOf>("LessOrEqual"),

@@ -68,64 +68,39 @@ inline void broadcast_strides(const Tensor& tensor, int rank, int64_t strides[kM
 
 // A loop over the shape of `over` in its memory order; each operand has that shape or broadcasts to it.
 template <int N>
-StridedLoop<N> broadcast_loop(const Tensor& over, const std::array<const Tensor*, N>& operands) {
-  const int rank = over.shape.rank;
-  int64_t strides[N][kMaxRank];
-  for (int k = 0; k < N; ++k) broadcast_strides(*operands[k], rank, strides[k]);
-  int order[kMaxRank];
-  memory_order(over, order);
-  StridedLoop<N> loop;
-  for (int i = 0; i < rank; ++i) {
-    std::array<int64_t, N> steps;
-    for (int k = 0; k < N; ++k) steps[k] = strides[k][order[i]];
-    loop.add_axis(over.shape[order[i]], steps);
-  }
-  loop.finish();
-  return loop;
+StridedLoop<N> broadcast_loop(const Tensor& over, const std::array<const Tensor*, N>& operands);
+
+// The loops themselves are compiled once for each N (strided.cc); what they call is erased to a pointer.
+using RowFunction = void (*)(const void* row, const int64_t* offsets, int64_t count);
+
+template <int N>
+void walk_rows(const StridedLoop<N>& loop, int64_t begin, int64_t end, RowFunction function, const void* row);
+template <int N>
+void parallel_walk_rows(const RunContext& context, const StridedLoop<N>& loop, RowFunction function, const void* row);
+
+template <typename Row>
+void call_row(const void* row, const int64_t* offsets, int64_t count) {
+  (*static_cast<const Row*>(row))(offsets, count);
 }
 
 // Calls row(offsets, count) for consecutive pieces of the elements [begin, end) of the loop.
 template <int N, typename Row>
 void walk(const StridedLoop<N>& loop, int64_t begin, int64_t end, const Row& row) {
-  if (begin >= end) return;
-  const int last = loop.rank - 1;
-  int64_t index[kMaxAxes];
-  int64_t offsets[N] = {};
-  int64_t rest = begin;
-  for (int axis = last; axis >= 0; --axis) {
-    index[axis] = rest % loop.dims[axis];
-    rest /= loop.dims[axis];
-    for (int k = 0; k < N; ++k) offsets[k] += index[axis] * loop.strides[k][axis];
-  }
-  while (true) {
-    const int64_t left = loop.dims[last] - index[last];
-    const int64_t count = left < end - begin ? left : end - begin;
-    row(static_cast<const int64_t*>(offsets), count);
-    begin += count;
-    if (begin >= end) return;
-    for (int k = 0; k < N; ++k) offsets[k] -= index[last] * loop.strides[k][last];
-    index[last] = 0;
-    for (int axis = last - 1; axis >= 0; --axis) {
-      for (int k = 0; k < N; ++k) offsets[k] += loop.strides[k][axis];
-      if (++index[axis] < loop.dims[axis]) break;
-      for (int k = 0; k < N; ++k) offsets[k] -= loop.dims[axis] * loop.strides[k][axis];
-      index[axis] = 0;
-    }
-  }
+  walk_rows<N>(loop, begin, end, call_row<Row>, &row);
 }
 
 template <int N, typename Row>
 void walk(const StridedLoop<N>& loop, const Row& row) {
-  walk(loop, 0, loop.elements(), row);
+  walk_rows<N>(loop, 0, loop.elements(), call_row<Row>, &row);
 }
 
 // Elements that are worth a thread of their own.
 inline constexpr int64_t kParallelGrain = 16384;
 
+// The same over all elements, on several threads.
 template <int N, typename Row>
 void parallel_walk(const RunContext& context, const StridedLoop<N>& loop, const Row& row) {
-  context.parallel_for(loop.elements(), kParallelGrain,
-                       [&](int64_t begin, int64_t end, int) { walk(loop, begin, end, row); });
+  parallel_walk_rows<N>(context, loop, call_row<Row>, &row);
 }
 
 // Copies operand 1 to operand 0, elements of `element_bytes` (1, 2, 4 or 8) each. The pointers are those of offset 0;
