@@ -9,10 +9,23 @@ namespace {
 // The fast ones come first, so that they are found first.
 constexpr size_t kFastTables = 4;
 const std::span<const Kernel> kTables[] = {
-    fast_convolution_kernels(), fast_elementwise_kernels(), fast_matrix_kernels(), fast_pooling_kernels(),
-    activation_kernels(),       convolution_kernels(),      creation_kernels(),    data_movement_kernels(),
-    elementwise_kernels(),      gather_kernels(),           matrix_kernels(),      normalization_kernels(),
-    pooling_kernels(),          reduction_kernels(),        resize_kernels(),      shape_kernels(),
+    fast_convolution_kernels(),
+    fast_elementwise_kernels(),
+    fast_matrix_kernels(),
+    fast_pooling_kernels(),
+    activation_kernels(),
+    convolution_kernels(),
+    creation_kernels(),
+    data_movement_kernels(),
+    elementwise_kernels(),
+    gather_kernels(),
+    matrix_kernels(),
+    normalization_kernels(),
+    pooling_kernels(),
+    recurrent_kernels(),
+    reduction_kernels(),
+    resize_kernels(),
+    shape_kernels(),
 };
 
 bool serves(const Kernel& kernel, std::string_view domain, std::string_view op, int opset) {
