@@ -20,13 +20,19 @@ class OnnxRunner : public Runner {
  public:
   OnnxRunner(const std::filesystem::path& path, int threads)
       : Runner(path.string(), load(path)),
-        evaluator_(model_, {.extra_outputs = {}, .threads = threads, .replace = nullptr}) {}
+        evaluator_(model_, options_for(threads)) {}
 
   std::vector<HostTensor> run(std::span<const HostTensor> inputs) override {
     return evaluator_.run(as_declared(inputs));
   }
 
  private:
+  static graph::EvaluatorOptions options_for(int threads) {
+    graph::EvaluatorOptions options;
+    options.threads = threads;
+    return options;
+  }
+
   graph::Evaluator evaluator_;
 };
 
