@@ -178,28 +178,44 @@ Status infer_conv_transpose(InferContext& context) {
   QUENCH_RETURN_IF_ERROR(check_bias(context, w[1] * groups));
   QUENCH_RETURN_IF_ERROR(read_window(context, x, w.dims + 2, &window));
   QUENCH_RETURN_IF_ERROR(place_transposed(context, x.rank - 2, &window));
+  if (x.elements(2, x.rank) > (int64_t{1} << 40)) return Status::error(StatusCode::kShape, "the input is too large");
+  context.set_scratch(context.threads() * window.input_elements() * static_cast<int64_t>(sizeof(float)));
   return context.set_output(0, DType::kFloat, window_output_shape(window, x.rank, x[0], w[1] * groups));
 }
 
-// Adds every input element, times each weight, to the output element that it reaches.
-void accumulate_transposed(const Window& window, const float* x, const float* w, float* y) {
+// Adds each value of `sums`, one per input position, to the output that the tap leads to.
+void scatter_tap(const Window& window, const int64_t taps[kSpatialAxes], const float* sums, float* y) {
+  Range inside[kSpatialAxes];
+  for (int axis = 0; axis < kSpatialAxes; ++axis) {
+    inside[axis] = positions_inside(window.input[axis], window.stride[axis], window.coordinate(axis, 0, taps[axis]),
+                                    window.output[axis]);
+  }
+  const int64_t step = window.stride[2];
+  for (int64_t z = inside[0].begin; z < inside[0].end; ++z) {
+    for (int64_t row = inside[1].begin; row < inside[1].end; ++row) {
+      const int64_t from = (z * window.input[1] + row) * window.input[2];
+      const int64_t out_row = window.coordinate(0, z, taps[0]) * window.output[1] + window.coordinate(1, row, taps[1]);
+      const int64_t to = out_row * window.output[2] + window.coordinate(2, 0, taps[2]);
+      for (int64_t i = inside[2].begin; i < inside[2].end; ++i) y[to + i * step] += sums[from + i];
+    }
+  }
+}
+
+// One output channel of one image: for each tap the channels are summed up first, side by side in memory, and scattered
+// once. `w` points at the weights of the first input channel; those of the next follow `w_step` later.
+void transpose_plane(const Window& window, int64_t channels, const float* x, const float* w, int64_t w_step,
+                     float* sums, float* y) {
+  const int64_t count = window.input_elements();
   for_each_tap(window, [&](int64_t tap_z, int64_t tap_y, int64_t tap_x) {
-    const float weight = *w++;
+    for (int64_t i = 0; i < count; ++i) sums[i] = 0;
+    for (int64_t c = 0; c < channels; ++c) {
+      const float weight = w[c * w_step];
+      const float* plane = x + c * count;
+      for (int64_t i = 0; i < count; ++i) sums[i] += weight * plane[i];
+    }
     const int64_t taps[kSpatialAxes] = {tap_z, tap_y, tap_x};
-    Range inside[kSpatialAxes];
-    for (int axis = 0; axis < kSpatialAxes; ++axis) {
-      inside[axis] = positions_inside(window.input[axis], window.stride[axis], window.coordinate(axis, 0, taps[axis]),
-                                      window.output[axis]);
-    }
-    const int64_t step = window.stride[2];
-    for (int64_t z = inside[0].begin; z < inside[0].end; ++z) {
-      for (int64_t row = inside[1].begin; row < inside[1].end; ++row) {
-        const int64_t from = (z * window.input[1] + row) * window.input[2];
-        const int64_t out_row = window.coordinate(0, z, tap_z) * window.output[1] + window.coordinate(1, row, tap_y);
-        const int64_t to = out_row * window.output[2] + window.coordinate(2, 0, tap_x);
-        for (int64_t i = inside[2].begin; i < inside[2].end; ++i) y[to + i * step] += weight * x[from + i];
-      }
-    }
+    scatter_tap(window, taps, sums, y);
+    ++w;
   });
 }
 
@@ -211,18 +227,19 @@ Status run_conv_transpose(RunContext& context) {
   const int64_t group_in = in_channels / groups;
   const int64_t group_out = w.shape[1];
   const int64_t out_channels = group_out * groups;
+  const int64_t w_step = group_out * window.kernel_elements();
   if (out_channels == 0) return Status();
-  context.parallel_for(context.input(0)->shape[0] * out_channels, 1, [&](int64_t begin, int64_t end, int) {
+  context.parallel_for(context.input(0)->shape[0] * out_channels, 1, [&](int64_t begin, int64_t end, int slot) {
+    float* sums = static_cast<float*>(context.scratch()) + slot * window.input_elements();
     for (int64_t plane = begin; plane < end; ++plane) {
       const int64_t channel = plane % out_channels;
       const int64_t first_in = channel / group_out * group_in;
-      const float* x = context.input(0)->as<float>() + plane / out_channels * in_channels * window.input_elements();
+      const int64_t first_plane = plane / out_channels * in_channels + first_in;
       float* y = context.output(0)->as<float>() + plane * window.output_elements();
       fill_plane(y, window.output_elements(), context.input(2), channel);
-      for (int64_t c = first_in; c < first_in + group_in; ++c) {
-        accumulate_transposed(window, x + c * window.input_elements(),
-                              w.as<float>() + (c * group_out + channel % group_out) * window.kernel_elements(), y);
-      }
+      transpose_plane(window, group_in, context.input(0)->as<float>() + first_plane * window.input_elements(),
+                      w.as<float>() + first_in * w_step + channel % group_out * window.kernel_elements(), w_step, sums,
+                      y);
     }
   });
   return Status();

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <type_traits>
 
@@ -115,41 +116,59 @@ constexpr TypeSet kIntegerTypes =
     type_set(DType::kInt8, DType::kUint8, DType::kInt16, DType::kUint16, DType::kInt32, DType::kUint32, DType::kInt64);
 constexpr TypeSet kArithmeticTypes = kFloatType | kIntegerTypes;
 
-int64_t load_integer(const Tensor& tensor, int64_t offset) {
+// Integers are combined on the stack, a block at a time: with a loop for each type that is read or written, there is
+// none for each function and type.
+constexpr int64_t kBlock = 256;
+
+template <typename T>
+void load_from(const T* source, int64_t step, int64_t count, int64_t* block) {
+  for (int64_t i = 0; i < count; ++i) block[i] = source[i * step];
+}
+
+void load_integers(const Tensor& tensor, int64_t offset, int64_t step, int64_t count, int64_t* block) {
   switch (tensor.type) {
     case DType::kInt8:
-      return tensor.as<int8_t>()[offset];
+      return load_from(tensor.as<int8_t>() + offset, step, count, block);
     case DType::kUint8:
-      return tensor.as<uint8_t>()[offset];
+      return load_from(tensor.as<uint8_t>() + offset, step, count, block);
     case DType::kInt16:
-      return tensor.as<int16_t>()[offset];
+      return load_from(tensor.as<int16_t>() + offset, step, count, block);
     case DType::kUint16:
-      return tensor.as<uint16_t>()[offset];
+      return load_from(tensor.as<uint16_t>() + offset, step, count, block);
     case DType::kInt32:
-      return tensor.as<int32_t>()[offset];
+      return load_from(tensor.as<int32_t>() + offset, step, count, block);
     case DType::kUint32:
-      return tensor.as<uint32_t>()[offset];
+      return load_from(tensor.as<uint32_t>() + offset, step, count, block);
     case DType::kBool:
-      return tensor.as<uint8_t>()[offset] != 0;
+      for (int64_t i = 0; i < count; ++i) block[i] = tensor.as<uint8_t>()[offset + i * step] != 0;
+      return;
     default:
-      return tensor.as<int64_t>()[offset];
+      return load_from(tensor.as<int64_t>() + offset, step, count, block);
   }
 }
 
-void store_integer(const Tensor& tensor, int64_t offset, int64_t value) {
+template <typename T>
+void store_to(const int64_t* block, int64_t step, int64_t count, T* target) {
+  for (int64_t i = 0; i < count; ++i) target[i * step] = static_cast<T>(block[i]);
+}
+
+void store_integers(const int64_t* block, const Tensor& tensor, int64_t offset, int64_t step, int64_t count) {
   switch (size_of(tensor.type)) {
     case 1:
-      tensor.as<uint8_t>()[offset] = static_cast<uint8_t>(value);
-      break;
+      return store_to(block, step, count, tensor.as<uint8_t>() + offset);
     case 2:
-      tensor.as<uint16_t>()[offset] = static_cast<uint16_t>(value);
-      break;
+      return store_to(block, step, count, tensor.as<uint16_t>() + offset);
     case 4:
-      tensor.as<uint32_t>()[offset] = static_cast<uint32_t>(value);
-      break;
+      return store_to(block, step, count, tensor.as<uint32_t>() + offset);
     default:
-      tensor.as<int64_t>()[offset] = value;
+      return store_to(block, step, count, tensor.as<int64_t>() + offset);
   }
+}
+
+int64_t load_integer(const Tensor& tensor, int64_t offset) {
+  int64_t value = 0;
+  load_integers(tensor, offset, 0, 1, &value);
+  return value;
 }
 
 // The usual cases have loops of their own that a compiler can vectorize.
@@ -186,10 +205,14 @@ Status combine_integers(RunContext& context) {
   const Tensor& b = *context.input(1);
   const auto loop = broadcast_loop<3>(output, {&output, &a, &b});
   parallel_walk(context, loop, [&](const int64_t* at, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t value =
-          Function()(load_integer(a, at[1] + i * loop.step(1)), load_integer(b, at[2] + i * loop.step(2)));
-      store_integer(output, at[0] + i * loop.step(0), value);
+    int64_t left[kBlock];
+    int64_t right[kBlock];
+    for (int64_t begin = 0; begin < count; begin += kBlock) {
+      const int64_t size = count - begin < kBlock ? count - begin : kBlock;
+      load_integers(a, at[1] + begin * loop.step(1), loop.step(1), size, left);
+      load_integers(b, at[2] + begin * loop.step(2), loop.step(2), size, right);
+      for (int64_t i = 0; i < size; ++i) left[i] = Function()(left[i], right[i]);
+      store_integers(left, output, at[0] + begin * loop.step(0), loop.step(0), size);
     }
   });
   return Status();
@@ -284,15 +307,15 @@ Status infer_pow(InferContext& context) {
 void store_saturated(const Tensor& tensor, int64_t offset, double x) {
   const bool narrow = tensor.type == DType::kInt32;
   const double most = narrow ? 2147483647.0 : 9223372036854775808.0;
-  if (x != x) {
-    store_integer(tensor, offset, 0);
-  } else if (x >= most) {
-    store_integer(tensor, offset, narrow ? INT32_MAX : INT64_MAX);
+  int64_t value = 0;
+  if (x >= most) {
+    value = narrow ? INT32_MAX : INT64_MAX;
   } else if (x <= -most) {
-    store_integer(tensor, offset, narrow ? INT32_MIN : INT64_MIN);
-  } else {
-    store_integer(tensor, offset, static_cast<int64_t>(x));
+    value = narrow ? INT32_MIN : INT64_MIN;
+  } else if (x == x) {
+    value = static_cast<int64_t>(x);
   }
+  store_integers(&value, tensor, offset, 0, 1);
 }
 
 double load_real(const Tensor& tensor, int64_t offset) {
@@ -379,10 +402,9 @@ Status infer_variadic(InferContext& context) {
 // written, which makes it safe to write over one of them.
 template <typename T, typename Function>
 void combine_blocks(const RunContext& context, int64_t begin, int64_t end, T divisor) {
-  constexpr bool kFloats = std::is_same_v<T, float>;
-  constexpr int64_t kBlock = 512;
   const Tensor& output = *context.output(0);
   T block[kBlock];
+  T values[kBlock];
   for (int64_t start = begin; start < end; start += kBlock) {
     const int64_t size = end - start < kBlock ? end - start : kBlock;
     for (int index = 0; index < context.inputs(); ++index) {
@@ -390,21 +412,22 @@ void combine_blocks(const RunContext& context, int64_t begin, int64_t end, T div
       const auto loop = broadcast_loop<1>(output, {&input});
       int64_t done = 0;
       walk(loop, start, start + size, [&](const int64_t* at, int64_t count) {
-        for (int64_t i = 0; i < count; ++i, ++done) {
-          const int64_t offset = at[0] + i * loop.step(0);
-          const T value =
-              kFloats ? static_cast<T>(input.as<float>()[offset]) : static_cast<T>(load_integer(input, offset));
-          block[done] = index == 0 ? value : Function()(block[done], value);
+        if constexpr (std::is_same_v<T, float>) {
+          for (int64_t i = 0; i < count; ++i) values[done + i] = input.as<float>()[at[0] + i * loop.step(0)];
+        } else {
+          load_integers(input, at[0], loop.step(0), count, values + done);
         }
+        done += count;
       });
+      for (int64_t i = 0; i < size; ++i) block[i] = index == 0 ? values[i] : Function()(block[i], values[i]);
     }
-    for (int64_t i = 0; i < size; ++i) {
-      const T value = divisor == 1 ? block[i] : DivOf()(block[i], divisor);
-      if constexpr (kFloats) {
-        output.as<float>()[start + i] = value;
-      } else {
-        store_integer(output, start + i, value);
-      }
+    if (divisor != 1) {
+      for (int64_t i = 0; i < size; ++i) block[i] = DivOf()(block[i], divisor);
+    }
+    if constexpr (std::is_same_v<T, float>) {
+      memcpy(output.as<float>() + start, block, static_cast<size_t>(size) * sizeof(float));
+    } else {
+      store_integers(block, output, start, 1, size);
     }
   }
 }
