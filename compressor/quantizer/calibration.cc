@@ -241,6 +241,7 @@ void Calibration::make_twin(const OnnxModel& original, const std::function<void(
     replace_values(twin, statistics[s].mean, {mean.begin(), mean.end()});
     replace_values(twin, statistics[s].variance, bounded);
   }
+  twin.reindex();
   simplify(twin);
   if (!same_structure(twin, model_)) return;
   for (const CalibratedUse& calibrated : uses_) {

@@ -17,8 +17,8 @@ namespace fs = std::filesystem;
 constexpr double kClassifierDecibels = 16;
 constexpr double kSignalDecibels = 30;
 constexpr double kDecibelsPerQuality = 5;
-constexpr double kDecibelTolerance = 0.2;
-constexpr int kMaxSearchRounds = 8;
+constexpr double kDecibelTolerance = 0.3;
+constexpr int kMaxSearchRounds = 10;
 constexpr uint64_t kCalibratedElements = kResidentElements;
 
 void check_options(const CompressOptions& options) {
@@ -48,6 +48,8 @@ class Compression {
   void simplify(OnnxModel& model);
   void calibrate();
   double target_error() const;
+  template <typename Measure>
+  double search(double multiplier, double slope, double tolerance, const Measure& measure);
   void search_error(ModelQuantizer& quantizer);
   void search_size(ModelQuantizer& quantizer, double target_bytes);
   uint64_t size_of(const ModelQuantizer& quantizer);
@@ -116,35 +118,60 @@ double Compression::target_error() const {
   return std::pow(10.0, -decibels / 10);
 }
 
-void Compression::search_error(ModelQuantizer& quantizer) {
-  const double target = target_error();
-  double multiplier = quantizer.first_guess(target);
+// Finds the multiplier of the steps at which an increasing measure is 0: grows a bracket around it, then halves that in
+// the logarithm. `measure` quantizes; the quantizer is left at the multiplier that is returned, the best one below 0.
+template <typename Measure>
+double Compression::search(double multiplier, double slope, double tolerance, const Measure& measure) {
+  double below = 0, above = 0;
   for (int round = 0; round < kMaxSearchRounds; ++round) {
     progress("quantizing", static_cast<double>(round) / kMaxSearchRounds);
+    const double surplus = measure(multiplier);
+    if (surplus <= 0 && surplus > -tolerance) return multiplier;
+    (surplus <= 0 ? below : above) = multiplier;
+    if (below > 0 && above > 0) {
+      multiplier = std::sqrt(below * above);
+    } else {
+      multiplier *= std::clamp(std::exp2(-(surplus + tolerance / 2) / slope), 0.25, 4.0);
+    }
+  }
+  if (below > 0) measure(below);
+  return below;
+}
+
+void Compression::search_error(ModelQuantizer& quantizer) {
+  const double target = target_error();
+  const double guess = quantizer.first_guess(target);
+  if (!calibration_) {
+    quantizer.quantize(guess);
+    return;
+  }
+  // In decibels: twice the step is four times the error.
+  const double found = search(guess, 6.02, kDecibelTolerance, [&](double multiplier) {
     quantizer.quantize(multiplier);
-    if (!calibration_) return;
-    const double error = quantizer.output_error();
+    const double error = std::max(quantizer.output_error(), 1e-30);
     report_.predicted_snr_db = -10 * std::log10(error);
-    if (error == 0 || std::abs(10 * std::log10(error / target)) < kDecibelTolerance) return;
-    multiplier *= std::clamp(std::sqrt(target / error), 0.25, 4.0);
+    return 10 * std::log10(error / target);
+  });
+  if (found == 0) {
+    report_.warnings.push_back("the outputs are not as near to the original's as the quality asks for");
   }
 }
 
 void Compression::search_size(ModelQuantizer& quantizer, double target_bytes) {
-  const double weights = static_cast<double>(float_weights());
-  double multiplier = quantizer.first_guess(target_error());
-  for (int round = 0; round < kMaxSearchRounds; ++round) {
-    progress("quantizing", static_cast<double>(round) / kMaxSearchRounds);
-    quantizer.quantize(multiplier);
-    const double surplus = 8 * (static_cast<double>(size_of(quantizer)) - target_bytes) / weights;  // bits per weight
-    // Just below the target, never above it.
-    if (surplus <= 0 && surplus > -0.01 * 8 * target_bytes / weights) break;
-    // Halving the steps costs one bit, less where most weights are zero.
-    multiplier *= std::clamp(std::exp2(1.1 * surplus + 0.003), 0.25, 4.0);
-  }
-  if (static_cast<double>(size_of(quantizer)) > target_bytes * 1.02) {
+  // In bits per weight: half the step is one bit more, less where most weights are zero. Below the target, never above
+  // it.
+  const double scale = 8 / static_cast<double>(float_weights());
+  uint64_t least = UINT64_MAX;
+  const double found =
+      search(quantizer.first_guess(target_error()), -0.9, 0.01 * target_bytes * scale, [&](double multiplier) {
+        quantizer.quantize(multiplier);
+        const uint64_t bytes = size_of(quantizer);
+        least = std::min(least, bytes);
+        return (static_cast<double>(bytes) - target_bytes) * scale;
+      });
+  if (found == 0) {
     throw Error::make("{}: cannot be made as small as {} bytes; the least that was reached is {}", model_.name,
-                      static_cast<uint64_t>(target_bytes), size_of(quantizer));
+                      static_cast<uint64_t>(target_bytes), least);
   }
   if (calibration_) report_.predicted_snr_db = -10 * std::log10(quantizer.output_error());
 }

@@ -95,7 +95,7 @@ TEST_F(CompressTest, SizeCanBeAskedFor) {
   CompressOptions options;
   options.ratio = 6;
   const CompressReport by_ratio = compress_to("ratio.quench", options);
-  EXPECT_GE(by_ratio.ratio, 6 * 0.98);
+  EXPECT_GE(by_ratio.ratio, 6);
   EXPECT_LE(by_ratio.ratio, 6 * 1.1);
   EXPECT_EQ(by_ratio.output_bytes, read_bytes(folder_ / "ratio.quench").size());
   EXPECT_EQ(by_ratio.input_bytes, read_bytes(folder_ / "model.onnx").size());
@@ -103,7 +103,7 @@ TEST_F(CompressTest, SizeCanBeAskedFor) {
   options.ratio.reset();
   options.bits = 7;
   const CompressReport by_bits = compress_to("bits.quench", options);
-  EXPECT_LE(by_bits.bits_per_weight, 7 * 1.02);
+  EXPECT_LE(by_bits.bits_per_weight, 7);
   EXPECT_GE(by_bits.bits_per_weight, 7 * 0.9);
 }
 
@@ -163,15 +163,19 @@ TEST_F(CompressTest, PatternsChooseWhatIsQuantized) {
   options.keep_names = true;
   const CompressReport report = compress_to("exclude.quench", options);
   for (const TensorReport& tensor : report.tensors) {
-    if (tensor.name == "second.weight") EXPECT_EQ(tensor.method, TensorMethod::kLossless);
-    if (tensor.name == "first.weight") EXPECT_EQ(tensor.method, TensorMethod::kCodebook);
+    if (tensor.name == "second.weight") {
+      EXPECT_EQ(tensor.method, TensorMethod::kLossless);
+    }
+    if (tensor.name == "first.weight") {
+      EXPECT_NE(tensor.method, TensorMethod::kLossless);
+    }
   }
   options.exclude = {"no such*"};
   EXPECT_NE(error_of(options).find("no weight's name matches 'no such*'"), std::string::npos) << error_of(options);
 }
 
 TEST_F(CompressTest, WeightsThatAreNoNumbersAreNamed) {
-  write_model(folder_ / "model.onnx", make_small_model({.channels = 16, .nan_weight = true}));
+  write_model(folder_ / "model.onnx", make_small_model({.channels = 32, .nan_weight = true}));
   EXPECT_NE(error_of({}).find("'first.weight' holds NaN"), std::string::npos) << error_of({});
   CompressOptions options;
   options.quality = Quality::kLossless;

@@ -9,7 +9,7 @@
 namespace quench::quantizer {
 
 struct SmallModelOptions {
-  int channels = 16;
+  int channels = 32;
   bool nan_weight = false;
 };
 
