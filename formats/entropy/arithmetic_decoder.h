@@ -15,8 +15,8 @@ struct ArithmeticTables {
   LevelContexts<uint16_t> initial;  // probabilities of a 1 that every chunk starts with
 };
 
-// One chunk, checked by the caller; `scratch` holds kDecodeScratch bytes, aligned to 64. The reference keeps to the
-// plain order of the format's description.
+// One chunk, checked by the caller; `scratch` holds kDecodeScratch bytes, aligned to 64. The reference does the
+// arithmetic in its own, plain way.
 template <typename Index>
 Status decode_arithmetic(const ArithmeticTables& tables, std::span<const uint8_t> bytes, const StreamLayout& chunk,
                          Index* out, std::span<uint8_t> scratch);

@@ -57,9 +57,9 @@ void code_level(Sink& sink, LevelContexts<typename Sink::Bit>& contexts, const L
   code_tail(sink, contexts.tail[0], magnitude - kUnaryFlags);
 }
 
-template <typename Sink, typename Index>
-void code_chunk(Sink& sink, LevelContexts<typename Sink::Bit>& contexts, const StreamLayout& chunk,
-                const Index* indices) {
+template <LevelContext::Kind kKind, typename Sink, typename Index>
+void code_levels(Sink& sink, LevelContexts<typename Sink::Bit>& contexts, const StreamLayout& chunk,
+                 const Index* indices) {
   const auto memory = std::make_unique<LevelContext::Memory>();
   LevelContext context(chunk, *memory);
   const bool is_signed = chunk.zero_symbol != 0;
@@ -69,11 +69,26 @@ void code_chunk(Sink& sink, LevelContexts<typename Sink::Bit>& contexts, const S
       context.begin_channel(channel);
       for (uint32_t position = 0; position < context.kernel(); ++position) {
         const int32_t level = static_cast<int32_t>(*indices++) - static_cast<int32_t>(chunk.zero_symbol);
-        code_level(sink, contexts, context.predict(position), is_signed, level);
-        context.update(position, level);
+        code_level(sink, contexts, context.predict<kKind>(position), is_signed, level);
+        context.update<kKind>(position, level);
       }
+      context.end_channel();
     }
     context.end_row();
+  }
+}
+
+template <typename Sink, typename Index>
+void code_chunk(Sink& sink, LevelContexts<typename Sink::Bit>& contexts, const StreamLayout& chunk,
+                const Index* indices) {
+  using Kind = LevelContext::Kind;
+  switch (LevelContext::kind(chunk)) {
+    case Kind::kNoKernel:
+      return code_levels<Kind::kNoKernel>(sink, contexts, chunk, indices);
+    case Kind::kUnsignedKernel:
+      return code_levels<Kind::kUnsignedKernel>(sink, contexts, chunk, indices);
+    case Kind::kSignedKernel:
+      return code_levels<Kind::kSignedKernel>(sink, contexts, chunk, indices);
   }
 }
 
@@ -133,7 +148,7 @@ std::vector<uint8_t> encode_arithmetic(const LevelContexts<uint16_t>& initial, c
   const auto contexts = std::make_unique<LevelContexts<AdaptiveBit>>();
   const auto* probability = reinterpret_cast<const uint16_t*>(&initial);
   auto* bit = reinterpret_cast<AdaptiveBit*>(contexts.get());
-  for (size_t i = 0; i < kLevelContexts; ++i) bit[i] = {probability[i], probability[i]};
+  for (size_t i = 0; i < kLevelContexts; ++i) bit[i] = AdaptiveBit(probability[i]);
   EncodingSink sink;
   code_chunk(sink, *contexts, chunk, indices);
   return sink.encoder.finish();

@@ -6,28 +6,26 @@
 
 namespace quench::entropy {
 
-struct AdaptiveBit {
-  uint16_t fast = 32768;
-  uint16_t slow = 32768;
+class AdaptiveBit {
+ public:
+  AdaptiveBit() : AdaptiveBit(32768) {}
+  explicit AdaptiveBit(uint16_t probability) : both_(uint32_t{probability} << 16 | probability) {}
 
   // Of a 1, in 1/65536. Never 0 and never 65536: update() stops short of both.
-  uint32_t probability() const { return (uint32_t{fast} + slow) >> 1; }
+  uint32_t probability() const { return ((both_ & 0xffff) + (both_ >> 16)) >> 1; }
 
   void update(uint32_t bit) {
-    fast = step<kFastShift>(fast, bit);
-    slow = step<kSlowShift>(slow, bit);
+    const uint32_t mask = 0u - bit;
+    const uint32_t away = both_ ^ mask;  // from the bit, each average in its half
+    both_ = (away - (away >> kFastShift & 0xffff >> kFastShift) - (away >> kSlowShift & 0xffffu >> kSlowShift << 16)) ^
+            mask;
   }
 
  private:
   static constexpr int kFastShift = 6;
   static constexpr int kSlowShift = 9;
 
-  template <int kShift>
-  static uint16_t step(uint16_t value, uint32_t bit) {
-    constexpr int32_t kLow = (1 << kShift) - 1;
-    const int32_t target = kLow + (static_cast<int32_t>(0u - bit) & (65535 - kLow));
-    return static_cast<uint16_t>(value + ((target - value) >> kShift));
-  }
+  uint32_t both_;  // the fast average in the lower half, the slow one in the upper
 };
 
 }  // namespace quench::entropy

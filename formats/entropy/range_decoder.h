@@ -24,7 +24,7 @@ class RangeDecoder {
   }
 
   // `probability` of a 1 in 1/65536, 1 .. 65535.
-  uint32_t decode(uint32_t probability) {
+  [[gnu::always_inline]] uint32_t decode(uint32_t probability) {
     const uint64_t bound = (range_ >> 16) * probability;
     const uint32_t bit = code_ < bound ? 1 : 0;
     if (bit != 0) {
@@ -40,7 +40,7 @@ class RangeDecoder {
     return bit;
   }
 
-  uint32_t decode(AdaptiveBit& model) {
+  [[gnu::always_inline]] uint32_t decode(AdaptiveBit& model) {
     const uint32_t bit = decode(model.probability());
     model.update(bit);
     return bit;
