@@ -200,7 +200,8 @@ Status infer_softmax(InferContext& context) {
 }
 
 Status run_softmax(RunContext& context) {
-  const auto [rows, count] = context.state<SoftmaxState>();
+  const int64_t rows = context.state<SoftmaxState>().rows;
+  const int64_t count = context.state<SoftmaxState>().count;
   const float* from = context.input(0)->as<float>();
   float* to = context.output(0)->as<float>();
   context.parallel_for(rows, kParallelGrain / (count + 1) + 1, [&](int64_t begin, int64_t end, int) {
