@@ -154,7 +154,7 @@ Status describe(std::span<const rt::ValueInfo> values, const char* what, int32_t
   const rt::ValueInfo& value = values[static_cast<size_t>(index)];
   info->name = value.name.data();
   info->name_length = value.name.size();
-  info->type = static_cast<quench_type>(value.type);
+  info->type = static_cast<quench_type>(rt::size_of(value.type) > 0 ? value.type : rt::DType::kUndefined);
   info->rank = value.rank;
   std::copy(std::begin(value.dims), std::end(value.dims), info->shape);
   return Status();
@@ -189,7 +189,7 @@ const char* quench_version(void) {
       QUENCH_VERSION_PATCH);
 }
 
-const char* quench_status_name(quench_code code) { return quench::meaning(static_cast<StatusCode>(code)); }
+const char* quench_status_name(int code) { return quench::meaning(static_cast<StatusCode>(code)); }
 
 quench_code quench_model_open_file(const char* path, const quench_model_options* options, quench_model** model,
                                    quench_status* status) {

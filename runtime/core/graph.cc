@@ -58,6 +58,11 @@ float float_from_bits(uint32_t bits) {
   return value;
 }
 
+// Numbers beyond those of DType are all the same to the runtime: types that it does not have.
+DType type_of(uint64_t number) {
+  return number <= static_cast<uint64_t>(DType::kBfloat16) ? static_cast<DType>(number) : DType::kUndefined;
+}
+
 // A node while its inputs and outputs are still names.
 struct NamedNode {
   std::span<std::string_view> inputs, outputs;
@@ -405,7 +410,7 @@ Status GraphReader::read_tensor(Bytes bytes, StoredTensor& tensor) {
         }
         break;
       case tensor_field::kDataType:
-        if (field.is_varint() && field.value <= 1000) tensor.type = static_cast<DType>(field.value);
+        if (field.is_varint()) tensor.type = type_of(field.value);
         break;
       case tensor_field::kName:
         if (field.is_bytes()) tensor.name = field.text();
@@ -512,7 +517,7 @@ Status GraphReader::read_value_info(Bytes bytes, ValueInfo& info) {
       if (inner.number != 1 || !inner.is_bytes()) continue;
       WireReader tensor(inner.bytes);
       for (WireField part; tensor.next(part);) {
-        if (part.number == 1 && part.is_varint() && part.value <= 1000) info.type = static_cast<DType>(part.value);
+        if (part.number == 1 && part.is_varint()) info.type = type_of(part.value);
         if (part.number == 2 && part.is_bytes()) QUENCH_RETURN_IF_ERROR(read_shape(part.bytes, info));
       }
       QUENCH_RETURN_IF_ERROR(tensor.status());

@@ -16,7 +16,11 @@ constexpr TypeSet type_set(Types... types) {
   return ((1u << static_cast<int>(types)) | ...);
 }
 
-constexpr bool contains(TypeSet set, DType type) { return (set >> static_cast<int>(type) & 1) != 0; }
+// False for numbers that are no DType; an attribute may hold any.
+constexpr bool contains(TypeSet set, DType type) {
+  const auto number = static_cast<uint32_t>(type);
+  return number < 32 && (set >> number & 1) != 0;
+}
 
 inline constexpr TypeSet kFloatType = type_set(DType::kFloat);
 inline constexpr TypeSet kIndexTypes = type_set(DType::kInt32, DType::kInt64);

@@ -71,8 +71,8 @@ typedef struct quench_status {
     QUENCH_OK, -1, { 0 }   \
   }
 
-/* "no error", "the file could not be read" ...; never NULL. */
-const char* quench_status_name(quench_code code);
+/* "no error", "the file could not be read" ...; never NULL, also for a number that is no quench_code. */
+const char* quench_status_name(int code);
 
 /* Tensors. */
 
