@@ -169,11 +169,15 @@ class MatchEncoder {
 class MatchFinder {
  public:
   explicit MatchFinder(std::span<const uint8_t> bytes)
-      : bytes_(bytes), heads2_(1 << 16, kNone), heads_(1 << kHashBits, kNone), previous_(bytes.size(), kNone) {}
+      : bytes_(bytes),
+        hash_bits_(std::clamp(static_cast<uint32_t>(std::bit_width(bytes.size())), 8u, 16u)),
+        pair_heads_(size_t{1} << hash_bits_, kNone),
+        heads_(size_t{1} << hash_bits_, kNone),
+        previous_(bytes.size(), kNone) {}
 
   void insert(size_t position) {
     if (position + 3 > bytes_.size()) return;
-    heads2_[hash2(position)] = static_cast<uint32_t>(position);
+    pair_heads_[pair_hash(position)] = static_cast<uint32_t>(position);
     uint32_t& head = heads_[hash(position)];
     previous_[position] = head;
     head = static_cast<uint32_t>(position);
@@ -191,7 +195,7 @@ class MatchFinder {
         visit(length, static_cast<uint32_t>(position - candidate));
       }
     };
-    if (const uint32_t candidate = heads2_[hash2(position)]; candidate != kNone) consider(candidate);
+    if (const uint32_t candidate = pair_heads_[pair_hash(position)]; candidate != kNone) consider(candidate);
     uint32_t candidate = heads_[hash(position)];
     for (uint32_t depth = 0; depth < kSearchDepth && candidate != kNone && longest < kGoodMatch; ++depth) {
       consider(candidate);
@@ -208,16 +212,16 @@ class MatchFinder {
 
  private:
   static constexpr uint32_t kNone = ~uint32_t{0};
-  static constexpr uint32_t kHashBits = 16;
 
-  size_t hash2(size_t position) const { return size_t{bytes_[position]} << 8 | bytes_[position + 1]; }
+  size_t pair_hash(size_t position) const { return mix(uint32_t{bytes_[position]} << 8 | bytes_[position + 1]); }
   size_t hash(size_t position) const {
-    const uint32_t key = uint32_t{bytes_[position]} << 16 | uint32_t{bytes_[position + 1]} << 8 | bytes_[position + 2];
-    return (key * 2654435761u) >> (32 - kHashBits);
+    return mix(uint32_t{bytes_[position]} << 16 | uint32_t{bytes_[position + 1]} << 8 | bytes_[position + 2]);
   }
+  size_t mix(uint32_t key) const { return (key * 2654435761u) >> (32 - hash_bits_); }
 
   std::span<const uint8_t> bytes_;
-  std::vector<uint32_t> heads2_, heads_, previous_;
+  uint32_t hash_bits_;
+  std::vector<uint32_t> pair_heads_, heads_, previous_;
 };
 
 // About how many bits each kind of step costs; learnt from the steps of the pass before.

@@ -103,7 +103,8 @@ class LevelContext {
     if constexpr (kKind == Kind::kSignedKernel) {
       mean_ = 0;
       for (uint32_t tap = 0; tap < kTaps; ++tap) {
-        mean_ += memory_.coefficients[position][tap] * end[-distances_[tap]];
+        taps_[tap] = end[-distances_[tap]];
+        mean_ += memory_.coefficients[position][tap] * taps_[tap];
       }
       prediction.sign = mean_ >> 31;
       prediction.trust = std::min((magnitude(mean_) + 4096) >> 13, kTrustBuckets - 1);
@@ -119,15 +120,14 @@ class LevelContext {
       short_sum_ = short_sum_ - (short_sum_ >> 2) + (magnitude(clipped) << 7);
       return;
     }
-    int32_t* const end = history_ + kPadding + position;
-    *end = clipped;
+    history_[kPadding + position] = clipped;
     if constexpr (kKind == Kind::kSignedKernel) {
       const int64_t error = int64_t{clipped * 16 - (mean_ >> 10)} * error_gain_ >> 16;
       const auto gain = static_cast<uint32_t>(std::clamp<int64_t>(error, -kMaxMagnitude, kMaxMagnitude));
       for (uint32_t tap = 0; tap < kTaps; ++tap) {
         // Wraps where a hostile stream drives a coefficient beyond 2, at both ends alike.
         int16_t& coefficient = memory_.coefficients[position][tap];
-        const uint32_t moved = static_cast<uint16_t>(coefficient) + gain * static_cast<uint32_t>(end[-distances_[tap]]);
+        const uint32_t moved = static_cast<uint16_t>(coefficient) + gain * static_cast<uint32_t>(taps_[tap]);
         coefficient = static_cast<int16_t>(static_cast<uint16_t>(moved));
       }
     }
@@ -206,7 +206,7 @@ class LevelContext {
   uint32_t global_ = 0, row_sum_ = 0, row_count_ = 0, row_scale_ = 0, base_ = 0, kernel_sum_ = 0, short_sum_ = 0;
   uint32_t* channel_sum_ = nullptr;
   int32_t error_gain_ = 0, mean_ = 0;
-  int32_t distances_[kTaps];
+  int32_t distances_[kTaps], taps_[kTaps] = {};
   int32_t history_[kPadding + kMaxKernel] = {};  // the padding stays 0
   Position positions_[kMaxKernel];
 };

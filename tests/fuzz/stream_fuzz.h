@@ -22,7 +22,8 @@ inline StreamLayout layout_from(std::span<const uint8_t> head) {
   layout.channels = head[2] % 80;
   layout.inner = head[3] % 70;
   if ((head[0] & 4) != 0) layout.channels *= 17;
-  if (layout.symbols() > 40000) layout.rows = 1;
+  if (layout.symbols() > 3000) layout.rows = 1 + head[1] % 3;
+  if (layout.symbols() > 3000) layout.channels = 1 + head[2] % 17;
   layout.alphabet = 1 + (head[4] | ((head[0] & 8) != 0 ? 256u * head[5] : 0u));
   layout.zero_symbol = head[6] % layout.alphabet;
   return layout;
