@@ -32,9 +32,10 @@ struct Arguments {
   JsonOption json;
 };
 
+// The type name lists the values already.
 template <typename T>
-CLI::CheckedTransformer one_of(std::map<std::string, T> names) {
-  return CLI::CheckedTransformer(std::move(names));
+CLI::Validator one_of(std::map<std::string, T> names) {
+  return CLI::CheckedTransformer(std::move(names)).description("");
 }
 
 // The model's inputs are read once here for the data; the weights stay on disk.
@@ -124,7 +125,7 @@ void add_method_options(CLI::App& command, CompressOptions& options) {
       ->default_str("")
       ->group(group);
   command.add_option("--dimension", options.dimension, "of the codebook's vectors; default 1")
-      ->check(CLI::IsMember({1, 2, 4, 8}))
+      ->check(CLI::IsMember({1, 2, 4, 8}).description(""))
       ->type_name("1|2|4|8")
       ->group(group);
   command

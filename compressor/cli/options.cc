@@ -22,7 +22,7 @@ void PreprocessingOptions::add_to(CLI::App& command) {
   command.add_option("--std", std_, "likewise; default 1")->delimiter(',')->type_name("S,...")->group(group);
   command.add_option("--scale", scale_, "default 1/255 for images, 1 for .npy and .npz")->type_name("X")->group(group);
   command.add_option("--layout", layout_, "of the model's input; default: what its shape says")
-      ->check(CLI::IsMember({"nchw", "nhwc"}))
+      ->check(CLI::IsMember({"nchw", "nhwc"}).description(""))
       ->type_name("nchw|nhwc")
       ->group(group);
 }

@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kBarWidth = 24;
 constexpr double kBarInterval = 0.1;  // seconds
-constexpr double kLineInterval = 30.0;
+constexpr double kLineInterval = 10.0;
 constexpr double kLeastShare = 0.02;  // below it, time left is a guess
 
 double monotonic_seconds() {
@@ -25,7 +25,7 @@ double monotonic_seconds() {
 Progress::Progress() : Progress(stderr, ::isatty(STDERR_FILENO) == 1, monotonic_seconds) {}
 
 Progress::Progress(std::FILE* out, bool is_terminal, Clock clock)
-    : out_(out), is_terminal_(is_terminal), clock_(std::move(clock)) {}
+    : out_(out), is_terminal_(is_terminal), clock_(std::move(clock)), last_print_(clock_()) {}
 
 Progress::~Progress() { finish(); }
 
@@ -33,20 +33,15 @@ void Progress::update(std::string_view stage, double share) {
   const double now = clock_();
   share = std::clamp(share, 0.0, 1.0);
   const bool is_new = stage != stage_;
-  if (is_new) begin(stage, now);
+  if (is_new) {
+    stage_ = stage;
+    stage_start_ = now;
+  }
   if (is_terminal_) {
     if (is_new || now - last_print_ >= kBarInterval) print_bar(share, now);
-  } else if (!is_new && now - last_print_ >= kLineInterval) {
+  } else if (now - last_print_ >= kLineInterval) {
     print_line(share, now);
   }
-}
-
-void Progress::begin(std::string_view stage, double now) {
-  stage_ = stage;
-  stage_start_ = last_print_ = now;
-  if (is_terminal_) return;
-  fmt::print(out_, "{}\n", stage_);
-  std::fflush(out_);
 }
 
 void Progress::print_bar(double share, double now) {

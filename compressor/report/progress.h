@@ -1,5 +1,5 @@
-// How far a long step is, on stderr: a bar with the time left on a terminal, otherwise a line per stage and every half
-// minute, so that logs stay readable.
+// How far a long step is, on stderr: a bar with the time left on a terminal, otherwise a line every ten
+// seconds, so that logs stay readable and short runs print nothing.
 //
 //     Progress progress;
 //     compress(input, output, {.progress = [&](std::string_view stage, double share) { progress.update(stage, share);
@@ -30,7 +30,6 @@ class Progress {
   void finish();
 
  private:
-  void begin(std::string_view stage, double now);
   void print_bar(double share, double now);
   void print_line(double share, double now);
 
@@ -38,7 +37,7 @@ class Progress {
   bool is_terminal_;
   Clock clock_;
   std::string stage_;
-  double stage_start_ = 0;
+  double stage_start_ = 0;  // seconds
   double last_print_ = 0;
   bool bar_visible_ = false;
 };

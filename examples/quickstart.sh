@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# From a fresh Debian 12 to a compressed model in a C program: installs the packages that are missing (as root or with sudo), builds, compresses
+# the bundled ResNet-20, runs the result through the C API, and measures the accuracy before and after.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. examples/packages.sh
+install_packages build
+
+say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+show() { say "\$ $*"; "$@"; }
+
+say "Building"
+cmake --preset release >/dev/null
+cmake --build --preset release --target quench quench_runtime --parallel "$(nproc)"
+
+export PATH="$PWD/build/release/compressor/cli:$PATH"
+model=examples/models/resnet20-shapes.onnx
+out=build/quickstart
+mkdir -p "$out"
+
+show quench compress "$model" -o "$out/resnet20.quench"
+show quench data synthetic:shapes,count=8 -o "$out/images.npy"
+show "${CC:-cc}" -std=c99 -O2 -Iruntime/include examples/embed/main.c build/release/runtime/libquench_runtime.a -lpthread -lm -o "$out/classify"
+show "$out/classify" "$out/resnet20.quench" "$out/images.npy"
+show quench eval "$out/resnet20.quench" --against "$model" --data synthetic:shapes

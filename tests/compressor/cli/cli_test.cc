@@ -1,0 +1,311 @@
+// The program end to end, in a folder of its own: compress, inspect, eval, run, unpack, bench, data.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "compressor/data/npy.h"
+#include "tests/compressor/cli/program.h"
+#include "tests/compressor/quantizer/small_model.h"
+
+namespace quench::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+using quantizer::read_bytes;
+
+constexpr const char* kData = "synthetic:shapes,count=64";
+
+void write_text(const std::string& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
+
+// One line on stderr, nothing on stdout.
+void expect_error(const Outcome& outcome, int code, const std::string& part) {
+  EXPECT_EQ(outcome.code, code) << outcome.err;
+  EXPECT_EQ(outcome.out, "");
+  EXPECT_TRUE(outcome.err.starts_with("quench: error: ")) << outcome.err;
+  EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+  EXPECT_NE(outcome.err.find(part), std::string::npos) << outcome.err;
+}
+
+// A small model and its compressed form, made once.
+class Cli : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    common_ = new quantizer::TemporaryFolder();
+    quantizer::write_model(*common_ / "model.onnx", quantizer::make_small_model({.channels = 12, .nan_weight = false}));
+    compressed_ = new Outcome(run_program({"compress", onnx(), "-o", quench(), "--json"}));
+  }
+  static void TearDownTestSuite() {
+    delete compressed_;
+    delete common_;
+  }
+  void SetUp() override { ASSERT_EQ(compressed_->code, 0) << compressed_->err; }
+
+  static std::string onnx() { return (*common_ / "model.onnx").string(); }
+  static std::string quench() { return (*common_ / "model.quench").string(); }
+  std::string path(const char* name) const { return (folder_ / name).string(); }
+
+  static Json json_of(const Outcome& outcome) {
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return Json::parse(outcome.out);
+  }
+
+  static quantizer::TemporaryFolder* common_;
+  static Outcome* compressed_;
+  quantizer::TemporaryFolder folder_;
+};
+
+quantizer::TemporaryFolder* Cli::common_ = nullptr;
+Outcome* Cli::compressed_ = nullptr;
+
+TEST_F(Cli, CompressReportsWhatItDid) {
+  const Json report = json_of(*compressed_);
+  EXPECT_EQ(report["input_bytes"], fs::file_size(onnx()));
+  EXPECT_EQ(report["output_bytes"], fs::file_size(quench()));
+  EXPECT_NEAR(report["ratio"].get<double>(),
+              static_cast<double>(fs::file_size(onnx())) / static_cast<double>(fs::file_size(quench())), 1e-9);
+  EXPECT_GT(report["ratio"].get<double>(), 3);
+  EXPECT_GT(report["paper_ratio"].get<double>(), 3);
+  EXPECT_GT(report["bits_per_weight"].get<double>(), 1);
+  uint64_t weights = 0;
+  bool has_convolution = false;
+  for (const Json& tensor : report["tensors"]) {
+    for (const char* key :
+         {"name", "elements", "bits_per_weight", "entropy", "bytes_before", "bytes_after", "codebook", "snr_db"}) {
+      EXPECT_TRUE(tensor.contains(key)) << key;
+    }
+    weights += tensor["elements"].get<uint64_t>();
+    has_convolution |= tensor["name"] == "first.weight" && tensor["dims"] == Json({12, 12, 3, 3});
+  }
+  EXPECT_TRUE(has_convolution);
+  EXPECT_GT(weights, 3000u);
+}
+
+TEST_F(Cli, CompressIsDeterministicForAnyNumberOfThreads) {
+  for (const char* threads : {"1", "2", "3"}) {
+    ASSERT_EQ(run_program({"compress", onnx(), "-o", path("again.quench"), "--threads", threads}).code, 0);
+    EXPECT_EQ(read_bytes(path("again.quench")), read_bytes(quench())) << threads;
+  }
+}
+
+TEST_F(Cli, CompressShowsATableForPeople) {
+  const Outcome outcome = run_program({"compress", onnx(), "-o", path("a.quench"), "--bits", "4", "--coder", "rans"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  for (const char* part : {"first.weight", "12x12x3x3", "bits/weight", "times smaller", "times as papers count"}) {
+    EXPECT_NE(outcome.out.find(part), std::string::npos) << part;
+  }
+}
+
+TEST_F(Cli, CompressWithLabelledDataSaysTheAccuracyBeforeAndAfter) {
+  const Outcome outcome =
+      run_program({"compress", onnx(), "-o", path("a.quench"), "--data", kData, "--json", path("a.json")});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_NE(outcome.out.find("(before "), std::string::npos) << "the table is shown too";
+  const Json report = Json::parse(read_bytes(path("a.json")));
+  EXPECT_EQ(report["eval"]["samples"], 64);
+  EXPECT_TRUE(report["eval"]["against"].contains("top1"));
+}
+
+TEST_F(Cli, InspectAddsUpToTheFile) {
+  const Json report = json_of(run_program({"inspect", quench(), "--json"}));
+  uint64_t sum = 0;
+  for (const char* list : {"tensors", "parts"}) {
+    for (const Json& entry : report[list]) sum += entry["bytes"].get<uint64_t>();
+  }
+  EXPECT_EQ(sum, fs::file_size(quench()));
+  EXPECT_EQ(report["bytes"], fs::file_size(quench()));
+  const Outcome text = run_program({"inspect", quench()});
+  EXPECT_EQ(text.code, 0);
+  EXPECT_NE(text.out.find("100.0 %"), std::string::npos);
+}
+
+TEST_F(Cli, EvalMeasuresAccuracyAndFidelity) {
+  const Json report = json_of(run_program({"eval", quench(), "--against", onnx(), "--data", kData, "--json"}));
+  EXPECT_EQ(report["samples"], 64);
+  for (const char* key : {"top1", "agreement"}) {
+    EXPECT_GE(report[key].get<double>(), 0);
+    EXPECT_LE(report[key].get<double>(), 1);
+  }
+  EXPECT_GT(report["loss"].get<double>(), 0);
+  EXPECT_GT(report["snr_db"].get<double>(), 10);
+  EXPECT_GT(report["agreement"].get<double>(), 0.7);
+}
+
+TEST_F(Cli, EvalDoesNotDependOnBatchOrThreads) {
+  const Json reference = json_of(run_program({"eval", onnx(), "--data", kData, "--json", "--threads", "1"}));
+  for (const char* batch : {"1", "7", "64"}) {
+    const Json report =
+        json_of(run_program({"eval", onnx(), "--data", kData, "--batch", batch, "--threads", "2", "--json"}));
+    EXPECT_EQ(report["top1"], reference["top1"]);
+    EXPECT_NEAR(report["loss"].get<double>(), reference["loss"].get<double>(), 1e-4);
+  }
+}
+
+TEST_F(Cli, EvalOfAModelAgainstItselfIsExact) {
+  const Json report = json_of(run_program({"eval", onnx(), "--against", onnx(), "--json"}));
+  EXPECT_EQ(report["samples"], 64);
+  EXPECT_TRUE(report["top1"].is_null()) << "seeded inputs have no labels";
+  EXPECT_TRUE(report["snr_db"].is_null());
+  EXPECT_EQ(report["identical"], true);
+  EXPECT_EQ(report["agreement"], 1.0);
+}
+
+TEST_F(Cli, RunWritesWhatTheModelComputes) {
+  ASSERT_EQ(run_program({"data", "synthetic:shapes,count=5", "-o", path("big.npy")}).code, 0);
+  const std::vector<float> image(3 * 3 * 16 * 16, 0.5f);
+  data::write_npy(path("x.npy"), data::Array::float32({3, 3, 16, 16}, image));
+  ASSERT_EQ(run_program({"run", quench(), "--input", path("x.npy"), "--output", path("y.npy")}).code, 0);
+  ASSERT_EQ(
+      run_program({"run", quench(), "--input", "image=" + path("x.npy"), "--output", "logits=" + path("z.npy")}).code,
+      0);
+  const Outcome folder = run_program({"run", quench(), "--input", path("x.npy"), "--output", path("outputs/")});
+  ASSERT_EQ(folder.code, 0) << folder.err;
+  const data::Array logits = data::read_npy(path("y.npy"));
+  EXPECT_EQ(logits.dims, (std::vector<int64_t>{3, 10}));
+  EXPECT_EQ(read_bytes(path("y.npy")), read_bytes(path("z.npy")));
+  EXPECT_EQ(read_bytes(path("y.npy")), read_bytes(path("outputs/logits.npy")));
+  const std::vector<float> values = logits.to_float();
+  for (size_t i = 0; i < 10; ++i) EXPECT_EQ(values[i], values[10 + i]) << "equal images, equal scores";
+  expect_error(run_program({"run", quench(), "--input", path("big.npy")}), 1, quench());
+  expect_error(run_program({"run", quench()}), 1, "no values are given for image");
+  expect_error(run_program({"run", quench(), "--input", "other=" + path("x.npy")}), 1, "there is no 'other'");
+  expect_error(run_program({"run", quench(), "--input", path("x.npy"), "--input", path("x.npy")}), 1,
+               "the model has only image");
+}
+
+TEST_F(Cli, UnpackGivesAModelOfTheSameOutputs) {
+  ASSERT_EQ(run_program({"unpack", quench(), "-o", path("again.onnx")}).code, 0);
+  const Json report = json_of(run_program({"eval", path("again.onnx"), "--against", quench(), "--json"}));
+  EXPECT_TRUE(report["identical"].get<bool>() || report["snr_db"].get<double>() > 90);
+}
+
+TEST_F(Cli, LosslessGivesEveryBitBack) {
+  ASSERT_EQ(
+      run_program({"compress", onnx(), "-o", path("a.quench"), "--quality", "lossless", "--keep-graph", "--keep-names"})
+          .code,
+      0);
+  const Json report = json_of(run_program({"eval", path("a.quench"), "--against", onnx(), "--json"}));
+  EXPECT_EQ(report["identical"], true);
+  EXPECT_LT(fs::file_size(path("a.quench")), fs::file_size(onnx()));
+}
+
+TEST_F(Cli, BenchMeasuresTimesAndMemory) {
+  const Json report = json_of(run_program({"bench", quench(), "--runs", "5", "--json"}));
+  for (const char* key :
+       {"load_ms", "first_result_ms", "decode_ms", "median_ms", "min_ms", "arena_bytes", "peak_bytes"}) {
+    EXPECT_GT(report[key].get<double>(), 0) << key;
+  }
+  EXPECT_EQ(report["threads"], 1);
+  EXPECT_LE(report["min_ms"].get<double>(), report["median_ms"].get<double>());
+  EXPECT_LE(report["load_ms"].get<double>(), report["first_result_ms"].get<double>());
+  EXPECT_GE(report["peak_bytes"].get<uint64_t>(), report["arena_bytes"].get<uint64_t>());
+  expect_error(run_program({"bench", onnx()}), 1, "not a .quench file");
+}
+
+TEST_F(Cli, DataWritesWhatEvalReads) {
+  ASSERT_EQ(run_program({"data", kData, "-o", path("d.npz"), "--mean", "0.5", "--std", "0.25"}).code, 0);
+  const auto arrays = data::read_npz(path("d.npz"));
+  EXPECT_EQ(arrays.at("x").dims, (std::vector<int64_t>{64, 3, 32, 32}));
+  EXPECT_EQ(arrays.at("y").dims, (std::vector<int64_t>{64}));
+  for (const float value : arrays.at("x").to_float()) ASSERT_LE(std::abs(value), 2.0f);
+  expect_error(run_program({"eval", quench(), "--data", path("d.npz")}), 1,
+               "64x3x32x32 does not fit the model's input Nx3x16x16");
+  expect_error(run_program({"data", kData, "-o", path("d.csv")}), 2, "-o must name");
+}
+
+TEST_F(Cli, WrongUsageIsCode2) {
+  for (const std::vector<std::string>& arguments :
+       std::vector<std::vector<std::string>>{{},
+                                             {"shrink"},
+                                             {"compress"},
+                                             {"compress", onnx()},
+                                             {"compress", onnx(), "-o", path("a"), "--quality", "perfect"},
+                                             {"compress", onnx(), "-o", path("a"), "--bits", "0"},
+                                             {"compress", onnx(), "-o", path("a"), "--bits", "3", "--ratio", "10"},
+                                             {"compress", onnx(), "-o", path("a"), "--dimension", "3"},
+                                             {"compress", onnx(), "-o", path("a"), "--threads", "0"},
+                                             {"eval", onnx(), "--layout", "hwc"},
+                                             {"bench", quench(), "--shape", "image"},
+                                             {"bench", quench(), "--shape", "image=1x0x2"},
+                                             {"inspect", quench(), "--verbose"}}) {
+    expect_error(run_program(arguments), 2, "--help)");
+  }
+}
+
+TEST_F(Cli, HelpAndVersionSucceed) {
+  const Outcome version = run_program({"--version"});
+  EXPECT_EQ(version.code, 0);
+  EXPECT_TRUE(version.out.starts_with("quench 0.")) << version.out;
+  for (const char* command : {"compress", "unpack", "inspect", "run", "eval", "bench", "data"}) {
+    const Outcome help = run_program({command, "--help"});
+    EXPECT_EQ(help.code, 0);
+    EXPECT_NE(help.out.find("Options:"), std::string::npos) << command;
+    EXPECT_NE(run_program({"--help"}).out.find(command), std::string::npos) << command;
+  }
+}
+
+TEST_F(Cli, FilesThatAreNoModelGetOneLine) {
+  write_text(path("empty"), "");
+  write_text(path("garbage"), std::string(5000, '\x5a'));
+  write_text(path("cut.onnx"), read_bytes(onnx()).substr(0, 3000));
+  write_text(path("cut.quench"), read_bytes(quench()).substr(0, fs::file_size(quench()) / 2));
+  fs::create_directory(path("folder"));
+  for (const char* name : {"empty", "garbage", "cut.onnx", "cut.quench", "folder", "missing.onnx"}) {
+    const std::string file = path(name);
+    expect_error(run_program({"compress", file, "-o", path("out.quench")}), 1, name);
+    expect_error(run_program({"unpack", file, "-o", path("out.onnx")}), 1, name);
+    expect_error(run_program({"inspect", file}), 1, name);
+    expect_error(run_program({"bench", file}), 1, name);
+    expect_error(run_program({"run", file}), 1, name);
+  }
+  EXPECT_FALSE(fs::exists(path("out.quench")));
+  EXPECT_FALSE(fs::exists(path("out.onnx")));
+}
+
+TEST_F(Cli, OutputsThatCannotBeWrittenGetOneLineAtOnce) {
+  expect_error(run_program({"compress", onnx(), "-o", (folder_ / "").string()}), 1, "this is a folder");
+  expect_error(run_program({"compress", onnx(), "-o", path("no/such/folder/a.quench")}), 1, "there is no folder");
+  expect_error(run_program({"compress", onnx(), "-o", onnx()}), 1, "would be overwritten");
+  expect_error(run_program({"compress", onnx(), "-o", path("a.quench"), "--json", onnx()}), 1, "would be overwritten");
+  expect_error(run_program({"unpack", quench(), "-o", quench()}), 1, "would be overwritten");
+  fs::create_symlink(onnx(), path("link.onnx"));
+  expect_error(run_program({"compress", onnx(), "-o", path("link.onnx")}), 1, "would be overwritten");
+  if (::geteuid() != 0) {
+    fs::permissions(path(""), fs::perms::owner_read | fs::perms::owner_exec);
+    expect_error(run_program({"compress", onnx(), "-o", path("a.quench")}), 1, "not writable");
+    fs::permissions(path(""), fs::perms::owner_all);
+  }
+}
+
+TEST_F(Cli, DataErrorsNameTheData) {
+  expect_error(run_program({"eval", onnx(), "--data", "cifar10:/nowhere"}), 1, "/nowhere: there is no such folder");
+  expect_error(run_program({"eval", onnx(), "--data", kData, "--mean", "1,2"}), 1, "2 mean values");
+  expect_error(run_program({"eval", onnx()}), 1, "--data");
+  const std::vector<int64_t> labels = {99};
+  const std::vector<float> image(3 * 16 * 16);
+  data::write_npz(path("d.npz"),
+                  {{"x", data::Array::float32({1, 3, 16, 16}, image)}, {"y", data::Array::int64({1}, labels)}});
+  expect_error(run_program({"eval", onnx(), "--data", path("d.npz")}), 1, "label 99 is beyond the model's 10 classes");
+}
+
+// Wherever a run is killed, the old file is there, or the new one.
+TEST_F(Cli, AKilledRunLeavesTheOldFileOrTheNewOne) {
+  const std::string target = path("model.quench");
+  for (const int milliseconds : {1, 10, 30, 60, 100, 150, 250, 400}) {
+    write_text(target, "old");
+    const pid_t process = start_program({"compress", onnx(), "-o", target});
+    ::usleep(static_cast<useconds_t>(1000 * milliseconds));
+    ::kill(process, SIGKILL);
+    const int code = wait_for(process);
+    const std::string left = read_bytes(target);
+    EXPECT_TRUE(left == (code == 0 ? read_bytes(quench()) : "old") || left == read_bytes(quench())) << milliseconds;
+  }
+}
+
+}  // namespace
+}  // namespace quench::cli

@@ -1,0 +1,225 @@
+#include "compressor/data/dataset.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <set>
+
+#include "compressor/data/npy.h"
+#include "compressor/data/shapes.h"
+#include "tests/compressor/data/temporary_folder.h"
+
+namespace quench::data {
+namespace {
+
+constexpr size_t kRecord = 3073;
+
+std::string open_error(const std::string& spec, const DatasetOptions& options = {}) {
+  return error_of([&] { open_dataset(spec, options); });
+}
+
+DatasetOptions for_input(std::vector<int64_t> dims) {
+  DatasetOptions options;
+  options.model_input = std::move(dims);
+  return options;
+}
+
+struct Samples {
+  std::vector<float> values;
+  std::vector<int64_t> labels;
+};
+
+Samples read_all(const Dataset& dataset) {
+  std::vector<uint64_t> indices(dataset.size());
+  std::iota(indices.begin(), indices.end(), 0);
+  Samples samples{std::vector<float>(dataset.size() * dataset.sample_elements()),
+                  std::vector<int64_t>(dataset.class_count() > 0 ? dataset.size() : 0)};
+  dataset.fill(indices, samples.values, samples.labels);
+  return samples;
+}
+
+// Record i: label i % 10, red plane i, green plane i + 1, blue plane i + 2.
+std::string cifar_records(int count) {
+  std::string file;
+  for (int i = 0; i < count; ++i) {
+    file += static_cast<char>(i % 10);
+    for (int c = 0; c < 3; ++c) file += std::string(1024, static_cast<char>(i + c));
+  }
+  return file;
+}
+
+TEST(Cifar10, PlanesAndLabels) {
+  const TemporaryFolder folder;
+  folder.write("test_batch.bin", cifar_records(12));
+  const auto dataset = open_dataset("cifar10:" + folder.path().string(), for_input({-1, 3, 32, 32}));
+  EXPECT_EQ(dataset->size(), 12u);
+  EXPECT_EQ(dataset->class_count(), 10);
+  EXPECT_EQ(dataset->sample_shape(), (std::vector<int64_t>{3, 32, 32}));
+  const Samples samples = read_all(*dataset);
+  EXPECT_EQ(samples.labels[11], 1);
+  EXPECT_FLOAT_EQ(samples.values[11 * 3072], 11.0f / 255);
+  EXPECT_FLOAT_EQ(samples.values[11 * 3072 + 1024], 12.0f / 255);
+  EXPECT_FLOAT_EQ(samples.values[11 * 3072 + 3071], 13.0f / 255);
+}
+
+TEST(Cifar10, TrainingSetIsFiveFiles) {
+  const TemporaryFolder folder;
+  for (int i = 1; i <= 5; ++i) folder.write("data_batch_" + std::to_string(i) + ".bin", cifar_records(i));
+  EXPECT_EQ(open_dataset("cifar10-train:" + folder.path().string())->size(), 15u);
+}
+
+TEST(Cifar10, Refusals) {
+  const TemporaryFolder folder;
+  const std::string spec = "cifar10:" + folder.path().string();
+  EXPECT_EQ(open_error("cifar10:/nowhere/at/all"), "/nowhere/at/all: there is no such folder");
+  EXPECT_NE(open_error(spec).find("test_batch.bin: No such file"), std::string::npos);
+  const std::string path = folder.write("test_batch.bin", cifar_records(2).substr(1));
+  EXPECT_EQ(open_error(spec), path + ": 6145 bytes are no whole number of CIFAR-10 records of 3073 bytes");
+  std::string labelled_wrong = cifar_records(3);
+  labelled_wrong[kRecord] = 10;
+  folder.write("test_batch.bin", labelled_wrong);
+  EXPECT_EQ(open_error(spec), path + ": record 1 has label 10, above 9");
+  folder.write("test_batch.bin", "");
+  EXPECT_NE(open_error(spec), "");
+}
+
+TEST(SyntheticShapes, SpecSaysWhatIsDrawn) {
+  const auto dataset = open_dataset("synthetic:shapes,count=7,seed=3,split=train");
+  EXPECT_EQ(dataset->size(), 7u);
+  EXPECT_EQ(dataset->class_count(), kShapesClasses);
+  const Samples samples = read_all(*dataset);
+  std::array<uint8_t, kShapesPixels> pixels{};
+  const int label = draw_shape_image({.seed = 3, .split = ShapesSplit::kTrain}, 4, pixels);
+  EXPECT_EQ(samples.labels[4], label);
+  EXPECT_FLOAT_EQ(samples.values[4 * kShapesPixels + 1],
+                  static_cast<float>(pixels[3]) / 255);  // red of the second pixel
+  EXPECT_EQ(open_dataset("synthetic:shapes")->size(), 10000u);
+}
+
+TEST(SyntheticShapes, Refusals) {
+  EXPECT_EQ(open_error("synthetic:shapes,count=x"), "synthetic:shapes,count=x: 'x' is not a whole number");
+  EXPECT_NE(open_error("synthetic:shapes,count=0"), "");
+  EXPECT_NE(open_error("synthetic:shapes,count=99999999999999999999"), "");
+  EXPECT_NE(open_error("synthetic:shapes,split=other").find("'split=other' is none of"), std::string::npos);
+  EXPECT_NE(open_error("synthetic:shapes,,count=3").find("'' is none of"), std::string::npos);
+  EXPECT_NE(open_error("synthetic:circles").find("this is no data"), std::string::npos);
+}
+
+std::string saved(const TemporaryFolder& folder, const std::string& name, const std::vector<int64_t>& dims,
+                  const std::vector<int64_t>* labels = nullptr) {
+  Array samples{container::ElementType::kFloat32, dims, {}};
+  std::vector<float> values(samples.elements());
+  std::iota(values.begin(), values.end(), 0.0f);
+  samples = Array::float32(dims, values);
+  const std::string path = folder / name;
+  if (name.ends_with(".npy")) {
+    write_npy(path, samples);
+  } else {
+    std::vector<std::pair<std::string, Array>> arrays = {{"x", samples}};
+    if (labels) arrays.emplace_back("y", Array::int64({static_cast<int64_t>(labels->size())}, *labels));
+    write_npz(path, arrays);
+  }
+  return path;
+}
+
+TEST(ArrayData, ValuesAreTakenAsTheyAre) {
+  const TemporaryFolder folder;
+  const auto dataset = open_dataset(saved(folder, "x.npy", {4, 2, 3}), for_input({-1, 2, 3}));
+  EXPECT_EQ(dataset->size(), 4u);
+  EXPECT_EQ(dataset->class_count(), 0);
+  EXPECT_EQ(dataset->sample_shape(), (std::vector<int64_t>{2, 3}));
+  std::vector<float> values(12);
+  const std::vector<uint64_t> indices = {3, 0};
+  dataset->fill(indices, values, {});
+  EXPECT_EQ(values, (std::vector<float>{18, 19, 20, 21, 22, 23, 0, 1, 2, 3, 4, 5}));
+}
+
+TEST(ArrayData, PreprocessingFollowsTheLayout) {
+  const TemporaryFolder folder;
+  DatasetOptions options;
+  options.mean = {1, 3};
+  options.std = {1, 2};
+  const std::string path = saved(folder, "x.npy", {1, 2, 2});
+  EXPECT_EQ(read_all(*open_dataset(path, options)).values, (std::vector<float>{-1, 0, -0.5f, 0}));
+  options.layout = Layout::kNhwc;
+  EXPECT_EQ(read_all(*open_dataset(path, options)).values, (std::vector<float>{-1, -1, 1, 0}));
+  options.scale = 10.0f;
+  EXPECT_EQ(read_all(*open_dataset(path, options)).values, (std::vector<float>{-1, 3.5f, 19, 13.5f}));
+}
+
+TEST(ArrayData, LabelsComeFromY) {
+  const TemporaryFolder folder;
+  const std::vector<int64_t> labels = {2, 0, 5};
+  const auto dataset = open_dataset(saved(folder, "x.npz", {3, 4}, &labels));
+  EXPECT_EQ(dataset->class_count(), 6);
+  EXPECT_EQ(read_all(*dataset).labels, labels);
+}
+
+TEST(ArrayData, RefusalsNameBothShapes) {
+  const TemporaryFolder folder;
+  const std::string path = saved(folder, "x.npy", {5, 3, 28, 28});
+  EXPECT_EQ(open_error(path, for_input({-1, 3, 32, 32})),
+            path + ": an array of 5x3x28x28 does not fit the model's input Nx3x32x32");
+  EXPECT_NE(open_error(path, for_input({-1, 2352})), "");
+  EXPECT_EQ(open_error(path, for_input({1, -1, 28, 28})), "");
+  const std::vector<int64_t> few = {1, 2}, negative = {0, -1, 2};
+  EXPECT_NE(open_error(saved(folder, "few.npz", {3, 4}, &few)).find("3 samples but 2 labels"), std::string::npos);
+  EXPECT_NE(open_error(saved(folder, "negative.npz", {3, 4}, &negative)).find("label -1 is below 0"),
+            std::string::npos);
+  EXPECT_NE(open_error(folder / "missing.npy").find("No such file"), std::string::npos);
+  EXPECT_NE(open_error(folder.write("garbage.npz", "PK not really")).find("not a ZIP archive"), std::string::npos);
+}
+
+TEST(ImageFolder, EmptyAndBrokenFoldersAreRefused) {
+  const TemporaryFolder folder;
+  EXPECT_NE(open_error(folder.path().string()).find("no .png or .jpg files"), std::string::npos);
+  const std::string path = folder.write("class/a.png", "not an image");
+  EXPECT_EQ(open_error(folder.path().string()), path + ": this is neither a PNG nor a JPEG image");
+}
+
+// A PNG file of one white pixel.
+const std::string kWhitePixel(
+    "\x89\x50\x4e\x47\x0d\x0a\x1a\x0a\x00\x00\x00\x0d\x49\x48\x44\x52\x00\x00\x00\x01\x00\x00\x00\x01\x08\x00\x00\x00"
+    "\x00\x3a\x7e\x9b\x55\x00\x00\x00\x0a\x49\x44\x41\x54\x78\x9c\x63\xf8\x0f\x00\x01\x01\x01\x00\xb1\x38\xf6\x14\x00"
+    "\x00\x00\x00\x49\x45\x4e\x44\xae\x42\x60\x82",
+    67);
+
+TEST(ImageFolder, LabelsAreTheSortedFolders) {
+  const TemporaryFolder folder;
+  folder.write("zebra/1.png", kWhitePixel);
+  folder.write("ape/2.png", kWhitePixel);
+  folder.write("ape/1.PNG", kWhitePixel);
+  folder.write("ape/readme.txt", "not an image");
+  folder.write(".hidden/1.png", kWhitePixel);
+  const auto dataset = open_dataset(folder.path().string(), for_input({-1, 3, 4, 4}));
+  EXPECT_EQ(dataset->size(), 3u);
+  EXPECT_EQ(dataset->class_count(), 2);
+  const Samples samples = read_all(*dataset);
+  EXPECT_EQ(samples.labels, (std::vector<int64_t>{0, 0, 1}));
+  EXPECT_EQ(samples.values, std::vector<float>(3 * 48, 1.0f));
+}
+
+TEST(ImageFolder, WithoutClassFoldersThereAreNoLabels) {
+  const TemporaryFolder folder;
+  folder.write("a.png", kWhitePixel);
+  folder.write("b.png", kWhitePixel);
+  const auto dataset = open_dataset(folder.path().string());
+  EXPECT_EQ(dataset->size(), 2u);
+  EXPECT_EQ(dataset->class_count(), 0);
+  EXPECT_EQ(dataset->sample_shape(), (std::vector<int64_t>{3, 1, 1}));
+}
+
+TEST(SpreadIndex, IsAPermutationWhosePrefixesSpread) {
+  for (const uint64_t size : {1ull, 2ull, 3ull, 4ull, 10ull, 100ull, 10000ull}) {
+    std::set<uint64_t> seen;
+    for (uint64_t k = 0; k < size; ++k) seen.insert(spread_index(k, size));
+    EXPECT_EQ(seen.size(), size);
+    EXPECT_EQ(*seen.rbegin(), size - 1);
+  }
+  std::array<int, 10> tenths{};
+  for (uint64_t k = 0; k < 100; ++k) ++tenths[spread_index(k, 10000) / 1000];
+  for (const int count : tenths) EXPECT_NEAR(count, 10, 2);
+}
+
+}  // namespace
+}  // namespace quench::data
