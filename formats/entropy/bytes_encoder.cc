@@ -16,8 +16,15 @@ namespace quench::entropy {
 namespace {
 
 constexpr size_t kMaxMatchInput = size_t{1} << 28;  // longer inputs are not searched for matches
-constexpr uint32_t kGoodMatch = 128;                // taken at once, without looking for anything better
-constexpr uint32_t kSearchDepth = 48;
+
+// How hard to look for matches.
+struct Effort {
+  int passes;
+  uint32_t search_depth;
+  uint32_t good_match;  // as long a match is taken at once, without looking for anything better inside
+
+  static Effort for_size(size_t size) { return size <= size_t{1} << 18 ? Effort{3, 48, 128} : Effort{2, 16, 32}; }
+};
 
 template <typename Bit>
 void encode_bit(RangeEncoder& encoder, uint32_t bit, Bit& context) {
@@ -165,39 +172,46 @@ class MatchEncoder {
   uint32_t history_ = 0;
 };
 
-// Earlier occurrences of the bytes at a position, by chains of equal hashes.
+// Earlier occurrences of the bytes at a position: the last one of two and of three equal bytes, and a chain of those of
+// four.
 class MatchFinder {
  public:
-  explicit MatchFinder(std::span<const uint8_t> bytes)
+  MatchFinder(std::span<const uint8_t> bytes, const Effort& effort)
       : bytes_(bytes),
-        hash_bits_(std::clamp(static_cast<uint32_t>(std::bit_width(bytes.size())), 8u, 16u)),
-        pair_heads_(size_t{1} << hash_bits_, kNone),
-        heads_(size_t{1} << hash_bits_, kNone),
+        effort_(effort),
+        hash_bits_(std::clamp(static_cast<uint32_t>(std::bit_width(bytes.size())), 8u, 20u)),
+        last_of_two_(size_t{1} << hash_bits_, kNone),
+        last_of_three_(size_t{1} << hash_bits_, kNone),
+        last_of_four_(size_t{1} << hash_bits_, kNone),
         previous_(bytes.size(), kNone) {}
 
   void insert(size_t position) {
-    if (position + 3 > bytes_.size()) return;
-    pair_heads_[pair_hash(position)] = static_cast<uint32_t>(position);
-    uint32_t& head = heads_[hash(position)];
+    if (position + 4 > bytes_.size()) return;
+    const auto here = static_cast<uint32_t>(position);
+    last_of_two_[hash(position, 2)] = here;
+    last_of_three_[hash(position, 3)] = here;
+    uint32_t& head = last_of_four_[hash(position, 4)];
     previous_[position] = head;
-    head = static_cast<uint32_t>(position);
+    head = here;
   }
 
   // Calls visit(length, distance) for ever longer matches at `position`, the nearest of each length.
   template <typename Visit>
   void find(size_t position, Visit&& visit) const {
-    if (position + 3 > bytes_.size()) return;
+    if (position + 4 > bytes_.size()) return;
     uint32_t longest = kMinMatch - 1;
     const auto consider = [&](uint32_t candidate) {
+      if (candidate == kNone) return;
       const uint32_t length = match_length(candidate, position);
-      if (length > longest) {
-        longest = length;
-        visit(length, static_cast<uint32_t>(position - candidate));
-      }
+      if (length <= longest) return;
+      longest = length;
+      visit(length, static_cast<uint32_t>(position - candidate));
     };
-    if (const uint32_t candidate = pair_heads_[pair_hash(position)]; candidate != kNone) consider(candidate);
-    uint32_t candidate = heads_[hash(position)];
-    for (uint32_t depth = 0; depth < kSearchDepth && candidate != kNone && longest < kGoodMatch; ++depth) {
+    consider(last_of_two_[hash(position, 2)]);
+    consider(last_of_three_[hash(position, 3)]);
+    uint32_t candidate = last_of_four_[hash(position, 4)];
+    for (uint32_t depth = 0; depth < effort_.search_depth && candidate != kNone; ++depth) {
+      if (longest >= effort_.good_match) return;
       consider(candidate);
       candidate = previous_[candidate];
     }
@@ -213,15 +227,16 @@ class MatchFinder {
  private:
   static constexpr uint32_t kNone = ~uint32_t{0};
 
-  size_t pair_hash(size_t position) const { return mix(uint32_t{bytes_[position]} << 8 | bytes_[position + 1]); }
-  size_t hash(size_t position) const {
-    return mix(uint32_t{bytes_[position]} << 16 | uint32_t{bytes_[position + 1]} << 8 | bytes_[position + 2]);
+  size_t hash(size_t position, uint32_t count) const {
+    uint32_t key = 0;
+    for (uint32_t i = 0; i < count; ++i) key = key << 8 | bytes_[position + i];
+    return (key * 2654435761u) >> (32 - hash_bits_);
   }
-  size_t mix(uint32_t key) const { return (key * 2654435761u) >> (32 - hash_bits_); }
 
   std::span<const uint8_t> bytes_;
+  const Effort& effort_;
   uint32_t hash_bits_;
-  std::vector<uint32_t> pair_heads_, heads_, previous_;
+  std::vector<uint32_t> last_of_two_, last_of_three_, last_of_four_, previous_;
 };
 
 // About how many bits each kind of step costs; learnt from the steps of the pass before.
@@ -298,7 +313,8 @@ class Prices {
 // way to each).
 class Parser {
  public:
-  Parser(std::span<const uint8_t> bytes, const Prices& prices) : bytes_(bytes), prices_(prices), finder_(bytes) {}
+  Parser(std::span<const uint8_t> bytes, const Prices& prices, const Effort& effort)
+      : bytes_(bytes), prices_(prices), effort_(effort), finder_(bytes, effort) {}
 
   std::vector<Step> parse() {
     nodes_.resize(bytes_.size() + 1);
@@ -339,13 +355,13 @@ class Parser {
       });
       shortest = length + 1;
     });
-    return longest >= kGoodMatch ? position + longest : position;
+    return longest >= effort_.good_match ? position + longest : position;
   }
 
   // All lengths of a short match; of a good one the whole only.
   template <typename Take>
-  static void for_lengths(uint32_t shortest, uint32_t length, Take&& take) {
-    if (length >= kGoodMatch) {
+  void for_lengths(uint32_t shortest, uint32_t length, Take&& take) const {
+    if (length >= effort_.good_match) {
       take(length);
       return;
     }
@@ -372,15 +388,17 @@ class Parser {
 
   std::span<const uint8_t> bytes_;
   const Prices& prices_;
+  const Effort& effort_;
   MatchFinder finder_;
   std::vector<Node> nodes_;
 };
 
 std::vector<uint8_t> encode_matches(std::span<const uint8_t> bytes) {
+  const Effort effort = Effort::for_size(bytes.size());
   Prices prices;
   std::vector<uint8_t> best;
-  for (int pass = 0; pass < 3; ++pass) {
-    const std::vector<Step> steps = Parser(bytes, prices).parse();
+  for (int pass = 0; pass < effort.passes; ++pass) {
+    const std::vector<Step> steps = Parser(bytes, prices, effort).parse();
     std::vector<uint8_t> coded = MatchEncoder(bytes).encode(steps);
     if (pass == 0 || coded.size() < best.size()) best = std::move(coded);
     prices.learn(bytes, steps);
