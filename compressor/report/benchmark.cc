@@ -8,7 +8,7 @@
 #include <optional>
 #include <quench/quench.hpp>
 
-#include "compressor/report/quench_file.h"
+#include "compressor/quantizer/quench_file.h"
 #include "formats/error.h"
 
 namespace quench::report {
@@ -80,9 +80,9 @@ class CountedSession {
   std::optional<Session> session_;
 };
 
-double decode_all(const QuenchFile& file, uint64_t& elements) {
+double decode_all(const quantizer::QuenchFile& file, uint64_t& elements) {
   const container::Reader& reader = file.reader();
-  const AlignedBuffer scratch(reader.max_scratch_size());
+  const quantizer::AlignedBuffer scratch(reader.max_scratch_size());
   uint64_t largest = 0;
   elements = 0;
   for (uint32_t t = 0; t < reader.tensor_count(); ++t) {
@@ -91,7 +91,7 @@ double decode_all(const QuenchFile& file, uint64_t& elements) {
     largest = std::max(
         {largest, info.element_count * sizeof(float), container::element_bytes(info.type, info.element_count)});
   }
-  const AlignedBuffer values(largest);
+  const quantizer::AlignedBuffer values(largest);
   std::vector<double> times;
   for (int run = 0; run < kDecodeRuns; ++run) {
     times.push_back(milliseconds([&] {
@@ -113,7 +113,7 @@ double decode_all(const QuenchFile& file, uint64_t& elements) {
 }  // namespace
 
 Benchmark benchmark(const std::filesystem::path& path, const BenchmarkOptions& options) {
-  if (!is_quench_file(path)) {
+  if (!quantizer::is_quench_file(path)) {
     std::error_code error;
     if (!std::filesystem::exists(path, error)) throw Error::make("{}: there is no such file", path.string());
     throw Error::make("{}: this is not a .quench file; make one with quench compress", path.string());
@@ -123,7 +123,7 @@ Benchmark benchmark(const std::filesystem::path& path, const BenchmarkOptions& o
   result.runs = std::max(1, options.runs);
   std::vector<graph::HostTensor> inputs;
   {
-    const QuenchFile file(path);
+    const quantizer::QuenchFile file(path);
     result.file_bytes = file.size();
     result.decode_ms = decode_all(file, result.weights);
     inputs = Runner::open(path, 1)->seeded_inputs(options.shapes, 1, options.seed, 0);

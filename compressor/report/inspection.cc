@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "compressor/report/quench_file.h"
+#include "compressor/quantizer/quench_file.h"
 #include "formats/error.h"
 
 namespace quench::report {
@@ -63,7 +63,8 @@ std::vector<InspectedTensor> stripped_tensors(const onnx::ModelProto& graph) {
   return tensors;
 }
 
-void describe(const QuenchFile& file, uint32_t number, std::span<std::byte> scratch, InspectedTensor& tensor) {
+void describe(const quantizer::QuenchFile& file, uint32_t number, std::span<std::byte> scratch,
+              InspectedTensor& tensor) {
   const container::TensorInfo info = file.reader().tensor(number);
   tensor.elements = info.element_count;
   tensor.bytes = info.stored_bytes;
@@ -83,14 +84,14 @@ void describe(const QuenchFile& file, uint32_t number, std::span<std::byte> scra
 }  // namespace
 
 Inspection inspect(const std::filesystem::path& path) {
-  const QuenchFile file(path);
+  const quantizer::QuenchFile file(path);
   const container::Reader& reader = file.reader();
   Inspection inspection{file.name(), file.size(), stripped_tensors(file.graph()), {}, 0, 0};
   if (inspection.tensors.size() != reader.tensor_count()) {
     throw Error::make("{}: the graph has {} tensors without values, the file has values of {}", file.name(),
                       inspection.tensors.size(), reader.tensor_count());
   }
-  const AlignedBuffer scratch(reader.max_scratch_size());
+  const quantizer::AlignedBuffer scratch(reader.max_scratch_size());
   uint64_t rest = file.size();
   for (uint32_t t = 0; t < reader.tensor_count(); ++t) {
     describe(file, t, scratch.span(), inspection.tensors[t]);

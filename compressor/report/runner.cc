@@ -7,8 +7,8 @@
 #include <set>
 
 #include "compressor/data/array.h"
+#include "compressor/quantizer/quench_file.h"
 #include "compressor/quantizer/seeded_inputs.h"
-#include "compressor/report/quench_file.h"
 #include "formats/error.h"
 
 namespace quench::report {
@@ -19,8 +19,7 @@ using graph::HostTensor;
 class OnnxRunner : public Runner {
  public:
   OnnxRunner(const std::filesystem::path& path, int threads)
-      : Runner(path.string(), load(path)),
-        evaluator_(model_, options_for(threads)) {}
+      : Runner(path.string(), load(path)), evaluator_(model_, options_for(threads)) {}
 
   std::vector<HostTensor> run(std::span<const HostTensor> inputs) override {
     return evaluator_.run(as_declared(inputs));
@@ -36,7 +35,7 @@ class OnnxRunner : public Runner {
   graph::Evaluator evaluator_;
 };
 
-OnnxModel graph_of(const QuenchFile& file) {
+OnnxModel graph_of(const quantizer::QuenchFile& file) {
   OnnxModel model;
   model.name = file.name();
   model.proto = file.graph();
@@ -46,7 +45,7 @@ OnnxModel graph_of(const QuenchFile& file) {
 class QuenchRunner : public Runner {
  public:
   QuenchRunner(const std::filesystem::path& path, int threads)
-      : QuenchRunner(std::make_unique<QuenchFile>(path), threads) {}
+      : QuenchRunner(std::make_unique<quantizer::QuenchFile>(path), threads) {}
 
   std::vector<HostTensor> run(std::span<const HostTensor> inputs) override {
     try {
@@ -63,7 +62,7 @@ class QuenchRunner : public Runner {
   }
 
  private:
-  QuenchRunner(std::unique_ptr<QuenchFile> file, int threads)
+  QuenchRunner(std::unique_ptr<quantizer::QuenchFile> file, int threads)
       : Runner(file->name(), graph_of(*file)), file_(std::move(file)) {
     quench_session_options options{};
     options.size = sizeof options;
@@ -93,7 +92,7 @@ class QuenchRunner : public Runner {
     return host;
   }
 
-  std::unique_ptr<QuenchFile> file_;
+  std::unique_ptr<quantizer::QuenchFile> file_;
   std::unique_ptr<Model> runtime_model_;
   std::unique_ptr<Session> runtime_session_;
 };
@@ -182,7 +181,7 @@ Runner::Runner(std::string name, OnnxModel model)
     : name_(std::move(name)), model_(std::move(model)), inputs_(declared_inputs(model_.proto.graph())) {}
 
 std::unique_ptr<Runner> Runner::open(const std::filesystem::path& path, int threads) {
-  if (is_quench_file(path)) return std::make_unique<QuenchRunner>(path, threads);
+  if (quantizer::is_quench_file(path)) return std::make_unique<QuenchRunner>(path, threads);
   return std::make_unique<OnnxRunner>(path, threads);
 }
 

@@ -1,4 +1,4 @@
-// A .quench file in memory with its reader open, for reports. Errors are thrown as quench::Error with the file's name.
+// A mapped .quench file with its reader open. Errors are thrown as quench::Error with the file's name.
 #pragma once
 
 #include <cstddef>
@@ -6,12 +6,11 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "formats/container/reader.h"
 #include "formats/onnx/model_file.h"
 
-namespace quench::report {
+namespace quench::quantizer {
 
 // Memory at the alignment that the reader asks for.
 class AlignedBuffer {
@@ -27,13 +26,27 @@ class AlignedBuffer {
   std::unique_ptr<std::byte, Free> data_;
 };
 
+// A file's bytes, without a copy.
+class MappedFile {
+ public:
+  explicit MappedFile(const std::filesystem::path& path);
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+  ~MappedFile();
+  std::span<const std::byte> bytes() const { return {static_cast<const std::byte*>(address_), size_}; }
+
+ private:
+  void* address_ = nullptr;
+  size_t size_ = 0;
+};
+
 class QuenchFile {
  public:
   explicit QuenchFile(const std::filesystem::path& path);
 
   const std::string& name() const { return name_; }
-  uint64_t size() const { return bytes_.size(); }
-  std::span<const std::byte> bytes() const { return bytes_; }
+  uint64_t size() const { return bytes().size(); }
+  std::span<const std::byte> bytes() const { return file_.bytes(); }
   const container::Reader& reader() const { return reader_; }
 
   // The graph, whose stripped tensors have no values: enough to ask for inputs, outputs and names.
@@ -43,7 +56,7 @@ class QuenchFile {
 
  private:
   std::string name_;
-  std::vector<std::byte> bytes_;
+  MappedFile file_;
   std::unique_ptr<AlignedBuffer> tables_;
   container::Reader reader_;
 };
@@ -51,4 +64,4 @@ class QuenchFile {
 // By the file's first bytes, whatever it is called.
 bool is_quench_file(const std::filesystem::path& path);
 
-}  // namespace quench::report
+}  // namespace quench::quantizer
