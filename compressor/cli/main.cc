@@ -3,6 +3,7 @@
 #include <quench/quench.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <new>
 
 #include "compressor/cli/commands.h"
@@ -40,6 +41,7 @@ int main(int argc, char** argv) {
   quench::cli::add_data(app);
   try {
     app.parse(argc, argv);
+    if (std::fflush(stdout) != 0) return fail("the output could not be written", 1);
     return 0;
   } catch (const CLI::Success& success) {  // --help, --version
     return app.exit(success);

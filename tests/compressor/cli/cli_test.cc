@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -280,6 +281,13 @@ TEST_F(Cli, OutputsThatCannotBeWrittenGetOneLineAtOnce) {
     expect_error(run_program({"compress", onnx(), "-o", path("a.quench")}), 1, "not writable");
     fs::permissions(path(""), fs::perms::owner_all);
   }
+}
+
+TEST_F(Cli, AFullDiskBehindStandardOutputIsAnError) {
+  const std::string command = std::string(QUENCH_PROGRAM) + " inspect " + quench() + " >/dev/full 2>" + path("error");
+  const int status = std::system(command.c_str());
+  EXPECT_EQ(WEXITSTATUS(status), 1);
+  EXPECT_TRUE(read_bytes(path("error")).starts_with("quench: error: "));
 }
 
 TEST_F(Cli, DataErrorsNameTheData) {
