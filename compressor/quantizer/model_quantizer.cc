@@ -30,7 +30,9 @@ constexpr uint32_t kGridZero = 32767;
 constexpr double kGridFineness =
     2;  // finer than equal slope asks for: these tensors are few, and biases do not average out
 constexpr double kLargestStep = 3;  // in units of the tensor's rms
-constexpr double kSmallestStep = 1.0 / 512;
+// Finer steps hardly change what a weight does: where the outputs still differ, they amplify any error.
+constexpr double kSmallestStep = 1.0 / 32;
+constexpr double kSmallestGridStep = 1.0 / 512;
 constexpr uint64_t kLearnedVectors = uint64_t{1} << 17;  // sample that a codebook is learned on
 constexpr uint64_t kFittedSymbols = uint64_t{1} << 20;   // of one tensor, that the entropy model is fitted to
 constexpr uint64_t kSlice = uint64_t{1} << 20;           // vectors assigned at a time
@@ -167,13 +169,14 @@ double ModelQuantizer::first_guess(double error) const {
 }
 
 void ModelQuantizer::set_scales(Tensor& tensor, double multiplier, const std::vector<float>& values) const {
-  const double fineness = tensor.method == TensorMethod::kGrid ? kGridFineness : 1;
-  const double step =
-      std::clamp(multiplier * tensor.share / fineness, kSmallestStep * tensor.rms, kLargestStep * tensor.rms);
+  const bool small = tensor.method == TensorMethod::kGrid;
+  const double smallest = small ? kSmallestGridStep : kSmallestStep;
+  const double step = std::clamp(multiplier * tensor.share / (small ? kGridFineness : 1), smallest * tensor.rms,
+                                 kLargestStep * tensor.rms);
   tensor.largest = static_cast<float>(step);
   tensor.scale_codes.clear();
   const std::vector<int64_t>& dims = model_.weights[tensor.weight].dims;
-  if (options_.scales == ScaleScope::kTensor || tensor.method == TensorMethod::kGrid) return;
+  if (options_.scales == ScaleScope::kTensor || small) return;
 
   // Channels are rows of a convolution, columns of a matrix to multiply with.
   const CalibratedUse* use = calibration_ ? calibration_->use(tensor.weight) : nullptr;
