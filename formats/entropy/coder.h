@@ -6,7 +6,7 @@
 //     1-D tensor [N]               rows = 1, channels = 1, inner = N
 // `zero_symbol` is the index of the center nearest 0. The coders model level = index - zero_symbol, and rely on
 // magnitudes that vary from row to row and from channel to channel. Vector codebooks (no natural order) sort their
-// centers by falling frequency and use zero_symbol = 0: then no level is negative and no sign is coded.
+// centers by norm and use zero_symbol = 0: then no level is negative and no sign is coded.
 //
 //     coder         size (order-0 entropy = 1)   speed of decoding   for
 //     kHuffman      a little above 1             fastest             tiny decoders, no multiplication
