@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# From a fresh Debian 12 to a compressed model in a C program: installs the packages that are missing (as root or with sudo), builds, compresses
-# the bundled ResNet-20, runs the result through the C API, and measures the accuracy before and after.
+# From a fresh Debian 12 to a compressed model in a C program: installs the packages that are missing (as root or with
+# sudo), builds, compresses the bundled ResNet-20, runs the result through the C API, and measures the accuracy before
+# and after.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . examples/packages.sh
 install_packages build
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+bold='' plain=''
+if [ -t 1 ]; then bold=$'\033[1m' plain=$'\033[0m'; fi
+say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 show() { say "\$ $*"; "$@"; }
 
 say "Building"
