@@ -107,7 +107,7 @@ std::vector<uint8_t> limited_code_lengths(std::span<const uint64_t> counts, uint
 
 std::vector<uint8_t> write_huffman_model(std::span<const uint64_t> level_counts) {
   const LevelRange range = choose_range(level_counts);
-  const auto first = static_cast<size_t>(range.first + static_cast<int32_t>(kMaxAlphabet));
+  const size_t first = kMaxAlphabet - static_cast<uint32_t>(-range.first);
   std::vector<uint64_t> counts(level_counts.begin() + static_cast<ptrdiff_t>(first),
                                level_counts.begin() + static_cast<ptrdiff_t>(first + range.count));
   uint64_t all = 0, covered = 0;

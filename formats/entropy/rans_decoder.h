@@ -11,10 +11,11 @@
 namespace quench::entropy {
 
 struct RansTables {
+  // By scale; 4 bits for each trust, the lowest first.
+  alignas(64) int32_t packed_tables[kRansScales];
   // By table, then by the lowest kRansPrecision bits of a state: token, then frequency, then the state's distance from
   // the token's first.
   const uint32_t* slots;
-  alignas(64) int32_t packed_tables[kRansScales];  // by scale; 4 bits for each trust, the lowest first
   int32_t first_level;
 
   static constexpr uint32_t kTokenShift = 24;
