@@ -25,7 +25,7 @@ for model in "$models"/*.onnx; do
   name=$(basename "$model" .onnx)
   "$quench" compress "$model" -o "$work/$name.quench" --json >"$work/$name.json" 2>"$work/log" ||
     { echo "| $name | $(tail -n 1 "$work/log") |"; continue; }
-  snr=$("$quench" eval "$work/$name.quench" --against "$model" --json 2>/dev/null | value snr_db) || snr="-"
+  snr=$("$quench" eval "$work/$name.quench" --against "$model" --json 2>/dev/null | value snr_db | awk "{ printf \"%.1f\", \$1 }") || snr="-"
   printf '| %s | %d | %d | %.2f | %s |\n' "$name" "$(value input_bytes <"$work/$name.json")" \
     "$(value output_bytes <"$work/$name.json")" "$(value ratio <"$work/$name.json")" "${snr:--}"
 done

@@ -23,8 +23,9 @@ using onnx::TensorProto;
 constexpr int64_t kBatch = 16;
 constexpr double kMomentOperations = 150e9;       // multiply-accumulates to spend on gathering moments
 constexpr double kSensitivityOperations = 600e9;  // and on all perturbed runs together
-constexpr int kMaxMomentBatches = 16;
-constexpr int kMaxSensitivityBatches = 4;
+constexpr double kSearchOperations = 30e9;        // and on one measurement of the outputs' error
+constexpr int64_t kMomentSamples = 256;           // at most
+constexpr int64_t kSearchSamples = 64;
 constexpr int64_t kSamplesPerBatch = 4096;
 constexpr double kRelativePerturbation = 0.1;
 
@@ -274,28 +275,44 @@ void Calibration::gather_moments() {
   evaluator_options.extra_outputs.assign(wanted.begin(), wanted.end());
   Evaluator evaluator(twin_ ? *twin_ : model_, evaluator_options);
 
-  int batches = 1;
-  for (int b = 0; b < batches; ++b) {
-    Batch batch{inputs(static_cast<uint64_t>(b), kBatch), {}};
+  uint64_t batches = 1, held_out = 1;
+  for (uint64_t b = 0; b < batches + held_out; ++b) {
+    Batch batch{inputs(b, kBatch), {}};
     if (batch.inputs.empty()) break;
     batch.outputs = evaluator.run(batch.inputs);
-    std::map<std::string, const HostTensor*> values;
-    for (const HostTensor& input : batch.inputs) values[input.name] = &input;
-    for (const HostTensor& output : batch.outputs) values[output.name] = &output;
-    parallel_for(uses_.size(), options_.threads, [&](size_t u) {
-      const HostTensor& activation = *values.at(uses_[u].use.activation);
-      if (activation.dtype == TensorProto::FLOAT) uses_[u].moments.add(activation);
-    });
-    if (b == 0) {
-      double operations = 1e6;
-      for (const CalibratedUse& calibrated : uses_) operations += calibrated.moments.operations();
-      batches = std::clamp(static_cast<int>(kMomentOperations / operations), 1, kMaxMomentBatches);
+    if (b < batches) {
+      std::map<std::string, const HostTensor*> values;
+      for (const HostTensor& input : batch.inputs) values[input.name] = &input;
+      for (const HostTensor& output : batch.outputs) values[output.name] = &output;
+      parallel_for(uses_.size(), options_.threads, [&](size_t u) {
+        const HostTensor& activation = *values.at(uses_[u].use.activation);
+        if (activation.dtype == TensorProto::FLOAT) uses_[u].moments.add(activation);
+      });
     }
+    if (b == 0) {
+      const auto& dims = batch.inputs.front().dims;
+      const int64_t samples = dims.empty() ? 1 : std::max<int64_t>(dims.front(), 1);
+      const auto affordable = [&](double budget, int64_t most) {
+        const double limit = std::max(1.0, static_cast<double>(most) / static_cast<double>(samples));
+        return static_cast<uint64_t>(std::clamp(budget / operations(), 1.0, limit));
+      };
+      batches = affordable(kMomentOperations, kMomentSamples);
+      held_out = affordable(kSearchOperations, kSearchSamples);
+    }
+    // Errors are measured on samples that the moments have not seen; on the first, if there are no more.
     batch.outputs.resize(batch.outputs.size() - wanted.size());
-    if (b < kMaxSensitivityBatches) batches_.push_back(std::move(batch));
-    report(0.3 * (b + 1) / batches);
+    if (b == batches) batches_.clear();
+    if (b == 0 || b >= batches) batches_.push_back(std::move(batch));
+    report(0.3 * static_cast<double>(b + 1) / static_cast<double>(batches + held_out));
   }
   if (batches_.empty()) throw Error::make("{}: the data for calibration is empty", model_.name);
+}
+
+// Multiply-accumulates of one batch.
+double Calibration::operations() const {
+  double sum = 1e6;
+  for (const CalibratedUse& calibrated : uses_) sum += calibrated.moments.operations();
+  return sum;
 }
 
 std::vector<float> Calibration::perturbed(size_t weight, double deviation) const {
@@ -311,11 +328,9 @@ std::vector<float> Calibration::perturbed(size_t weight, double deviation) const
 }
 
 void Calibration::measure_sensitivities(const std::vector<size_t>& candidates) {
-  double operations = 1e6;
-  for (const CalibratedUse& calibrated : uses_) operations += calibrated.moments.operations();
   const auto batches = static_cast<size_t>(
-      std::clamp(kSensitivityOperations / operations / static_cast<double>(std::max<size_t>(1, candidates.size())), 1.0,
-                 static_cast<double>(batches_.size())));
+      std::clamp(kSensitivityOperations / operations() / static_cast<double>(std::max<size_t>(1, candidates.size())),
+                 1.0, static_cast<double>(batches_.size())));
   for (size_t k = 0; k < candidates.size(); ++k) {
     const size_t weight = candidates[k];
     const std::vector<float> values = read_float(model_.weights[weight]);

@@ -66,6 +66,7 @@ class Calibration {
   void gather_moments();
   void measure_sensitivities(const std::vector<size_t>& candidates);
   std::vector<graph::HostTensor> inputs(uint64_t index, int64_t batch) const;
+  double operations() const;
   std::vector<float> perturbed(size_t weight, double deviation) const;
   double error_against_reference(const std::function<std::optional<std::vector<float>>(size_t)>& values,
                                  size_t batches) const;
