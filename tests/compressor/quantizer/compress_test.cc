@@ -83,7 +83,8 @@ TEST_F(CompressTest, QualityIsTheSignalToNoiseRatioOfTheOutputs) {
     EXPECT_LT(report.output_bytes, previous_bytes);
     previous_bytes = report.output_bytes;
     const double promised = quality == Quality::kTransparent ? 16 : quality == Quality::kBalanced ? 11 : 6;
-    EXPECT_NEAR(report.predicted_snr_db, promised, 1.0);
+    EXPECT_GE(report.predicted_snr_db, promised - 0.01);
+    EXPECT_LE(report.predicted_snr_db, promised + 2.5);
     // On images that calibration has not seen; the statistics of this model's batch normalization are made up.
     EXPECT_GT(output_snr("quality.quench"), promised - 5);
     previous = report.predicted_snr_db;
