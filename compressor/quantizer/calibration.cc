@@ -26,6 +26,7 @@ constexpr double kSensitivityOperations = 600e9;  // and on all perturbed runs t
 constexpr double kSearchOperations = 30e9;        // and on one measurement of the outputs' error
 constexpr int64_t kMomentSamples = 256;           // at most
 constexpr int64_t kSearchSamples = 64;
+constexpr double kMostSensitivityRuns = 16;  // of one perturbed model
 constexpr int64_t kSamplesPerBatch = 4096;
 constexpr double kRelativePerturbation = 0.1;
 
@@ -330,7 +331,7 @@ std::vector<float> Calibration::perturbed(size_t weight, double deviation) const
 void Calibration::measure_sensitivities(const std::vector<size_t>& candidates) {
   const auto batches = static_cast<size_t>(
       std::clamp(kSensitivityOperations / operations() / static_cast<double>(std::max<size_t>(1, candidates.size())),
-                 1.0, static_cast<double>(batches_.size())));
+                 1.0, std::min(kMostSensitivityRuns, static_cast<double>(batches_.size()))));
   for (size_t k = 0; k < candidates.size(); ++k) {
     const size_t weight = candidates[k];
     const std::vector<float> values = read_float(model_.weights[weight]);
