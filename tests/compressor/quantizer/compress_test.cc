@@ -74,7 +74,6 @@ TEST_F(CompressTest, LosslessGivesBackEveryBitOfEveryWeight) {
 
 TEST_F(CompressTest, QualityIsTheSignalToNoiseRatioOfTheOutputs) {
   CompressOptions options;
-  double previous = 0;
   uint64_t previous_bytes = UINT64_MAX;
   for (const Quality quality : {Quality::kTransparent, Quality::kBalanced, Quality::kSmall}) {
     options.quality = quality;
@@ -87,9 +86,7 @@ TEST_F(CompressTest, QualityIsTheSignalToNoiseRatioOfTheOutputs) {
     EXPECT_LE(report.predicted_snr_db, promised + 2.5);
     // On images that calibration has not seen; the statistics of this model's batch normalization are made up.
     EXPECT_GT(output_snr("quality.quench"), promised - 5);
-    previous = report.predicted_snr_db;
   }
-  EXPECT_GT(previous, 0);
 }
 
 TEST_F(CompressTest, SizeCanBeAskedFor) {
