@@ -24,7 +24,7 @@
 #include <torch/types.h>
 
 #include <chrono>
-#include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -35,6 +35,8 @@ struct Timeouts {
   // Until all ranks take part in an exchange: no rank may keep the others waiting longer, e.g. to write a checkpoint.
   std::chrono::seconds exchange{40};
 };
+
+struct CommunicatorBackend;
 
 class Communicator {
  public:
@@ -72,14 +74,14 @@ class Communicator {
   torch::Tensor all_reduce_sum_differentiable(const torch::Tensor& tensor);
 
  private:
-  struct Group;
+  Communicator(int rank, int size, std::unique_ptr<CommunicatorBackend> backend);
 
-  Communicator(int rank, int size, const torch::Device& device, std::unique_ptr<Group> group);
+  // Turns what torch throws into an Error that says what this rank was doing.
+  void attempt(const char* what, const std::function<void()>& exchange) const;
 
   int rank_;
   int size_;
-  torch::Device device_;
-  std::unique_ptr<Group> group_;  // null: alone
+  std::unique_ptr<CommunicatorBackend> backend_;  // null: alone
 };
 
 }  // namespace quench::training
