@@ -52,12 +52,6 @@ class Compression {
   double search(double multiplier, double slope, double tolerance, const Measure& measure);
   void search_error(ModelQuantizer& quantizer);
   void search_size(ModelQuantizer& quantizer, double target_bytes);
-  uint64_t size_of(const ModelQuantizer& quantizer);
-  void fill(container::Writer& writer, const ModelQuantizer& quantizer, std::vector<TensorReport>& reports) const;
-  GraphBytes graph_bytes(const ModelQuantizer& quantizer) const;
-  uint64_t float_weights() const;
-  std::vector<TensorReport> blank_reports() const;
-  void summarise(const ModelQuantizer& quantizer);
   void progress(const char* stage, double share) const {
     if (options_.progress) options_.progress(stage, share);
   }
@@ -160,12 +154,12 @@ void Compression::search_error(ModelQuantizer& quantizer) {
 void Compression::search_size(ModelQuantizer& quantizer, double target_bytes) {
   // In bits per weight: half the step is one bit more, less where most weights are zero. Below the target, never above
   // it.
-  const double scale = 8 / static_cast<double>(float_weights());
+  const double scale = 8 / static_cast<double>(quantizer.coded().float_weights());
   uint64_t least = UINT64_MAX;
   const double found =
       search(quantizer.first_guess(target_error()), -0.9, 0.01 * target_bytes * scale, [&](double multiplier) {
         quantizer.quantize(multiplier);
-        const uint64_t bytes = size_of(quantizer);
+        const uint64_t bytes = quantizer.coded().size();
         least = std::min(least, bytes);
         return (static_cast<double>(bytes) - target_bytes) * scale;
       });
@@ -176,82 +170,6 @@ void Compression::search_size(ModelQuantizer& quantizer, double target_bytes) {
   if (calibration_) report_.predicted_snr_db = -10 * std::log10(quantizer.output_error());
 }
 
-uint64_t Compression::size_of(const ModelQuantizer& quantizer) {
-  container::Writer writer = container::Writer::in_memory();
-  std::vector<TensorReport> reports = blank_reports();
-  fill(writer, quantizer, reports);
-  const Result<std::vector<std::byte>> bytes = writer.finish_bytes();
-  if (!bytes.ok()) throw Error::make("{}: {}", model_.name, bytes.status().detail());
-  return (*bytes).size();
-}
-
-GraphBytes Compression::graph_bytes(const ModelQuantizer& quantizer) const {
-  GraphOptions graph_options;
-  graph_options.drop_names = !options_.keep_names && !options_.keep_graph;
-  // Inline biases take their corrected values along.
-  OnnxModel changed = model_.clone();
-  for (size_t w = 0; w < methods_.size(); ++w) {
-    const std::vector<float>& values = quantizer.corrected()[w];
-    if (methods_[w] != TensorMethod::kInline || values.empty()) continue;
-    const Weight weight = changed.weights[w];
-    set_weight(changed, *weight.tensor, weight.dtype, weight.dims, owned_source(from_float(weight.dtype, values)));
-  }
-  changed.reindex();  // the same weights in the same order
-  graph_options.keep_inline = [this, &changed](const Weight& weight) {
-    return methods_[static_cast<size_t>(&weight - changed.weights.data())] == TensorMethod::kInline;
-  };
-  return to_graph_bytes(changed, graph_options);
-}
-
-void Compression::fill(container::Writer& writer, const ModelQuantizer& quantizer,
-                       std::vector<TensorReport>& reports) const {
-  const GraphBytes graph = graph_bytes(quantizer);
-  const std::span bytes(reinterpret_cast<const std::byte*>(graph.bytes.data()), graph.bytes.size());
-  if (const Status status = writer.set_graph(bytes); !status.ok())
-    throw Error::make("{}: {}", model_.name, status.detail());
-  quantizer.write(writer, graph.stripped, reports);
-}
-
-uint64_t Compression::float_weights() const {
-  uint64_t count = 0;
-  for (const Weight& weight : model_.weights) {
-    if (is_float_type(weight.dtype)) count += weight.elements();
-  }
-  return std::max<uint64_t>(count, 1);
-}
-
-std::vector<TensorReport> Compression::blank_reports() const {
-  std::vector<TensorReport> reports;
-  for (size_t w = 0; w < model_.weights.size(); ++w) {
-    const Weight& weight = model_.weights[w];
-    TensorReport report;
-    report.name = weight.name;
-    report.type = type_name(weight.dtype);
-    report.dims = weight.dims;
-    report.elements = weight.elements();
-    report.method = TensorMethod::kInline;
-    report.bytes_before = weight.bytes();
-    report.snr_db = std::numeric_limits<double>::infinity();
-    reports.push_back(std::move(report));
-  }
-  return reports;
-}
-
-void Compression::summarise(const ModelQuantizer& quantizer) {
-  report_.ratio = static_cast<double>(report_.input_bytes) / static_cast<double>(report_.output_bytes);
-  double weights = 0, bits = 32 * static_cast<double>(quantizer.codebook_values());
-  for (const TensorReport& tensor : report_.tensors) {
-    const bool is_float = tensor.type.find("float") != std::string::npos;
-    if (!is_float) continue;
-    weights += static_cast<double>(tensor.elements);
-    bits +=
-        8.0 * static_cast<double>(tensor.method == TensorMethod::kInline ? tensor.bytes_before : tensor.bytes_after);
-  }
-  report_.paper_ratio = bits > 0 ? 32 * weights / bits : 0;
-  report_.bits_per_weight = 8.0 * static_cast<double>(report_.output_bytes) / static_cast<double>(float_weights());
-  report_.calibrated = calibration_.has_value();
-}
-
 CompressReport Compression::run(const fs::path& output) {
   if (options_.quality != Quality::kLossless) calibrate();
   methods_ = choose_methods(model_, options_, calibration_.has_value());
@@ -259,19 +177,14 @@ CompressReport Compression::run(const fs::path& output) {
   if (quantizer.has_quantized_tensors()) {
     const std::optional<double> bytes =
         options_.ratio  ? std::optional(static_cast<double>(report_.input_bytes) / *options_.ratio)
-        : options_.bits ? std::optional(*options_.bits * static_cast<double>(float_weights()) / 8)
+        : options_.bits ? std::optional(*options_.bits * static_cast<double>(quantizer.coded().float_weights()) / 8)
                         : std::nullopt;
     bytes ? search_size(quantizer, *bytes) : search_error(quantizer);
   }
   progress("writing", 0);
-  Result<container::Writer> writer = container::Writer::create(output.string());
-  if (!writer.ok()) throw Error(writer.status().detail());
-  report_.tensors = blank_reports();
-  fill(*writer, quantizer, report_.tensors);
-  if (const Status status = writer->finish(); !status.ok()) throw Error(status.detail());
+  quantizer.coded().save(output, report_);
   progress("writing", 1);
-  report_.output_bytes = fs::file_size(output);
-  summarise(quantizer);
+  report_.calibrated = calibration_.has_value();
   return std::move(report_);
 }
 

@@ -12,8 +12,6 @@
 #include "compressor/quantizer/error_feedback.h"
 #include "compressor/quantizer/hard_assignment.h"
 #include "compressor/quantizer/parallel.h"
-#include "formats/entropy/encoder.h"
-#include "formats/entropy/statistics.h"
 #include "formats/error.h"
 
 namespace quench::quantizer {
@@ -25,8 +23,6 @@ constexpr float kBeta = 0.1f;                 // close to the slope of the rate-
 // A tensor with larger values than this, in units of its step, is rounded to the grid: at such a high rate, learned
 // centers gain nothing, and a table of them would be long.
 constexpr float kLargestLearned = 100;
-constexpr uint32_t kGridEntries = 65535;
-constexpr uint32_t kGridZero = 32767;
 constexpr double kGridFineness =
     2;  // finer than equal slope asks for: these tensors are few, and biases do not average out
 constexpr double kLargestStep = 3;  // in units of the tensor's rms
@@ -34,7 +30,6 @@ constexpr double kLargestStep = 3;  // in units of the tensor's rms
 constexpr double kSmallestStep = 1.0 / 32;
 constexpr double kSmallestGridStep = 1.0 / 512;
 constexpr uint64_t kLearnedVectors = uint64_t{1} << 17;  // sample that a codebook is learned on
-constexpr uint64_t kFittedSymbols = uint64_t{1} << 20;   // of one tensor, that the entropy model is fitted to
 constexpr uint64_t kSlice = uint64_t{1} << 20;           // vectors assigned at a time
 
 bool matches(const std::vector<std::string>& patterns, const std::string& name) {
@@ -60,18 +55,10 @@ TensorMethod choose_method(const Weight& weight, const CompressOptions& options,
   return calibrated ? TensorMethod::kGrid : TensorMethod::kLossless;
 }
 
-[[noreturn]] void fail(const OnnxModel& model, const Weight& weight, const Status& status) {
-  throw Error::make("{}: tensor '{}': {}", model.name, weight.name, status.detail());
-}
-
 // The kernel size, which is what tensors of one group have in common.
 std::vector<int64_t> group_of(const Weight& weight) {
   return weight.dims.size() > 2 ? std::vector<int64_t>(weight.dims.begin() + 2, weight.dims.end())
                                 : std::vector<int64_t>{};
-}
-
-uint64_t vectors_in(uint64_t elements, int dimension) {
-  return (elements + static_cast<uint64_t>(dimension) - 1) / static_cast<uint64_t>(dimension);
 }
 
 }  // namespace
@@ -100,13 +87,15 @@ std::vector<TensorMethod> choose_methods(const OnnxModel& model, const CompressO
 
 ModelQuantizer::ModelQuantizer(const OnnxModel& model, const CompressOptions& options,
                                std::vector<TensorMethod> methods, const Calibration* calibration)
-    : model_(model),
-      options_(options),
-      calibration_(calibration),
-      methods_(std::move(methods)),
-      tensor_of_(model.weights.size(), -1),
-      corrected_(model.weights.size()) {
+    : model_(model), options_(options), calibration_(calibration), coded_(model), tensor_of_(model.weights.size(), -1) {
+  coded_.methods = std::move(methods);
+  coded_.coder = options.coder;
+  coded_.drop_names = !options.keep_names && !options.keep_graph;
   gather_tensors();
+  for (const Tensor& tensor : tensors_) coded_.tensors.push_back(&tensor);
+  coded_.indices = [this](const CodedTensor& tensor) {
+    return assign(static_cast<const Tensor&>(tensor), coded_.values_of(tensor.weight));
+  };
   assign_scopes();
 }
 
@@ -114,7 +103,7 @@ void ModelQuantizer::gather_tensors() {
   uint64_t elements = 0;
   for (const TensorMethod method : {TensorMethod::kCodebook, TensorMethod::kGrid}) {
     for (size_t w = 0; w < model_.weights.size(); ++w) {
-      if (methods_[w] != method) continue;
+      if (coded_.methods[w] != method) continue;
       Tensor tensor;
       tensor.weight = w;
       tensor.method = method;
@@ -127,7 +116,7 @@ void ModelQuantizer::gather_tensors() {
       }
       tensor.rms = std::sqrt(power / static_cast<double>(values.size()));
       if (tensor.rms < std::numeric_limits<float>::min() * 1e6) {
-        methods_[w] = TensorMethod::kLossless;  // all zero, or nearly: nothing to scale
+        coded_.methods[w] = TensorMethod::kLossless;  // all zero, or nearly: nothing to scale
         continue;
       }
       const double n = static_cast<double>(values.size());
@@ -159,7 +148,7 @@ void ModelQuantizer::assign_scopes() {
     if (added) ++scopes;
     tensor.scope = place->second;
   }
-  codebooks_.resize(scopes);
+  coded_.codebooks.resize(scopes);
 }
 
 double ModelQuantizer::first_guess(double error) const {
@@ -197,17 +186,6 @@ void ModelQuantizer::set_scales(Tensor& tensor, double multiplier, const std::ve
     tensor.scale_codes.push_back(container::code_from_scale(tensor.largest, static_cast<float>(p)));
 }
 
-float ModelQuantizer::scale(const Tensor& tensor, uint64_t element) const {
-  if (tensor.scale_codes.empty()) return tensor.largest;
-  return container::scale_from_code(tensor.largest,
-                                    tensor.scale_codes[element / tensor.scale_inner % tensor.scale_codes.size()]);
-}
-
-std::vector<float> ModelQuantizer::values_of(const Tensor& tensor) const {
-  if (!corrected_[tensor.weight].empty()) return corrected_[tensor.weight];
-  return read_float(model_.weights[tensor.weight]);
-}
-
 // Padded with zeros to whole vectors.
 std::vector<float> ModelQuantizer::normalised(const Tensor& tensor, std::span<const float> values) const {
   std::vector<float> result(values.size());
@@ -215,7 +193,7 @@ std::vector<float> ModelQuantizer::normalised(const Tensor& tensor, std::span<co
     const float inverse = 1.0f / tensor.largest;
     for (size_t e = 0; e < values.size(); ++e) result[e] = values[e] * inverse;
   } else {
-    for (size_t e = 0; e < values.size(); ++e) result[e] = values[e] / scale(tensor, e);
+    for (size_t e = 0; e < values.size(); ++e) result[e] = values[e] / tensor.scale(e);
   }
   result.resize(vectors_in(values.size(), dimension(tensor)) * static_cast<size_t>(dimension(tensor)), 0.0f);
   return result;
@@ -223,7 +201,7 @@ std::vector<float> ModelQuantizer::normalised(const Tensor& tensor, std::span<co
 
 void ModelQuantizer::learn_codebooks() {
   const auto d = static_cast<size_t>(options_.dimension);
-  for (size_t scope = 0; scope < codebooks_.size(); ++scope) {
+  for (size_t scope = 0; scope < coded_.codebooks.size(); ++scope) {
     uint64_t all = 0;
     for (const Tensor& tensor : tensors_) {
       if (!tensor.grid && tensor.scope == scope) {
@@ -246,9 +224,9 @@ void ModelQuantizer::learn_codebooks() {
     annealing.beta = kBeta;
     annealing.seed = options_.seed;
     annealing.threads = options_.threads;
-    codebooks_[scope] = learn_codebook(sample, annealing);
+    coded_.codebooks[scope] = learn_codebook(sample, annealing);
     // Half precision is plenty for a center, and takes half the bytes.
-    for (float& center : codebooks_[scope].centers) {
+    for (float& center : coded_.codebooks[scope].centers) {
       center = container::float32_from_float16(container::float16_from_float32(center));
     }
   }
@@ -256,7 +234,7 @@ void ModelQuantizer::learn_codebooks() {
 
 // The code lengths that this tensor's own indices would have; the entropy coder adapts to them.
 void ModelQuantizer::fit_code_lengths(Tensor& tensor, std::span<const float> vectors) const {
-  tensor.codebook = codebooks_[tensor.scope];
+  tensor.codebook = coded_.codebooks[tensor.scope];
   const auto count = vectors.size() / static_cast<size_t>(options_.dimension);
   std::vector<uint32_t> indices(count);
   for (int round = 0; round < 2; ++round) {
@@ -272,7 +250,7 @@ void ModelQuantizer::fit_code_lengths(Tensor& tensor, std::span<const float> vec
 // The codebook of a grid has a center at every multiple that occurs, all of one price.
 void ModelQuantizer::choose_grid(Tensor& tensor, std::span<const float> values) const {
   float largest = 0;
-  for (size_t e = 0; e < values.size(); ++e) largest = std::max(largest, std::abs(values[e]) / scale(tensor, e));
+  for (size_t e = 0; e < values.size(); ++e) largest = std::max(largest, std::abs(values[e]) / tensor.scale(e));
   tensor.grid = tensor.method == TensorMethod::kGrid || largest > kLargestLearned;
   if (!tensor.grid) return;
   // Error feedback may push values somewhat beyond the largest.
@@ -307,7 +285,7 @@ std::vector<uint16_t> ModelQuantizer::assign(const Tensor& tensor, std::span<con
 }
 
 void ModelQuantizer::quantize(double multiplier) {
-  for (std::vector<float>& values : corrected_) values.clear();
+  for (std::vector<float>& values : coded_.values) values.clear();
   for (Tensor& tensor : tensors_) {
     const std::vector<float> values = values_of(tensor);
     set_scales(tensor, multiplier, values);
@@ -335,25 +313,14 @@ void ModelQuantizer::quantize(double multiplier) {
     tensors_[t].indices = assign(tensors_[t], values_of(tensors_[t]));
 }
 
-std::vector<float> ModelQuantizer::dequantize(const Tensor& tensor, std::span<const uint16_t> indices) const {
-  std::vector<float> values(model_.weights[tensor.weight].elements());
-  const auto d = static_cast<size_t>(dimension(tensor));
-  for (size_t e = 0; e < values.size(); ++e) {
-    const float center = tensor.grid ? container::uniform_center(1, kGridZero, indices[e])
-                                     : tensor.codebook.centers[indices[e / d] * d + e % d];
-    values[e] = scale(tensor, e) * center;
-  }
-  return values;
-}
-
 // The mean of a row's output moves by (w - q) E[x]; the bias takes that back (Nagel et al. 2019).
 void ModelQuantizer::correct_bias(const Tensor& tensor, const std::vector<float>& values) {
   const CalibratedUse* use = calibration_ ? calibration_->use(tensor.weight) : nullptr;
   if (!use || !use->use.bias) return;
   const size_t bias = *use->use.bias;
   const Weight& weight = model_.weights[bias];
-  if (methods_[bias] == TensorMethod::kLossless || matches(options_.exclude, weight.name)) return;
-  const std::vector<float> quantized = dequantize(tensor, tensor.indices);
+  if (coded_.methods[bias] == TensorMethod::kLossless || matches(options_.exclude, weight.name)) return;
+  const std::vector<float> quantized = tensor.dequantize(tensor.indices, values.size());
   std::vector<float> result = read_float(weight);
   const MatrixView& view = use->use.view;
   const int64_t group_rows = view.rows / view.groups;
@@ -368,149 +335,19 @@ void ModelQuantizer::correct_bias(const Tensor& tensor, const std::vector<float>
       result[static_cast<size_t>(row)] += static_cast<float>(shift);
     }
   }
-  corrected_[bias] = std::move(result);
+  coded_.values[bias] = std::move(result);
 }
 
 double ModelQuantizer::output_error() const {
   return calibration_->output_error([&](size_t weight) -> std::optional<std::vector<float>> {
     const int t = tensor_of_[weight];
-    if (t >= 0) return dequantize(tensors_[static_cast<size_t>(t)], tensors_[static_cast<size_t>(t)].indices);
-    if (!corrected_[weight].empty()) return corrected_[weight];
+    if (t >= 0) {
+      const Tensor& tensor = tensors_[static_cast<size_t>(t)];
+      return tensor.dequantize(tensor.indices, model_.weights[weight].elements());
+    }
+    if (!coded_.values[weight].empty()) return coded_.values[weight];
     return std::nullopt;
   });
-}
-
-uint64_t ModelQuantizer::codebook_values() const {
-  uint64_t values = 0;
-  for (const Codebook& codebook : codebooks_) values += codebook.centers.size();
-  return values;
-}
-
-entropy::StreamLayout ModelQuantizer::layout(const Tensor& tensor) const {
-  const Weight& weight = model_.weights[tensor.weight];
-  const auto d = static_cast<uint64_t>(dimension(tensor));
-  StreamShape shape = stream_shape(weight);
-  // Vectors may swallow the inner axis, or part of the channels; else the stream has no rows that the contexts could
-  // use.
-  if (shape.inner % d == 0) {
-    shape.inner /= d;
-  } else if (shape.channels * shape.inner % d == 0) {
-    shape = {shape.rows, shape.channels * shape.inner / d, 1};
-  } else {
-    shape = {1, 1, vectors_in(weight.elements(), dimension(tensor))};
-  }
-  if (tensor.grid) return {shape.rows, shape.channels, shape.inner, kGridEntries, kGridZero};
-  return {shape.rows, shape.channels, shape.inner, static_cast<uint32_t>(tensor.codebook.size()),
-          tensor.codebook.zero_symbol};
-}
-
-std::vector<uint8_t> ModelQuantizer::fit_entropy_model(bool grid) const {
-  entropy::ModelFitter fitter(options_.coder);
-  for (const Tensor& tensor : tensors_) {
-    if (tensor.grid != grid) continue;
-    const entropy::StreamLayout all = layout(tensor);
-    const std::vector<uint16_t> own = resident_ ? std::vector<uint16_t>() : assign(tensor, values_of(tensor));
-    const std::span<const uint16_t> indices = resident_ ? tensor.indices : own;
-    // Whole rows up to the limit, at least one.
-    entropy::StreamLayout part = all;
-    const uint64_t row = all.channels * all.inner;
-    part.rows = std::clamp<uint64_t>(kFittedSymbols / row, 1, all.rows);
-    if (const Status status = fitter.add(part, indices.first(part.rows * row)); !status.ok()) {
-      fail(model_, model_.weights[tensor.weight], status);
-    }
-  }
-  return fitter.finish();
-}
-
-container::QuantizedTensor ModelQuantizer::describe(const Tensor& tensor, std::span<const uint16_t> indices,
-                                                    Numbers numbers) const {
-  const Weight& weight = model_.weights[tensor.weight];
-  const entropy::StreamLayout stream = layout(tensor);
-  container::QuantizedTensor described;
-  described.type = static_cast<container::ElementType>(weight.dtype);
-  described.element_count = weight.elements();
-  described.codebook = numbers.codebook;
-  described.entropy_model = numbers.entropy_model;
-  described.indices = indices;
-  described.rows = stream.rows;
-  described.channels = stream.channels;
-  described.inner = stream.inner;
-  described.scale_kind = tensor.scale_codes.empty() ? container::ScaleKind::kTensor : container::ScaleKind::kChannel;
-  described.largest = tensor.largest;
-  described.scale_codes = tensor.scale_codes;
-  described.scale_inner = tensor.scale_inner;
-  return described;
-}
-
-void ModelQuantizer::report_quantized(const Tensor& tensor, std::span<const uint16_t> indices,
-                                      std::span<const float> values, TensorReport& report) const {
-  report.method = tensor.grid ? TensorMethod::kGrid : TensorMethod::kCodebook;
-  std::vector<uint64_t> counts(tensor.grid ? kGridEntries : tensor.codebook.size());
-  for (const uint16_t index : indices) ++counts[index];
-  report.entropy = entropy::entropy_bits(counts);
-  report.centers =
-      static_cast<uint32_t>(std::count_if(counts.begin(), counts.end(), [](uint64_t n) { return n != 0; }));
-  const std::vector<float> quantized = dequantize(tensor, indices);
-  double power = 0, error = 0;
-  for (size_t e = 0; e < values.size(); ++e) {
-    power += static_cast<double>(values[e]) * values[e];
-    error += (static_cast<double>(values[e]) - quantized[e]) * (static_cast<double>(values[e]) - quantized[e]);
-  }
-  report.snr_db = error > 0 ? 10 * std::log10(power / error) : std::numeric_limits<double>::infinity();
-}
-
-void ModelQuantizer::write(container::Writer& writer, std::span<const size_t> stripped,
-                           std::vector<TensorReport>& reports) const {
-  const auto check = [&](const Status& status, const Weight& weight) {
-    if (!status.ok()) fail(model_, weight, status);
-  };
-  std::vector<uint32_t> codebook_numbers;
-  Numbers shared[2];  // of learned codebooks, of the grid: entropy model, and the grid's codebook
-  for (const bool grid : {false, true}) {
-    const bool used = std::any_of(tensors_.begin(), tensors_.end(), [&](const Tensor& t) { return t.grid == grid; });
-    if (!used) continue;
-    const Weight& first = model_.weights[tensors_.front().weight];
-    const Result<uint32_t> number = writer.add_entropy_model(fit_entropy_model(grid));
-    check(number.status(), first);
-    shared[grid].entropy_model = *number;
-    if (grid) {
-      const Result<uint32_t> codebook = writer.add_codebook(container::Codebook::uniform(1, kGridEntries, kGridZero));
-      check(codebook.status(), first);
-      shared[grid].codebook = *codebook;
-    }
-  }
-  for (const Codebook& codebook : codebooks_) {
-    const Result<uint32_t> number = writer.add_codebook(
-        container::Codebook::table(codebook.centers, static_cast<uint32_t>(codebook.dimension), codebook.zero_symbol));
-    if (!number.ok()) throw Error::make("{}: codebook: {}", model_.name, number.status().detail());
-    codebook_numbers.push_back(*number);
-  }
-
-  for (const size_t w : stripped) {
-    const Weight& weight = model_.weights[w];
-    TensorReport& report = reports[w];
-    report.method = methods_[w];
-    const uint64_t before = writer.stream_bytes();
-    const int t = tensor_of_[w];
-    if (t < 0) {
-      report.method = TensorMethod::kLossless;
-      report.snr_db = std::numeric_limits<double>::infinity();
-      const std::vector<std::byte> bytes =
-          corrected_[w].empty() ? read(weight) : from_float(weight.dtype, corrected_[w]);
-      check(writer.add_lossless(static_cast<container::ElementType>(weight.dtype), bytes, weight.elements()), weight);
-    } else {
-      const Tensor& tensor = tensors_[static_cast<size_t>(t)];
-      Numbers numbers = shared[tensor.grid];
-      if (!tensor.grid) numbers.codebook = codebook_numbers[tensor.scope];
-      const std::vector<float> values = values_of(tensor);
-      const std::vector<uint16_t> own = resident_ ? std::vector<uint16_t>() : assign(tensor, values);
-      const std::span<const uint16_t> indices = resident_ ? tensor.indices : own;
-      check(writer.add_quantized(describe(tensor, indices, numbers)), weight);
-      report_quantized(tensor, indices, values, report);
-    }
-    report.bytes_after = writer.stream_bytes() - before;
-    report.bits_per_weight = 8.0 * static_cast<double>(report.bytes_after) / static_cast<double>(weight.elements());
-  }
 }
 
 }  // namespace quench::quantizer

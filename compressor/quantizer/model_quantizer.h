@@ -5,7 +5,7 @@
 //     ModelQuantizer quantizer(model, options, choose_methods(model, options), calibration);
 //     quantizer.quantize(quantizer.first_guess(0.01));       // multiplier of all steps
 //     double error = quantizer.output_error();
-//     quantizer.write(writer, reports);                      // codebooks, entropy models and tensors
+//     quantizer.coded().write(writer, reports);
 //
 // Up to kResidentElements weights, the indices stay in memory. Beyond, tensors are quantized again, one at a time,
 // while they are written, so that memory stays near the largest tensor.
@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "compressor/quantizer/calibration.h"
-#include "compressor/quantizer/codebook.h"
+#include "compressor/quantizer/coded_model.h"
 #include "compressor/quantizer/compress.h"
 #include "formats/container/writer.h"
 
@@ -48,62 +48,35 @@ class ModelQuantizer {
   // Measured on the calibration inputs, which must be there.
   double output_error() const;
 
-  // The biases that were changed to make up for the errors of the weights: index of the weight, values.
-  const std::vector<std::vector<float>>& corrected() const { return corrected_; }
-
-  // Adds codebooks, entropy models and the stripped tensors, in their order, to a writer.
-  void write(container::Writer& writer, std::span<const size_t> stripped, std::vector<TensorReport>& reports) const;
-
-  // Values in all codebooks.
-  uint64_t codebook_values() const;
+  // As last quantized; valid until the next time, and as long as this object.
+  const CodedModel& coded() const { return coded_; }
 
  private:
-  struct Tensor {
-    size_t weight = 0;
+  struct Tensor : CodedTensor {
     TensorMethod method = TensorMethod::kCodebook;
     double rms = 0;
     double share = 0;  // step at multiplier 1
-    size_t scope = 0;  // which codebook
-    // Set by quantize().
-    bool grid = false;                 // on whole multiples of the scale instead of learned centers
-    float largest = 0;                 // the largest scale
-    std::vector<uint8_t> scale_codes;  // per channel; empty: all have `largest`
-    uint64_t scale_inner = 1;
-    Codebook codebook;              // the scope's centers with this tensor's code lengths
-    std::vector<uint16_t> indices;  // if resident_
-  };
-  struct Numbers {
-    uint32_t codebook = 0, entropy_model = 0;
   };
 
   void gather_tensors();
   void assign_scopes();
   double sensitivity(const Tensor& tensor) const;
   void set_scales(Tensor& tensor, double multiplier, const std::vector<float>& values) const;
-  float scale(const Tensor& tensor, uint64_t element) const;
-  std::vector<float> values_of(const Tensor& tensor) const;
   std::vector<float> normalised(const Tensor& tensor, std::span<const float> values) const;
   void learn_codebooks();
   void fit_code_lengths(Tensor& tensor, std::span<const float> vectors) const;
   int dimension(const Tensor& tensor) const { return tensor.grid ? 1 : options_.dimension; }
   void choose_grid(Tensor& tensor, std::span<const float> values) const;
   std::vector<uint16_t> assign(const Tensor& tensor, std::span<const float> values) const;
-  std::vector<float> dequantize(const Tensor& tensor, std::span<const uint16_t> indices) const;
   void correct_bias(const Tensor& tensor, const std::vector<float>& values);
-  entropy::StreamLayout layout(const Tensor& tensor) const;
-  std::vector<uint8_t> fit_entropy_model(bool grid) const;
-  container::QuantizedTensor describe(const Tensor& tensor, std::span<const uint16_t> indices, Numbers numbers) const;
-  void report_quantized(const Tensor& tensor, std::span<const uint16_t> indices, std::span<const float> values,
-                        TensorReport& report) const;
+  std::vector<float> values_of(const Tensor& tensor) const { return coded_.values_of(tensor.weight); }
 
   const OnnxModel& model_;
   const CompressOptions& options_;
   const Calibration* calibration_;
-  std::vector<TensorMethod> methods_;
-  std::vector<Tensor> tensors_;                // those with kCodebook first
-  std::vector<int> tensor_of_;                 // weight -> index into tensors_, -1
-  std::vector<std::vector<float>> corrected_;  // weight -> values with bias correction; empty: its own
-  std::vector<Codebook> codebooks_;            // one per scope
+  CodedModel coded_;             // its values: biases that were changed to make up for the errors of the weights
+  std::vector<Tensor> tensors_;  // those with kCodebook first
+  std::vector<int> tensor_of_;   // weight -> index into tensors_, -1
   bool resident_ = true;
 };
 
