@@ -1,6 +1,7 @@
 #include "compressor/training/communicator.h"
 
 #include <fmt/ranges.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <sys/socket.h>
@@ -46,13 +47,14 @@ namespace {
 using torch::Tensor;
 
 // A message of this size is long enough for the time that it takes to be that of its bytes.
-constexpr int64_t kBucketBytes = int64_t{64} << 20;
+constexpr int64_t kBucketBytes = int64_t{25} << 20;
 
 struct Place {
   int rank = 0;
   int size = 1;
   std::string host;
   uint16_t port = 0;
+  std::optional<std::string> interface;  // unset: that which leads to host
 };
 
 std::optional<std::string> variable(const char* name) {
@@ -95,6 +97,11 @@ Place read_environment() {
   place.host = required("MASTER_ADDR", place.size);
   place.port = static_cast<uint16_t>(
       whole_number("MASTER_PORT", variable("MASTER_PORT").value_or("29500"), 1, std::numeric_limits<uint16_t>::max()));
+  place.interface = variable("GLOO_SOCKET_IFNAME");
+  if (place.interface && if_nametoindex(place.interface->c_str()) == 0) {
+    throw Error::make("the environment variable GLOO_SOCKET_IFNAME is '{}': this machine has no such network interface",
+                      *place.interface);
+  }
   return place;
 }
 
@@ -132,24 +139,37 @@ Store open_store(const Place& place, const Timeouts& timeouts) {
   }
 }
 
+std::vector<int> missing_ranks(const Place& place, const Store& store, const std::vector<std::string>& keys) {
+  std::vector<int> missing;
+  for (int rank = 0; rank < place.size; ++rank) {
+    if (!store->check({keys[static_cast<size_t>(rank)]})) missing.push_back(rank);
+  }
+  return missing;
+}
+
 // Returns once all ranks have come to the store.
 void meet(const Place& place, const Timeouts& timeouts, const Store& store) {
   std::vector<std::string> keys;
   for (int rank = 0; rank < place.size; ++rank) keys.push_back(fmt::format("rank/{}", rank));
-  if (store->add(keys[static_cast<size_t>(place.rank)], 1) > 1) {
-    throw Error::make("another process has rank {} of {}, too: give each a RANK of its own", place.rank, place.size);
-  }
+  std::vector<int> missing;
   try {
-    store->wait(keys, timeouts.arrival);
-  } catch (const std::exception&) {
-    std::vector<int> missing;
-    for (int rank = 0; rank < place.size; ++rank) {
-      if (!store->check({keys[static_cast<size_t>(rank)]})) missing.push_back(rank);
+    if (store->add(keys[static_cast<size_t>(place.rank)], 1) > 1) {
+      throw Error::make("another process has rank {} of {}, too: give each a RANK of its own", place.rank, place.size);
     }
-    throw Error::make("rank {} of {} waited {} s for others who did not come to {}:{}: {} {}", place.rank, place.size,
-                      timeouts.arrival.count(), place.host, place.port, missing.size() == 1 ? "rank" : "ranks",
-                      fmt::join(missing, ", "));
+    try {
+      return store->wait(keys, timeouts.arrival);
+    } catch (const std::exception&) {
+      missing = missing_ranks(place, store, keys);
+    }
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw Error::make("rank {} of {} lost contact with rank 0 at {}:{} while it waited for the others: {}", place.rank,
+                      place.size, place.host, place.port, reason(error));
   }
+  throw Error::make("rank {} of {} waited {} s at {}:{} for {} {}: see why they did not come", place.rank, place.size,
+                    timeouts.arrival.count(), place.host, place.port, missing.size() == 1 ? "rank" : "ranks",
+                    fmt::join(missing, ", "));
 }
 
 template <typename ProcessGroup>
@@ -216,11 +236,10 @@ class WithoutBrokenPipes {
 
 std::unique_ptr<CommunicatorBackend> make_gloo(const Place& place, const Timeouts& timeouts, const Store& store) {
   const WithoutBrokenPipes without;
-  const auto interface = variable("GLOO_SOCKET_IFNAME");
   auto options = c10d::ProcessGroupGloo::Options::create(timeouts.exchange);
   options->threads = 1;
-  options->devices.push_back(interface ? c10d::ProcessGroupGloo::createDeviceForInterface(*interface)
-                                       : c10d::ProcessGroupGloo::createDeviceForHostname(own_address(place)));
+  options->devices.push_back(place.interface ? c10d::ProcessGroupGloo::createDeviceForInterface(*place.interface)
+                                             : c10d::ProcessGroupGloo::createDeviceForHostname(own_address(place)));
   return wrap(c10::make_intrusive<c10d::ProcessGroupGloo>(store, place.rank, place.size, options), torch::kCPU);
 }
 #endif
@@ -356,7 +375,7 @@ void Communicator::broadcast(const std::vector<Tensor>& tensors, int root) {
   int64_t bytes = 0;
   for (const Bucket& bucket : buckets) bytes += bucket.bytes;
   const Tensor own = torch::tensor({static_cast<int64_t>(tensors.size()), bytes});
-  Tensor roots = own.to(backend_->device);
+  Tensor roots = own.clone().to(backend_->device);
   send(roots);
   roots = roots.cpu();
   if (!roots.equal(own)) {
