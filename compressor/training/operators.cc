@@ -18,8 +18,9 @@ using onnx::TensorProto;
 
 std::unordered_map<std::string_view, Operator> all_operators() {
   std::unordered_map<std::string_view, Operator> operators;
-  for (const auto table : {convolution_operators(), creation_operators(), elementwise_operators(), matrix_operators(),
-                           movement_operators(), pooling_operators(), reduction_operators()}) {
+  for (const auto table : {convolution_operators(), creation_operators(), elementwise_operators(), gather_operators(),
+                           matrix_operators(), movement_operators(), normalization_operators(), pooling_operators(),
+                           recurrent_operators(), reduction_operators(), resize_operators()}) {
     for (const OperatorEntry& entry : table) operators.emplace(entry.name, entry.run);
   }
   return operators;

@@ -54,16 +54,14 @@ Tensors prelu(const NodeView& node, const Tensors& inputs) {
 
 Tensors clip(const NodeView& node, const Tensors& inputs) {
   const Tensor& x = required(inputs, 0);
+  Tensor y = x;
   if (node.opset < 11) {
-    c10::optional<at::Scalar> least;
-    c10::optional<at::Scalar> most;
-    if (has(node, "min")) least = real(node, "min", 0);
-    if (has(node, "max")) most = real(node, "max", 0);
-    return {least || most ? at::clamp(x, least, most) : x};
+    if (has(node, "min")) y = at::clamp_min(y, real(node, "min", 0));
+    if (has(node, "max")) y = at::clamp_max(y, real(node, "max", 0));
+    return {y};
   }
   const Tensor least = optional(inputs, 1);
   const Tensor most = optional(inputs, 2);
-  Tensor y = x;
   // Reading a number from a device would wait for all that runs there.
   if (least.defined()) y = least.is_cpu() ? at::clamp_min(y, least.item()) : at::clamp_min(y, least);
   if (most.defined()) y = most.is_cpu() ? at::clamp_max(y, most.item()) : at::clamp_max(y, most);

@@ -20,10 +20,14 @@ struct OperatorEntry {
 std::span<const OperatorEntry> convolution_operators();
 std::span<const OperatorEntry> creation_operators();
 std::span<const OperatorEntry> elementwise_operators();
+std::span<const OperatorEntry> gather_operators();
 std::span<const OperatorEntry> matrix_operators();
 std::span<const OperatorEntry> movement_operators();
+std::span<const OperatorEntry> normalization_operators();
 std::span<const OperatorEntry> pooling_operators();
+std::span<const OperatorEntry> recurrent_operators();
 std::span<const OperatorEntry> reduction_operators();
+std::span<const OperatorEntry> resize_operators();
 
 using Integers = std::vector<int64_t>;
 
