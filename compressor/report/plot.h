@@ -1,0 +1,64 @@
+// Plots as inline SVG, for a Page (page.h, which has the styles that they need).
+//
+// All text is escaped, and values that are NaN or infinite are left out: lines have a gap there, bars are missing. A
+// plot without any value says "no data". Throws quench::Error only when the vectors of a plot do not fit together.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace quench::report {
+
+struct Series {
+  std::string name = {};
+  std::vector<double> x = {};  // empty: 0, 1, 2, ...
+  std::vector<double> y = {};
+};
+
+struct LinePlot {
+  std::string title = {}, x_label = {}, y_label = {};
+  std::vector<Series> series = {};
+  bool log_y = false;                                     // values <= 0 are left out
+  std::optional<std::pair<double, double>> y_range = {};  // low < high; lines are cut off there
+};
+
+// Vertical bars over numbers (a histogram) or over labels.
+struct BarPlot {
+  std::string title = {}, x_label = {}, y_label = {};
+  std::vector<double> values = {};
+  std::vector<double> positions = {};    // the middle of each bar; empty: 0, 1, 2, ...
+  std::vector<std::string> labels = {};  // empty: the positions
+};
+
+// The same histogram at several times, as a row of small plots with common axes.
+struct BarPanels {
+  struct Panel {
+    std::string caption = {};
+    std::vector<double> values = {};
+    std::vector<double> positions = {};  // empty: 0, 1, 2, ...
+  };
+  std::string title = {}, x_label = {}, y_label = {};  // shown once, as "y_label by x_label"
+  std::vector<Panel> panels = {};
+};
+
+// A row for each name, with a horizontal bar and its number for each series: names may be long and rows many.
+struct BarTable {
+  struct Row {
+    std::string name = {};
+    std::vector<double> values = {};  // one for each series; NaN: none
+  };
+  std::string title = {}, name_header = {};
+  std::vector<std::string> series = {};
+  std::vector<Row> rows = {};
+  int digits = 2;  // behind the point
+};
+
+// <figure> elements. `width` is in CSS pixels; the figure shrinks where there is less room.
+std::string to_figure(const LinePlot& plot, double width);
+std::string to_figure(const BarPlot& plot, double width);
+std::string to_figure(const BarPanels& plot);
+std::string to_figure(const BarTable& plot);
+
+}  // namespace quench::report
