@@ -7,8 +7,8 @@
 #include <cstring>
 #include <limits>
 #include <random>
-#include <regex>
 #include <set>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -96,34 +96,39 @@ class XmlCheck {
   int roots_ = 0;
 };
 
-std::vector<std::string> matches(const std::string& text, const std::string& pattern, size_t group = 1) {
+// What stands in the quotes behind each occurrence of `before`.
+std::vector<std::string> quoted(const std::string& text, const std::string& before) {
   std::vector<std::string> found;
-  const std::regex regex(pattern);
-  for (std::sregex_iterator it(text.begin(), text.end(), regex), end; it != end; ++it) {
-    found.push_back((*it)[group].str());
+  const std::string start = before + "\"";
+  for (size_t at = text.find(start); at != std::string::npos; at = text.find(start, at)) {
+    at += start.size();
+    found.push_back(text.substr(at, text.find('"', at) - at));
   }
   return found;
+}
+
+std::vector<double> numbers(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return std::strchr("MLHVhvz%", c) != nullptr; }, ' ');
+  std::istringstream stream(text);
+  std::vector<double> result;
+  for (double number; stream >> number;) result.push_back(number);
+  return result;
 }
 
 // Coordinates are numbers, and not large ones.
 void expect_sound(const Page& page) {
   const std::string html = page.html();
   EXPECT_EQ(XmlCheck(html).error(), "");
-  for (const std::string& value : matches(html, " (?:d|x|y|cx|cy|r|width|height|viewBox)=\"([^\"]*)\"")) {
-    EXPECT_EQ(value.find_first_not_of("0123456789.- MLHVhvz%"), std::string::npos) << value;
-    for (const std::string& number : matches(value, "(-?[0-9.]+)")) EXPECT_LT(std::abs(std::stod(number)), 1e5);
+  for (const char* name : {" d=", " x=", " y=", " cx=", " cy=", " width=", " height=", " viewBox="}) {
+    for (const std::string& value : quoted(html, name)) {
+      EXPECT_EQ(value.find_first_not_of("0123456789.- MLHVhvz%"), std::string::npos) << value;
+      for (const double number : numbers(value)) EXPECT_LT(std::abs(number), 1e5);
+    }
   }
 }
 
-std::vector<double> numbers(const std::string& text) {
-  std::vector<double> result;
-  for (const std::string& number : matches(text, "(-?[0-9.]+)")) result.push_back(std::stod(number));
-  return result;
-}
-
-std::string path_of_line(const std::string& figure) {
-  return matches(figure, "class=\"line\" d=\"([^\"]*)\"/></?[gc]").at(0);
-}
+std::string path_of_line(const std::string& figure) { return quoted(figure, "class=\"line\" d=").at(0); }
 
 LinePlot one_line(std::vector<double> x, std::vector<double> y) {
   return {.series = {{"", std::move(x), std::move(y)}}};
@@ -286,8 +291,8 @@ TEST(LinePlot, NamesFewLinesAtTheirEndsAndManyInALegend) {
   const std::string direct = to_figure(plot, 600);
   EXPECT_EQ(direct.find("legend"), std::string::npos);
   std::vector<double> heights;
-  for (const std::string& y : matches(direct, "<text x=\"[^\"]*\" y=\"([^\"]*)\" text-anchor=\"start\" class=\"name")) {
-    heights.push_back(std::stod(y));
+  for (size_t at = 0; (at = direct.find("\" text-anchor=\"start\" class=\"name", at)) != std::string::npos; ++at) {
+    heights.push_back(std::stod(direct.substr(direct.rfind('"', at - 1) + 1)));
   }
   ASSERT_EQ(heights.size(), 3u);
   std::sort(heights.begin(), heights.end());
@@ -311,7 +316,7 @@ TEST(LinePlot, KeepsToTheRangeThatIsGiven) {
 TEST(BarPlot, HeightsFollowValues) {
   const std::string figure =
       to_figure(BarPlot{.values = {1, 2, 0, kNan, 4}, .positions = {-0.5, 0.25, 0.5, 1, 2}}, 600);
-  const std::vector<std::string> bars = matches(figure, "class=\"bar\" d=\"([^\"]*)\"");
+  const std::vector<std::string> bars = quoted(figure, "class=\"bar\" d=");
   ASSERT_EQ(bars.size(), 3u);
   std::vector<double> heights;
   for (const std::string& bar : bars) heights.push_back(numbers(bar)[1] - numbers(bar)[3]);
@@ -323,7 +328,7 @@ TEST(BarPlot, HeightsFollowValues) {
 TEST(BarPanels, ShareTheirAxes) {
   const std::string figure = to_figure(BarPanels{.panels = {{"early", {1, 1, 1}, {}}, {"late", {0, 3, 0}, {}}}});
   std::vector<double> heights;
-  for (const std::string& bar : matches(figure, "class=\"bar\" d=\"([^\"]*)\"")) {
+  for (const std::string& bar : quoted(figure, "class=\"bar\" d=")) {
     heights.push_back(numbers(bar)[1] - numbers(bar)[3]);
   }
   ASSERT_EQ(heights.size(), 4u);
@@ -333,9 +338,8 @@ TEST(BarPanels, ShareTheirAxes) {
 TEST(BarTable, DrawsBarsFromZero) {
   const std::string figure = to_figure(
       BarTable{.series = {"bits"}, .rows = {{"a", {4}}, {"b", {1}}, {"c", {kNan}}, {"d", {-1}}}, .digits = 1});
-  EXPECT_EQ(matches(figure, "class=\"bar c0\" x=\"([^\"]*)%\""), (Labels{"20.00", "20.00", "0.00"}));
-  EXPECT_EQ(matches(figure, "class=\"bar c0\" x=\"[^\"]*\" y=\"1\" width=\"([^\"]*)%\""),
-            (Labels{"80.00", "20.00", "20.00"}));
+  EXPECT_EQ(quoted(figure, "class=\"bar c0\" x="), (Labels{"20.00%", "20.00%", "0.00%"}));
+  EXPECT_EQ(quoted(figure, " y=\"1\" width="), (Labels{"80.00%", "20.00%", "20.00%"}));
   EXPECT_NE(figure.find("<td class=\"number\">-1.0</td>"), std::string::npos);
   EXPECT_NE(figure.find("<td class=\"number\">NaN</td>"), std::string::npos);
 }
