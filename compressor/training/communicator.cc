@@ -19,6 +19,7 @@
 #include <string_view>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#include <torch/csrc/distributed/c10d/Types.hpp>
 #include <utility>
 
 #include "formats/error.h"
@@ -77,7 +78,7 @@ std::string required(const char* name, int size) {
   if (!value) {
     throw Error::make(
         "the environment variable WORLD_SIZE is {} and {} is not set: set WORLD_SIZE, RANK and MASTER_ADDR (torchrun "
-        "does), or none of them to train on one machine",
+        "does), or none of them to train in one process",
         size, name);
   }
   return *value;

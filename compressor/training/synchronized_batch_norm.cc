@@ -34,7 +34,7 @@ Tensor synchronized_batch_norm(const Tensor& input, const Tensor& weight, const 
   const std::vector<int64_t> dims = sample_dims(x);
   const int64_t channels = x.size(1);
   // The few sums are added up in double: a count needs more than 24 bits.
-  const auto own_count = static_cast<double>(x.numel() / std::max<int64_t>(channels, 1));
+  const int64_t own_count = x.numel() / std::max<int64_t>(channels, 1);
   const Tensor totals = communicator.all_reduce_sum_differentiable(
       torch::cat({x.sum(dims).to(torch::kDouble), torch::full({1}, own_count, x.options().dtype(torch::kDouble))}));
   const Tensor count = totals.narrow(0, channels, 1).detach();

@@ -101,7 +101,10 @@ void broadcasts(Communicator& c) {
   }
 }
 
-void differing_models(Communicator& c) { c.broadcast({torch::zeros({2 + c.rank()})}); }
+void differing_models(Communicator& c) {
+  c.broadcast({torch::zeros({2 + c.rank()})});
+  c.barrier();  // the root has perhaps sent all before the others have looked at it
+}
 
 void gradients(Communicator& c) {
   // losses rank + 1 times the sum's square: the sum of all has the gradient 2 * sum * (1 + ... + size) for every rank's

@@ -133,7 +133,7 @@ TEST(SynchronizedBatchNorm, EqualsThatOfTheWholeBatchAmongTwo) { expect_success(
 TEST(SynchronizedBatchNorm, EqualsThatOfTheWholeBatchAmongThree) { expect_success("batch_norm", 3); }
 
 TEST(Communicator, NamesDifferingModels) {
-  const auto peers = start("differing_models", 2, {"30", "2"});
+  const auto peers = start("differing_models", 2);
   EXPECT_EQ(peers[0].wait().code, 3);
   EXPECT_THAT(error_of(peers[1].wait()), HasSubstr("rank 1 of 2 has 1 tensors of 12 bytes where rank 0 has 1 of 8"));
 }
@@ -150,7 +150,7 @@ TEST(Communicator, AllReportAKilledRankAtOnce) {
 }
 
 TEST(Communicator, ReportsARankThatIsSilent) {
-  const auto peers = start("stalled", 2, {"30", "2"});
+  const auto peers = start("stalled", 2, {"30", "4"});
   EXPECT_THAT(error_of(peers[0].wait()),
               HasSubstr("rank 0 of 2 lost contact with another rank during an all-reduce: "));
   peers[1].kill();
@@ -159,9 +159,9 @@ TEST(Communicator, ReportsARankThatIsSilent) {
 
 TEST(Communicator, NamesRanksThatDoNotCome) {
   const std::string port = free_port();
-  const Peer first("meet", {"2", "2"}, place(0, 4, port));
-  const Peer third("meet", {"2", "2"}, place(2, 4, port));
-  EXPECT_THAT(error_of(first.wait()), HasSubstr("rank 0 of 4 waited 2 s at 127.0.0.1:" + port + " for ranks 1, 3: "));
+  const Peer third("meet", {}, place(2, 4, port));
+  const Peer first("meet", {"3", "3"}, place(0, 4, port));
+  EXPECT_THAT(error_of(first.wait()), HasSubstr("rank 0 of 4 waited 3 s at 127.0.0.1:" + port + " for ranks 1, 3: "));
   EXPECT_THAT(error_of(third.wait()), HasSubstr("rank 2 of 4"));
 }
 
@@ -187,9 +187,8 @@ TEST(Communicator, NamesAPortInUse) {
 
 TEST(Communicator, NamesARankThatTwoProcessesHave) {
   const std::string port = free_port();
-  const Peer peers[] = {{"meet", {"2", "2"}, place(0, 3, port)},
-                        {"meet", {"2", "2"}, place(1, 3, port)},
-                        {"meet", {"2", "2"}, place(1, 3, port)}};
+  const Peer peers[] = {
+      {"meet", {}, place(1, 3, port)}, {"meet", {}, place(1, 3, port)}, {"meet", {"3", "3"}, place(0, 3, port)}};
   std::string errors;
   for (const Peer& peer : peers) errors += error_of(peer.wait());
   EXPECT_THAT(errors, HasSubstr("another process has rank 1 of 3, too"));
