@@ -130,6 +130,14 @@ void expect_sound(const Page& page) {
 
 std::string path_of_line(const std::string& figure) { return quoted(figure, "class=\"line\" d=").at(0); }
 
+std::vector<double> heights_of_bars(const std::string& figure) {
+  const std::vector<std::string> bars = quoted(figure, "class=\"bar\" d=");
+  std::vector<double> heights(bars.size());
+  std::transform(bars.begin(), bars.end(), heights.begin(),
+                 [](const std::string& bar) { return numbers(bar)[1] - numbers(bar)[3]; });
+  return heights;
+}
+
 LinePlot one_line(std::vector<double> x, std::vector<double> y) {
   return {.series = {{"", std::move(x), std::move(y)}}};
 }
@@ -316,10 +324,8 @@ TEST(LinePlot, KeepsToTheRangeThatIsGiven) {
 TEST(BarPlot, HeightsFollowValues) {
   const std::string figure =
       to_figure(BarPlot{.values = {1, 2, 0, kNan, 4}, .positions = {-0.5, 0.25, 0.5, 1, 2}}, 600);
-  const std::vector<std::string> bars = quoted(figure, "class=\"bar\" d=");
-  ASSERT_EQ(bars.size(), 3u);
-  std::vector<double> heights;
-  for (const std::string& bar : bars) heights.push_back(numbers(bar)[1] - numbers(bar)[3]);
+  const std::vector<double> heights = heights_of_bars(figure);
+  ASSERT_EQ(heights.size(), 3u);
   EXPECT_NEAR(heights[1], 2 * heights[0], 0.3);
   EXPECT_NEAR(heights[2], 4 * heights[0], 0.3);
   EXPECT_NE(figure.find("<title>0.25: 2</title>"), std::string::npos);
@@ -327,10 +333,7 @@ TEST(BarPlot, HeightsFollowValues) {
 
 TEST(BarPanels, ShareTheirAxes) {
   const std::string figure = to_figure(BarPanels{.panels = {{"early", {1, 1, 1}, {}}, {"late", {0, 3, 0}, {}}}});
-  std::vector<double> heights;
-  for (const std::string& bar : quoted(figure, "class=\"bar\" d=")) {
-    heights.push_back(numbers(bar)[1] - numbers(bar)[3]);
-  }
+  const std::vector<double> heights = heights_of_bars(figure);
   ASSERT_EQ(heights.size(), 4u);
   EXPECT_NEAR(heights[3], 3 * heights[0], 0.3);
 }
