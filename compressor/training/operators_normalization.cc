@@ -28,10 +28,17 @@ Tensors layer_normalization(const NodeView& node, const Tensors& inputs) {
   const Tensor scale = required(inputs, 1).expand(sizes);
   Tensor bias = optional(inputs, 2);
   if (bias.defined()) bias = bias.expand(sizes);
+  const double epsilon = real(node, "epsilon", 1e-5);
   // In the type of the parameters, which autocast does not lower.
-  const auto [y, mean, inverse_deviation] =
-      at::native_layer_norm(x.to(scale.scalar_type()), sizes, scale, bias, real(node, "epsilon", 1e-5));
-  return {y, mean, inverse_deviation};
+  const Tensor values = x.to(scale.scalar_type());
+  Tensors outputs = {at::layer_norm(values, sizes, scale, bias, epsilon)};
+  if (node.proto.output_size() > 1) {
+    Integers axes;
+    for (int64_t axis = x.dim() - static_cast<int64_t>(sizes.size()); axis < x.dim(); ++axis) axes.push_back(axis);
+    const auto [variance, mean] = at::var_mean(values, axes, /*unbiased=*/false, /*keepdim=*/true);
+    outputs.insert(outputs.end(), {mean, at::rsqrt(variance + epsilon)});
+  }
+  return outputs;
 }
 
 // The channels from floor((size - 1) / 2) before to ceil((size - 1) / 2) behind.

@@ -34,11 +34,12 @@ Tensor mean(const Tensor& x, const Integers& axes, bool keeps_axes) {
   return at::div(sum(x, axes, keeps_axes), count, "trunc");
 }
 
+// In float32 for the short types, which torch has no products of on a CPU.
 Tensor product(const Tensor& x, const Integers& axes, bool keeps_axes) {
-  Tensor y = x;
-  for (const int64_t axis : axes) {
-    y = at::prod(y, c10::maybe_wrap_dim(axis, x.dim()), /*keepdim=*/true, x.scalar_type());
-  }
+  const bool is_short = x.scalar_type() == torch::kHalf || x.scalar_type() == torch::kBFloat16;
+  Tensor y = is_short ? x.to(torch::kFloat) : x;
+  for (const int64_t axis : axes) y = at::prod(y, axis, /*keepdim=*/true, y.scalar_type());
+  y = y.to(x.scalar_type());
   // Sums of one element each, which drop the axes.
   return keeps_axes ? y : sum(y, axes, false);
 }

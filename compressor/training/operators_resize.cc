@@ -171,7 +171,12 @@ Tensor resize_by_torch(const Resampling& resampling, const std::vector<Axis>& ax
   }
   const torch::IntArrayRef size = sizes;
   const bool corners = resampling.transformation == Transformation::kAlignCorners;
-  if (resampling.mode == Mode::kCubic) return at::upsample_bicubic2d(x, size, corners, scale[0], scale[1]);
+  if (resampling.mode == Mode::kCubic) {
+    // Torch 1.13 has coordinates in the type of the data, too rough where that is 16 bits.
+    const bool is_short = x.scalar_type() == torch::kHalf || x.scalar_type() == torch::kBFloat16;
+    const Tensor values = is_short ? x.to(torch::kFloat) : x;
+    return at::upsample_bicubic2d(values, size, corners, scale[0], scale[1]).to(x.scalar_type());
+  }
   const bool nearest = resampling.mode == Mode::kNearest;
   switch (size.size()) {
     case 1:

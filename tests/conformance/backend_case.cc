@@ -100,7 +100,34 @@ bool close(double actual, double expected) {
   return std::fabs(actual - expected) <= 1e-7 + 1e-3 * std::fabs(expected);
 }
 
-// Empty if the runtime's tensor is what was expected.
+// Some of the bfloat16 cases declare one type or shape and come with another.
+bool matches(const onnx::TensorProto& tensor, const onnx::TypeProto::Tensor& declared) {
+  return tensor.data_type() == declared.elem_type() &&
+         (!declared.has_shape() || declared.shape().dim_size() == tensor.dims_size());
+}
+
+// float64 is computed in float32.
+bool exceeds_float(const onnx::TensorProto& tensor) {
+  const std::string bytes = element_bytes(tensor);
+  if (static_cast<DType>(tensor.data_type()) != DType::kDouble) return false;
+  for (size_t i = 0; i < bytes.size() / sizeof(double); ++i) {
+    if (std::fabs(element<double>(bytes.data(), i)) > static_cast<double>(FLT_MAX)) return true;
+  }
+  return false;
+}
+
+// The contents of name_0.pb, name_1.pb ... in a case's folder.
+std::vector<std::string> numbered_files(const std::filesystem::path& folder, const std::string& name) {
+  std::vector<std::string> files;
+  for (int i = 0;; ++i) {
+    const std::filesystem::path path = folder / (name + "_" + std::to_string(i) + ".pb");
+    if (!std::filesystem::exists(path)) return files;
+    files.push_back(read_file(path));
+  }
+}
+
+}  // namespace
+
 std::string difference(const rt::Tensor& actual, const onnx::TensorProto& expected) {
   const auto type = static_cast<DType>(expected.data_type());
   if (actual.type != type) return std::string("has type ") + rt::name_of(actual.type);
@@ -129,34 +156,6 @@ std::string difference(const rt::Tensor& actual, const onnx::TensorProto& expect
   }
   return "";
 }
-
-// Some of the bfloat16 cases declare one type or shape and come with another.
-bool matches(const onnx::TensorProto& tensor, const onnx::TypeProto::Tensor& declared) {
-  return tensor.data_type() == declared.elem_type() &&
-         (!declared.has_shape() || declared.shape().dim_size() == tensor.dims_size());
-}
-
-// float64 is computed in float32.
-bool exceeds_float(const onnx::TensorProto& tensor) {
-  const std::string bytes = element_bytes(tensor);
-  if (static_cast<DType>(tensor.data_type()) != DType::kDouble) return false;
-  for (size_t i = 0; i < bytes.size() / sizeof(double); ++i) {
-    if (std::fabs(element<double>(bytes.data(), i)) > static_cast<double>(FLT_MAX)) return true;
-  }
-  return false;
-}
-
-// The contents of name_0.pb, name_1.pb ... in a case's folder.
-std::vector<std::string> numbered_files(const std::filesystem::path& folder, const std::string& name) {
-  std::vector<std::string> files;
-  for (int i = 0;; ++i) {
-    const std::filesystem::path path = folder / (name + "_" + std::to_string(i) + ".pb");
-    if (!std::filesystem::exists(path)) return files;
-    files.push_back(read_file(path));
-  }
-}
-
-}  // namespace
 
 BackendCase::BackendCase(const std::filesystem::path& folder)
     : name_(folder.parent_path().filename().string() + "/" + folder.filename().string()) {

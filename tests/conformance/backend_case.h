@@ -25,6 +25,9 @@ struct Outcome {
   static Outcome left_out(std::string reason) { return {kLeftOut, std::move(reason), false}; }
 };
 
+// Empty if the tensor is what was expected, within the tolerances of ONNX's own backend test.
+std::string difference(const rt::Tensor& actual, const onnx::TensorProto& expected);
+
 class BackendCase {
  public:
   explicit BackendCase(const std::filesystem::path& folder);
@@ -32,15 +35,22 @@ class BackendCase {
   std::string name() const { return name_; }
   Outcome run(rt::KernelSet kernels) const;
 
+  // What is wrong with the files; empty if nothing is.
+  const std::string& trouble() const { return trouble_; }
+  const onnx::ModelProto& model() const { return model_; }
+  const std::vector<std::string>& input_names() const { return input_names_; }  // of those that are no initializers
+  const std::vector<onnx::TensorProto>& inputs() const { return inputs_; }
+  const std::vector<onnx::TensorProto>& outputs() const { return outputs_; }
+
  private:
   // Why the runtime is not meant to run it; empty if it is.
   std::string out_of_scope(rt::KernelSet kernels) const;
   Outcome run_model(const onnx::ModelProto& model, rt::KernelSet kernels) const;
 
   std::string name_;
-  std::string trouble_;  // with the files themselves
+  std::string trouble_;
   onnx::ModelProto model_;
-  std::vector<std::string> input_names_;  // of those that are no initializers
+  std::vector<std::string> input_names_;
   std::vector<onnx::TensorProto> inputs_;
   std::vector<onnx::TensorProto> outputs_;
 };
