@@ -14,4 +14,8 @@ void add_eval(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_data(CLI::App& app);
 
+// Of `quench-training`.
+void add_tune(CLI::App& app);
+void add_train(CLI::App& app);
+
 }  // namespace quench::cli

@@ -32,12 +32,6 @@ struct Arguments {
   JsonOption json;
 };
 
-// The type name lists the values already.
-template <typename T>
-CLI::Validator one_of(std::map<std::string, T> names) {
-  return CLI::CheckedTransformer(std::move(names)).description("");
-}
-
 // The model's inputs are read once here for the data; the weights stay on disk.
 void set_data(const Arguments& arguments, CompressOptions& options) {
   if (arguments.data.empty()) return;

@@ -1,57 +1,48 @@
-// The `quench` program: exit code 0 for success, 1 for errors, 2 for wrong usage; errors are one line on stderr.
+// The `quench` program. Commands that need LibTorch are in a program of their own, `quench-training`, so that the
+// others start without it: this one hands over to it.
 #include <fmt/format.h>
-#include <quench/quench.h>
+#include <unistd.h>
 
-#include <algorithm>
-#include <cstdio>
-#include <new>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
 
 #include "compressor/cli/commands.h"
-#include "compressor/cli/options.h"
+#include "compressor/cli/program.h"
 
 namespace {
 
-// Whatever a message holds, it is one line.
-int fail(std::string message, int code) {
-  std::replace(message.begin(), message.end(), '\n', ' ');
-  fmt::print(stderr, "quench: error: {}\n", message);
-  return code;
+constexpr const char* kTrainingProgram = "quench-training";
+
+bool is_training_command(const char* command) {
+  return std::strcmp(command, "tune") == 0 || std::strcmp(command, "train") == 0;
 }
 
-int fail_usage(const CLI::App& app, const std::string& message) {
-  std::string command = "quench";
-  for (const CLI::App* chosen : app.get_subcommands()) command += " " + chosen->get_name();
-  return fail(fmt::format("{} (see {} --help)", message, command), 2);
+// Where this program is, else where PATH says. Returns only when that fails.
+int hand_over(char** argv) {
+  std::error_code error;
+  const std::filesystem::path own = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (!error) ::execv((own.parent_path() / kTrainingProgram).c_str(), argv);
+  ::execvp(kTrainingProgram, argv);
+  fmt::print(stderr, "quench: error: '{}' needs the program {}, which is not installed: build Quench with LibTorch\n",
+             argv[1], kTrainingProgram);
+  return 1;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Makes ONNX models small, and runs what it made.\n", "quench");
-  app.set_version_flag("--version", std::string("quench ") + quench_version());
-  app.require_subcommand(1);
-  app.failure_message([](const CLI::App*, const CLI::Error&) { return std::string(); });
-  app.footer("quench COMMAND --help lists a command's options.");
+  if (argc > 1 && is_training_command(argv[1])) return hand_over(argv);
+  CLI::App app("Makes ONNX models small, and runs what it made.\n");
+  quench::cli::set_up(app);
   quench::cli::add_compress(app);
+  app.add_subcommand("tune", "Fine-tune a model while its weights harden, to a .quench file");
   quench::cli::add_unpack(app);
   quench::cli::add_inspect(app);
   quench::cli::add_run(app);
   quench::cli::add_eval(app);
   quench::cli::add_bench(app);
   quench::cli::add_data(app);
-  try {
-    app.parse(argc, argv);
-    if (std::fflush(stdout) != 0) return fail("the output could not be written", 1);
-    return 0;
-  } catch (const CLI::Success& success) {  // --help, --version
-    return app.exit(success);
-  } catch (const CLI::ParseError& error) {
-    return fail_usage(app, error.what());
-  } catch (const quench::cli::UsageError& error) {
-    return fail_usage(app, error.what());
-  } catch (const std::bad_alloc&) {
-    return fail("out of memory", 1);
-  } catch (const std::exception& error) {
-    return fail(error.what(), 1);
-  }
+  app.add_subcommand("train", "Train a residual network, an integrator of an ODE, to an .onnx file");
+  return quench::cli::run_program(app, argc, argv);
 }

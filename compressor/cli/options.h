@@ -58,6 +58,12 @@ std::map<std::string, std::vector<int64_t>> parse_shapes(const std::vector<std::
 // its folder does not exist or is read-only, or it is one of `inputs`.
 void check_output(const std::filesystem::path& output, const std::vector<std::filesystem::path>& inputs);
 
+// Names of values, for an option whose type name lists them already.
+template <typename T>
+CLI::Validator one_of(std::map<std::string, T> names) {
+  return CLI::CheckedTransformer(std::move(names)).description("");
+}
+
 void print_warning(const std::string& text);
 
 }  // namespace quench::cli

@@ -2,12 +2,15 @@
 // milliseconds, shares from 0 to 1, SNR in dB; a number that does not exist (the SNR of an exact copy) is null.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "compressor/quantizer/compress.h"
 #include "compressor/report/benchmark.h"
 #include "compressor/report/evaluation.h"
 #include "compressor/report/inspection.h"
+#include "compressor/report/training_record.h"
 
 namespace quench::report {
 
@@ -17,5 +20,13 @@ std::string to_json(const quantizer::CompressReport& report, const Evaluation* e
 std::string to_json(const Evaluation& evaluation);
 std::string to_json(const Benchmark& benchmark);
 std::string to_json(const Inspection& inspection);
+
+// The report of a tuned file, with "top1", "top1_before" and "snr_db".
+std::string tuning_json(const quantizer::CompressReport& report, std::optional<double> before,
+                        std::optional<double> after, std::optional<double> snr_db);
+
+// One line without a newline, and back; throws quench::Error for what is no such line.
+std::string to_json_line(const TrainingRecord& record);
+TrainingRecord training_record(std::string_view line);
 
 }  // namespace quench::report

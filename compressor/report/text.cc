@@ -150,4 +150,12 @@ std::string to_text(const Inspection& inspection) {
   return table.text();
 }
 
+std::string tuning_text(std::optional<double> before, std::optional<double> after, std::optional<double> snr_db) {
+  std::string text;
+  if (after) text += fmt::format("top-1 {}", percent(*after, 2));
+  if (after && before) text += fmt::format(" (before {})", percent(*before, 2));
+  if (snr_db) text += fmt::format("output SNR {} dB", human_number(*snr_db, 1));
+  return text.empty() ? text : text + "\n";
+}
+
 }  // namespace quench::report

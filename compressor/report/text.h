@@ -1,6 +1,7 @@
 // Reports for people.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -17,5 +18,8 @@ std::string to_text(const quantizer::CompressReport& report, const Evaluation* e
 std::string to_text(const Evaluation& evaluation);
 std::string to_text(const Benchmark& benchmark);
 std::string to_text(const Inspection& inspection);
+
+// What tuning did to the outputs: accuracies from 0 to 1, SNR in dB, each where it is known.
+std::string tuning_text(std::optional<double> before, std::optional<double> after, std::optional<double> snr_db);
 
 }  // namespace quench::report

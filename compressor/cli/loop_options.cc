@@ -1,0 +1,118 @@
+#include "compressor/cli/loop_options.h"
+
+#include <fmt/format.h>
+
+#include "formats/error.h"
+
+namespace quench::cli {
+
+using training::LoopOptions;
+using training::OptimizerKind;
+using training::RateSchedule;
+
+void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
+  options_ = defaults;
+  const std::string data = "Data and loss", loop = "Loop", record = "Records";
+  command.add_option("--data", options_.data, "cifar10:DIR, synthetic:shapes, a folder of images, .npy or .npz")
+      ->required()
+      ->type_name("SPEC")
+      ->group(data);
+  command
+      .add_option("--test-data", options_.test_data,
+                  "to measure the accuracy on; default: the test split of cifar10: and synthetic:")
+      ->type_name("SPEC")
+      ->group(data);
+  command.add_option("--samples", options_.samples, "of an epoch; default: all")
+      ->check(CLI::PositiveNumber)
+      ->type_name("N")
+      ->group(data);
+  command.add_option("--teacher", options_.teacher, "an .onnx or .quench file to imitate")
+      ->type_name("MODEL")
+      ->group(data);
+  command.add_option("--temperature", options_.temperature, "of the imitation of class scores; default 4")
+      ->check(CLI::PositiveNumber)
+      ->type_name("T")
+      ->group(data);
+  label_share_option_ =
+      command.add_option("--label-share", label_share_, "of the labels in the loss beside a teacher; default 0.1")
+          ->check(CLI::Range(0.0, 1.0))
+          ->type_name("S")
+          ->group(data);
+  command.add_flag("--no-augment", no_augment_, "do not shift and mirror images")->group(data);
+  command.add_option("--epochs", options_.epochs, fmt::format("default {}", defaults.epochs))
+      ->check(CLI::Range(1, 100000))
+      ->type_name("N")
+      ->group(loop);
+  command.add_option("--batch", options_.batch, fmt::format("of all processes together; default {}", defaults.batch))
+      ->check(CLI::Range(1, 1 << 20))
+      ->type_name("N")
+      ->group(loop);
+  command.add_option("--optimizer", options_.optimizer, "default sgd, with Nesterov's momentum")
+      ->transform(one_of<OptimizerKind>({{"sgd", OptimizerKind::kSgd}, {"adam", OptimizerKind::kAdam}}))
+      ->type_name("sgd|adam")
+      ->default_str("")
+      ->group(loop);
+  command.add_option("--schedule", options_.schedule, "of the learning rate")
+      ->transform(one_of<RateSchedule>(
+          {{"cosine", RateSchedule::kCosine}, {"step", RateSchedule::kStep}, {"one-cycle", RateSchedule::kOneCycle}}))
+      ->type_name("cosine|step|one-cycle")
+      ->default_str("")
+      ->group(loop);
+  command
+      .add_option("--learning-rate", options_.learning_rate,
+                  fmt::format("the highest; default {}", defaults.learning_rate))
+      ->check(CLI::PositiveNumber)
+      ->type_name("R")
+      ->group(loop);
+  command.add_option("--momentum", options_.momentum, "default 0.9")
+      ->check(CLI::Range(0.0, 0.9999))
+      ->type_name("M")
+      ->group(loop);
+  command.add_option("--weight-decay", options_.weight_decay, fmt::format("default {}", defaults.weight_decay))
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("W")
+      ->group(loop);
+  command.add_option("--device", options_.device, "default cpu")->type_name("cpu|cuda|cuda:N")->group(loop);
+  command.add_flag("--float32", float32_, "do not compute convolutions and products in bfloat16")->group(loop);
+  command.add_option("--seed", options_.seed, "of everything random; default 1")->type_name("S")->group(loop);
+  command.add_option("--threads", threads_, "default: all processors")
+      ->check(CLI::Range(1, 256))
+      ->type_name("N")
+      ->group(loop);
+  checkpoint_option_ =
+      command.add_option("--checkpoint", options_.checkpoint, "default OUT.checkpoint; removed at the end")
+          ->type_name("FILE")
+          ->group(record);
+  command.add_option("--checkpoint-minutes", options_.checkpoint_minutes, "between two of them; default 5")
+      ->check(CLI::PositiveNumber)
+      ->type_name("N")
+      ->group(record);
+  command.add_flag("--resume", options_.resume, "go on from the checkpoint")->group(record);
+  command.add_option("--metrics", options_.metrics, "a line of JSON for each epoch")->type_name("FILE")->group(record);
+  command.add_option("--page", options_.page, "the course of the training with plots, as HTML")
+      ->type_name("FILE")
+      ->group(record);
+  preprocessing_.add_to(command);
+}
+
+LoopOptions LoopArguments::get(const std::filesystem::path& output, report::Progress& progress) const {
+  LoopOptions options = options_;
+  options.preprocessing = preprocessing_.get();
+  if (label_share_option_->count() > 0) options.label_share = label_share_;
+  options.augment = !no_augment_;
+  options.bfloat16 = !float32_ && training::bfloat16_pays(options.device);
+  options.threads = resolve_threads(threads_);
+  if (checkpoint_option_->count() == 0) options.checkpoint = output.string() + ".checkpoint";
+  for (const std::filesystem::path& file : {options.checkpoint, options.metrics, options.page}) {
+    if (!file.empty()) check_output(file, {output});
+  }
+  options.progress = [&progress](std::string_view stage, double share) { progress.update(stage, share); };
+  options.on_epoch = [&progress](const report::TrainingRecord& record) {
+    progress.finish();
+    fmt::print("{}\n", report::to_line(record));
+    std::fflush(stdout);
+  };
+  return options;
+}
+
+}  // namespace quench::cli

@@ -1,0 +1,28 @@
+// Options that `quench tune` and `quench train` share.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include "compressor/cli/options.h"
+#include "compressor/report/progress.h"
+#include "compressor/training/options.h"
+
+namespace quench::cli {
+
+class LoopArguments {
+ public:
+  void add_to(CLI::App& command, const training::LoopOptions& defaults);
+  // `output`: of the command; checkpoint, metrics and page lie beside it. Progress goes to `progress`.
+  training::LoopOptions get(const std::filesystem::path& output, report::Progress& progress) const;
+
+ private:
+  training::LoopOptions options_;
+  PreprocessingOptions preprocessing_;
+  double label_share_ = 0;
+  bool no_augment_ = false, float32_ = false;
+  CLI::Option* label_share_option_ = nullptr;
+  CLI::Option* checkpoint_option_ = nullptr;
+  int threads_ = 0;
+};
+
+}  // namespace quench::cli

@@ -1,0 +1,56 @@
+#include "compressor/cli/program.h"
+
+#include <fmt/format.h>
+#include <quench/quench.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <new>
+
+#include "compressor/cli/options.h"
+
+namespace quench::cli {
+namespace {
+
+// Whatever a message holds, it is one line.
+int fail(std::string message, int code) {
+  std::replace(message.begin(), message.end(), '\n', ' ');
+  fmt::print(stderr, "quench: error: {}\n", message);
+  return code;
+}
+
+int fail_usage(const CLI::App& app, const std::string& message) {
+  std::string command = "quench";
+  for (const CLI::App* chosen : app.get_subcommands()) command += " " + chosen->get_name();
+  return fail(fmt::format("{} (see {} --help)", message, command), 2);
+}
+
+}  // namespace
+
+void set_up(CLI::App& app) {
+  app.name("quench");
+  app.set_version_flag("--version", std::string("quench ") + quench_version());
+  app.require_subcommand(1);
+  app.failure_message([](const CLI::App*, const CLI::Error&) { return std::string(); });
+  app.footer("quench COMMAND --help lists a command's options.");
+}
+
+int run_program(CLI::App& app, int argc, char** argv) {
+  try {
+    app.parse(argc, argv);
+    if (std::fflush(stdout) != 0) return fail("the output could not be written", 1);
+    return 0;
+  } catch (const CLI::Success& success) {  // --help, --version
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    return fail_usage(app, error.what());
+  } catch (const UsageError& error) {
+    return fail_usage(app, error.what());
+  } catch (const std::bad_alloc&) {
+    return fail("out of memory", 1);
+  } catch (const std::exception& error) {
+    return fail(error.what(), 1);
+  }
+}
+
+}  // namespace quench::cli

@@ -1,0 +1,71 @@
+#include "compressor/training/train.h"
+
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "compressor/cli/commands.h"
+#include "compressor/cli/loop_options.h"
+#include "compressor/cli/options.h"
+#include "compressor/odenet/integrator.h"
+#include "compressor/odenet/network.h"
+
+namespace quench::cli {
+namespace {
+
+struct Arguments {
+  std::string network, output;
+  odenet::NetworkOptions options;
+  LoopArguments loop;
+};
+
+training::LoopOptions defaults() {
+  training::LoopOptions options;
+  options.epochs = 30;
+  options.schedule = training::RateSchedule::kOneCycle;
+  options.learning_rate = 0.4;
+  options.weight_decay = 5e-4;
+  return options;
+}
+
+void run(const Arguments& arguments) {
+  const bool from_file = arguments.network.ends_with(".onnx");
+  check_output(arguments.output, from_file ? std::vector<std::filesystem::path>{arguments.network}
+                                           : std::vector<std::filesystem::path>{});
+  report::Progress progress;
+  const training::LoopOptions loop = arguments.loop.get(arguments.output, progress);
+  odenet::NetworkOptions options = arguments.options;
+  options.seed = loop.seed;
+  if (!from_file) options.depth = odenet::depth_of(arguments.network);
+  const OnnxModel model = from_file ? load(arguments.network) : odenet::build(options);
+  const training::TrainReport report = training::train(model, arguments.output, loop);
+  progress.finish();
+  fmt::print("{}: {} parameters", arguments.output, report.parameters);
+  if (report.accuracy) fmt::print(", {:.2f} % of the test data", 100 * *report.accuracy);
+  fmt::print("\n");
+}
+
+}  // namespace
+
+void add_train(CLI::App& app) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command =
+      app.add_subcommand("train", "Train a residual network, an integrator of an ODE, to an .onnx file");
+  command
+      ->add_option("network", arguments->network,
+                   "resnet20, resnet32, resnet44, resnet56, resnet110; or an .onnx file to go on with")
+      ->required()
+      ->type_name("NETWORK");
+  command->add_option("-o,--output", arguments->output, "the .onnx file to write")->required()->type_name("OUT");
+  const std::vector<std::string_view> known = odenet::integrator_names();
+  command->add_option("--integrator", arguments->options.integrator, "how a step follows from f; default euler")
+      ->check(CLI::IsMember(std::vector<std::string>(known.begin(), known.end())).description(""))
+      ->type_name(fmt::format("{}", fmt::join(known, "|")));
+  command->add_option("--classes", arguments->options.classes, "default 10")
+      ->check(CLI::Range(2, 1 << 20))
+      ->type_name("N");
+  arguments->loop.add_to(*command, defaults());
+  command->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace quench::cli

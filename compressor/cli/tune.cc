@@ -1,0 +1,141 @@
+#include "compressor/training/tune.h"
+
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "compressor/cli/commands.h"
+#include "compressor/cli/loop_options.h"
+#include "compressor/cli/options.h"
+#include "compressor/report/json.h"
+#include "compressor/report/text.h"
+
+namespace quench::cli {
+namespace {
+
+using quantizer::CodebookScope;
+using training::Annealing;
+using training::TuneOptions;
+using training::TuneReport;
+
+struct Arguments {
+  std::string model, output;
+  TuneOptions options;
+  LoopArguments loop;
+  JsonOption json;
+};
+
+void run(const Arguments& arguments) {
+  check_output(arguments.output, {arguments.model});
+  arguments.json.refuse({arguments.model, arguments.output});
+  report::Progress progress;
+  TuneOptions options = arguments.options;
+  options.loop = arguments.loop.get(arguments.output, progress);
+  const TuneReport report = training::tune(arguments.model, arguments.output, options);
+  progress.finish();
+  if (report.file.output_bytes == 0) return;  // another process has written it
+  arguments.json.show(report::to_text(report.file, nullptr, arguments.model, arguments.output) +
+                          report::tuning_text(report.accuracy_before, report.accuracy_after, report.snr_db),
+                      report::tuning_json(report.file, report.accuracy_before, report.accuracy_after, report.snr_db));
+}
+
+void add_size_options(CLI::App& command, TuneOptions& options) {
+  const std::string group = "Size";
+  auto* ratio = command.add_option("--ratio", options.ratio, "bytes of MODEL over bytes of OUT")
+                    ->check(CLI::PositiveNumber)
+                    ->type_name("R")
+                    ->group(group);
+  auto* bits = command.add_option("--bits", options.bits, "bits per weight, everything in the file counted")
+                   ->check(CLI::PositiveNumber)
+                   ->type_name("B")
+                   ->group(group);
+  auto* drop = command
+                   .add_option("--max-drop", options.max_drop,
+                               "the smallest file that loses at most this many points of accuracy on the test data")
+                   ->check(CLI::NonNegativeNumber)
+                   ->type_name("P")
+                   ->group(group);
+  bits->excludes(ratio);
+  drop->excludes(ratio)->excludes(bits);
+  command.add_option("--exclude", options.exclude, "do not quantize these weights coarsely; may be repeated")
+      ->type_name("PATTERN")
+      ->allow_extra_args(false)
+      ->group(group);
+}
+
+void add_method_options(CLI::App& command, TuneOptions& options) {
+  const std::string group = "Method";
+  command
+      .add_option("--annealing", options.annealing,
+                  "hard (default): hard values with soft gradients; exponential: the paper's; gap: a controller")
+      ->transform(one_of<Annealing>(
+          {{"hard", Annealing::kHard}, {"exponential", Annealing::kExponential}, {"gap", Annealing::kGap}}))
+      ->type_name("hard|exponential|gap")
+      ->default_str("")
+      ->group(group);
+  command.add_option("--sigma", options.sigma, "hardness at first, with soft values; default 0.4")
+      ->check(CLI::PositiveNumber)
+      ->type_name("S")
+      ->group(group);
+  command.add_option("--sigma-growth", options.sigma_growth, "of exponential annealing, in all; default 20")
+      ->check(CLI::Range(1.0, 1e6))
+      ->type_name("F")
+      ->group(group);
+  command.add_option("--soft-share", options.soft_share, "of the steps that have soft values; default 0.4")
+      ->check(CLI::Range(0.0, 1.0))
+      ->type_name("S")
+      ->group(group);
+  command.add_option("--beta", options.beta, "loss per bit per weight; steered with soft values and a size")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("B")
+      ->group(group);
+  command.add_option("--price", options.price, "squared distance per bit, in units of the step; steered with a size")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("P")
+      ->group(group);
+  command.add_option("--dimension", options.dimension, "of the codebook's vectors; default 1")
+      ->check(CLI::IsMember({1, 2, 4, 8}).description(""))
+      ->type_name("1|2|4|8")
+      ->group(group);
+  command.add_option("--centers", options.centers, "of a codebook at most; default 75")
+      ->check(CLI::Range(2, 65535))
+      ->type_name("L")
+      ->group(group);
+  command.add_option("--step", options.step, "spacing of the first centers over a tensor's rms; default 1.4")
+      ->check(CLI::PositiveNumber)
+      ->type_name("X")
+      ->group(group);
+  command.add_option("--codebook", options.codebook, "one for the model (default), or one for each tensor")
+      ->transform(one_of<CodebookScope>({{"model", CodebookScope::kModel}, {"tensor", CodebookScope::kTensor}}))
+      ->type_name("model|tensor")
+      ->default_str("")
+      ->group(group);
+  command.add_flag("--channel-scales", options.channel_scales, "a scale for each output channel while training")
+      ->group(group);
+  command.add_flag("--learn-scales", options.learn_scales, "learn the scales too")->group(group);
+  command
+      .add_option("--coder", options.coder,
+                  "of the indices: arithmetic is smallest (default), rans and huffman load faster")
+      ->transform(one_of<entropy::Coder>({{"huffman", entropy::Coder::kHuffman},
+                                          {"rans", entropy::Coder::kRans},
+                                          {"arithmetic", entropy::Coder::kArithmetic}}))
+      ->type_name("huffman|rans|arithmetic")
+      ->default_str("")
+      ->group(group);
+}
+
+}  // namespace
+
+void add_tune(CLI::App& app) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = app.add_subcommand("tune", "Fine-tune a model while its weights harden, to a .quench file");
+  command->add_option("model", arguments->model, "an .onnx file")->required()->type_name("MODEL");
+  command->add_option("-o,--output", arguments->output, "the .quench file to write")->required()->type_name("OUT");
+  arguments->json.add_to(*command);
+  add_size_options(*command, arguments->options);
+  add_method_options(*command, arguments->options);
+  arguments->loop.add_to(*command, arguments->options.loop);
+  command->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace quench::cli

@@ -1,0 +1,152 @@
+#include "compressor/report/training_page.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+
+#include "compressor/report/page.h"
+#include "compressor/report/progress.h"
+
+namespace quench::report {
+namespace {
+
+using Records = std::span<const TrainingRecord>;
+using Quantization = TrainingRecord::Quantization;
+
+constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
+constexpr size_t kPanels = 4;
+
+Series series(std::string name, Records records, const std::function<double(const TrainingRecord&)>& value) {
+  Series result{std::move(name), {}, {}};
+  for (size_t i = 0; i < records.size(); ++i) {
+    result.x.push_back(static_cast<double>(i + 1));
+    result.y.push_back(value(records[i]));
+  }
+  return result;
+}
+
+Series quantization_series(std::string name, Records records, const std::function<double(const Quantization&)>& value) {
+  return series(std::move(name), records,
+                [&](const TrainingRecord& r) { return r.quantization ? value(*r.quantization) : kNothing; });
+}
+
+double percent(const std::optional<double>& share) { return share ? 100 * *share : kNothing; }
+
+void add_course(Page& page, Records records) {
+  LinePlot loss{
+      "Training loss", "epoch", "loss", {series("loss", records, [](const auto& r) { return r.loss; })}, {}, {}};
+  LinePlot quality{"Test accuracy", "epoch", "top-1, %", {}, {}, {}};
+  quality.series.push_back(series("hard weights", records, [](const auto& r) { return percent(r.accuracy); }));
+  const bool soft =
+      std::any_of(records.begin(), records.end(), [](const auto& r) { return r.soft_accuracy.has_value(); });
+  if (soft) {
+    quality.series.push_back(series("soft weights", records, [](const auto& r) { return percent(r.soft_accuracy); }));
+  }
+  if (records.back().snr_db) {
+    quality = {"Outputs against the teacher's",
+               "epoch",
+               "SNR, dB",
+               {series("SNR", records, [](const auto& r) { return r.snr_db.value_or(kNothing); })},
+               {},
+               {}};
+  }
+  page.side_by_side({loss, quality});
+}
+
+BarPanels::Panel histogram_panel(const TrainingRecord& record) {
+  BarPanels::Panel panel{fmt::format("epoch {}", record.epoch), {}, {}};
+  const Quantization& q = *record.quantization;
+  double all = 0;
+  for (const int64_t count : q.histogram) all += static_cast<double>(count);
+  const bool scalar = q.centers.size() == q.histogram.size();
+  for (size_t j = 0; j < q.histogram.size(); ++j) {
+    if (scalar && q.histogram[j] == 0) continue;  // far-off centers that nobody uses
+    panel.values.push_back(all > 0 ? 100 * static_cast<double>(q.histogram[j]) / all : 0);
+    panel.positions.push_back(scalar ? q.centers[j] : static_cast<double>(j));
+  }
+  return panel;
+}
+
+void add_quantization(Page& page, Records records) {
+  page.heading("Rate");
+  page.side_by_side(
+      {{"Entropy of the indices",
+        "epoch",
+        "bits per weight, order 0",
+        {quantization_series("entropy", records, [](const Quantization& q) { return q.entropy; })},
+        {},
+        {}},
+       {"Size",
+        "epoch",
+        "bytes of the model over bytes of the file",
+        {quantization_series("ratio", records, [](const Quantization& q) { return q.ratio > 0 ? q.ratio : kNothing; })},
+        {},
+        {}}});
+  page.side_by_side({{"Hardness",
+                      "epoch",
+                      "sigma",
+                      {quantization_series("sigma", records, [](const Quantization& q) { return q.sigma; })},
+                      true,
+                      {}},
+                     {"Price of a bit",
+                      "epoch",
+                      "price or beta",
+                      {quantization_series("price (squared distance per bit)", records,
+                                           [](const Quantization& q) { return q.price > 0 ? q.price : kNothing; }),
+                       quantization_series("beta (loss per bit per weight)", records,
+                                           [](const Quantization& q) { return q.beta > 0 ? q.beta : kNothing; })},
+                      true,
+                      {}}});
+  BarPanels panels{"Use of the centers", "center", "% of the vectors", {}};
+  for (size_t i = 0; i < kPanels; ++i) {
+    const size_t at = i * (records.size() - 1) / (kPanels - 1);
+    const bool again = i > 0 && at == (i - 1) * (records.size() - 1) / (kPanels - 1);
+    if (!again && records[at].quantization) panels.panels.push_back(histogram_panel(records[at]));
+  }
+  page.bars(panels);
+  BarTable tensors{"Rate of each tensor at the end, bits per weight", "tensor", {"bits"}, {}, 2};
+  for (const auto& [name, bits] : records.back().quantization->tensor_bits) tensors.rows.push_back({name, {bits}});
+  page.bars(tensors);
+}
+
+}  // namespace
+
+std::string training_page(std::string_view model, Records records) {
+  Page page(fmt::format("Training of {}", model));
+  if (records.empty()) return page.html();
+  const TrainingRecord& last = records.back();
+  std::vector<std::vector<std::string>> rows = {{"epochs", fmt::format("{} of {}", last.epoch, last.epochs)},
+                                                {"time", human_duration(last.seconds)},
+                                                {"training loss", fmt::format("{:.4f}", last.loss)}};
+  if (last.accuracy) rows.push_back({"test accuracy", fmt::format("{:.2f} %", 100 * *last.accuracy)});
+  if (last.snr_db) rows.push_back({"output SNR", fmt::format("{:.1f} dB", *last.snr_db)});
+  if (last.quantization) {
+    rows.push_back({"entropy", fmt::format("{:.3f} bits per weight", last.quantization->entropy)});
+    if (last.quantization->ratio > 0) rows.push_back({"ratio", fmt::format("{:.2f}", last.quantization->ratio)});
+  }
+  page.table({"", "at the end"}, rows);
+  add_course(page, records);
+  if (last.quantization) add_quantization(page, records);
+  return page.html();
+}
+
+std::string to_line(const TrainingRecord& record) {
+  std::string line = fmt::format("epoch {}/{}  {}  loss {:.4f}", record.epoch, record.epochs,
+                                 human_duration(record.seconds), record.loss);
+  if (record.soft_accuracy) line += fmt::format("  soft {:.2f} %", 100 * *record.soft_accuracy);
+  if (record.accuracy) line += fmt::format("  accuracy {:.2f} %", 100 * *record.accuracy);
+  if (record.snr_db) line += fmt::format("  SNR {:.1f} dB", *record.snr_db);
+  if (record.quantization) {
+    const TrainingRecord::Quantization& q = *record.quantization;
+    line += fmt::format("  entropy {:.3f} bits  sigma {:.3g}", q.entropy, q.sigma);
+    if (q.price > 0) line += fmt::format("  price {:.3g}", q.price);
+    if (q.beta > 0) line += fmt::format("  beta {:.3g}", q.beta);
+    if (q.ratio > 0) line += fmt::format("  ratio {:.2f}", q.ratio);
+  }
+  return line;
+}
+
+}  // namespace quench::report

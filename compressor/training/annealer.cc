@@ -1,0 +1,136 @@
+#include "compressor/training/annealer.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "formats/error.h"
+
+namespace quench::training {
+namespace {
+
+constexpr double kFirstPrice = 0.1;  // close to the slope of the rate-distortion curve at high rate
+constexpr double kFirstBeta = 0.1;   // the paper's
+constexpr double kHardSigma = 1;     // at which soft gradients are nearly those of the identity
+constexpr double kRampShare = 0.4;   // of the hard steps, over which the rate comes down to the target
+constexpr double kSteering = 0.1;    // change of the price per step and relative error of the rate
+constexpr int64_t kFileSteps = 100;  // between two looks at the file's size
+constexpr int64_t kGapSteps = 20;    // between two looks at the gap
+constexpr double kGapGain = 0.25;    // K, in units of sigma over the first gap
+constexpr double kGapTime = 0.1;     // T, as a share of the soft steps
+constexpr double kMaxSigma = 1e4;
+constexpr int kMaxPriceRounds = 200;
+
+}  // namespace
+
+Annealer::Annealer(const NamedTensors& parameters, const std::vector<std::string>& names,
+                   const AnnealerOptions& options, std::function<uint64_t()> file_size)
+    : options_(options),
+      quantizer_(parameters, names, options.quantizer),
+      file_size_(std::move(file_size)),
+      beta_(options.beta),
+      price_(options.price.value_or(options.schedule == HardnessSchedule::kHard ? kFirstPrice : 0)),
+      sigma_(options.sigma) {
+  if (options.target_bytes && options.schedule != HardnessSchedule::kHard && beta_ == 0) beta_ = kFirstBeta;
+}
+
+void Annealer::begin_step(int64_t step, int64_t steps) {
+  step_ = step;
+  steps_ = steps;
+  const double soft_steps = options_.soft_share * static_cast<double>(steps);
+  soft_ = options_.schedule != HardnessSchedule::kHard && static_cast<double>(step) < soft_steps;
+  SoftToHard::Hardness& hardness = quantizer_.hardness();
+  hardness.hard_values = !soft_;
+  hardness.price = price_;
+  if (soft_ && options_.schedule == HardnessSchedule::kExponential) {
+    sigma_ = options_.sigma * std::pow(options_.sigma_growth, static_cast<double>(step) / soft_steps);
+  }
+  hardness.sigma = soft_ ? sigma_ : kHardSigma;
+}
+
+bool Annealer::wants_gap() const {
+  return soft_ && options_.schedule == HardnessSchedule::kGap && step_ % kGapSteps == 0;
+}
+
+void Annealer::observe_gap(double gap) {
+  if (first_gap_ == 0) first_gap_ = std::max(gap, 1e-3);
+  const double time = kGapTime * options_.soft_share * static_cast<double>(steps_);
+  const double wanted = time / (time + static_cast<double>(step_)) * first_gap_;
+  const double change = kGapGain * (gap - wanted) / first_gap_;
+  sigma_ = std::min(kMaxSigma, sigma_ * (1 + std::clamp(change, -0.2, 0.5)));
+}
+
+// The rate to be at now: from where it was at first to the target over the first part of the steps, then the target.
+double Annealer::goal() const {
+  const double ramp = std::min(1.0, static_cast<double>(step_) / (kRampShare * static_cast<double>(steps_)));
+  return first_entropy_ + (final_entropy_ - first_entropy_) * ramp;
+}
+
+void Annealer::end_step() {
+  if (!options_.target_bytes) return;
+  if (step_ % kFileSteps == 0 || final_entropy_ == 0) measure_file();
+  if (first_entropy_ == 0) first_entropy_ = std::max(quantizer_.entropy(), final_entropy_);
+  const double error = quantizer_.entropy() / goal() - 1;
+  const double factor = std::exp(kSteering * std::clamp(error, -0.5, 0.5));
+  if (options_.schedule == HardnessSchedule::kHard) {
+    price_ = std::clamp(price_ * factor, 1e-3, 10.0);
+  } else {
+    beta_ = std::clamp(beta_ * factor, 1e-4, 1e4);
+  }
+}
+
+void Annealer::measure_file() {
+  file_bytes_ = file_size_();
+  if (options_.target_bytes)
+    final_entropy_ = quantizer_.entropy() * *options_.target_bytes / static_cast<double>(file_bytes_);
+}
+
+void Annealer::enforce_target() {
+  SoftToHard::Hardness& hardness = quantizer_.hardness();
+  hardness.hard_values = true;
+  measure_file();
+  if (!options_.target_bytes) return;
+  for (int round = 0; round<kMaxPriceRounds&& static_cast<double>(file_bytes_)> * options_.target_bytes; ++round) {
+    price_ = std::max(price_ * 1.02, 0.005);
+    hardness.price = price_;
+    measure_file();
+  }
+  if (static_cast<double>(file_bytes_) > *options_.target_bytes) {
+    throw Error::make("the file cannot be made as small as {} bytes; it has {}",
+                      static_cast<uint64_t>(*options_.target_bytes), file_bytes_);
+  }
+}
+
+report::TrainingRecord::Quantization Annealer::record(uint64_t original_bytes) const {
+  report::TrainingRecord::Quantization record;
+  record.sigma = sigma_;
+  record.price = price_;
+  record.beta = beta_;
+  record.entropy = quantizer_.entropy();
+  if (file_bytes_ > 0) record.ratio = static_cast<double>(original_bytes) / static_cast<double>(file_bytes_);
+  record.tensor_bits = quantizer_.tensor_entropies();
+  record.histogram = quantizer_.histogram();
+  record.centers = quantizer_.centers(0);
+  return record;
+}
+
+NamedTensors Annealer::state() const {
+  NamedTensors state = quantizer_.state();
+  state["steering"] =
+      torch::tensor({beta_, price_, sigma_, first_entropy_, final_entropy_, first_gap_}, torch::kFloat64);
+  return state;
+}
+
+void Annealer::set_state(const NamedTensors& state) {
+  quantizer_.set_state(state);
+  const auto values = state.at("steering").accessor<double, 1>();
+  beta_ = values[0];
+  price_ = values[1];
+  sigma_ = values[2];
+  first_entropy_ = values[3];
+  final_entropy_ = values[4];
+  first_gap_ = values[5];
+}
+
+}  // namespace quench::training

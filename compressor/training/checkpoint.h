@@ -1,0 +1,25 @@
+// Named tensors and texts in one file, which appears complete or not at all: what a training needs to go on.
+#pragma once
+
+#include <torch/types.h>
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+namespace quench::training {
+
+struct Checkpoint {
+  std::map<std::string, torch::Tensor> tensors;
+  std::map<std::string, std::string> texts;
+
+  // Throws quench::Error: no space left, say.
+  void save(const std::filesystem::path& path) const;
+  // Throws quench::Error for files that are missing, damaged or something else.
+  static Checkpoint load(const std::filesystem::path& path);
+
+  // Copies the tensor `name`, which must be there with the same shape, into `target`.
+  void restore(const std::string& name, torch::Tensor& target) const;
+};
+
+}  // namespace quench::training

@@ -1,0 +1,232 @@
+#include "compressor/training/graph_module.h"
+
+#include <torch/torch.h>
+
+#include <cstring>
+#include <set>
+#include <unordered_map>
+
+#include "compressor/graph/graph_index.h"
+#include "compressor/training/synchronized_batch_norm.h"
+#include "formats/container/layout.h"
+#include "formats/error.h"
+
+namespace quench::training {
+namespace {
+
+using graph::float_attribute;
+
+// Inputs that say how to compute, not what to learn.
+bool is_setting(const onnx::NodeProto& node, int index) {
+  static const std::map<std::string_view, std::set<int>> settings = {
+      {"Clip", {1, 2}},     {"Pad", {2}},    {"Resize", {1, 2}}, {"Upsample", {1}},        {"Pow", {1}},
+      {"Range", {0, 1, 2}}, {"OneHot", {2}}, {"Dropout", {1}},   {"ThresholdedRelu", {1}},
+  };
+  const auto found = settings.find(node.op_type());
+  return found != settings.end() && found->second.contains(index);
+}
+
+std::string describe(const onnx::NodeProto& node) {
+  const std::string& name = !node.name().empty() || node.output_size() == 0 ? node.name() : node.output(0);
+  return fmt::format("node '{}' ({})", printable(name), printable(node.op_type()));
+}
+
+torch::Tensor float_tensor(const Weight& weight) {
+  const std::vector<float> values = read_float(weight);
+  torch::Tensor tensor = torch::empty(weight.dims, torch::kFloat32);
+  std::memcpy(tensor.data_ptr<float>(), values.data(), values.size() * sizeof(float));
+  return tensor;
+}
+
+// A weight of any other type, whose values may lie outside the proto.
+torch::Tensor constant_tensor(const Weight& weight) {
+  onnx::TensorProto tensor;
+  tensor.set_data_type(weight.dtype);
+  for (const int64_t dim : weight.dims) tensor.add_dims(dim);
+  const std::vector<std::byte> raw = read(weight);
+  tensor.set_raw_data(raw.data(), raw.size());
+  return to_torch(tensor);
+}
+
+}  // namespace
+
+GraphModule::GraphModule(const OnnxModel& model, torch::Device device, Communicator* communicator)
+    : model_(model.clone()), device_(device), communicator_(communicator), opset_(graph::default_opset(model.proto)) {
+  add_initializers();
+  for (const onnx::ValueInfoProto& input : model_.proto.graph().input()) {
+    if (!slots_.contains(input.name())) inputs_.push_back(input.name());
+    slot(input.name());
+  }
+  add_nodes();
+  for (const onnx::ValueInfoProto& output : model_.proto.graph().output()) {
+    if (!slots_.contains(output.name())) {
+      throw Error::make("{}: nothing computes the output '{}'", model_.name, printable(output.name()));
+    }
+    outputs_.push_back(output.name());
+  }
+  find_last_uses();
+}
+
+int GraphModule::slot(const std::string& value) {
+  return slots_.emplace(value, static_cast<int>(slots_.size())).first->second;
+}
+
+void GraphModule::add_initializers() {
+  std::set<std::string> statistics, settings;
+  for (const onnx::NodeProto& node : model_.proto.graph().node()) {
+    for (int i = 0; i < node.input_size(); ++i) {
+      if (graph::is_op(node, "BatchNormalization") && i >= 3) statistics.insert(node.input(i));
+      if (is_setting(node, i)) settings.insert(node.input(i));
+    }
+  }
+  for (const onnx::TensorProto& tensor : model_.proto.graph().initializer()) {
+    const int at = slot(tensor.name());
+    const int64_t index = weight_index(tensor);
+    if (index < 0) {  // no elements
+      constants_.emplace_back(at, to_torch(tensor).to(device_));
+      continue;
+    }
+    const Weight& weight = model_.weights[static_cast<size_t>(index)];
+    if (statistics.contains(tensor.name())) {
+      buffers_[tensor.name()] = float_tensor(weight).to(device_);
+    } else if (is_float_type(weight.dtype) && tensor.dims_size() > 0 && !settings.contains(tensor.name())) {
+      parameters_[tensor.name()] = float_tensor(weight).to(device_).set_requires_grad(true);
+      parameter_slots_[tensor.name()] = at;
+    } else if (is_float_type(weight.dtype)) {
+      constants_.emplace_back(at, float_tensor(weight).to(device_));
+    } else {
+      constants_.emplace_back(at, constant_tensor(weight));  // shapes and indices: read on the CPU
+    }
+  }
+}
+
+GraphModule::Node GraphModule::make_node(const onnx::NodeProto& proto) {
+  Node node;
+  node.proto = &proto;
+  const bool own_domain = proto.domain().empty() || proto.domain() == "ai.onnx";
+  const bool normalizes = graph::is_op(proto, "BatchNormalization");
+  node.run = own_domain ? find_operator(proto.op_type()) : nullptr;
+  if (!node.run && !normalizes) {
+    throw Error::make("{}: {}: this operator cannot be trained", model_.name, describe(proto));
+  }
+  for (const std::string& input : proto.input()) {
+    if (!input.empty() && !slots_.contains(input)) {
+      throw Error::make("{}: {}: nothing before it computes '{}'", model_.name, describe(proto), printable(input));
+    }
+    node.inputs.push_back(input.empty() ? -1 : slot(input));
+  }
+  for (const std::string& output : proto.output()) node.outputs.push_back(output.empty() ? -1 : slot(output));
+  if (normalizes) {
+    if (proto.input_size() != 5) throw Error::make("{}: {}: needs 5 inputs", model_.name, describe(proto));
+    node.normalization = {proto.input(1),
+                          proto.input(2),
+                          proto.input(3),
+                          proto.input(4),
+                          float_attribute(proto, "epsilon", 1e-5f),
+                          1 - static_cast<double>(float_attribute(proto, "momentum", 0.9f))};
+    if (!buffers_.contains(proto.input(3)) || !buffers_.contains(proto.input(4))) {
+      throw Error::make("{}: {}: its statistics are not initializers", model_.name, describe(proto));
+    }
+  }
+  return node;
+}
+
+void GraphModule::add_nodes() {
+  for (const onnx::NodeProto& proto : model_.proto.graph().node()) nodes_.push_back(make_node(proto));
+}
+
+void GraphModule::find_last_uses() {
+  std::set<int> seen;
+  for (const std::string& output : outputs_) seen.insert(slots_.at(output));
+  for (auto node = nodes_.rbegin(); node != nodes_.rend(); ++node) {
+    for (const std::vector<int>* used : {&node->inputs, &node->outputs}) {
+      for (const int value : *used) {
+        if (value >= 0 && seen.insert(value).second) node->dead.push_back(value);
+      }
+    }
+  }
+}
+
+Tensors GraphModule::forward(const NamedTensors& inputs, Mode mode, const NamedTensors& weights) {
+  Tensors values(slots_.size());
+  for (const auto& [at, tensor] : constants_) values[static_cast<size_t>(at)] = tensor;
+  for (const auto& [name, at] : parameter_slots_) {
+    const auto found = weights.find(name);
+    values[static_cast<size_t>(at)] = found != weights.end() ? found->second : parameters_.at(name);
+  }
+  for (const std::string& name : inputs_) {
+    const auto found = inputs.find(name);
+    if (found == inputs.end()) throw Error::make("{}: there is no value for the input '{}'", model_.name, name);
+    values[static_cast<size_t>(slots_.at(name))] = found->second;
+  }
+  for (const Node& node : nodes_) {
+    Tensors arguments;
+    for (const int input : node.inputs) {
+      arguments.push_back(input < 0 ? torch::Tensor() : values[static_cast<size_t>(input)]);
+    }
+    const Tensors results = run_node(node, arguments, mode);
+    for (size_t i = 0; i < node.outputs.size() && i < results.size(); ++i) {
+      if (node.outputs[i] >= 0) values[static_cast<size_t>(node.outputs[i])] = results[i];
+    }
+    for (const int dead : node.dead) values[static_cast<size_t>(dead)] = torch::Tensor();
+  }
+  if (mode == Mode::kEstimate) ++estimated_batches_;
+  Tensors outputs;
+  for (const std::string& name : outputs_) outputs.push_back(values[static_cast<size_t>(slots_.at(name))]);
+  return outputs;
+}
+
+Tensors GraphModule::run_node(const Node& node, const Tensors& inputs, Mode mode) {
+  try {
+    if (!node.run) return {normalize(node, inputs, mode)};
+    return node.run({*node.proto, opset_}, inputs);
+  } catch (const c10::Error& error) {
+    const std::string_view message = error.what_without_backtrace();
+    throw Error::make("{}: {}: {}", model_.name, describe(*node.proto), message.substr(0, message.find('\n')));
+  } catch (const Error& error) {
+    throw Error::make("{}: {}: {}", model_.name, describe(*node.proto), error.what());
+  }
+}
+
+torch::Tensor GraphModule::normalize(const Node& node, const Tensors& inputs, Mode mode) {
+  const auto& of = node.normalization;
+  torch::Tensor& mean = buffers_.at(of.mean);
+  torch::Tensor& variance = buffers_.at(of.variance);
+  if (mode == Mode::kEvaluate) {
+    return torch::batch_norm(inputs[0], inputs[1], inputs[2], mean, variance, false, 0, of.epsilon, false);
+  }
+  const double momentum = mode == Mode::kTrain ? of.momentum : 1.0 / static_cast<double>(estimated_batches_ + 1);
+  if (communicator_ && !communicator_->is_alone()) {
+    return synchronized_batch_norm(inputs[0], inputs[1], inputs[2], mean, variance, momentum, of.epsilon,
+                                   *communicator_);
+  }
+  return torch::batch_norm(inputs[0], inputs[1], inputs[2], mean, variance, true, momentum, of.epsilon, true);
+}
+
+std::string GraphModule::identity() const {
+  const GraphBytes graph = to_graph_bytes(model_);
+  const uint32_t sum = container::crc32c(std::as_bytes(std::span(graph.bytes)));
+  return fmt::format("{:08x}-{}", sum, graph.bytes.size());
+}
+
+void GraphModule::reset_statistics() { estimated_batches_ = 0; }
+
+OnnxModel GraphModule::to_onnx(const NamedTensors& weights) const {
+  OnnxModel result = model_.clone();
+  for (onnx::TensorProto& tensor : *result.proto.mutable_graph()->mutable_initializer()) {
+    torch::Tensor value;
+    for (const NamedTensors* source : {&buffers_, &parameters_, &weights}) {
+      const auto found = source->find(tensor.name());
+      if (found != source->end()) value = found->second;
+    }
+    if (!value.defined()) continue;
+    value = value.detach().to(torch::kCPU, torch::kFloat32).contiguous();
+    const std::span<const float> floats(value.data_ptr<float>(), static_cast<size_t>(value.numel()));
+    const std::vector<int64_t> dims(tensor.dims().begin(), tensor.dims().end());
+    set_weight(result, tensor, tensor.data_type(), dims, owned_source(from_float(tensor.data_type(), floats)));
+  }
+  result.reindex();
+  return result;
+}
+
+}  // namespace quench::training

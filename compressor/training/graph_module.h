@@ -1,0 +1,97 @@
+// An ONNX graph as a trainable module: its float initializers are parameters, its nodes run through torch's operators.
+//
+//     GraphModule module(load("model.onnx"), torch::kCPU);
+//     std::vector<torch::Tensor> outputs = module.forward({{"input", images}}, GraphModule::Mode::kTrain);
+//     outputs[0].sum().backward();
+//     OnnxModel trained = module.to_onnx();
+//
+// BatchNormalization nodes use the statistics of the batch in training mode, and move their running ones towards them;
+// then the running statistics are buffers, not parameters. All other float initializers of the main graph are
+// parameters, whatever their size, unless a node reads them as a shape, an axis or the like. Throws quench::Error that
+// names the node for operators that torch or operators.h lack, for subgraphs (If, Loop, Scan), and where torch refuses
+// the shapes.
+#pragma once
+
+#include <torch/types.h>
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "compressor/training/communicator.h"
+#include "compressor/training/operators.h"
+#include "formats/onnx/model_file.h"
+
+namespace quench::training {
+
+using NamedTensors = std::map<std::string, torch::Tensor>;
+
+class GraphModule {
+ public:
+  // kTrain: batch statistics. kEstimate: batch statistics too, and the running ones become the mean over the batches
+  // since reset_statistics(). kEvaluate: running statistics.
+  enum class Mode : uint8_t { kTrain, kEstimate, kEvaluate };
+
+  // `communicator` may be null: one process. It must outlive this object.
+  GraphModule(const OnnxModel& model, torch::Device device, Communicator* communicator = nullptr);
+
+  // Leaves of autograd, float32, by initializer name.
+  NamedTensors& parameters() { return parameters_; }
+  const NamedTensors& parameters() const { return parameters_; }
+  // Running statistics.
+  NamedTensors& buffers() { return buffers_; }
+  const NamedTensors& buffers() const { return buffers_; }
+
+  const OnnxModel& model() const { return model_; }
+  torch::Device device() const { return device_; }
+  // Tells models apart: a sum over the graph and the shapes and types of its weights.
+  std::string identity() const;
+
+  // Names of the declared inputs and outputs.
+  const std::vector<std::string>& inputs() const { return inputs_; }
+  const std::vector<std::string>& outputs() const { return outputs_; }
+
+  // `weights` stand in for parameters of the same name.
+  Tensors forward(const NamedTensors& inputs, Mode mode, const NamedTensors& weights = {});
+
+  // Before a pass in mode kEstimate over some batches.
+  void reset_statistics();
+
+  // The model with these values, in the types that it declares. `weights` as in forward().
+  OnnxModel to_onnx(const NamedTensors& weights = {}) const;
+
+ private:
+  struct Node {
+    const onnx::NodeProto* proto;
+    Operator run;                      // null for BatchNormalization
+    std::vector<int> inputs, outputs;  // slots; -1: absent
+    std::vector<int> dead;             // slots that nobody reads after this node
+    struct {
+      std::string scale, bias, mean, variance;
+      double epsilon = 0, momentum = 0;
+    } normalization;
+  };
+
+  int slot(const std::string& value);
+  void add_initializers();
+  void add_nodes();
+  void find_last_uses();
+  Node make_node(const onnx::NodeProto& proto);
+  Tensors run_node(const Node& node, const Tensors& inputs, Mode mode);
+  torch::Tensor normalize(const Node& node, const Tensors& inputs, Mode mode);
+
+  OnnxModel model_;
+  torch::Device device_;
+  Communicator* communicator_;
+  int64_t opset_;
+  NamedTensors parameters_, buffers_;
+  std::map<std::string, int> slots_;
+  std::vector<std::pair<int, torch::Tensor>> constants_;
+  std::map<std::string, int> parameter_slots_;
+  std::vector<std::string> inputs_, outputs_;
+  std::vector<Node> nodes_;
+  int64_t estimated_batches_ = 0;
+};
+
+}  // namespace quench::training

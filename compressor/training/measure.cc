@@ -1,0 +1,78 @@
+#include "compressor/training/measure.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "compressor/report/runner.h"
+
+namespace quench::training {
+namespace {
+
+constexpr uint64_t kBatch = 250;
+
+struct Sums {
+  double correct = 0, loss = 0, signal = 0, noise = 0;
+};
+
+void add_scores(const torch::Tensor& scores, const torch::Tensor& labels, Sums& sums) {
+  sums.correct += scores.argmax(1).eq(labels).sum().item<double>();
+  sums.loss -= torch::log_softmax(scores, 1).gather(1, labels.unsqueeze(1)).sum().item<double>();
+}
+
+void add_outputs(const Tensors& outputs, const Tensors& taught, Sums& sums) {
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (!outputs[i].defined() || !taught[i].defined()) continue;
+    const torch::Tensor expected = taught[i].to(torch::kCPU, torch::kFloat64);
+    sums.signal += expected.square().sum().item<double>();
+    sums.noise += (outputs[i].to(torch::kFloat64) - expected).square().sum().item<double>();
+  }
+}
+
+}  // namespace
+
+int64_t input_batch(const OnnxModel& model) {
+  const std::vector<report::ValueSpec> inputs = report::declared_inputs(model.proto.graph());
+  return inputs.empty() || inputs.front().dims.empty() ? 0 : std::max<int64_t>(inputs.front().dims[0], 0);
+}
+
+TestResult measure(Teacher& model, int64_t declared_batch, const data::Dataset& dataset, Teacher* teacher) {
+  const uint64_t limit = dataset.size();
+  const uint64_t batch = declared_batch > 0 ? static_cast<uint64_t>(declared_batch) : kBatch;
+  const bool labelled = dataset.class_count() > 0;
+  Sums sums;
+  bool scored = labelled;
+  uint64_t done = 0;
+  for (uint64_t first = 0; first < limit; first += batch) {
+    const uint64_t count = std::min(batch, limit - first);
+    if (count < batch && declared_batch > 0) break;  // the model takes whole batches only
+    std::vector<uint64_t> indices(count);
+    for (uint64_t i = 0; i < count; ++i) indices[i] = data::spread_index(first + i, dataset.size());
+    std::vector<int64_t> dims = {static_cast<int64_t>(count)};
+    dims.insert(dims.end(), dataset.sample_shape().begin(), dataset.sample_shape().end());
+    torch::Tensor values = torch::empty(dims, torch::kFloat32);
+    torch::Tensor labels = torch::empty({labelled ? dims[0] : 0}, torch::kInt64);
+    dataset.fill(indices, {values.data_ptr<float>(), static_cast<size_t>(values.numel())},
+                 {labels.data_ptr<int64_t>(), static_cast<size_t>(labels.numel())});
+    const Tensors outputs = model.outputs(values);
+    scored = scored && outputs.size() == 1 && outputs[0].defined() && outputs[0].dim() == 2 &&
+             outputs[0].size(1) == dataset.class_count();
+    if (scored) add_scores(outputs[0], labels, sums);
+    if (teacher && !scored) add_outputs(outputs, teacher->outputs(values), sums);
+    done += count;
+  }
+  TestResult result;
+  if (done == 0) return result;
+  if (scored) {
+    result.accuracy = sums.correct / static_cast<double>(done);
+    result.loss = sums.loss / static_cast<double>(done);
+  } else if (teacher) {
+    result.snr_db =
+        sums.noise > 0 ? 10 * std::log10(sums.signal / sums.noise) : std::numeric_limits<double>::infinity();
+  }
+  return result;
+}
+
+}  // namespace quench::training

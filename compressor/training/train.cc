@@ -1,0 +1,45 @@
+#include "compressor/training/train.h"
+
+#include <torch/torch.h>
+
+#include "compressor/training/measure.h"
+#include "compressor/training/process.h"
+#include "compressor/training/trainer.h"
+
+namespace quench::training {
+namespace {
+
+constexpr int64_t kStatisticsBatches = 200;
+
+TrainReport run(const OnnxModel& model, const std::filesystem::path& output, const LoopOptions& options) {
+  const Process process(options);
+  GraphModule module(model, process.device(), &process.communicator());
+  std::unique_ptr<Teacher> teacher;
+  if (!options.teacher.empty()) teacher = open_teacher(options.teacher, process.device(), options.threads);
+  TrainReport report;
+  for (const auto& [name, tensor] : module.parameters()) report.parameters += static_cast<uint64_t>(tensor.numel());
+  Trainer trainer(module, teacher.get(), model.file_bytes, options, process.communicator());
+  report.records = trainer.run();
+  trainer.estimate_statistics(kStatisticsBatches);
+  if (process.communicator().rank() != 0) return report;
+  const OnnxModel trained = module.to_onnx();
+  save(output, trained);
+  if (const std::string spec = test_spec(options); !spec.empty()) {
+    data::DatasetOptions preprocessing = options.preprocessing;
+    preprocessing.model_input = input_dims(model);
+    const std::unique_ptr<data::Dataset> data = data::open_dataset(spec, preprocessing);
+    const std::unique_ptr<Teacher> file = open_teacher(output, torch::kCPU, options.threads);
+    report.accuracy = measure(*file, input_batch(model), *data, nullptr).accuracy;
+  }
+  std::error_code ignored;
+  if (!options.checkpoint.empty()) std::filesystem::remove(options.checkpoint, ignored);
+  return report;
+}
+
+}  // namespace
+
+TrainReport train(const OnnxModel& model, const std::filesystem::path& output, const LoopOptions& options) {
+  return run_torch([&] { return run(model, output, options); });
+}
+
+}  // namespace quench::training

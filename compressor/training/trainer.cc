@@ -1,0 +1,413 @@
+#include "compressor/training/trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <csignal>
+#include <cstring>
+#include <sstream>
+
+#include "compressor/data/files.h"
+#include "compressor/report/json.h"
+#include "compressor/report/runner.h"
+#include "compressor/report/training_page.h"
+#include "compressor/training/autocast.h"
+#include "compressor/training/losses.h"
+#include "compressor/training/measure.h"
+#include "compressor/training/process.h"
+#include "formats/error.h"
+
+namespace quench::training {
+namespace {
+
+using report::TrainingRecord;
+using torch::Tensor;
+
+constexpr double kDefaultLabelShare = 0.1;  // beside a teacher
+
+volatile std::sig_atomic_t signal_received = 0;
+
+void on_signal(int number) { signal_received = number; }
+
+// Until it is destroyed, SIGINT and SIGTERM only set a flag.
+class SignalCatcher {
+ public:
+  SignalCatcher() : interrupt_(std::signal(SIGINT, on_signal)), terminate_(std::signal(SIGTERM, on_signal)) {
+    signal_received = 0;
+  }
+  SignalCatcher(const SignalCatcher&) = delete;
+  SignalCatcher& operator=(const SignalCatcher&) = delete;
+  ~SignalCatcher() {
+    std::signal(SIGINT, interrupt_);
+    std::signal(SIGTERM, terminate_);
+  }
+
+ private:
+  void (*interrupt_)(int);
+  void (*terminate_)(int);
+};
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+bool is_spec(const std::string& spec, std::string_view kind) { return spec.starts_with(kind); }
+
+Tensor optimizer_state(torch::optim::Optimizer& optimizer) {
+  torch::serialize::OutputArchive archive;
+  optimizer.save(archive);
+  std::ostringstream stream;
+  archive.save_to(stream);
+  const std::string bytes = std::move(stream).str();
+  Tensor tensor = torch::empty({static_cast<int64_t>(bytes.size())}, torch::kUInt8);
+  std::memcpy(tensor.data_ptr(), bytes.data(), bytes.size());
+  return tensor;
+}
+
+void set_optimizer_state(torch::optim::Optimizer& optimizer, const Tensor& state) {
+  torch::serialize::InputArchive archive;
+  archive.load_from(static_cast<const char*>(state.data_ptr()), static_cast<size_t>(state.numel()));
+  optimizer.load(archive);
+}
+
+const Tensor* scores_of(const Tensors& outputs, int64_t classes) {
+  if (outputs.size() != 1 || outputs[0].dim() != 2 || outputs[0].size(1) != classes) return nullptr;
+  return &outputs[0];
+}
+
+}  // namespace
+
+std::vector<int64_t> input_dims(const OnnxModel& model) {
+  const std::vector<report::ValueSpec> inputs = report::declared_inputs(model.proto.graph());
+  if (inputs.size() != 1)
+    throw Error::make("{}: has {} inputs; training takes models with one", model.name, inputs.size());
+  return inputs.front().dims;
+}
+
+std::string training_spec(const std::string& spec) {
+  if (is_spec(spec, "cifar10:")) return "cifar10-train:" + spec.substr(std::strlen("cifar10:"));
+  if (is_spec(spec, "synthetic:") && spec.find(",split=") == std::string::npos) return spec + ",split=train";
+  return spec;
+}
+
+Trainer::Trainer(GraphModule& module, Teacher* teacher, uint64_t original_bytes, const LoopOptions& options,
+                 Communicator& communicator)
+    : module_(module),
+      teacher_(teacher),
+      original_bytes_(original_bytes),
+      options_(options),
+      communicator_(communicator),
+      device_(module.device()) {
+  open_data();
+}
+
+Trainer::~Trainer() = default;
+
+void Trainer::open_data() {
+  data::DatasetOptions preprocessing = options_.preprocessing;
+  preprocessing.model_input = input_dims(module_.model());
+  dataset_ = data::open_dataset(training_spec(options_.data), preprocessing);
+  if (const std::string spec = test_spec(options_); !spec.empty()) {
+    test_dataset_ = data::open_dataset(spec, preprocessing);
+  }
+  BatchOptions batches;
+  batches.batch = options_.batch;
+  batches.samples = options_.samples;
+  batches.augment = options_.augment;
+  batches.seed = options_.seed;
+  batches.rank = communicator_.rank();
+  batches.ranks = communicator_.size();
+  batches_ = std::make_unique<Batches>(*dataset_, batches);
+  steps_ = batches_->count() * options_.epochs;
+  if (!teacher_ && dataset_->class_count() == 0) {
+    throw Error::make("{}: there are no labels: a teacher is needed to learn from", options_.data);
+  }
+}
+
+void Trainer::set_annealer(Annealer* annealer, std::function<void()> after_step) {
+  annealer_ = annealer;
+  after_step_ = std::move(after_step);
+}
+
+std::vector<Tensor> Trainer::trained_tensors() const {
+  std::vector<Tensor> tensors;
+  for (const auto& [name, tensor] : module_.parameters()) tensors.push_back(tensor);
+  if (annealer_) {
+    for (const auto& [name, tensor] : annealer_->quantizer().learned()) tensors.push_back(tensor);
+  }
+  return tensors;
+}
+
+void Trainer::make_optimizer() {
+  std::vector<Tensor> matrices, others;
+  for (const auto& [name, tensor] : module_.parameters()) (tensor.dim() >= 2 ? matrices : others).push_back(tensor);
+  if (annealer_) {
+    for (const auto& [name, tensor] : annealer_->quantizer().learned()) others.push_back(tensor);
+  }
+  const auto groups = [&](auto group_options) {
+    std::vector<torch::optim::OptimizerParamGroup> result;
+    auto decayed = group_options;
+    decayed.weight_decay(options_.weight_decay);
+    result.emplace_back(matrices, std::make_unique<decltype(decayed)>(decayed));
+    result.emplace_back(others, std::make_unique<decltype(group_options)>(group_options));
+    return result;
+  };
+  if (options_.optimizer == OptimizerKind::kSgd) {
+    const auto sgd =
+        torch::optim::SGDOptions(options_.learning_rate).momentum(options_.momentum).nesterov(options_.momentum > 0);
+    optimizer_ = std::make_unique<torch::optim::SGD>(groups(sgd), sgd);
+  } else {
+    const auto adam = torch::optim::AdamOptions(options_.learning_rate);
+    optimizer_ = std::make_unique<torch::optim::Adam>(groups(adam), adam);
+  }
+}
+
+double Trainer::learning_rate(int64_t step) const {
+  const double share = static_cast<double>(step) / static_cast<double>(steps_);
+  switch (options_.schedule) {
+    case RateSchedule::kCosine:
+      return options_.learning_rate * 0.5 * (1 + std::cos(M_PI * share));
+    case RateSchedule::kStep:
+      return options_.learning_rate * (share < 0.5 ? 1 : share < 0.75 ? 0.1 : 0.01);
+    case RateSchedule::kOneCycle:
+      return options_.learning_rate * (share < 0.25 ? 0.04 + 0.96 * share / 0.25 : (1 - share) / 0.75);
+  }
+  return options_.learning_rate;
+}
+
+Tensor Trainer::to_device(const Tensor& inputs) const {
+  const Tensor moved = inputs.to(device_);
+  return moved.dim() == 4 ? moved.contiguous(torch::MemoryFormat::ChannelsLast) : moved;
+}
+
+Tensors Trainer::forward(const Tensor& inputs, GraphModule::Mode mode, const NamedTensors& weights) {
+  const Autocast autocast(device_, options_.bfloat16);
+  return module_.forward({{module_.inputs().front(), inputs}}, mode, weights);
+}
+
+void Trainer::check_scores(const Tensors& outputs) const {
+  if (teacher_ || scores_of(outputs, dataset_->class_count())) return;
+  throw Error::make("{}: has labels of {} classes, but the model's output is not one score for each", options_.data,
+                    dataset_->class_count());
+}
+
+Tensor Trainer::task_loss(const Tensors& outputs, const Tensors& taught, const Batch& batch) const {
+  const int64_t own = batch.inputs.size(0);
+  const Tensor* scores = batch.labels.defined() ? scores_of(outputs, dataset_->class_count()) : nullptr;
+  if (!teacher_) return cross_entropy(*scores, batch.labels.to(device_), options_.batch);
+  const bool classifier = outputs.size() == 1 && outputs[0].dim() == 2 && outputs[0].size(1) > 1 &&
+                          (scores || !batch.labels.defined()) && dataset_->class_count() > 0;
+  const Tensor imitation = classifier ? distillation(outputs[0], taught[0], options_.temperature, options_.batch)
+                                      : output_matching(outputs, taught, own, options_.batch);
+  const double share = options_.label_share.value_or(kDefaultLabelShare);
+  if (!scores || share == 0) return imitation;
+  return share * cross_entropy(*scores, batch.labels.to(device_), options_.batch) + (1 - share) * imitation;
+}
+
+double Trainer::step(const Batch& batch) {
+  for (auto& group : optimizer_->param_groups()) group.options().set_lr(learning_rate(step_));
+  const Tensor inputs = to_device(batch.inputs);
+  const Tensors taught = teacher_ ? teacher_->outputs(inputs) : Tensors();
+  SoftToHard::Pass pass;
+  if (annealer_) {
+    annealer_->begin_step(step_, steps_);
+    pass = annealer_->quantizer().quantize(module_.parameters());
+  }
+  const Tensors outputs = forward(inputs, GraphModule::Mode::kTrain, pass.weights);
+  if (step_ == 0) check_scores(outputs);
+  const Tensor task = task_loss(outputs, taught, batch);
+  Tensor total = task;
+  // Each rank adds its part of the rate, which all have alike.
+  if (annealer_ && annealer_->beta() > 0) total = total + pass.rate * (annealer_->beta() / communicator_.size());
+  optimizer_->zero_grad();
+  total.backward();
+  Tensor loss = task.detach().clone();
+  communicator_.all_reduce_sum({loss});
+  const double value = loss.item<double>();
+  if (!std::isfinite(value)) {
+    throw Error::make(
+        "the loss is not finite at step {} (epoch {}): try a smaller --learning-rate{}", step_ + 1,
+        step_ / batches_->count() + 1,
+        options_.checkpoint.empty() ? "" : "; the last good checkpoint is " + options_.checkpoint.string());
+  }
+  reduce_gradients();
+  if (annealer_) {
+    if (annealer_->wants_gap()) observe_gap(batch, taught, value);
+    annealer_->quantizer().precondition_gradients();
+  }
+  optimizer_->step();
+  if (annealer_) {
+    annealer_->quantizer().rearrange();
+    annealer_->end_step();
+  }
+  if (after_step_) after_step_();
+  return value;
+}
+
+void Trainer::reduce_gradients() {
+  if (communicator_.is_alone()) return;
+  std::vector<Tensor> gradients;
+  for (Tensor& tensor : trained_tensors()) {
+    if (!tensor.grad().defined()) tensor.mutable_grad() = torch::zeros_like(tensor);
+    gradients.push_back(tensor.grad());
+  }
+  communicator_.all_reduce_sum(gradients);
+}
+
+void Trainer::observe_gap(const Batch& batch, const Tensors& taught, double soft_loss) {
+  torch::NoGradGuard no_grad;
+  const Tensors outputs = forward(to_device(batch.inputs), GraphModule::Mode::kEvaluate, hard_weights());
+  Tensor loss = task_loss(outputs, taught, batch).detach().clone();
+  communicator_.all_reduce_sum({loss});
+  annealer_->observe_gap(loss.item<double>() - soft_loss);
+}
+
+NamedTensors Trainer::hard_weights() {
+  if (!annealer_) return {};
+  torch::NoGradGuard no_grad;
+  return annealer_->quantizer().hard_weights(module_.parameters());
+}
+
+std::vector<TrainingRecord> Trainer::run() {
+  const SignalCatcher signals;
+  make_optimizer();
+  if (options_.resume) load_checkpoint();
+  std::vector<Tensor> shared = trained_tensors();
+  for (auto& [name, buffer] : module_.buffers()) shared.push_back(buffer);
+  communicator_.broadcast(shared);
+  start_ = last_checkpoint_ = now();
+  while (step_ < steps_) {
+    const auto epoch = static_cast<int>(step_ / batches_->count());
+    const int64_t first = step_ % batches_->count();
+    if (first == 0) loss_sum_ = 0;
+    batches_->start(epoch, first);
+    for (int64_t i = first; i < batches_->count(); ++i) {
+      loss_sum_ += step(batches_->next());
+      ++step_;
+      if (options_.progress) {
+        options_.progress("training", static_cast<double>(step_) / static_cast<double>(steps_));
+      }
+      if (i + 1 == batches_->count()) finish_epoch(epoch);
+      interrupt_if_asked();
+    }
+  }
+  return records_;
+}
+
+// At the end of a step: all ranks stop at the same one.
+void Trainer::interrupt_if_asked() {
+  Tensor stop = torch::full({1}, signal_received != 0 ? 1.0f : 0.0f);
+  communicator_.all_reduce_sum({stop});
+  const bool asked = stop.item<float>() > 0;
+  const bool due = now() - last_checkpoint_ >= 60 * options_.checkpoint_minutes;
+  if (asked || due || step_ == steps_) save_checkpoint();
+  if (!asked || step_ == steps_) return;
+  throw Error::make("stopped by a signal at step {} of {}{}", step_, steps_,
+                    options_.checkpoint.empty() ? "" : "; --resume goes on from " + options_.checkpoint.string());
+}
+
+double Trainer::seconds() const { return earlier_seconds_ + now() - start_; }
+
+void Trainer::finish_epoch(int epoch) {
+  TrainingRecord record;
+  record.epoch = epoch + 1;
+  record.epochs = options_.epochs;
+  record.step = step_;
+  record.learning_rate = learning_rate(step_ - 1);
+  record.loss = loss_sum_ / static_cast<double>(batches_->count());
+  if (annealer_) {
+    annealer_->measure_file();
+    record.quantization = annealer_->record(original_bytes_);
+  }
+  if (is_leader()) evaluate(record);
+  record.seconds = seconds();
+  records_.push_back(record);
+  if (!is_leader()) return;
+  if (!options_.metrics.empty()) {
+    std::string lines;
+    for (const TrainingRecord& each : records_) lines += report::to_json_line(each) + '\n';
+    data::write_file(options_.metrics, std::as_bytes(std::span(lines)));
+  }
+  if (!options_.page.empty()) {
+    const std::string page = report::training_page(module_.model().name, records_);
+    data::write_file(options_.page, std::as_bytes(std::span(page)));
+  }
+  if (options_.on_epoch) options_.on_epoch(record);
+}
+
+// By the runtime, as the file that ships is run, on the test data.
+void Trainer::evaluate(TrainingRecord& record) {
+  if (!test_dataset_) return;
+  const auto result = [&](const NamedTensors& weights, Teacher* teacher) {
+    const OnnxModel model = module_.to_onnx(weights);
+    return measure(*runtime_teacher(model, options_.threads), input_batch(model), *test_dataset_, teacher);
+  };
+  const TestResult hard = result(hard_weights(), teacher_);
+  record.accuracy = hard.accuracy;
+  record.test_loss = hard.loss;
+  record.snr_db = hard.snr_db;
+  if (!annealer_ || !annealer_->is_soft()) return;
+  torch::NoGradGuard no_grad;
+  annealer_->begin_step(step_ - 1, steps_);
+  const NamedTensors soft = annealer_->quantizer().quantize(module_.parameters()).weights;
+  record.soft_accuracy = result(soft, nullptr).accuracy;
+}
+
+void Trainer::estimate_statistics(int64_t batches) {
+  torch::NoGradGuard no_grad;
+  const NamedTensors weights = hard_weights();
+  module_.reset_statistics();
+  batches_->start(options_.epochs);
+  for (int64_t i = 0; i < std::min(batches, batches_->count()); ++i) {
+    forward(to_device(batches_->next().inputs), GraphModule::Mode::kEstimate, weights);
+  }
+}
+
+// What must be the same for a checkpoint to be gone on from.
+std::string Trainer::fingerprint() const {
+  std::string text =
+      fmt::format("{} {} {} {} {} {} {}", module_.identity(), options_.epochs, options_.batch, options_.samples,
+                  options_.seed, static_cast<int>(options_.optimizer), annealer_ != nullptr);
+  return text;
+}
+
+void Trainer::save_checkpoint() {
+  last_checkpoint_ = now();
+  if (options_.checkpoint.empty() || !is_leader()) return;
+  Checkpoint checkpoint;
+  for (const auto& [name, tensor] : module_.parameters()) checkpoint.tensors["parameter." + name] = tensor;
+  for (const auto& [name, tensor] : module_.buffers()) checkpoint.tensors["buffer." + name] = tensor;
+  if (annealer_) {
+    for (const auto& [name, tensor] : annealer_->state()) checkpoint.tensors["annealer." + name] = tensor;
+  }
+  checkpoint.tensors["optimizer"] = optimizer_state(*optimizer_);
+  checkpoint.tensors["progress"] = torch::tensor({static_cast<double>(step_), loss_sum_, seconds()}, torch::kFloat64);
+  checkpoint.texts["fingerprint"] = fingerprint();
+  for (const TrainingRecord& record : records_) checkpoint.texts["records"] += report::to_json_line(record) + '\n';
+  checkpoint.save(options_.checkpoint);
+}
+
+void Trainer::load_checkpoint() {
+  const Checkpoint checkpoint = Checkpoint::load(options_.checkpoint);
+  const auto found = checkpoint.texts.find("fingerprint");
+  if (found == checkpoint.texts.end() || found->second != fingerprint()) {
+    throw Error::make("{}: this checkpoint is of another model or of a run with other options",
+                      options_.checkpoint.string());
+  }
+  for (auto& [name, tensor] : module_.parameters()) checkpoint.restore("parameter." + name, tensor);
+  for (auto& [name, tensor] : module_.buffers()) checkpoint.restore("buffer." + name, tensor);
+  NamedTensors state;
+  for (const auto& [name, tensor] : checkpoint.tensors) {
+    if (name.starts_with("annealer.")) state[name.substr(std::strlen("annealer."))] = tensor;
+  }
+  if (annealer_) annealer_->set_state(state);
+  set_optimizer_state(*optimizer_, checkpoint.tensors.at("optimizer"));
+  const auto progress = checkpoint.tensors.at("progress").accessor<double, 1>();
+  step_ = static_cast<int64_t>(progress[0]);
+  loss_sum_ = progress[1];
+  earlier_seconds_ = progress[2];
+  if (const auto records = checkpoint.texts.find("records"); records != checkpoint.texts.end()) {
+    std::istringstream lines(records->second);
+    for (std::string line; std::getline(lines, line);) records_.push_back(report::training_record(line));
+  }
+}
+
+}  // namespace quench::training

@@ -1,0 +1,252 @@
+#include "compressor/training/tune.h"
+
+#include <fnmatch.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "compressor/graph/simplify.h"
+#include "compressor/training/coded_export.h"
+#include "compressor/training/measure.h"
+#include "compressor/training/process.h"
+#include "compressor/training/trainer.h"
+#include "formats/error.h"
+
+namespace quench::training {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kQuantizedElements = 1024;  // smaller tensors cost little, and matter much
+constexpr int64_t kStatisticsBatches = 100;
+constexpr double kFirstRatio = 20;  // of the search for the smallest file
+constexpr double kRatioFactor = 1.3;
+constexpr int kSearchRounds = 6;
+constexpr double kSearchPrecision = 1.04;
+
+// As it is trained: constants are initializers, BatchNormalization is a node of its own.
+OnnxModel prepare(const fs::path& input) {
+  OnnxModel model = load(input);
+  check(model);
+  graph::Report report;
+  graph::fix_inputs(model, report);
+  graph::move_constants(model, report);
+  graph::bypass_nodes(model, report);
+  graph::fold_constants(model, report);
+  graph::remove_unused(model, report);
+  return model;
+}
+
+bool is_excluded(const std::string& name, const std::vector<std::string>& patterns) {
+  return std::any_of(patterns.begin(), patterns.end(),
+                     [&](const std::string& pattern) { return fnmatch(pattern.c_str(), name.c_str(), 0) == 0; });
+}
+
+std::vector<std::string> quantized_names(const GraphModule& module, const TuneOptions& options) {
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : module.parameters()) {
+    const bool large = tensor.dim() >= 2 && tensor.numel() >= kQuantizedElements;
+    if (large && !is_excluded(name, options.exclude)) names.push_back(name);
+  }
+  if (names.empty()) {
+    throw Error::make("{}: has no weights of {} and more elements to quantize", module.model().name,
+                      kQuantizedElements);
+  }
+  return names;
+}
+
+AnnealerOptions annealer_options(const TuneOptions& options) {
+  AnnealerOptions result;
+  result.quantizer.dimension = options.dimension;
+  result.quantizer.centers = options.centers;
+  result.quantizer.codebook = options.codebook;
+  result.quantizer.channel_scales = options.channel_scales;
+  result.quantizer.learn_scales = options.learn_scales;
+  result.quantizer.step = options.step;
+  result.quantizer.seed = options.loop.seed;
+  result.schedule = static_cast<HardnessSchedule>(options.annealing);
+  result.sigma = options.sigma;
+  result.sigma_growth = options.sigma_growth;
+  result.soft_share = options.soft_share;
+  result.beta = options.beta;
+  result.price = options.price;
+  return result;
+}
+
+// One model on its way from trained to shipped.
+class Tuning {
+ public:
+  Tuning(const fs::path& input, const TuneOptions& options)
+      : input_(input),
+        options_(options),
+        process_(options.loop),
+        model_(prepare(input)),
+        module_(model_, process_.device(), &process_.communicator()),
+        normalized_(find_normalized_weights(model_)),
+        teacher_(open_teacher(options.loop.teacher.empty() ? input : options.loop.teacher, process_.device(),
+                              options.loop.threads)) {
+    make_positive(module_, normalized_);
+  }
+
+  TuneReport run(const fs::path& output);
+
+ private:
+  void train(std::optional<double> target_bytes, int epochs, int round);
+  void search(const fs::path& output, double before);
+  void ship(const fs::path& output);
+  double target_bytes(double ratio) const { return static_cast<double>(model_.file_bytes) / ratio; }
+  std::optional<double> fixed_target() const;
+  TestResult measure_file(const fs::path& path) const;
+  std::unique_ptr<data::Dataset> test_data() const;
+  bool is_leader() const { return process_.communicator().rank() == 0; }
+  fs::path round_checkpoint(int round) const;
+
+  struct Snapshot {
+    NamedTensors parameters, buffers;
+  };
+  Snapshot snapshot() const;
+  void restore(const Snapshot& snapshot);
+
+  fs::path input_;
+  const TuneOptions& options_;
+  Process process_;
+  OnnxModel model_;
+  GraphModule module_;
+  std::vector<NormalizedWeight> normalized_;
+  std::unique_ptr<Teacher> teacher_;
+  std::unique_ptr<Annealer> annealer_;
+  std::optional<double> target_;
+  TuneReport report_;
+  int rounds_ = 0;
+};
+
+std::optional<double> Tuning::fixed_target() const {
+  if (options_.ratio) return target_bytes(*options_.ratio);
+  if (!options_.bits) return std::nullopt;
+  return *options_.bits * static_cast<double>(quantizer::CodedModel(model_).float_weights()) / 8;
+}
+
+std::unique_ptr<data::Dataset> Tuning::test_data() const {
+  const std::string spec = test_spec(options_.loop);
+  if (spec.empty()) return nullptr;
+  data::DatasetOptions preprocessing = options_.loop.preprocessing;
+  preprocessing.model_input = input_dims(model_);
+  return data::open_dataset(spec, preprocessing);
+}
+
+TestResult Tuning::measure_file(const fs::path& path) const {
+  const std::unique_ptr<data::Dataset> data = test_data();
+  if (!data) return {};
+  const std::unique_ptr<Teacher> original = open_teacher(input_, torch::kCPU, options_.loop.threads);
+  const std::unique_ptr<Teacher> file = open_teacher(path, torch::kCPU, options_.loop.threads);
+  return measure(*file, input_batch(model_), *data, original.get());
+}
+
+fs::path Tuning::round_checkpoint(int round) const {
+  fs::path path = options_.loop.checkpoint;
+  if (!path.empty() && round > 0) path += fmt::format(".{}", round);
+  return path;
+}
+
+// A fresh quantizer at first, then the one that there is, at another target.
+void Tuning::train(std::optional<double> target_bytes, int epochs, int round) {
+  target_ = target_bytes;
+  AnnealerOptions annealing = annealer_options(options_);
+  annealing.target_bytes = target_bytes;
+  if (round > 0) annealing.schedule = HardnessSchedule::kHard;
+  const auto size = [this] { return CodedExport(module_, annealer_->quantizer(), options_.coder).coded().size(); };
+  annealer_ = std::make_unique<Annealer>(module_.parameters(), quantized_names(module_, options_), annealing, size);
+  LoopOptions loop = options_.loop;
+  loop.epochs = epochs;
+  loop.checkpoint = round_checkpoint(round);
+  loop.resume = options_.loop.resume && (round == 0 || fs::exists(loop.checkpoint));
+  Trainer trainer(module_, teacher_.get(), model_.file_bytes, loop, process_.communicator());
+  trainer.set_annealer(annealer_.get(), [this] { keep_positive(module_, normalized_); });
+  trainer.set_earlier(report_.records);
+  report_.records = trainer.run();
+  annealer_->enforce_target();
+  trainer.estimate_statistics(kStatisticsBatches);
+  snap_scales(module_, annealer_->quantizer(), normalized_);
+}
+
+void Tuning::ship(const fs::path& output) {
+  report_.file.input_bytes = model_.file_bytes;
+  const CodedExport file(module_, annealer_->quantizer(), options_.coder);
+  if (is_leader()) file.coded().save(output, report_.file);
+  process_.communicator().barrier();
+}
+
+Tuning::Snapshot Tuning::snapshot() const {
+  Snapshot copy;
+  for (const auto& [name, tensor] : module_.parameters()) copy.parameters[name] = tensor.detach().clone();
+  for (const auto& [name, tensor] : module_.buffers()) copy.buffers[name] = tensor.clone();
+  return copy;
+}
+
+void Tuning::restore(const Snapshot& copy) {
+  torch::NoGradGuard no_grad;
+  for (auto& [name, tensor] : module_.parameters()) tensor.copy_(copy.parameters.at(name));
+  for (auto& [name, tensor] : module_.buffers()) tensor.copy_(copy.buffers.at(name));
+}
+
+// The ratio grows from round to round, each going on from the last good one, until the loss is too large; then the
+// bracket is halved.
+void Tuning::search(const fs::path& output, double before) {
+  double good = 0, bad = 0, ratio = kFirstRatio;
+  Snapshot last = snapshot();
+  for (int round = 0; round < kSearchRounds; ++round) {
+    train(target_bytes(ratio), round == 0 ? options_.loop.epochs : std::max(1, options_.loop.epochs / 2), round);
+    const fs::path trial = fs::path(output) += ".trial";
+    ship(trial);
+    const double after = measure_file(trial).accuracy.value_or(0);
+    process_.communicator().barrier();
+    if (100 * (before - after) <= *options_.max_drop) {
+      good = ratio;
+      last = snapshot();
+      if (is_leader()) fs::rename(trial, output);
+    } else {
+      bad = ratio;
+      restore(last);
+      if (is_leader()) fs::remove(trial);
+    }
+    if (bad > 0 && good > 0 && bad / good < kSearchPrecision) break;
+    ratio = bad == 0 ? good * kRatioFactor : good == 0 ? bad / kRatioFactor : std::sqrt(good * bad);
+  }
+  if (good == 0) {
+    throw Error::make(
+        "{}: no file of a {}th of the size and more loses at most {} points; tune for more epochs, or ask for less",
+        input_.string(), static_cast<int>(bad), *options_.max_drop);
+  }
+}
+
+TuneReport Tuning::run(const fs::path& output) {
+  const TestResult before = measure_file(input_);
+  report_.accuracy_before = before.accuracy;
+  if (options_.max_drop) {
+    if (!before.accuracy) throw Error("--max-drop needs labelled test data: give --test-data");
+    search(output, *before.accuracy);
+  } else {
+    train(fixed_target(), options_.loop.epochs, 0);
+    ship(output);
+  }
+  if (!is_leader()) return std::move(report_);
+  const TestResult after = measure_file(output);
+  report_.accuracy_after = after.accuracy;
+  report_.snr_db = after.snr_db;
+  for (int round = 0; round < kSearchRounds && !options_.loop.checkpoint.empty(); ++round) {
+    fs::remove(round_checkpoint(round));
+  }
+  return std::move(report_);
+}
+
+}  // namespace
+
+TuneReport tune(const fs::path& input, const fs::path& output, const TuneOptions& options) {
+  std::error_code ignored;
+  if (fs::equivalent(input, output, ignored))
+    throw Error::make("{}: output and input are the same file", input.string());
+  return run_torch([&] { return Tuning(input, options).run(output); });
+}
+
+}  // namespace quench::training

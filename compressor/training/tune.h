@@ -1,0 +1,47 @@
+// Fine-tunes a model while its weights are annealed onto the centers of a codebook, and writes it as a .quench file
+// (Agustsson et al., "Soft-to-Hard Vector Quantization for End-to-End Learning Compressible Representations", 2017).
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "compressor/quantizer/compress.h"
+#include "compressor/training/options.h"
+
+namespace quench::training {
+
+enum class Annealing : uint8_t { kHard, kExponential, kGap };  // see annealer.h
+
+struct TuneOptions {
+  LoopOptions loop;
+  // At most one of these; none: the rate is what beta and price make of it.
+  std::optional<double> ratio;     // bytes of the model's file over bytes of the .quench file
+  std::optional<double> bits;      // bits per weight, everything in the file counted
+  std::optional<double> max_drop;  // percentage points of accuracy: the smallest file that loses no more
+
+  Annealing annealing = Annealing::kHard;
+  int dimension = 1;
+  uint32_t centers = 75;
+  quantizer::CodebookScope codebook = quantizer::CodebookScope::kModel;
+  bool channel_scales = false, learn_scales = false;
+  double step = 1.4;  // spacing of the first centers, in units of a tensor's root mean square
+  double sigma = 0.4, sigma_growth = 20, soft_share = 0.4;
+  double beta = 0;
+  std::optional<double> price;
+  entropy::Coder coder = entropy::Coder::kArithmetic;
+  std::vector<std::string> exclude;  // shell patterns of weights to leave at 16 bits or so
+};
+
+struct TuneReport {
+  quantizer::CompressReport file;
+  std::optional<double> accuracy_before, accuracy_after;  // 0 to 1, on the test data, of the files
+  std::optional<double> snr_db;                           // of the outputs, where there are no classes
+  std::vector<report::TrainingRecord> records;
+};
+
+// Throws quench::Error. The output appears complete or not at all.
+TuneReport tune(const std::filesystem::path& input, const std::filesystem::path& output, const TuneOptions& options);
+
+}  // namespace quench::training
