@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
+
 #include "compressor/training/operators_window.h"
 #include "formats/error.h"
 

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "compressor/training/operators_support.h"
+#include "compressor/training/operators_window.h"
 #include "formats/error.h"
 
 namespace quench::training {
@@ -192,13 +192,9 @@ Tensors pad(const NodeView& node, const Tensors& inputs) {
   const std::string_view mode = text(node, "mode", "constant");
   if (mode == "reflect" || mode == "edge" || mode == "wrap") return {pad_by_repeating(x, mode, begin, end)};
   if (mode != "constant") throw Error::make("mode is '{}', which ONNX does not have", mode);
-  Integers reversed;
-  for (size_t axis = begin.size(); axis-- > 0;) {
-    reversed.push_back(begin[axis]);
-    reversed.push_back(end[axis]);
-  }
   const Tensor value = has_inputs ? optional(inputs, 2) : Tensor();
-  return {at::constant_pad_nd(x, reversed, value.defined() ? value.item() : at::Scalar(real(node, "value", 0)))};
+  return {at::constant_pad_nd(x, pads_for_torch(begin, end),
+                              value.defined() ? value.item() : at::Scalar(real(node, "value", 0)))};
 }
 
 Tensors expand(const NodeView&, const Tensors& inputs) {
