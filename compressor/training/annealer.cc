@@ -21,6 +21,7 @@ constexpr double kGapGain = 0.25;    // K, in units of sigma over the first gap
 constexpr double kGapTime = 0.1;     // T, as a share of the soft steps
 constexpr double kMaxSigma = 1e4;
 constexpr int kMaxPriceRounds = 200;
+constexpr double kLeastGoal = 1e-6;  // bits per weight; all weights may come to lie at one center
 
 }  // namespace
 
@@ -64,7 +65,7 @@ void Annealer::observe_gap(double gap) {
 // The rate to be at now: from where it was at first to the target over the first part of the steps, then the target.
 double Annealer::goal() const {
   const double ramp = std::min(1.0, static_cast<double>(step_) / (kRampShare * static_cast<double>(steps_)));
-  return first_entropy_ + (final_entropy_ - first_entropy_) * ramp;
+  return std::max(kLeastGoal, first_entropy_ + (final_entropy_ - first_entropy_) * ramp);
 }
 
 void Annealer::end_step() {
@@ -86,25 +87,23 @@ void Annealer::measure_file() {
     final_entropy_ = quantizer_.entropy() * *options_.target_bytes / static_cast<double>(file_bytes_);
 }
 
-void Annealer::enforce_target() {
+bool Annealer::enforce_target(double margin) {
   SoftToHard::Hardness& hardness = quantizer_.hardness();
   hardness.hard_values = true;
   measure_file();
-  if (!options_.target_bytes) return;
-  for (int round = 0; round<kMaxPriceRounds&& static_cast<double>(file_bytes_)> * options_.target_bytes; ++round) {
+  if (!options_.target_bytes) return true;
+  const double limit = *options_.target_bytes - margin;
+  for (int round = 0; round<kMaxPriceRounds&& static_cast<double>(file_bytes_)> limit; ++round) {
     price_ = std::max(price_ * 1.02, 0.005);
     hardness.price = price_;
     measure_file();
   }
-  if (static_cast<double>(file_bytes_) > *options_.target_bytes) {
-    throw Error::make("the file cannot be made as small as {} bytes; it has {}",
-                      static_cast<uint64_t>(*options_.target_bytes), file_bytes_);
-  }
+  return static_cast<double>(file_bytes_) <= limit;
 }
 
 report::TrainingRecord::Quantization Annealer::record(uint64_t original_bytes) const {
   report::TrainingRecord::Quantization record;
-  record.sigma = sigma_;
+  record.sigma = quantizer_.hardness().sigma;
   record.price = price_;
   record.beta = beta_;
   record.entropy = quantizer_.entropy();
@@ -131,6 +130,12 @@ void Annealer::set_state(const NamedTensors& state) {
   first_entropy_ = values[3];
   final_entropy_ = values[4];
   first_gap_ = values[5];
+}
+
+std::string Annealer::fingerprint() const {
+  const SoftToHardOptions& of = options_.quantizer;
+  return fmt::format("{} {} {} {} {} {} {}", static_cast<int>(options_.schedule), of.dimension, of.centers,
+                     static_cast<int>(of.codebook), of.channel_scales, of.learn_scales, quantizer_.weight_count());
 }
 
 }  // namespace quench::training

@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <optional>
+#include <string>
 
 #include "compressor/report/training_record.h"
 #include "compressor/training/soft_to_hard.h"
@@ -51,13 +52,16 @@ class Annealer {
   // Asks file_size again, for the report of an epoch and for the goal.
   void measure_file();
   uint64_t file_bytes() const { return file_bytes_; }
-  // Raises the price until the file is no larger than the target, at the end of the training.
-  void enforce_target();
+  // Raises the price until the file is smaller than the target by `margin` bytes, at the end of the training. False
+  // where no price does that.
+  bool enforce_target(double margin = 0);
 
   report::TrainingRecord::Quantization record(uint64_t original_bytes) const;
 
   NamedTensors state() const;
   void set_state(const NamedTensors& state);
+  // The options that a state goes with.
+  std::string fingerprint() const;
 
  private:
   double goal() const;

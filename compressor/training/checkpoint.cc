@@ -84,4 +84,9 @@ void Checkpoint::restore(const std::string& name, torch::Tensor& target) const {
   target.copy_(found->second);
 }
 
+void remove_checkpoint(const std::filesystem::path& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_regular_file(path, ignored)) std::filesystem::remove(path, ignored);
+}
+
 }  // namespace quench::training

@@ -22,4 +22,7 @@ struct Checkpoint {
   void restore(const std::string& name, torch::Tensor& target) const;
 };
 
+// A checkpoint that is needed no more. Leaves alone what is no regular file.
+void remove_checkpoint(const std::filesystem::path& path);
+
 }  // namespace quench::training

@@ -33,6 +33,12 @@ void add_outputs(const Tensors& outputs, const Tensors& taught, Sums& sums) {
 
 }  // namespace
 
+const torch::Tensor* scores_of(const Tensors& outputs, int64_t classes, bool has_teacher) {
+  if (classes < 1 || outputs.size() != 1 || !outputs[0].defined() || outputs[0].dim() != 2) return nullptr;
+  const int64_t scores = outputs[0].size(1);
+  return scores == classes || (!has_teacher && scores > classes) ? &outputs[0] : nullptr;
+}
+
 int64_t input_batch(const OnnxModel& model) {
   const std::vector<report::ValueSpec> inputs = report::declared_inputs(model.proto.graph());
   return inputs.empty() || inputs.front().dims.empty() ? 0 : std::max<int64_t>(inputs.front().dims[0], 0);
@@ -57,8 +63,7 @@ TestResult measure(Teacher& model, int64_t declared_batch, const data::Dataset& 
     dataset.fill(indices, {values.data_ptr<float>(), static_cast<size_t>(values.numel())},
                  {labels.data_ptr<int64_t>(), static_cast<size_t>(labels.numel())});
     const Tensors outputs = model.outputs(values);
-    scored = scored && outputs.size() == 1 && outputs[0].defined() && outputs[0].dim() == 2 &&
-             outputs[0].size(1) == dataset.class_count();
+    scored = scored && scores_of(outputs, dataset.class_count(), teacher != nullptr);
     if (scored) add_scores(outputs[0], labels, sums);
     if (teacher && !scored) add_outputs(outputs, teacher->outputs(values), sums);
     done += count;

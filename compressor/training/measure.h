@@ -15,6 +15,10 @@ struct TestResult {
   std::optional<double> snr_db;    // of all float outputs against the teacher's, where there is no accuracy
 };
 
+// The output that has a score for each class; null: there is none. Data that has no sample of the last classes fits,
+// too, but not where there is a teacher, so that labels need not mean anything to the model.
+const torch::Tensor* scores_of(const Tensors& outputs, int64_t classes, bool has_teacher);
+
 // `teacher` may be null. `batch`: what the model takes at a time; 0: any number. Throws quench::Error where the runtime
 // cannot run the model.
 TestResult measure(Teacher& model, int64_t batch, const data::Dataset& dataset, Teacher* teacher);

@@ -33,7 +33,7 @@ Process::Process(const LoopOptions& options) : device_(parse_device(options.devi
 }
 
 bool bfloat16_pays(const std::string& device) {
-  if (device != "cpu") return true;
+  if (!device.starts_with("cpu")) return true;
 #if defined(__x86_64__)
   return __builtin_cpu_supports("avx512bf16") != 0;
 #else

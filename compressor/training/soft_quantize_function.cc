@@ -80,11 +80,12 @@ void backward_by_torch(const Tensor& z, const Tensor& centers, const Tensor& pen
 
 struct SoftQuantizeFunction : torch::autograd::Function<SoftQuantizeFunction> {
   static torch::autograd::variable_list forward(AutogradContext* context, const Tensor& z, const Tensor& centers,
-                                                const Tensor& penalties, double sigma, bool hard) {
-    const Forward out = z.is_cpu() ? forward_on_cpu(z, centers, penalties, sigma, hard)
-                                   : forward_by_torch(z, centers, penalties, sigma, hard);
+                                                const Tensor& penalties, double sigma, bool hard, bool by_torch) {
+    const Forward out = by_torch ? forward_by_torch(z, centers, penalties, sigma, hard)
+                                 : forward_on_cpu(z, centers, penalties, sigma, hard);
     context->save_for_backward({z, centers, penalties});
     context->saved_data["sigma"] = sigma;
+    context->saved_data["by_torch"] = by_torch;
     context->mark_non_differentiable({out.indices});
     return {out.values, out.mass, out.indices};
   }
@@ -97,23 +98,33 @@ struct SoftQuantizeFunction : torch::autograd::Function<SoftQuantizeFunction> {
     const Tensor grad_mass =
         gradients[1].defined() ? gradients[1].contiguous() : torch::zeros({centers.size(0)}, z.options());
     Tensor grad_z = torch::empty_like(z), grad_centers = torch::empty_like(centers);
-    if (z.is_cpu()) {
+    if (context->saved_data["by_torch"].toBool()) {
+      backward_by_torch(z, centers, penalties, sigma, grad_values, grad_mass, grad_z, grad_centers);
+    } else {
       quantizer::soft_quantize_backward(describe(centers, penalties, sigma), floats(z), floats(grad_values),
                                         floats(grad_mass), floats(grad_z), floats(grad_centers), at::get_num_threads());
-    } else {
-      backward_by_torch(z, centers, penalties, sigma, grad_values, grad_mass, grad_z, grad_centers);
     }
-    return {grad_z, grad_centers, Tensor(), Tensor(), Tensor()};
+    return {grad_z, grad_centers, Tensor(), Tensor(), Tensor(), Tensor()};
   }
 };
+
+SoftQuantized apply(const Tensor& z, const Tensor& centers, const Tensor& penalties, double sigma, bool hard_values,
+                    bool by_torch) {
+  const auto out = SoftQuantizeFunction::apply(z.contiguous(), centers.contiguous(), penalties.contiguous(), sigma,
+                                               hard_values, by_torch);
+  return {out[0], out[1], out[2]};
+}
 
 }  // namespace
 
 SoftQuantized soft_quantize(const Tensor& z, const Tensor& centers, const Tensor& penalties, double sigma,
                             bool hard_values) {
-  const auto out =
-      SoftQuantizeFunction::apply(z.contiguous(), centers.contiguous(), penalties.contiguous(), sigma, hard_values);
-  return {out[0], out[1], out[2]};
+  return apply(z, centers, penalties, sigma, hard_values, !z.is_cpu());
+}
+
+SoftQuantized soft_quantize_by_torch(const Tensor& z, const Tensor& centers, const Tensor& penalties, double sigma,
+                                     bool hard_values) {
+  return apply(z, centers, penalties, sigma, hard_values, true);
 }
 
 }  // namespace quench::training

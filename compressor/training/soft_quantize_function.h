@@ -19,4 +19,8 @@ struct SoftQuantized {
 SoftQuantized soft_quantize(const torch::Tensor& z, const torch::Tensor& centers, const torch::Tensor& penalties,
                             double sigma, bool hard_values);
 
+// The same in torch's operators wherever the tensors lie, for tests of what other devices do.
+SoftQuantized soft_quantize_by_torch(const torch::Tensor& z, const torch::Tensor& centers,
+                                     const torch::Tensor& penalties, double sigma, bool hard_values);
+
 }  // namespace quench::training

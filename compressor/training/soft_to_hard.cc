@@ -221,13 +221,13 @@ std::map<std::string, SoftToHard::HardTensor> SoftToHard::harden(const NamedTens
   return result;
 }
 
-NamedTensors SoftToHard::hard_weights(const NamedTensors& parameters) const {
+NamedTensors SoftToHard::weights(const NamedTensors& parameters, bool hard) const {
   torch::NoGradGuard no_grad;
   NamedTensors weights;
   for (const auto& [name, item] : tensors_) {
     const Tensor& weight = parameters.at(name);
     const SoftQuantized quantized = soft_quantize(normalize(item, weight), scope_centers(item.scope),
-                                                  item.lengths * hardness_.price, hardness_.sigma, true);
+                                                  item.lengths * hardness_.price, hardness_.sigma, hard);
     weights[name] = denormalize(item, quantized.values, weight);
   }
   return weights;

@@ -85,7 +85,8 @@ class SoftToHard {
   // The hard assignments of `parameters` with the present code lengths, which stay as they are.
   std::map<std::string, HardTensor> harden(const NamedTensors& parameters) const;
   // The same, as weights.
-  NamedTensors hard_weights(const NamedTensors& parameters) const;
+  NamedTensors hard_weights(const NamedTensors& parameters) const { return weights(parameters, true); }
+  NamedTensors soft_weights(const NamedTensors& parameters) const { return weights(parameters, false); }
   // L x d values of a scope's codebook.
   std::vector<float> centers(size_t scope) const;
   size_t scopes() const { return scopes_; }
@@ -102,6 +103,7 @@ class SoftToHard {
     torch::Tensor lengths;  // L, float32: bits
   };
 
+  NamedTensors weights(const NamedTensors& parameters, bool hard) const;
   torch::Tensor normalize(const Item& item, const torch::Tensor& weight) const;
   torch::Tensor denormalize(const Item& item, const torch::Tensor& values, const torch::Tensor& weight) const;
   torch::Tensor first_scale(const torch::Tensor& weight) const;

@@ -60,7 +60,7 @@ class TorchTeacher : public Teacher {
 
   Tensors outputs(const Tensor& inputs) override {
     torch::NoGradGuard no_grad;
-    return module_.forward({{module_.inputs().front(), inputs}}, GraphModule::Mode::kEvaluate);
+    return module_.forward({{module_.inputs().front(), inputs.to(module_.device())}}, GraphModule::Mode::kEvaluate);
   }
 
  private:

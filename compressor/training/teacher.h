@@ -15,7 +15,7 @@ namespace quench::training {
 class Teacher {
  public:
   virtual ~Teacher() = default;
-  // Outputs for a batch of inputs, without gradients, on the inputs' device.
+  // Outputs for a batch of inputs, without gradients, on the teacher's device.
   virtual Tensors outputs(const torch::Tensor& inputs) = 0;
 };
 

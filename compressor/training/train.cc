@@ -31,8 +31,7 @@ TrainReport run(const OnnxModel& model, const std::filesystem::path& output, con
     const std::unique_ptr<Teacher> file = open_teacher(output, torch::kCPU, options.threads);
     report.accuracy = measure(*file, input_batch(model), *data, nullptr).accuracy;
   }
-  std::error_code ignored;
-  if (!options.checkpoint.empty()) std::filesystem::remove(options.checkpoint, ignored);
+  remove_checkpoint(options.checkpoint);
   return report;
 }
 

@@ -68,9 +68,12 @@ void set_optimizer_state(torch::optim::Optimizer& optimizer, const Tensor& state
   optimizer.load(archive);
 }
 
-const Tensor* scores_of(const Tensors& outputs, int64_t classes) {
-  if (outputs.size() != 1 || outputs[0].dim() != 2 || outputs[0].size(1) != classes) return nullptr;
-  return &outputs[0];
+// Finite if and only if all values are.
+double sum_of(const std::vector<Tensor>& tensors) {
+  torch::NoGradGuard no_grad;
+  Tensor sum = torch::zeros({}, tensors.front().options());
+  for (const Tensor& tensor : tensors) sum += tensor.sum();
+  return sum.item<double>();
 }
 
 }  // namespace
@@ -183,20 +186,33 @@ Tensors Trainer::forward(const Tensor& inputs, GraphModule::Mode mode, const Nam
   return module_.forward({{module_.inputs().front(), inputs}}, mode, weights);
 }
 
-void Trainer::check_scores(const Tensors& outputs) const {
-  if (teacher_ || scores_of(outputs, dataset_->class_count())) return;
-  throw Error::make("{}: has labels of {} classes, but the model's output is not one score for each", options_.data,
-                    dataset_->class_count());
+void Trainer::check_outputs(const Tensors& outputs, const Tensors& taught) const {
+  const int64_t classes = dataset_->class_count();
+  if (outputs.size() == 1 && outputs[0].dim() == 2 && outputs[0].size(1) > 1 && outputs[0].size(1) < classes) {
+    throw Error::make("{}: there are labels up to {}, but the model's scores are for {} classes", options_.data,
+                      classes - 1, outputs[0].size(1));
+  }
+  if (!teacher_ && !scores_of(outputs, classes, false)) {
+    throw Error::make("{}: has labels of {} classes, but the model's output is not one score for each", options_.data,
+                      classes);
+  }
+  if (!teacher_) return;
+  bool alike = taught.size() == outputs.size(), has_floats = false;
+  for (size_t i = 0; i < outputs.size() && alike; ++i) {
+    if (!outputs[i].is_floating_point()) continue;
+    has_floats = true;
+    alike = taught[i].defined() && taught[i].is_floating_point() && taught[i].sizes() == outputs[i].sizes();
+  }
+  if (!alike) throw Error("the teacher's outputs are not of the number, types and shapes of the model's");
+  if (!has_floats) throw Error::make("{}: none of its outputs are floats to learn from", module_.model().name);
 }
 
 Tensor Trainer::task_loss(const Tensors& outputs, const Tensors& taught, const Batch& batch) const {
   const int64_t own = batch.inputs.size(0);
-  const Tensor* scores = batch.labels.defined() ? scores_of(outputs, dataset_->class_count()) : nullptr;
+  const Tensor* scores = scores_of(outputs, dataset_->class_count(), teacher_ != nullptr);
   if (!teacher_) return cross_entropy(*scores, batch.labels.to(device_), options_.batch);
-  const bool classifier = outputs.size() == 1 && outputs[0].dim() == 2 && outputs[0].size(1) > 1 &&
-                          (scores || !batch.labels.defined()) && dataset_->class_count() > 0;
-  const Tensor imitation = classifier ? distillation(outputs[0], taught[0], options_.temperature, options_.batch)
-                                      : output_matching(outputs, taught, own, options_.batch);
+  const Tensor imitation = scores ? distillation(*scores, taught[0], options_.temperature, options_.batch)
+                                  : output_matching(outputs, taught, own, options_.batch);
   const double share = options_.label_share.value_or(kDefaultLabelShare);
   if (!scores || share == 0) return imitation;
   return share * cross_entropy(*scores, batch.labels.to(device_), options_.batch) + (1 - share) * imitation;
@@ -212,7 +228,7 @@ double Trainer::step(const Batch& batch) {
     pass = annealer_->quantizer().quantize(module_.parameters());
   }
   const Tensors outputs = forward(inputs, GraphModule::Mode::kTrain, pass.weights);
-  if (step_ == 0) check_scores(outputs);
+  check_outputs(outputs, taught);
   const Tensor task = task_loss(outputs, taught, batch);
   Tensor total = task;
   // Each rank adds its part of the rate, which all have alike.
@@ -222,24 +238,28 @@ double Trainer::step(const Batch& batch) {
   Tensor loss = task.detach().clone();
   communicator_.all_reduce_sum({loss});
   const double value = loss.item<double>();
-  if (!std::isfinite(value)) {
-    throw Error::make(
-        "the loss is not finite at step {} (epoch {}): try a smaller --learning-rate{}", step_ + 1,
-        step_ / batches_->count() + 1,
-        options_.checkpoint.empty() ? "" : "; the last good checkpoint is " + options_.checkpoint.string());
-  }
+  check_finite(value, "loss is");
   reduce_gradients();
   if (annealer_) {
     if (annealer_->wants_gap()) observe_gap(batch, taught, value);
     annealer_->quantizer().precondition_gradients();
   }
   optimizer_->step();
+  // Quantized weights are finite whatever becomes of those behind them, so that the loss does not tell.
+  check_finite(sum_of(trained_tensors()), "weights are");
+  if (after_step_) after_step_();  // before the file is measured: it holds positive scales only
   if (annealer_) {
     annealer_->quantizer().rearrange();
     annealer_->end_step();
   }
-  if (after_step_) after_step_();
   return value;
+}
+
+void Trainer::check_finite(double value, const char* what) const {
+  if (std::isfinite(value)) return;
+  throw Error::make("the {} not finite at step {} (epoch {}): try a smaller --learning-rate{}", what, step_ + 1,
+                    step_ / batches_->count() + 1,
+                    has_checkpoint_ ? "; the last good checkpoint is " + options_.checkpoint.string() : "");
 }
 
 void Trainer::reduce_gradients() {
@@ -254,7 +274,11 @@ void Trainer::reduce_gradients() {
 
 void Trainer::observe_gap(const Batch& batch, const Tensors& taught, double soft_loss) {
   torch::NoGradGuard no_grad;
-  const Tensors outputs = forward(to_device(batch.inputs), GraphModule::Mode::kEvaluate, hard_weights());
+  // With the batch's statistics, as the soft loss has them, but without a trace.
+  NamedTensors statistics;
+  for (const auto& [name, buffer] : module_.buffers()) statistics[name] = buffer.clone();
+  const Tensors outputs = forward(to_device(batch.inputs), GraphModule::Mode::kTrain, hard_weights());
+  for (auto& [name, buffer] : module_.buffers()) buffer.copy_(statistics.at(name));
   Tensor loss = task_loss(outputs, taught, batch).detach().clone();
   communicator_.all_reduce_sum({loss});
   annealer_->observe_gap(loss.item<double>() - soft_loss);
@@ -272,6 +296,9 @@ std::vector<TrainingRecord> Trainer::run() {
   if (options_.resume) load_checkpoint();
   std::vector<Tensor> shared = trained_tensors();
   for (auto& [name, buffer] : module_.buffers()) shared.push_back(buffer);
+  if (annealer_) {
+    for (const auto& [name, tensor] : annealer_->quantizer().state()) shared.push_back(tensor);
+  }
   communicator_.broadcast(shared);
   start_ = last_checkpoint_ = now();
   while (step_ < steps_) {
@@ -344,11 +371,9 @@ void Trainer::evaluate(TrainingRecord& record) {
   record.accuracy = hard.accuracy;
   record.test_loss = hard.loss;
   record.snr_db = hard.snr_db;
-  if (!annealer_ || !annealer_->is_soft()) return;
+  if (!hard.accuracy || !annealer_ || !annealer_->is_soft()) return;
   torch::NoGradGuard no_grad;
-  annealer_->begin_step(step_ - 1, steps_);
-  const NamedTensors soft = annealer_->quantizer().quantize(module_.parameters()).weights;
-  record.soft_accuracy = result(soft, nullptr).accuracy;
+  record.soft_accuracy = result(annealer_->quantizer().soft_weights(module_.parameters()), teacher_).accuracy;
 }
 
 void Trainer::estimate_statistics(int64_t batches) {
@@ -363,10 +388,8 @@ void Trainer::estimate_statistics(int64_t batches) {
 
 // What must be the same for a checkpoint to be gone on from.
 std::string Trainer::fingerprint() const {
-  std::string text =
-      fmt::format("{} {} {} {} {} {} {}", module_.identity(), options_.epochs, options_.batch, options_.samples,
-                  options_.seed, static_cast<int>(options_.optimizer), annealer_ != nullptr);
-  return text;
+  return fmt::format("{} {} {} {} {} {} {}", module_.identity(), options_.epochs, options_.batch, options_.samples,
+                     options_.seed, static_cast<int>(options_.optimizer), annealer_ ? annealer_->fingerprint() : "");
 }
 
 void Trainer::save_checkpoint() {
@@ -383,6 +406,7 @@ void Trainer::save_checkpoint() {
   checkpoint.texts["fingerprint"] = fingerprint();
   for (const TrainingRecord& record : records_) checkpoint.texts["records"] += report::to_json_line(record) + '\n';
   checkpoint.save(options_.checkpoint);
+  has_checkpoint_ = true;
 }
 
 void Trainer::load_checkpoint() {
@@ -404,6 +428,8 @@ void Trainer::load_checkpoint() {
   step_ = static_cast<int64_t>(progress[0]);
   loss_sum_ = progress[1];
   earlier_seconds_ = progress[2];
+  has_checkpoint_ = true;
+  records_.clear();  // the checkpoint's hold the earlier runs', too
   if (const auto records = checkpoint.texts.find("records"); records != checkpoint.texts.end()) {
     std::istringstream lines(records->second);
     for (std::string line; std::getline(lines, line);) records_.push_back(report::training_record(line));

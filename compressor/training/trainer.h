@@ -53,7 +53,8 @@ class Trainer {
  private:
   void open_data();
   void make_optimizer();
-  void check_scores(const Tensors& outputs) const;
+  void check_outputs(const Tensors& outputs, const Tensors& taught) const;
+  void check_finite(double value, const char* what) const;
   double learning_rate(int64_t step) const;
   torch::Tensor to_device(const torch::Tensor& inputs) const;
   Tensors forward(const torch::Tensor& inputs, GraphModule::Mode mode, const NamedTensors& weights);
@@ -84,6 +85,7 @@ class Trainer {
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
   std::vector<report::TrainingRecord> records_;
   int64_t step_ = 0, steps_ = 0;
+  bool has_checkpoint_ = false;
   double loss_sum_ = 0;  // over the steps of this epoch
   double earlier_seconds_ = 0, start_ = 0, last_checkpoint_ = 0;
 };

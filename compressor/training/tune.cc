@@ -24,6 +24,7 @@ constexpr double kFirstRatio = 20;  // of the search for the smallest file
 constexpr double kRatioFactor = 1.3;
 constexpr int kSearchRounds = 6;
 constexpr double kSearchPrecision = 1.04;
+constexpr int kTargetRounds = 5;
 
 // As it is trained: constants are initializers, BatchNormalization is a node of its own.
 OnnxModel prepare(const fs::path& input) {
@@ -92,15 +93,17 @@ class Tuning {
   TuneReport run(const fs::path& output);
 
  private:
-  void train(std::optional<double> target_bytes, int epochs, int round);
+  bool train(std::optional<double> target_bytes, int epochs, int round);
+  bool harden(Trainer& trainer);
   void search(const fs::path& output, double before);
-  void ship(const fs::path& output);
+  quantizer::CompressReport ship(const fs::path& output);
   double target_bytes(double ratio) const { return static_cast<double>(model_.file_bytes) / ratio; }
   std::optional<double> fixed_target() const;
   TestResult measure_file(const fs::path& path) const;
   std::unique_ptr<data::Dataset> test_data() const;
   bool is_leader() const { return process_.communicator().rank() == 0; }
   fs::path round_checkpoint(int round) const;
+  void remove_checkpoints() const;
 
   struct Snapshot {
     NamedTensors parameters, buffers;
@@ -149,8 +152,8 @@ fs::path Tuning::round_checkpoint(int round) const {
   return path;
 }
 
-// A fresh quantizer at first, then the one that there is, at another target.
-void Tuning::train(std::optional<double> target_bytes, int epochs, int round) {
+// Whether the target is reached.
+bool Tuning::train(std::optional<double> target_bytes, int epochs, int round) {
   target_ = target_bytes;
   AnnealerOptions annealing = annealer_options(options_);
   annealing.target_bytes = target_bytes;
@@ -165,16 +168,31 @@ void Tuning::train(std::optional<double> target_bytes, int epochs, int round) {
   trainer.set_annealer(annealer_.get(), [this] { keep_positive(module_, normalized_); });
   trainer.set_earlier(report_.records);
   report_.records = trainer.run();
-  annealer_->enforce_target();
-  trainer.estimate_statistics(kStatisticsBatches);
-  snap_scales(module_, annealer_->quantizer(), normalized_);
+  return harden(trainer);
 }
 
-void Tuning::ship(const fs::path& output) {
-  report_.file.input_bytes = model_.file_bytes;
+// From the weights of the last step to those of the file. Statistics and scales change the size of the file once more,
+// so that it takes a margin where they make it larger than the target.
+bool Tuning::harden(Trainer& trainer) {
+  double margin = 0;
+  for (int round = 0; round < kTargetRounds && annealer_->enforce_target(margin); ++round) {
+    trainer.estimate_statistics(kStatisticsBatches);
+    snap_scales(module_, annealer_->quantizer(), normalized_);
+    annealer_->measure_file();
+    const double excess = target_ ? static_cast<double>(annealer_->file_bytes()) - *target_ : 0;
+    if (excess <= 0) return true;
+    margin += excess;
+  }
+  return false;
+}
+
+quantizer::CompressReport Tuning::ship(const fs::path& output) {
+  quantizer::CompressReport report;
+  report.input_bytes = model_.file_bytes;
   const CodedExport file(module_, annealer_->quantizer(), options_.coder);
-  if (is_leader()) file.coded().save(output, report_.file);
+  if (is_leader()) file.coded().save(output, report);
   process_.communicator().barrier();
+  return report;
 }
 
 Tuning::Snapshot Tuning::snapshot() const {
@@ -195,15 +213,18 @@ void Tuning::restore(const Snapshot& copy) {
 void Tuning::search(const fs::path& output, double before) {
   double good = 0, bad = 0, ratio = kFirstRatio;
   Snapshot last = snapshot();
+  if (!options_.loop.resume) remove_checkpoints();  // an earlier search's
   for (int round = 0; round < kSearchRounds; ++round) {
-    train(target_bytes(ratio), round == 0 ? options_.loop.epochs : std::max(1, options_.loop.epochs / 2), round);
+    const int epochs = round == 0 ? options_.loop.epochs : std::max(1, options_.loop.epochs / 2);
     const fs::path trial = fs::path(output) += ".trial";
-    ship(trial);
+    const bool reached = train(target_bytes(ratio), epochs, round);
+    const quantizer::CompressReport file = ship(trial);
     const double after = measure_file(trial).accuracy.value_or(0);
     process_.communicator().barrier();
-    if (100 * (before - after) <= *options_.max_drop) {
+    if (reached && 100 * (before - after) <= *options_.max_drop) {
       good = ratio;
       last = snapshot();
+      report_.file = file;
       if (is_leader()) fs::rename(trial, output);
     } else {
       bad = ratio;
@@ -227,17 +248,22 @@ TuneReport Tuning::run(const fs::path& output) {
     if (!before.accuracy) throw Error("--max-drop needs labelled test data: give --test-data");
     search(output, *before.accuracy);
   } else {
-    train(fixed_target(), options_.loop.epochs, 0);
-    ship(output);
+    if (!train(fixed_target(), options_.loop.epochs, 0)) {
+      throw Error::make("{}: the file cannot be made as small as {} bytes, it has {}", input_.string(),
+                        static_cast<uint64_t>(*target_), annealer_->file_bytes());
+    }
+    report_.file = ship(output);
   }
   if (!is_leader()) return std::move(report_);
   const TestResult after = measure_file(output);
   report_.accuracy_after = after.accuracy;
   report_.snr_db = after.snr_db;
-  for (int round = 0; round < kSearchRounds && !options_.loop.checkpoint.empty(); ++round) {
-    fs::remove(round_checkpoint(round));
-  }
+  remove_checkpoints();
   return std::move(report_);
+}
+
+void Tuning::remove_checkpoints() const {
+  for (int round = 0; round < kSearchRounds && is_leader(); ++round) remove_checkpoint(round_checkpoint(round));
 }
 
 }  // namespace
