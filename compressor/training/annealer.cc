@@ -103,7 +103,7 @@ bool Annealer::enforce_target(double margin) {
 
 report::TrainingRecord::Quantization Annealer::record(uint64_t original_bytes) const {
   report::TrainingRecord::Quantization record;
-  record.sigma = quantizer_.hardness().sigma;
+  record.sigma = soft_ ? sigma_ : kHardSigma;
   record.price = price_;
   record.beta = beta_;
   record.entropy = quantizer_.entropy();
