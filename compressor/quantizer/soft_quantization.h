@@ -10,16 +10,14 @@
 // is argmin_j ||z - c_j||^2 + penalty_j. The gradients are those of the soft values: to use hard values forward and
 // soft gradients backward (Mentzer et al. 2018), take `hard` for the values and call the same backward pass.
 //
-// Centers whose phi is below exp(-kNegligible) of the largest one's are left out: float32 does not see them. Results do
-// not depend on the number of threads.
+// Work is n x L exponentials each way, in the widest registers that the processor has, a vector in each lane. Results
+// do not depend on the number of threads.
 #pragma once
 
 #include <cstdint>
 #include <span>
 
 namespace quench::quantizer {
-
-constexpr float kNegligible = 24;  // e^-24 = 4e-11
 
 struct SoftQuantization {
   int dimension = 1;                 // d: 1, 2, 4 or 8
