@@ -1,6 +1,7 @@
-// From a module with its quantizer to a .quench file: BatchNormalization is folded into the convolution before it,
-// where it becomes a scale for each output channel beside the indices, which stay what they are; biases and other small
-// tensors are rounded to a grid.
+// From a module with its quantizer to a .quench file: BatchNormalization is folded into the convolution or Gemm before
+// it, where it becomes a scale for each output channel beside the indices, which stay what they are. Where it cannot be
+// folded it becomes a factor and a shift for each channel. Factors are held to 2.2 %; biases and other small tensors
+// are rounded to a grid.
 //
 //     const std::vector<NormalizedWeight> normalized = find_normalized_weights(model);
 //     make_positive(module, normalized);                    // before training
@@ -21,18 +22,19 @@
 
 namespace quench::training {
 
-// A convolution's weight whose rows a BatchNormalization scales.
+// A weight whose output channels a BatchNormalization scales.
 struct NormalizedWeight {
   std::string weight, scale, mean, variance;
-  std::string bias;  // of the convolution; empty: none
+  std::string bias;  // of the weight's node; empty: none
   double epsilon = 0;
+  int64_t axis = 0;  // of the weight, along which its output channels lie
 };
 
 // Only those whose names have no other use.
 std::vector<NormalizedWeight> find_normalized_weights(const OnnxModel& model);
 
-// Rows whose scale is negative change sign together with their scale and mean: the same function, with scales that the
-// file can hold, which are positive.
+// Channels whose scale is negative change sign together with their scale and mean: the same function, with scales that
+// the file can hold, which are positive.
 void make_positive(GraphModule& module, const std::vector<NormalizedWeight>& normalized);
 // Scales that training has brought to 0 or below become tiny.
 void keep_positive(GraphModule& module, const std::vector<NormalizedWeight>& normalized);
@@ -43,7 +45,8 @@ void snap_scales(GraphModule& module, const SoftToHard& quantizer, const std::ve
 
 class CodedExport {
  public:
-  // Throws quench::Error where a quantized weight got rows that no scale for each explains.
+  // A quantized weight that is no longer its indices' values times a scale for each slice along one axis is rounded to
+  // a grid as small tensors are.
   CodedExport(const GraphModule& module, const SoftToHard& quantizer,
               entropy::Coder coder = entropy::Coder::kArithmetic);
   CodedExport(const CodedExport&) = delete;
@@ -53,8 +56,10 @@ class CodedExport {
   const quantizer::CodedModel& coded() const { return *coded_; }
 
  private:
-  void add_tensor(size_t weight, const SoftToHard::HardTensor& hard);
+  bool add_tensor(size_t weight, const SoftToHard::HardTensor& hard);
+  void add_factors(size_t weight);
   void add_small(size_t weight);
+  void add(std::unique_ptr<quantizer::CodedTensor> tensor, quantizer::TensorMethod method);
 
   OnnxModel model_;
   std::unique_ptr<quantizer::CodedModel> coded_;

@@ -1,0 +1,325 @@
+// The fused function against plain torch, and the quantizer that a training loop holds.
+#include "compressor/training/soft_to_hard.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cmath>
+
+#include "compressor/training/soft_quantize_function.h"
+#include "formats/error.h"
+
+namespace quench::training {
+namespace {
+
+using torch::Tensor;
+
+Tensor leaf(const Tensor& values) { return values.detach().clone().set_requires_grad(true); }
+
+void expect_close(const Tensor& actual, const Tensor& expected, double tolerance, const char* what) {
+  ASSERT_EQ(actual.sizes(), expected.sizes()) << what;
+  const Tensor wide = expected.detach().to(torch::kFloat64);
+  const double scale = wide.abs().max().item<double>() + 1e-6;
+  EXPECT_LE((actual.detach().to(torch::kFloat64) - wide).abs().max().item<double>(), tolerance * scale) << what;
+}
+
+struct FunctionCase {
+  int64_t dimension, centers;
+  double sigma, price;
+};
+
+class SoftQuantizeFunctionOf : public testing::TestWithParam<FunctionCase> {
+ protected:
+  void SetUp() override {
+    torch::manual_seed(5);
+    const FunctionCase& of = GetParam();
+    z_ = torch::randn({700, of.dimension}) * 1.5;
+    centers_ = torch::randn({of.centers, of.dimension}) * 1.5;
+    if (of.dimension == 1) centers_ = std::get<0>(centers_.sort(0));
+    penalties_ = torch::rand({of.centers}) * (8 * of.price);
+    value_slopes_ = torch::randn_like(z_);
+    mass_slopes_ = torch::randn({of.centers});
+  }
+
+  struct Outcome {
+    Tensor values, mass, indices, grad_z, grad_centers;
+  };
+
+  // As it is defined, in float64, through autograd; the memory is n x L.
+  Outcome plain() const {
+    const Tensor z = leaf(z_.to(torch::kFloat64)), centers = leaf(centers_.to(torch::kFloat64));
+    const Tensor distance = (z.unsqueeze(1) - centers.unsqueeze(0)).square().sum(2) + penalties_.to(torch::kFloat64);
+    const Tensor phi = torch::softmax(distance * -GetParam().sigma, 1);
+    Outcome outcome{phi.matmul(centers), phi.sum(0), phi.argmax(1), {}, {}};
+    ((outcome.values * value_slopes_).sum() + (outcome.mass * mass_slopes_).sum()).backward();
+    outcome.grad_z = z.grad();
+    outcome.grad_centers = centers.grad();
+    return outcome;
+  }
+
+  Outcome fused(bool hard, decltype(soft_quantize)* function) const {
+    const Tensor z = leaf(z_), centers = leaf(centers_);
+    const SoftQuantized out = function(z, centers, penalties_, GetParam().sigma, hard);
+    ((out.values * value_slopes_).sum() + (out.mass * mass_slopes_).sum()).backward();
+    return {out.values, out.mass, out.indices, z.grad(), centers.grad()};
+  }
+
+  void expect_plain(decltype(soft_quantize)* function) const {
+    const Outcome expected = plain();
+    for (const bool hard : {false, true}) {
+      const Outcome actual = fused(hard, function);
+      expect_close(actual.mass, expected.mass, 3e-5, "mass");
+      expect_close(actual.grad_z, expected.grad_z, 1e-4, "gradient of z");  // that of the soft values in any case
+      expect_close(actual.grad_centers, expected.grad_centers, 1e-4, "gradient of the centers");
+      EXPECT_GE(actual.indices.eq(expected.indices).sum().item<int64_t>(), z_.size(0) - 1) << "but for ties";
+      if (hard) {
+        EXPECT_TRUE(actual.values.equal(centers_.index_select(0, actual.indices)));
+      } else {
+        expect_close(actual.values, expected.values, 3e-5, "values");
+      }
+    }
+  }
+
+  Tensor z_, centers_, penalties_, value_slopes_, mass_slopes_;
+};
+
+TEST_P(SoftQuantizeFunctionOf, AgreesWithAutograd) { expect_plain(soft_quantize); }
+TEST_P(SoftQuantizeFunctionOf, OfOtherDevicesAgreesWithAutograd) { expect_plain(soft_quantize_by_torch); }
+
+INSTANTIATE_TEST_SUITE_P(Cases, SoftQuantizeFunctionOf,
+                         testing::Values(FunctionCase{1, 75, 2, 0}, FunctionCase{1, 75, 0.4, 0.1},
+                                         FunctionCase{1, 9, 20, 0.3}, FunctionCase{2, 40, 1, 0},
+                                         FunctionCase{2, 40, 2, 0.1}, FunctionCase{4, 33, 0.6, 0.1},
+                                         FunctionCase{8, 20, 0.4, 0}, FunctionCase{8, 20, 0.4, 0.2}));
+
+TEST(SoftQuantizeFunction, WorksInPieces) {
+  torch::manual_seed(2);
+  const Tensor centers = std::get<0>(torch::randn({2000, 1}).sort(0)), penalties = torch::rand({2000}) * 0.1;
+  const Tensor z = torch::randn({5000, 1});  // more than one piece of phi
+  const SoftQuantized native = soft_quantize(z, centers, penalties, 3, false);
+  const SoftQuantized pieces = soft_quantize_by_torch(z, centers, penalties, 3, false);
+  expect_close(pieces.values, native.values, 1e-4, "values");
+  expect_close(pieces.mass, native.mass, 1e-3, "mass");
+}
+
+TEST(SoftQuantizeFunction, GivesNoGradientWhereNoneIsWanted) {
+  const Tensor z = leaf(torch::randn({10, 1})), centers = torch::tensor({{-1.0f}, {0.0f}, {1.0f}});
+  const SoftQuantized out = soft_quantize(z, centers, torch::zeros({3}), 1, false);
+  EXPECT_FALSE(out.indices.requires_grad());
+  out.values.sum().backward();  // mass is not part of the loss
+  EXPECT_TRUE(z.grad().defined());
+}
+
+NamedTensors some_parameters() {
+  torch::manual_seed(3);
+  NamedTensors parameters;
+  parameters["a"] = leaf(torch::randn({16, 8, 3, 3}) * 0.1);
+  parameters["b"] = leaf(torch::randn({20, 13}) * 2);
+  parameters["c"] = leaf(torch::randn({5, 7, 3}));  // 105 elements: no multiple of 2, 4 or 8
+  return parameters;
+}
+
+const std::vector<std::string> kNames = {"a", "b", "c"};
+
+SoftToHardOptions options_of(int dimension) {
+  SoftToHardOptions options;
+  options.dimension = dimension;
+  options.centers = 20;
+  return options;
+}
+
+class SoftToHardOf : public testing::TestWithParam<int> {
+ protected:
+  NamedTensors parameters_ = some_parameters();
+};
+
+TEST_P(SoftToHardOf, SoftBecomesHard) {
+  SoftToHard quantizer(parameters_, kNames, options_of(GetParam()));
+  quantizer.hardness() = {1e6, 0, false};
+  const NamedTensors soft = quantizer.quantize(parameters_).weights;
+  const NamedTensors hard = quantizer.hard_weights(parameters_);
+  for (const std::string& name : kNames) {
+    ASSERT_EQ(soft.at(name).sizes(), parameters_.at(name).sizes());
+    const Tensor apart = (soft.at(name) - hard.at(name)).abs() > 1e-4 * hard.at(name).abs().max();
+    EXPECT_LE(apart.sum().item<int64_t>(), 1) << name;
+  }
+  quantizer.hardness().sigma = 0.01;
+  const Tensor softer = quantizer.quantize(parameters_).weights.at("b");
+  EXPECT_GT((softer - hard.at("b")).abs().mean().item<double>(), 0.1);
+}
+
+TEST_P(SoftToHardOf, HardPassIsWhatWouldBeStored) {
+  SoftToHard quantizer(parameters_, kNames, options_of(GetParam()));
+  quantizer.hardness() = {1, 0.1, true};
+  const NamedTensors expected = quantizer.hard_weights(parameters_);  // the pass changes the code lengths
+  const auto stored = quantizer.harden(parameters_);
+  const NamedTensors weights = quantizer.quantize(parameters_).weights;
+  const auto d = static_cast<size_t>(GetParam());
+  for (const std::string& name : kNames) {
+    EXPECT_TRUE(weights.at(name).equal(expected.at(name))) << name;
+    const SoftToHard::HardTensor& tensor = stored.at(name);
+    const Tensor flat = weights.at(name).detach().flatten();
+    const std::vector<float> centers = quantizer.centers(tensor.scope);
+    ASSERT_EQ(tensor.indices.size(), (static_cast<size_t>(flat.numel()) + d - 1) / d);
+    for (int64_t e = 0; e < flat.numel(); ++e) {
+      const auto at = static_cast<size_t>(e);
+      const float center = centers[static_cast<size_t>(tensor.indices[at / d]) * d + at % d];
+      ASSERT_FLOAT_EQ(flat[e].item<float>(), center * tensor.scale.item<float>()) << name << " " << e;
+    }
+  }
+}
+
+TEST_P(SoftToHardOf, EntropyIsThatOfTheHistogram) {
+  SoftToHard quantizer(parameters_, kNames, options_of(GetParam()));
+  quantizer.hardness() = {1, 0.05, true};
+  quantizer.quantize(parameters_);
+  int64_t vectors = 0;
+  for (const int64_t count : quantizer.histogram()) vectors += count;
+  double bits = 0;
+  for (const int64_t count : quantizer.histogram()) {
+    const double share = static_cast<double>(count) / static_cast<double>(vectors);
+    if (count > 0) bits -= static_cast<double>(count) * std::log2(share);
+  }
+  EXPECT_EQ(quantizer.weight_count(), 16 * 8 * 9 + 20 * 13 + 105);
+  EXPECT_NEAR(quantizer.entropy(), bits / static_cast<double>(quantizer.weight_count()), 1e-9);
+  EXPECT_GT(quantizer.entropy(), 0.05);
+  for (const auto& [name, own] : quantizer.tensor_entropies()) EXPECT_GT(own, 0) << name;
+}
+
+// With hard assignments the rate is the mean code length, which is the cross entropy of this pass under the last one's.
+TEST_P(SoftToHardOf, RateIsTheMeanCodeLength) {
+  SoftToHardOptions options = options_of(GetParam());
+  options.codebook = quantizer::CodebookScope::kTensor;
+  SoftToHard quantizer(parameters_, {"a"}, options);
+  quantizer.hardness() = {1e6, 0, true};
+  quantizer.quantize(parameters_);
+  const double rate = quantizer.quantize(parameters_).rate.item<double>();
+  EXPECT_NEAR(rate, quantizer.entropy(), 0.02 * rate + 0.01);
+}
+
+TEST_P(SoftToHardOf, StateComesBack) {
+  SoftToHardOptions options = options_of(GetParam());
+  options.learn_scales = true;
+  SoftToHard first(parameters_, kNames, options);
+  first.hardness() = {0.7, 0.08, true};
+  first.quantize(parameters_);
+  {
+    torch::NoGradGuard no_grad;
+    for (const auto& [name, tensor] : first.learned()) Tensor(tensor).mul_(1.1);
+  }
+  NamedTensors changed = some_parameters();
+  for (auto& [name, tensor] : changed) tensor = leaf(tensor * 0.5 + 0.01);
+  SoftToHard second(changed, kNames, options);
+  if (second.centers(0).size() != first.centers(0).size()) GTEST_SKIP() << "another number of centers was learned";
+  NamedTensors copy;
+  for (const auto& [name, tensor] : first.state()) copy[name] = tensor.detach().clone();
+  second.set_state(copy);
+  for (int pass = 0; pass < 2; ++pass) {
+    const SoftToHard::Pass a = first.quantize(parameters_), b = second.quantize(parameters_);
+    EXPECT_TRUE(a.rate.equal(b.rate));
+    for (const std::string& name : kNames) EXPECT_TRUE(a.weights.at(name).equal(b.weights.at(name))) << name;
+    EXPECT_EQ(first.histogram(), second.histogram());
+  }
+  EXPECT_EQ(second.hardness().price, 0.08);
+}
+
+INSTANTIATE_TEST_SUITE_P(Dimensions, SoftToHardOf, testing::Values(1, 2, 4, 8));
+
+TEST(SoftToHard, CentersStaySortedWithZeroAmongThem) {
+  const NamedTensors parameters = some_parameters();
+  SoftToHard quantizer(parameters, kNames, options_of(1));
+  torch::manual_seed(1);
+  for (int round = 0; round < 5; ++round) {
+    {
+      torch::NoGradGuard no_grad;
+      Tensor centers = quantizer.learned().at("centers.0");
+      centers.add_(torch::randn_like(centers));  // as a wild step of the optimizer
+    }
+    quantizer.rearrange();
+    const std::vector<float> centers = quantizer.centers(0);
+    EXPECT_TRUE(std::is_sorted(centers.begin(), centers.end()));
+    EXPECT_EQ(std::count(centers.begin(), centers.end(), 0.0f), 1);
+  }
+}
+
+TEST(SoftToHard, LearnedScalesStayPositive) {
+  const NamedTensors parameters = some_parameters();
+  SoftToHardOptions options = options_of(1);
+  options.learn_scales = options.channel_scales = true;
+  SoftToHard quantizer(parameters, kNames, options);
+  Tensor scale = quantizer.learned().at("scale.a");
+  ASSERT_EQ(scale.sizes(), (std::vector<int64_t>{16, 1, 1, 1}));
+  {
+    torch::NoGradGuard no_grad;
+    scale.sub_(100);
+  }
+  quantizer.rearrange();
+  EXPECT_GT(scale.min().item<float>(), 0);
+}
+
+TEST(SoftToHard, GradientsReachWeightsCentersAndScales) {
+  const NamedTensors parameters = some_parameters();
+  SoftToHardOptions options = options_of(1);
+  options.learn_scales = true;
+  SoftToHard quantizer(parameters, kNames, options);
+  quantizer.hardness() = {0.5, 0.05, true};
+  const SoftToHard::Pass pass = quantizer.quantize(parameters);
+  (pass.weights.at("a").square().sum() + pass.rate).backward();
+  EXPECT_GT(parameters.at("a").grad().abs().max().item<float>(), 0);
+  EXPECT_GT(parameters.at("b").grad().abs().max().item<float>(), 0) << "by the rate";
+  quantizer.precondition_gradients();
+  for (const auto& [name, tensor] : quantizer.learned()) {
+    EXPECT_TRUE(torch::isfinite(tensor.grad()).all().item<bool>()) << name;
+    EXPECT_GT(tensor.grad().abs().max().item<float>(), 0) << name;
+  }
+}
+
+TEST(SoftToHard, TensorsMayHaveCodebooksOfTheirOwn) {
+  const NamedTensors parameters = some_parameters();
+  SoftToHardOptions options = options_of(1);
+  options.codebook = quantizer::CodebookScope::kTensor;
+  SoftToHard quantizer(parameters, kNames, options);
+  EXPECT_EQ(quantizer.scopes(), 3u);
+  quantizer.hardness() = {1, 0.05, true};
+  quantizer.quantize(parameters);
+  double bits = 0;
+  for (const auto& [name, own] : quantizer.tensor_entropies()) {
+    bits += own * static_cast<double>(parameters.at(name).numel());
+  }
+  EXPECT_NEAR(quantizer.entropy(), bits / static_cast<double>(quantizer.weight_count()), 1e-9);
+  const auto hard = quantizer.harden(parameters);
+  EXPECT_NE(hard.at("a").scope, hard.at("b").scope);
+}
+
+TEST(SoftToHard, ScalesOfTheModelDoNotChangeIndices) {
+  NamedTensors parameters = some_parameters(), larger;
+  for (const auto& [name, tensor] : parameters) larger[name] = leaf(tensor * 1024);
+  SoftToHard small(parameters, kNames, options_of(1)), large(larger, kNames, options_of(1));
+  for (const std::string& name : kNames) {
+    EXPECT_EQ(small.harden(parameters).at(name).indices, large.harden(larger).at(name).indices) << name;
+  }
+}
+
+TEST(SoftToHard, AllZerosAreQuantized) {
+  NamedTensors parameters = some_parameters();
+  parameters["a"] = leaf(torch::zeros_like(parameters.at("a")));
+  SoftToHard quantizer(parameters, kNames, options_of(1));
+  EXPECT_EQ(quantizer.hard_weights(parameters).at("a").abs().max().item<float>(), 0);
+  EXPECT_TRUE(torch::isfinite(quantizer.quantize(parameters).rate).item<bool>());
+}
+
+TEST(SoftToHard, RefusesNaN) {
+  NamedTensors parameters = some_parameters();
+  Tensor broken = parameters.at("b").detach().clone();
+  broken[3][4] = std::nanf("");
+  parameters["b"] = leaf(broken);
+  try {
+    SoftToHard quantizer(parameters, kNames, options_of(1));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("'b'"), std::string::npos) << error.what();
+  }
+}
+
+}  // namespace
+}  // namespace quench::training
