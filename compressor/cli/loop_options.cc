@@ -95,7 +95,8 @@ void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
   preprocessing_.add_to(command);
 }
 
-LoopOptions LoopArguments::get(const std::filesystem::path& output, report::Progress& progress) const {
+LoopOptions LoopArguments::get(const std::filesystem::path& output, report::Progress& progress,
+                               std::FILE* lines) const {
   LoopOptions options = options_;
   options.preprocessing = preprocessing_.get();
   if (label_share_option_->count() > 0) options.label_share = label_share_;
@@ -107,10 +108,10 @@ LoopOptions LoopArguments::get(const std::filesystem::path& output, report::Prog
     if (!file.empty()) check_output(file, {output});
   }
   options.progress = [&progress](std::string_view stage, double share) { progress.update(stage, share); };
-  options.on_epoch = [&progress](const report::TrainingRecord& record) {
+  options.on_epoch = [&progress, lines](const report::TrainingRecord& record) {
     progress.finish();
-    fmt::print("{}\n", report::to_line(record));
-    std::fflush(stdout);
+    fmt::print(lines, "{}\n", report::to_line(record));
+    std::fflush(lines);
   };
   return options;
 }

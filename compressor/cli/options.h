@@ -39,6 +39,8 @@ class JsonOption {
   // terminal the text.
   void show(const std::string& text, const std::string& json) const;
   // The file must not be one of these.
+  // Whether the report is all that may go to standard output.
+  bool is_printed() const { return option_->count() > 0 && file_.empty(); }
   void refuse(const std::vector<std::filesystem::path>& files) const;
 
  private:

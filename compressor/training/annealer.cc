@@ -20,7 +20,7 @@ constexpr int64_t kGapSteps = 20;    // between two looks at the gap
 constexpr double kGapGain = 0.25;    // K, in units of sigma over the first gap
 constexpr double kGapTime = 0.1;     // T, as a share of the soft steps
 constexpr double kMaxSigma = 1e4;
-constexpr int kMaxPriceRounds = 200;
+constexpr int kMaxPriceRounds = 100;
 constexpr double kLeastGoal = 1e-6;  // bits per weight; all weights may come to lie at one center
 
 }  // namespace
@@ -93,12 +93,14 @@ bool Annealer::enforce_target(double margin) {
   measure_file();
   if (!options_.target_bytes) return true;
   const double limit = *options_.target_bytes - margin;
-  for (int round = 0; round<kMaxPriceRounds&& static_cast<double>(file_bytes_)> limit; ++round) {
-    price_ = std::max(price_ * 1.02, 0.005);
+  const auto is_too_large = [&] { return static_cast<double>(file_bytes_) > limit; };
+  for (int round = 0; round < kMaxPriceRounds && is_too_large(); ++round) {
+    // The size falls more slowly than the price rises: steps as large as the excess come close, and not too far.
+    price_ = std::max(price_ * std::clamp(static_cast<double>(file_bytes_) / limit, 1.003, 1.3), 0.005);
     hardness.price = price_;
     measure_file();
   }
-  return static_cast<double>(file_bytes_) <= limit;
+  return !is_too_large();
 }
 
 report::TrainingRecord::Quantization Annealer::record(uint64_t original_bytes) const {

@@ -182,6 +182,13 @@ void snap_scales(GraphModule& module, const SoftToHard& quantizer, const std::ve
   }
 }
 
+uint64_t stored_weights(const OnnxModel& model) {
+  OnnxModel copy = model.clone();
+  graph::simplify(copy);
+  reduce_normalization(copy);
+  return CodedModel(copy).float_weights();
+}
+
 CodedExport::CodedExport(const GraphModule& module, const SoftToHard& quantizer, entropy::Coder coder) {
   const auto hard = quantizer.harden(module.parameters());
   model_ = module.to_onnx(quantizer.hard_weights(module.parameters()));

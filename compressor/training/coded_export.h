@@ -43,6 +43,9 @@ void keep_positive(GraphModule& module, const std::vector<NormalizedWeight>& nor
 // container::scale_from_code): by 2.2 % at most.
 void snap_scales(GraphModule& module, const SoftToHard& quantizer, const std::vector<NormalizedWeight>& normalized);
 
+// The float weights of a file that is written from the model, by which its bits per weight are counted.
+uint64_t stored_weights(const OnnxModel& model);
+
 class CodedExport {
  public:
   // A quantized weight that is no longer its indices' values times a scale for each slice along one axis is rounded to

@@ -127,7 +127,7 @@ class Tuning {
 std::optional<double> Tuning::fixed_target() const {
   if (options_.ratio) return target_bytes(*options_.ratio);
   if (!options_.bits) return std::nullopt;
-  return *options_.bits * static_cast<double>(quantizer::CodedModel(model_).float_weights()) / 8;
+  return *options_.bits * static_cast<double>(stored_weights(model_)) / 8;
 }
 
 std::unique_ptr<data::Dataset> Tuning::test_data() const {

@@ -1,0 +1,554 @@
+// `quench tune` and `quench train` end to end: small networks on little data, one thread.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "compressor/data/npy.h"
+#include "tests/compressor/cli/program.h"
+#include "tests/compressor/quantizer/small_model.h"
+#include "tests/formats/onnx/test_models.h"
+
+namespace quench::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+using Arguments = std::vector<std::string>;
+using quantizer::read_bytes;
+
+constexpr const char* kData = "synthetic:shapes,count=96";
+constexpr const char* kTestData = "synthetic:shapes,count=40";
+
+Arguments operator+(Arguments a, const Arguments& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+// `base` with `more` behind it, whose options take the place of those in `base`; these have a value each.
+Arguments with(const Arguments& base, const Arguments& more) {
+  Arguments result;
+  for (size_t i = 0; i < base.size(); ++i) {
+    const bool replaced = base[i].starts_with("--") && std::find(more.begin(), more.end(), base[i]) != more.end();
+    if (replaced) {
+      ++i;
+    } else {
+      result.push_back(base[i]);
+    }
+  }
+  return result + more;
+}
+
+// One line on stderr that says what is wrong, behind what the epochs printed.
+void expect_error(const Outcome& outcome, const std::string& part, int code = 1) {
+  EXPECT_EQ(outcome.code, code) << outcome.err;
+  const size_t begin = outcome.err.find("quench: error: ");
+  ASSERT_NE(begin, std::string::npos) << outcome.err;
+  EXPECT_EQ(outcome.err.find('\n', begin), outcome.err.size() - 1) << "one line, the last: " << outcome.err;
+  EXPECT_NE(outcome.err.find(part, begin), std::string::npos) << outcome.err;
+}
+
+std::vector<Json> metrics_of(const std::string& path) {
+  std::ifstream file(path);
+  std::vector<Json> records;
+  for (std::string line; std::getline(file, line);) {
+    records.push_back(Json::parse(line));
+    records.back().erase("seconds");
+  }
+  return records;
+}
+
+class TrainingCli : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    common_ = new quantizer::TemporaryFolder();
+    quantizer::write_model(*common_ / "model.onnx", quantizer::make_small_model({.channels = 12, .nan_weight = false}));
+  }
+  static void TearDownTestSuite() { delete common_; }
+
+  static std::string model() { return (*common_ / "model.onnx").string(); }
+  std::string path(const char* name) const { return (folder_ / name).string(); }
+
+  // Three steps to an epoch.
+  static Arguments loop() {
+    return {"--test-data", kTestData, "--data", kData, "--batch", "32", "--epochs", "2", "--threads", "1"};
+  }
+  Arguments tune(const char* output, const Arguments& more = {}) const {
+    return Arguments{"tune", model(), "-o", path(output), "--float32"} + with(loop(), more);
+  }
+  Arguments train(const char* output, const Arguments& more = {}) const {
+    return Arguments{"train", model(), "-o", path(output), "--float32"} +
+           with(loop() + Arguments{"--learning-rate", "0.05"}, more);
+  }
+
+  Json tuned(const char* output, const Arguments& more) const {
+    const Outcome outcome = run_program(tune(output, more + Arguments{"--json", path("report.json")}));
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    EXPECT_FALSE(fs::exists(path(output) + ".checkpoint")) << "removed at the end";
+    return Json::parse(read_bytes(path("report.json")));
+  }
+
+  void write_npz(const char* name, std::vector<int64_t> dims, const std::vector<int64_t>& labels) const {
+    size_t count = 1;
+    for (const int64_t dim : dims) count *= static_cast<size_t>(dim);
+    std::vector<float> values(count);
+    for (size_t i = 0; i < count; ++i) values[i] = static_cast<float>((i * 2654435761u >> 16) % 256) / 128 - 1;
+    std::vector<std::pair<std::string, data::Array>> arrays;
+    const std::vector<int64_t> label_dims = {static_cast<int64_t>(labels.size())};
+    arrays.emplace_back("x", data::Array::float32(std::move(dims), values));
+    if (!labels.empty()) arrays.emplace_back("y", data::Array::int64(label_dims, labels));
+    data::write_npz(path(name), arrays);
+  }
+
+  void write_text_model(const char* name, const std::string& graph) const {
+    quantizer::write_model(path(name), testing::parse_text(graph));
+  }
+
+  static quantizer::TemporaryFolder* common_;
+  quantizer::TemporaryFolder folder_;
+};
+
+quantizer::TemporaryFolder* TrainingCli::common_ = nullptr;
+
+TEST_F(TrainingCli, TuneMeetsTheRatioAndSaysWhatItDid) {
+  const Json report = tuned("a.quench", {"--ratio", "8", "--metrics", path("m.jsonl"), "--page", path("p.html")});
+  const auto size = static_cast<double>(fs::file_size(path("a.quench")));
+  EXPECT_LE(size, static_cast<double>(fs::file_size(model())) / 8);
+  EXPECT_EQ(report["output_bytes"], fs::file_size(path("a.quench")));
+  EXPECT_TRUE(report["top1"].is_number());
+  EXPECT_TRUE(report["top1_before"].is_number());
+  const std::vector<Json> records = metrics_of(path("m.jsonl"));
+  ASSERT_EQ(records.size(), 2u);
+  EXPECT_EQ(records[1]["epoch"], 2);
+  EXPECT_EQ(records[1]["step"], 6);
+  EXPECT_GT(records[1]["quantization"]["ratio"].get<double>(), 2);
+  EXPECT_NE(read_bytes(path("p.html")).find("<svg"), std::string::npos);
+  // The trainer's accuracy is that of the file.
+  const Outcome eval = run_program({"eval", path("a.quench"), "--data", kTestData, "--json"});
+  ASSERT_EQ(eval.code, 0) << eval.err;
+  EXPECT_NEAR(Json::parse(eval.out)["top1"].get<double>(), report["top1"].get<double>(), 1e-9);
+}
+
+TEST_F(TrainingCli, JsonAloneGoesToStandardOutput) {
+  const Outcome outcome = run_program(tune("a.quench", {"--json"}));
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_TRUE(Json::accept(outcome.out)) << outcome.out.substr(0, 200);
+}
+
+TEST_F(TrainingCli, TuneMeetsBitsPerWeight) {
+  const Json report = tuned("a.quench", {"--bits", "3.5"});
+  EXPECT_LE(report["bits_per_weight"].get<double>(), 3.5);
+}
+
+TEST_F(TrainingCli, TheSameSeedGivesTheSameBytes) {
+  ASSERT_EQ(run_program(tune("a.quench", {"--ratio", "8"})).code, 0);
+  ASSERT_EQ(run_program(tune("b.quench", {"--ratio", "8"})).code, 0);
+  ASSERT_EQ(run_program(tune("c.quench", {"--epochs", "1", "--ratio", "8", "--seed", "2"})).code, 0);
+  EXPECT_EQ(read_bytes(path("a.quench")), read_bytes(path("b.quench")));
+  EXPECT_NE(read_bytes(path("a.quench")), read_bytes(path("c.quench")));
+  ASSERT_EQ(run_program(train("a.onnx")).code, 0);
+  ASSERT_EQ(run_program(train("b.onnx")).code, 0);
+  EXPECT_EQ(read_bytes(path("a.onnx")), read_bytes(path("b.onnx")));
+}
+
+TEST_F(TrainingCli, EveryMethodRuns) {
+  const std::vector<Arguments> methods = {
+      {"--annealing", "exponential", "--beta", "0.01"},
+      {"--annealing", "gap", "--ratio", "6"},
+      {"--annealing", "exponential", "--soft-share", "1"},
+      {"--dimension", "2", "--centers", "60", "--ratio", "8"},
+      {"--dimension", "4", "--centers", "60"},
+      {"--learn-scales", "--channel-scales"},
+      {"--codebook", "tensor", "--learn-scales"},
+      {"--exclude", "first.*", "--coder", "rans"},
+      {"--optimizer", "adam", "--learning-rate", "0.001", "--schedule", "one-cycle"},
+      {"--label-share", "1", "--schedule", "step", "--no-augment"},
+  };
+  for (const Arguments& method : methods) {
+    const Json report = tuned("a.quench", method + Arguments{"--epochs", "1"});
+    const Outcome eval = run_program({"eval", path("a.quench"), "--data", kTestData, "--json"});
+    ASSERT_EQ(eval.code, 0) << method[1] << ": " << eval.err;
+    EXPECT_NEAR(Json::parse(eval.out)["top1"].get<double>(), report["top1"].get<double>(), 1e-9) << method[1];
+    EXPECT_LT(report["bits_per_weight"].get<double>(), 8) << method[1];
+  }
+}
+
+TEST_F(TrainingCli, SoftTrainingsEndHard) {
+  for (const char* annealing : {"exponential", "gap"}) {
+    const Json report = tuned("a.quench", {"--annealing", annealing, "--metrics", path("m.jsonl"), "--ratio", "7"});
+    const std::vector<Json> records = metrics_of(path("m.jsonl"));
+    EXPECT_TRUE(records[1]["soft_accuracy"].is_null());
+    EXPECT_LE(static_cast<double>(fs::file_size(path("a.quench"))) * 7, static_cast<double>(fs::file_size(model())));
+  }
+}
+
+TEST_F(TrainingCli, MaxDropKeepsWithinTheLimit) {
+  const Json report = tuned("a.quench", {"--max-drop", "20", "--epochs", "1", "--samples", "32"});
+  EXPECT_LE(report["top1_before"].get<double>() - report["top1"].get<double>(), 0.2 + 1e-9);
+  EXPECT_EQ(report["output_bytes"], fs::file_size(path("a.quench"))) << "of the file that is kept";
+  EXPECT_FALSE(fs::exists(path("a.quench.trial")));
+  EXPECT_FALSE(fs::exists(path("a.quench.checkpoint.1")));
+}
+
+TEST_F(TrainingCli, MaxDropNeedsLabels) {
+  write_npz("x.npz", {40, 3, 16, 16}, {});
+  expect_error(run_program({"tune", model(), "-o", path("a.quench"), "--data", path("x.npz"), "--max-drop", "1"}),
+               "--max-drop needs labelled test data");
+}
+
+// Run until the first checkpoint of a time-based kind is impossible to catch; a signal makes one at any step.
+void expect_resumed(const Arguments& whole, const Arguments& broken, const std::string& whole_file,
+                    const std::string& broken_file, const std::string& metrics) {
+  ASSERT_EQ(run_program(whole).code, 0);
+  const std::vector<Json> expected = metrics_of(metrics);
+  fs::remove(metrics);
+  // Ends with the first epoch behind it, or where it happens to be after the second.
+  const pid_t process = start_program(broken);
+  for (int tries = 0; tries < 3000 && !fs::exists(metrics); ++tries) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  ::kill(process, SIGTERM);
+  ASSERT_EQ(wait_for(process), 1) << "stopped by the signal, before its end";
+  ASSERT_FALSE(fs::exists(broken_file));
+  const Outcome rest = run_program(broken + Arguments{"--resume"});
+  ASSERT_EQ(rest.code, 0) << rest.err;
+  EXPECT_EQ(metrics_of(metrics), expected);
+  EXPECT_EQ(read_bytes(broken_file), read_bytes(whole_file));
+}
+
+TEST_F(TrainingCli, ATuningGoesOnAfterASignal) {
+  const Arguments more = {"--epochs", "6", "--metrics", path("m.jsonl"), "--ratio", "8", "--learn-scales"};
+  expect_resumed(tune("a.quench", more), tune("b.quench", more), path("a.quench"), path("b.quench"), path("m.jsonl"));
+}
+
+TEST_F(TrainingCli, ASoftTuningGoesOnAfterASignal) {
+  const Arguments more = {"--epochs", "6", "--metrics", path("m.jsonl"), "--ratio", "8", "--annealing", "gap"};
+  expect_resumed(tune("a.quench", more), tune("b.quench", more), path("a.quench"), path("b.quench"), path("m.jsonl"));
+}
+
+TEST_F(TrainingCli, ATrainingGoesOnAfterASignal) {
+  const Arguments more = {"--epochs", "8", "--metrics", path("m.jsonl"), "--optimizer", "adam"};
+  expect_resumed(train("a.onnx", more), train("b.onnx", more), path("a.onnx"), path("b.onnx"), path("m.jsonl"));
+}
+
+TEST_F(TrainingCli, ResidualNetworksTrain) {
+  for (const char* integrator : {"euler", "linear-multistep"}) {
+    const Arguments arguments = {"train",    "resnet8",  "-o", path("r.onnx"), "--integrator",
+                                 integrator, "--epochs", "1",  "--samples",    "64"};
+    const Outcome outcome = run_program(
+        arguments + Arguments{"--data", kData, "--test-data", kTestData, "--batch", "32", "--threads", "1"});
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    EXPECT_NE(outcome.out.find("parameters"), std::string::npos);
+    const Outcome tuning =
+        run_program({"tune", path("r.onnx"), "-o", path("r.quench"), "--data", kData, "--samples", "32", "--batch",
+                     "32", "--epochs", "1", "--threads", "1", "--ratio", "12", "--test-data", kTestData});
+    ASSERT_EQ(tuning.code, 0) << tuning.err;
+    EXPECT_LE(fs::file_size(path("r.quench")) * 12, fs::file_size(path("r.onnx")));
+  }
+}
+
+// Not a classifier: an image in, an image out; no labels.
+constexpr const char* kImageModel = R"(
+  net (float[N,2,12,12] x) => (float[N,2,12,12] y) <float[24,2,3,3] w1, float[24] b1, float[2,24,5,5] w2>
+  { h = Conv<pads = [1,1,1,1]>(x, w1, b1) r = Relu(h) y = Conv<pads = [2,2,2,2]>(r, w2) })";
+
+void fill_weights(onnx::ModelProto& proto) {
+  for (const onnx::ValueInfoProto& value : proto.graph().value_info()) {
+    onnx::TensorProto& tensor = *proto.mutable_graph()->add_initializer();
+    tensor.set_name(value.name());
+    tensor.set_data_type(onnx::TensorProto::FLOAT);
+    uint32_t count = 1;
+    for (const auto& dim : value.type().tensor_type().shape().dim()) {
+      tensor.add_dims(dim.dim_value());
+      count *= static_cast<uint32_t>(dim.dim_value());
+    }
+    std::vector<float> values(count);
+    for (uint32_t i = 0; i < count; ++i) {  // bell-shaped enough
+      float sum = 0;
+      for (uint32_t k = 0; k < 4; ++k)
+        sum += static_cast<float>(((4 * i + k) * 2654435761u >> 12) % 1024) / 1024 - 0.5f;
+      values[i] = 0.15f * sum;
+    }
+    tensor.set_raw_data(values.data(), values.size() * sizeof(float));
+  }
+  proto.mutable_graph()->clear_value_info();
+}
+
+TEST_F(TrainingCli, TuningWithoutLabelsBringsAnImageModelsOutputsCloser) {
+  onnx::ModelProto proto = testing::parse_text(kImageModel);
+  fill_weights(proto);
+  quantizer::write_model(path("image.onnx"), proto);
+  std::vector<float> values(256 * 2 * 144);
+  for (size_t i = 0; i < values.size(); ++i) {
+    values[i] = std::sin(0.37f * static_cast<float>(i % 144)) + std::cos(0.011f * static_cast<float>(i));
+  }
+  data::write_npy(path("x.npy"), data::Array::float32({256, 2, 12, 12}, values));
+  const Outcome outcome = run_program({"tune",
+                                       path("image.onnx"),
+                                       "-o",
+                                       path("image.quench"),
+                                       "--data",
+                                       path("x.npy"),
+                                       "--test-data",
+                                       path("x.npy"),
+                                       "--epochs",
+                                       "8",
+                                       "--batch",
+                                       "32",
+                                       "--threads",
+                                       "1",
+                                       "--ratio",
+                                       "7",
+                                       "--metrics",
+                                       path("m.jsonl"),
+                                       "--json",
+                                       path("r.json"),
+                                       "--learning-rate",
+                                       "0.01"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const std::vector<Json> records = metrics_of(path("m.jsonl"));
+  const double first = records.front()["snr_db"].get<double>(), last = records.back()["snr_db"].get<double>();
+  EXPECT_GT(last, first + 1);
+  const Json report = Json::parse(read_bytes(path("r.json")));
+  EXPECT_NEAR(report["snr_db"].get<double>(), last, 2) << "small tensors are rounded in the file";
+  EXPECT_TRUE(report["top1"].is_null());
+}
+
+TEST_F(TrainingCli, DataThatDoesNotFitIsRefused) {
+  write_npz("small.npz", {40, 3, 8, 8}, std::vector<int64_t>(40, 1));
+  for (const char* command : {"tune", "train"}) {
+    expect_error(run_program({command, model(), "-o", path("a.out"), "--data", path("small.npz")}),
+                 "small.npz: an array of 40x3x8x8 does not fit the model's input Nx3x16x16");
+    expect_error(run_program({command, model(), "-o", path("a.out"), "--data", path("missing.npz")}), "missing.npz");
+    expect_error(run_program({command, model(), "-o", path("a.out"), "--data", kData, "--batch", "97"}),
+                 "has 96 samples, fewer than a batch of 97");
+  }
+  EXPECT_FALSE(fs::exists(path("a.out")));
+}
+
+TEST_F(TrainingCli, LabelsOutOfRangeAreRefused) {
+  std::vector<int64_t> labels(40, 3);
+  for (const char* command : {"tune", "train"}) {
+    const Arguments arguments = {command, model(), "-o", path("a.out"), "--batch", "20", "--epochs", "1"};
+    labels[7] = 12;
+    write_npz("high.npz", {40, 3, 16, 16}, labels);
+    expect_error(run_program(arguments + Arguments{"--data", path("high.npz")}),
+                 "high.npz: there are labels up to 12, but the model's scores are for 10 classes");
+    labels[7] = -1;
+    write_npz("low.npz", {40, 3, 16, 16}, labels);
+    expect_error(run_program(arguments + Arguments{"--data", path("low.npz")}), "low.npz: label -1 is below 0");
+  }
+}
+
+TEST_F(TrainingCli, LabelsOfFewerClassesDoForTraining) {
+  std::vector<int64_t> labels(40, 3);
+  write_npz("few.npz", {40, 3, 16, 16}, labels);
+  const Outcome outcome = run_program({"train", model(), "-o", path("a.onnx"), "--batch", "20", "--epochs", "1",
+                                       "--data", path("few.npz"), "--test-data", path("few.npz"), "--threads", "1"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_NE(outcome.out.find("of the test data"), std::string::npos) << outcome.out;
+}
+
+TEST_F(TrainingCli, TrainingWithoutLabelsNeedsATeacher) {
+  write_npz("x.npz", {40, 3, 16, 16}, {});
+  const Arguments arguments = {"train", model(),    "-o", path("a.onnx"), "--data", path("x.npz"), "--batch",
+                               "20",    "--epochs", "1",  "--threads",    "1"};
+  expect_error(run_program(arguments), "there are no labels: a teacher is needed");
+  const Outcome taught = run_program(arguments + Arguments{"--teacher", model()});
+  EXPECT_EQ(taught.code, 0) << taught.err;
+}
+
+TEST_F(TrainingCli, ALossThatIsNotFiniteEndsTheRun) {
+  for (const Arguments& arguments :
+       {train("a.onnx", {"--learning-rate", "1e30"}), tune("a.quench", {"--learning-rate", "1e38"})}) {
+    const Outcome outcome = run_program(arguments);
+    expect_error(outcome, "not finite at step ");
+    EXPECT_EQ(outcome.err.find("last good checkpoint"), std::string::npos) << "there is none: " << outcome.err;
+  }
+  EXPECT_FALSE(fs::exists(path("a.onnx")));
+}
+
+TEST_F(TrainingCli, TheLastGoodCheckpointIsKept) {
+  // A checkpoint of each step, of which the first is good.
+  const Outcome outcome =
+      run_program(train("a.onnx", {"--learning-rate", "1e15", "--schedule", "cosine", "--checkpoint-minutes", "1e-9"}));
+  expect_error(outcome, "not finite at step ");
+  expect_error(outcome, "the last good checkpoint is " + path("a.onnx.checkpoint"));
+  EXPECT_TRUE(fs::exists(path("a.onnx.checkpoint")));
+}
+
+TEST_F(TrainingCli, AFullDeviceIsNamed) {
+  expect_error(run_program(train("a.onnx", {"--checkpoint", "/dev/full"})), "/dev/full");
+  expect_error(run_program(tune("a.quench", {"--checkpoint", "/dev/full"})), "/dev/full");
+  EXPECT_TRUE(fs::is_character_file("/dev/full"));
+}
+
+TEST_F(TrainingCli, ACheckpointOfAnotherRunIsRefused) {
+  // Stopped at once, this leaves a checkpoint.
+  const Arguments stopped =
+      tune("a.quench", {"--epochs", "50", "--checkpoint", path("c"), "--checkpoint-minutes", "1e-9"});
+  const pid_t process = start_program(stopped);
+  for (int tries = 0; tries < 3000 && !fs::exists(path("c")); ++tries) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  ::kill(process, SIGTERM);
+  ASSERT_EQ(wait_for(process), 1);
+  const std::string refusal = "this checkpoint is of another model or of a run with other options";
+  quantizer::write_model(path("other.onnx"), quantizer::make_small_model({.channels = 16, .nan_weight = false}));
+  Arguments other = stopped;
+  other[1] = path("other.onnx");
+  const Arguments resume = {"--resume"};
+  expect_error(run_program(other + resume), refusal);
+  expect_error(run_program(stopped + Arguments{"--dimension", "2"} + resume), refusal);
+  expect_error(run_program(stopped + Arguments{"--codebook", "tensor"} + resume), refusal);
+  expect_error(run_program(stopped + Arguments{"--exclude", "first.*"} + resume), refusal);
+  expect_error(run_program(train("a.onnx", {"--epochs", "50", "--checkpoint", path("c"), "--resume"})), refusal);
+
+  std::string damaged = read_bytes(path("c"));
+  damaged[damaged.size() / 2] = static_cast<char>(damaged[damaged.size() / 2] ^ 1);
+  std::ofstream(path("c"), std::ios::binary) << damaged;
+  expect_error(run_program(stopped + resume), "c: the checkpoint is damaged");
+  std::ofstream(path("c"), std::ios::binary) << "hello";
+  expect_error(run_program(stopped + resume), "c: this is no checkpoint");
+  fs::remove(path("c"));
+  expect_error(run_program(stopped + resume), path("c"));
+}
+
+TEST_F(TrainingCli, DevicesThatAreNotThereAreNamed) {
+  for (const char* command : {"tune", "train"}) {
+    const Arguments arguments = {command, model(), "-o", path("a.out"), "--data", kData, "--device"};
+    expect_error(run_program(arguments + Arguments{"nonsense"}), "device 'nonsense': give cpu, cuda or cuda:N");
+    if (!fs::exists("/dev/nvidiactl")) {
+      expect_error(run_program(arguments + Arguments{"cuda"}), "device 'cuda': this LibTorch has no CUDA");
+    }
+  }
+}
+
+TEST_F(TrainingCli, ModelsOfTwoInputsAreRefused) {
+  onnx::ModelProto proto = testing::parse_text(R"(
+    net (float[N,3,16,16] x, float[N,3,16,16] z) => (float[N,8,14,14] y) <float[48,3,3,3] w>
+    { sum = Add(x, z) y = Conv(sum, w) })");
+  fill_weights(proto);
+  quantizer::write_model(path("two.onnx"), proto);
+  for (const char* command : {"tune", "train"}) {
+    expect_error(run_program({command, path("two.onnx"), "-o", path("a.out"), "--data", kData}),
+                 "has 2 inputs; training takes models with one");
+  }
+}
+
+TEST_F(TrainingCli, OperatorsThatCannotBeTrainedAreNamed) {
+  write_text_model("strange.onnx", R"(net (float[N,3,16,16] x) => (float[N,3,16,16] y) { y = Shrink(x) })");
+  expect_error(run_program({"train", path("strange.onnx"), "-o", path("a.onnx"), "--data", kData}), "(Shrink)");
+}
+
+TEST_F(TrainingCli, ATeacherWithOtherOutputsIsRefused) {
+  onnx::ModelProto proto = testing::parse_text(R"(
+    net (float[N,3,16,16] x) => (float[N,7] y) <float[3,7] w> { p = GlobalAveragePool(x) f = Flatten(p) y = Gemm(f, w) })");
+  fill_weights(proto);
+  quantizer::write_model(path("seven.onnx"), proto);
+  expect_error(run_program(tune("a.quench", {"--teacher", path("seven.onnx")})), "the teacher's outputs are not");
+  proto = testing::parse_text(R"(net (float[N,3,16,16] x) => (float[N,10] y, float[N,10] z) <float[3,10] w>
+                                 { p = GlobalAveragePool(x) f = Flatten(p) y = Gemm(f, w) z = Neg(y) })");
+  fill_weights(proto);
+  quantizer::write_model(path("pair.onnx"), proto);
+  expect_error(run_program(train("a.onnx", {"--teacher", path("pair.onnx")})), "the teacher's outputs are not");
+}
+
+TEST_F(TrainingCli, WithoutTheTrainingProgramOneIsTold) {
+  fs::copy_file(QUENCH_PROGRAM, path("quench"));
+  const std::string command =
+      "cd / && PATH=/nonexistent " + path("quench") + " tune a.onnx -o b.quench --data x 2> " + path("err");
+  const int status = std::system(command.c_str());
+  EXPECT_EQ(WEXITSTATUS(status), 1);
+  EXPECT_EQ(read_bytes(path("err")),
+            "quench: error: 'tune' needs the program quench-training, which is not installed: build Quench with "
+            "LibTorch\n");
+}
+
+std::string free_port() {
+  const int file = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof(address);
+  EXPECT_EQ(::bind(file, reinterpret_cast<sockaddr*>(&address), length), 0);
+  EXPECT_EQ(::getsockname(file, reinterpret_cast<sockaddr*>(&address), &length), 0);
+  ::close(file);
+  return std::to_string(ntohs(address.sin_port));
+}
+
+class Ranks : public TrainingCli {
+ protected:
+  // Starts a rank of two, whose standard error goes to a file.
+  pid_t start(int rank, const std::string& port, const Arguments& arguments) const {
+    const pid_t process = ::fork();
+    if (process != 0) return process;
+    ::setenv("WORLD_SIZE", "2", 1);
+    ::setenv("RANK", std::to_string(rank).c_str(), 1);
+    ::setenv("MASTER_ADDR", "127.0.0.1", 1);
+    ::setenv("MASTER_PORT", port.c_str(), 1);
+    ::alarm(100);
+    const int err = ::open(errors(rank).c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    ::dup2(err, STDERR_FILENO);
+    ::dup2(::open("/dev/null", O_WRONLY), STDOUT_FILENO);
+    Arguments all = Arguments{QUENCH_PROGRAM} + arguments;
+    std::vector<char*> argv;
+    for (std::string& each : all) argv.push_back(each.data());
+    argv.push_back(nullptr);
+    ::execv(QUENCH_PROGRAM, argv.data());
+    ::_exit(127);
+  }
+  std::string errors(int rank) const { return path(rank == 0 ? "err0" : "err1"); }
+};
+
+TEST_F(Ranks, TwoWithHalfBatchesFollowOneWithTheWhole) {
+  const Arguments more = {"--epochs", "3", "--learning-rate", "0.01", "--price", "0.05"};
+  ASSERT_EQ(run_program(tune("a.quench", more + Arguments{"--metrics", path("one.jsonl")})).code, 0);
+  const std::string port = free_port();
+  const Arguments arguments = tune("b.quench", more + Arguments{"--metrics", path("two.jsonl")});
+  const pid_t first = start(0, port, arguments), second = start(1, port, arguments);
+  EXPECT_EQ(wait_for(first), 0) << read_bytes(errors(0));
+  EXPECT_EQ(wait_for(second), 0) << read_bytes(errors(1));
+  const std::vector<Json> one = metrics_of(path("one.jsonl")), two = metrics_of(path("two.jsonl"));
+  ASSERT_EQ(one.size(), 3u);
+  ASSERT_EQ(two.size(), 3u);
+  for (size_t i = 0; i < one.size(); ++i) {
+    const double loss = one[i]["loss"].get<double>();
+    EXPECT_NEAR(two[i]["loss"].get<double>(), loss, 1e-4 * loss) << "epoch " << i + 1;
+    EXPECT_NEAR(two[i]["quantization"]["entropy"].get<double>(), one[i]["quantization"]["entropy"].get<double>(), 1e-2);
+  }
+  EXPECT_NEAR(static_cast<double>(fs::file_size(path("b.quench"))),
+              static_cast<double>(fs::file_size(path("a.quench"))),
+              0.01 * static_cast<double>(fs::file_size(path("a.quench"))));
+}
+
+TEST_F(Ranks, ADeadOneEndsTheOther) {
+  const std::string port = free_port();
+  const Arguments arguments =
+      tune("a.quench", {"--epochs", "5000", "--checkpoint-minutes", "1e-9", "--metrics", path("m.jsonl")});
+  const pid_t first = start(0, port, arguments), second = start(1, port, arguments);
+  for (int tries = 0; tries < 4000 && !fs::exists(path("m.jsonl")); ++tries) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  ::kill(second, SIGKILL);
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(wait_for(second), 128 + SIGKILL);
+  EXPECT_EQ(wait_for(first), 1);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(60));
+  const std::string error = read_bytes(errors(0));
+  EXPECT_NE(error.find("quench: error: rank 0 of 2 lost contact with another rank"), std::string::npos) << error;
+  EXPECT_TRUE(fs::exists(path("a.quench.checkpoint"))) << "to go on from";
+}
+
+}  // namespace
+}  // namespace quench::cli
