@@ -2,7 +2,7 @@
 #
 #     install_packages build          what the libraries and the quench program are built with
 #     install_packages build training and what quench tune and quench train need
-#     install_packages build test     and what the tests need
+#     install_packages build training test     and what the tests need
 
 packages_build="g++ cmake ninja-build pkg-config libonnx-dev libprotobuf-dev protobuf-compiler libeigen3-dev libfmt-dev
   libcli11-dev nlohmann-json3-dev libhwy-dev libpng-dev libjpeg62-turbo-dev zlib1g-dev"

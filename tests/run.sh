@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . examples/packages.sh
-install_packages build test
+install_packages build training test
 cmake --preset dev
 cmake --build --preset dev --parallel "$(nproc)"
 ctest --preset dev --parallel "$(nproc)"

@@ -34,9 +34,7 @@ void run(const Arguments& arguments) {
   const TuneReport report = training::tune(arguments.model, arguments.output, options);
   progress.finish();
   if (report.file.output_bytes == 0) return;  // another process has written it
-  arguments.json.show(report::to_text(report.file, nullptr, arguments.model, arguments.output) +
-                          report::tuning_text(report.accuracy_before, report.accuracy_after, report.snr_db),
-                      report::tuning_json(report.file, report.accuracy_before, report.accuracy_after, report.snr_db));
+  arguments.json.show(report::to_text(report, arguments.model, arguments.output), report::to_json(report));
 }
 
 void add_size_options(CLI::App& command, TuneOptions& options) {

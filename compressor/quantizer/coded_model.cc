@@ -242,6 +242,32 @@ uint64_t CodedModel::float_weights() const {
   return std::max<uint64_t>(count, 1);
 }
 
+double CodedModel::paper_ratio(const std::vector<TensorReport>& reports) const {
+  double weights = 0, bits = 0;
+  for (const Codebook& codebook : codebooks) bits += 32 * static_cast<double>(codebook.centers.size());
+  for (const TensorReport& tensor : reports) {
+    const bool is_float = tensor.type.find("float") != std::string::npos;
+    if (!is_float) continue;
+    weights += static_cast<double>(tensor.elements);
+    bits +=
+        8.0 * static_cast<double>(tensor.method == TensorMethod::kInline ? tensor.bytes_before : tensor.bytes_after);
+  }
+  return bits > 0 ? 32 * weights / bits : 0;
+}
+
+std::vector<double> CodedModel::paper_ratios() const {
+  std::vector<double> ratios;
+  CodedModel other = *this;
+  for (const entropy::Coder each : {entropy::Coder::kHuffman, entropy::Coder::kRans, entropy::Coder::kArithmetic}) {
+    other.coder = each;
+    container::Writer writer = container::Writer::in_memory();
+    std::vector<TensorReport> reports = blank_reports();
+    other.write(writer, reports);
+    ratios.push_back(other.paper_ratio(reports));
+  }
+  return ratios;
+}
+
 void CodedModel::save(const std::filesystem::path& output, CompressReport& report) const {
   Result<container::Writer> writer = container::Writer::create(output.string());
   if (!writer.ok()) throw Error(writer.status().detail());
@@ -250,16 +276,7 @@ void CodedModel::save(const std::filesystem::path& output, CompressReport& repor
   if (const Status status = writer->finish(); !status.ok()) throw Error(status.detail());
   report.output_bytes = std::filesystem::file_size(output);
   report.ratio = static_cast<double>(report.input_bytes) / static_cast<double>(report.output_bytes);
-  double weights = 0, bits = 0;
-  for (const Codebook& codebook : codebooks) bits += 32 * static_cast<double>(codebook.centers.size());
-  for (const TensorReport& tensor : report.tensors) {
-    const bool is_float = tensor.type.find("float") != std::string::npos;
-    if (!is_float) continue;
-    weights += static_cast<double>(tensor.elements);
-    bits +=
-        8.0 * static_cast<double>(tensor.method == TensorMethod::kInline ? tensor.bytes_before : tensor.bytes_after);
-  }
-  report.paper_ratio = bits > 0 ? 32 * weights / bits : 0;
+  report.paper_ratio = paper_ratio(report.tensors);
   report.bits_per_weight = 8.0 * static_cast<double>(report.output_bytes) / static_cast<double>(float_weights());
 }
 

@@ -63,6 +63,8 @@ class CodedModel {
   std::vector<TensorReport> blank_reports() const;
   // Of the file, in bytes.
   uint64_t size() const;
+  // The paper's ratio (CompressReport::paper_ratio) with each coder, in the order of entropy::Coder.
+  std::vector<double> paper_ratios() const;
   // Writes the file and fills in the report's tensors and sizes; `report.input_bytes` is set already.
   void save(const std::filesystem::path& output, CompressReport& report) const;
 
@@ -73,6 +75,7 @@ class CodedModel {
     uint32_t codebook = 0, entropy_model = 0;
   };
 
+  double paper_ratio(const std::vector<TensorReport>& reports) const;
   GraphBytes graph_bytes() const;
   void write_tensors(container::Writer& writer, std::span<const size_t> stripped,
                      std::vector<TensorReport>& reports) const;

@@ -126,12 +126,16 @@ std::string to_json(const quantizer::CompressReport& report, const Evaluation* e
   return text(json);
 }
 
-std::string tuning_json(const quantizer::CompressReport& report, std::optional<double> before,
-                        std::optional<double> after, std::optional<double> snr_db) {
-  Json json = json_of(report);
-  json["top1"] = number(after);
-  json["top1_before"] = number(before);
-  json["snr_db"] = number(snr_db);
+std::string to_json(const Tuning& tuning) {
+  Json json = json_of(tuning.file);
+  json["top1"] = number(tuning.accuracy_after);
+  json["top1_before"] = number(tuning.accuracy_before);
+  json["snr_db"] = number(tuning.snr_db);
+  if (tuning.paper_ratios.size() == 3) {
+    json["paper_ratios"] = {{"huffman", number(tuning.paper_ratios[0])},
+                            {"rans", number(tuning.paper_ratios[1])},
+                            {"arithmetic", number(tuning.paper_ratios[2])}};
+  }
   return text(json);
 }
 

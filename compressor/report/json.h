@@ -2,7 +2,6 @@
 // milliseconds, shares from 0 to 1, SNR in dB; a number that does not exist (the SNR of an exact copy) is null.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -11,6 +10,7 @@
 #include "compressor/report/evaluation.h"
 #include "compressor/report/inspection.h"
 #include "compressor/report/training_record.h"
+#include "compressor/report/tuning.h"
 
 namespace quench::report {
 
@@ -21,9 +21,8 @@ std::string to_json(const Evaluation& evaluation);
 std::string to_json(const Benchmark& benchmark);
 std::string to_json(const Inspection& inspection);
 
-// The report of a tuned file, with "top1", "top1_before" and "snr_db".
-std::string tuning_json(const quantizer::CompressReport& report, std::optional<double> before,
-                        std::optional<double> after, std::optional<double> snr_db);
+// As of the file, and "top1", "top1_before", "snr_db", and "paper_ratios" with a number for each coder.
+std::string to_json(const Tuning& tuning);
 
 // One line without a newline, and back; throws quench::Error for what is no such line.
 std::string to_json_line(const TrainingRecord& record);

@@ -150,12 +150,19 @@ std::string to_text(const Inspection& inspection) {
   return table.text();
 }
 
-std::string tuning_text(std::optional<double> before, std::optional<double> after, std::optional<double> snr_db) {
-  std::string text;
-  if (after) text += fmt::format("top-1 {}", percent(*after, 2));
-  if (after && before) text += fmt::format(" (before {})", percent(*before, 2));
-  if (snr_db) text += fmt::format("output SNR {} dB", human_number(*snr_db, 1));
-  return text.empty() ? text : text + "\n";
+std::string to_text(const Tuning& tuning, std::string_view input, std::string_view output) {
+  std::string text = to_text(tuning.file, nullptr, input, output);
+  if (tuning.paper_ratios.size() == 3) {
+    text += fmt::format("as papers count, with each coder: {:.2f} huffman, {:.2f} rans, {:.2f} arithmetic\n",
+                        tuning.paper_ratios[0], tuning.paper_ratios[1], tuning.paper_ratios[2]);
+  }
+  if (tuning.accuracy_after) text += fmt::format("top-1 {}", percent(*tuning.accuracy_after, 2));
+  if (tuning.accuracy_after && tuning.accuracy_before) {
+    text += fmt::format(" (before {})", percent(*tuning.accuracy_before, 2));
+  }
+  if (tuning.accuracy_after) text += "\n";
+  if (tuning.snr_db) text += fmt::format("output SNR {} dB\n", human_number(*tuning.snr_db, 1));
+  return text;
 }
 
 }  // namespace quench::report

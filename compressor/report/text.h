@@ -1,7 +1,6 @@
 // Reports for people.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -9,6 +8,7 @@
 #include "compressor/report/benchmark.h"
 #include "compressor/report/evaluation.h"
 #include "compressor/report/inspection.h"
+#include "compressor/report/tuning.h"
 
 namespace quench::report {
 
@@ -19,7 +19,6 @@ std::string to_text(const Evaluation& evaluation);
 std::string to_text(const Benchmark& benchmark);
 std::string to_text(const Inspection& inspection);
 
-// What tuning did to the outputs: accuracies from 0 to 1, SNR in dB, each where it is known.
-std::string tuning_text(std::optional<double> before, std::optional<double> after, std::optional<double> snr_db);
+std::string to_text(const Tuning& tuning, std::string_view input, std::string_view output);
 
 }  // namespace quench::report

@@ -113,10 +113,10 @@ Tensors conv_transpose(const NodeView& node, const Tensors& inputs) {
   return {y + bias.reshape(per_channel)};
 }
 
-constexpr OperatorEntry kOperators[] = {{"Conv", conv}, {"ConvTranspose", conv_transpose}};
+constexpr OperatorEntry kConvolutionOperators[] = {{"Conv", conv}, {"ConvTranspose", conv_transpose}};
 
 }  // namespace
 
-std::span<const OperatorEntry> convolution_operators() { return kOperators; }
+std::span<const OperatorEntry> convolution_operators() { return kConvolutionOperators; }
 
 }  // namespace quench::training

@@ -48,13 +48,13 @@ Tensors cast_like(const NodeView&, const Tensors& inputs) {
   return {required(inputs, 0).to(required(inputs, 1).scalar_type())};
 }
 
-constexpr OperatorEntry kOperators[] = {
+constexpr OperatorEntry kCreationOperators[] = {
     {"Cast", cast},   {"CastLike", cast_like}, {"Constant", constant}, {"ConstantOfShape", constant_of_shape},
     {"Range", range},
 };
 
 }  // namespace
 
-std::span<const OperatorEntry> creation_operators() { return kOperators; }
+std::span<const OperatorEntry> creation_operators() { return kCreationOperators; }
 
 }  // namespace quench::training

@@ -135,7 +135,7 @@ Tensors where(const NodeView&, const Tensors& inputs) {
   return {at::where(terms[0], terms[1].to(type), terms[2].to(type))};
 }
 
-constexpr OperatorEntry kOperators[] = {
+constexpr OperatorEntry kElementwiseOperators[] = {
     {"Abs", unary<at::abs>},
     {"Add", binary<add>},
     {"And", binary<at::logical_and>},
@@ -186,6 +186,6 @@ constexpr OperatorEntry kOperators[] = {
 
 }  // namespace
 
-std::span<const OperatorEntry> elementwise_operators() { return kOperators; }
+std::span<const OperatorEntry> elementwise_operators() { return kElementwiseOperators; }
 
 }  // namespace quench::training

@@ -124,7 +124,7 @@ Tensors scatter_nd(const NodeView& node, const Tensors& inputs) {
   return {y.reshape(x.sizes())};
 }
 
-constexpr OperatorEntry kOperators[] = {
+constexpr OperatorEntry kGatherOperators[] = {
     {"Gather", gather},
     {"GatherElements", gather_elements},
     {"GatherND", gather_nd},
@@ -135,6 +135,6 @@ constexpr OperatorEntry kOperators[] = {
 
 }  // namespace
 
-std::span<const OperatorEntry> gather_operators() { return kOperators; }
+std::span<const OperatorEntry> gather_operators() { return kGatherOperators; }
 
 }  // namespace quench::training

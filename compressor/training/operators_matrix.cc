@@ -25,10 +25,10 @@ Tensors matmul(const NodeView&, const Tensors& inputs) {
   return {at::matmul(required(inputs, 0), required(inputs, 1))};
 }
 
-constexpr OperatorEntry kOperators[] = {{"Gemm", gemm}, {"MatMul", matmul}};
+constexpr OperatorEntry kMatrixOperators[] = {{"Gemm", gemm}, {"MatMul", matmul}};
 
 }  // namespace
 
-std::span<const OperatorEntry> matrix_operators() { return kOperators; }
+std::span<const OperatorEntry> matrix_operators() { return kMatrixOperators; }
 
 }  // namespace quench::training

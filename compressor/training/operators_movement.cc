@@ -261,7 +261,7 @@ Tensors size(const NodeView&, const Tensors& inputs) {
   return {at::scalar_tensor(required(inputs, 0).numel(), torch::kLong)};
 }
 
-constexpr OperatorEntry kOperators[] = {
+constexpr OperatorEntry kMovementOperators[] = {
     {"Concat", concat},   {"DepthToSpace", depth_to_space},
     {"Dropout", dropout}, {"Expand", expand},
     {"Flatten", flatten}, {"Identity", identity},
@@ -275,6 +275,6 @@ constexpr OperatorEntry kOperators[] = {
 
 }  // namespace
 
-std::span<const OperatorEntry> movement_operators() { return kOperators; }
+std::span<const OperatorEntry> movement_operators() { return kMovementOperators; }
 
 }  // namespace quench::training

@@ -56,7 +56,7 @@ Tensors local_response_normalization(const NodeView& node, const Tensors& inputs
   return {x / at::pow(sum * factor + real(node, "bias", 1), real(node, "beta", 0.75))};
 }
 
-constexpr OperatorEntry kOperators[] = {
+constexpr OperatorEntry kNormalizationOperators[] = {
     {"InstanceNormalization", instance_normalization},
     {"LRN", local_response_normalization},
     {"LayerNormalization", layer_normalization},
@@ -64,6 +64,6 @@ constexpr OperatorEntry kOperators[] = {
 
 }  // namespace
 
-std::span<const OperatorEntry> normalization_operators() { return kOperators; }
+std::span<const OperatorEntry> normalization_operators() { return kNormalizationOperators; }
 
 }  // namespace quench::training

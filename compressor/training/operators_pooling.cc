@@ -196,7 +196,7 @@ Tensors global_max_pool(const NodeView&, const Tensors& inputs) {
   return {at::amax(x, spatial_axes(x), /*keepdim=*/true)};
 }
 
-constexpr OperatorEntry kOperators[] = {
+constexpr OperatorEntry kPoolingOperators[] = {
     {"AveragePool", average_pool},
     {"GlobalAveragePool", global_average_pool},
     {"GlobalMaxPool", global_max_pool},
@@ -205,6 +205,6 @@ constexpr OperatorEntry kOperators[] = {
 
 }  // namespace
 
-std::span<const OperatorEntry> pooling_operators() { return kOperators; }
+std::span<const OperatorEntry> pooling_operators() { return kPoolingOperators; }
 
 }  // namespace quench::training

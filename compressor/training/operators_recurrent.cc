@@ -212,7 +212,7 @@ Tensors recurrent(const NodeView& node, const Tensors& inputs) {
   return outputs;
 }
 
-constexpr OperatorEntry kOperators[] = {
+constexpr OperatorEntry kRecurrentOperators[] = {
     {"GRU", recurrent<Cell::kGru>},
     {"LSTM", recurrent<Cell::kLstm>},
     {"RNN", recurrent<Cell::kRnn>},
@@ -220,6 +220,6 @@ constexpr OperatorEntry kOperators[] = {
 
 }  // namespace
 
-std::span<const OperatorEntry> recurrent_operators() { return kOperators; }
+std::span<const OperatorEntry> recurrent_operators() { return kRecurrentOperators; }
 
 }  // namespace quench::training

@@ -80,7 +80,7 @@ Tensors normalize(const NodeView& node, const Tensors& inputs) {
 Tensor softmax(const Tensor& x, int64_t axis) { return at::softmax(x, axis); }
 Tensor log_softmax(const Tensor& x, int64_t axis) { return at::log_softmax(x, axis); }
 
-constexpr OperatorEntry kOperators[] = {
+constexpr OperatorEntry kReductionOperators[] = {
     {"ArgMax", argument<true>},
     {"ArgMin", argument<false>},
     {"LogSoftmax", normalize<log_softmax>},
@@ -99,6 +99,6 @@ constexpr OperatorEntry kOperators[] = {
 
 }  // namespace
 
-std::span<const OperatorEntry> reduction_operators() { return kOperators; }
+std::span<const OperatorEntry> reduction_operators() { return kReductionOperators; }
 
 }  // namespace quench::training

@@ -339,10 +339,10 @@ Tensors resize(const NodeView& node, const Tensors& inputs) {
   return {resize_by_axes(resampling, axes, x, real(node, "extrapolation_value", 0))};
 }
 
-constexpr OperatorEntry kOperators[] = {{"Resize", resize}, {"Upsample", resize}};
+constexpr OperatorEntry kResizeOperators[] = {{"Resize", resize}, {"Upsample", resize}};
 
 }  // namespace
 
-std::span<const OperatorEntry> resize_operators() { return kOperators; }
+std::span<const OperatorEntry> resize_operators() { return kResizeOperators; }
 
 }  // namespace quench::training

@@ -9,8 +9,6 @@
 namespace quench::training {
 namespace {
 
-constexpr int64_t kStatisticsBatches = 200;
-
 TrainReport run(const OnnxModel& model, const std::filesystem::path& output, const LoopOptions& options) {
   const Process process(options);
   GraphModule module(model, process.device(), &process.communicator());

@@ -354,7 +354,8 @@ void Trainer::finish_epoch(int epoch) {
     data::write_file(options_.metrics, std::as_bytes(std::span(lines)));
   }
   if (!options_.page.empty()) {
-    const std::string page = report::training_page(module_.model().name, records_);
+    const std::string page =
+        report::training_page(std::filesystem::path(module_.model().name).filename().string(), records_);
     data::write_file(options_.page, std::as_bytes(std::span(page)));
   }
   if (options_.on_epoch) options_.on_epoch(record);

@@ -26,6 +26,9 @@
 
 namespace quench::training {
 
+// Enough for estimate_statistics.
+constexpr int64_t kStatisticsBatches = 100;
+
 class Trainer {
  public:
   // `teacher` may be null: labels only. `original_bytes`: of the model's file, for ratios. All arguments must outlive

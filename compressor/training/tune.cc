@@ -19,8 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int64_t kQuantizedElements = 1024;  // smaller tensors cost little, and matter much
-constexpr int64_t kStatisticsBatches = 100;
-constexpr double kFirstRatio = 20;  // of the search for the smallest file
+constexpr double kFirstRatio = 20;            // of the search for the smallest file
 constexpr double kRatioFactor = 1.3;
 constexpr int kSearchRounds = 6;
 constexpr double kSearchPrecision = 1.04;
@@ -96,7 +95,7 @@ class Tuning {
   bool train(std::optional<double> target_bytes, int epochs, int round);
   bool harden(Trainer& trainer);
   void search(const fs::path& output, double before);
-  quantizer::CompressReport ship(const fs::path& output);
+  report::Tuning ship(const fs::path& output);
   double target_bytes(double ratio) const { return static_cast<double>(model_.file_bytes) / ratio; }
   std::optional<double> fixed_target() const;
   TestResult measure_file(const fs::path& path) const;
@@ -186,13 +185,16 @@ bool Tuning::harden(Trainer& trainer) {
   return false;
 }
 
-quantizer::CompressReport Tuning::ship(const fs::path& output) {
-  quantizer::CompressReport report;
-  report.input_bytes = model_.file_bytes;
+report::Tuning Tuning::ship(const fs::path& output) {
+  report::Tuning shipped;
+  shipped.file.input_bytes = model_.file_bytes;
   const CodedExport file(module_, annealer_->quantizer(), options_.coder);
-  if (is_leader()) file.coded().save(output, report);
+  if (is_leader()) {
+    file.coded().save(output, shipped.file);
+    shipped.paper_ratios = file.coded().paper_ratios();
+  }
   process_.communicator().barrier();
-  return report;
+  return shipped;
 }
 
 Tuning::Snapshot Tuning::snapshot() const {
@@ -218,13 +220,13 @@ void Tuning::search(const fs::path& output, double before) {
     const int epochs = round == 0 ? options_.loop.epochs : std::max(1, options_.loop.epochs / 2);
     const fs::path trial = fs::path(output) += ".trial";
     const bool reached = train(target_bytes(ratio), epochs, round);
-    const quantizer::CompressReport file = ship(trial);
+    const report::Tuning shipped = ship(trial);
     const double after = measure_file(trial).accuracy.value_or(0);
     process_.communicator().barrier();
     if (reached && 100 * (before - after) <= *options_.max_drop) {
       good = ratio;
       last = snapshot();
-      report_.file = file;
+      static_cast<report::Tuning&>(report_) = shipped;
       if (is_leader()) fs::rename(trial, output);
     } else {
       bad = ratio;
@@ -243,7 +245,6 @@ void Tuning::search(const fs::path& output, double before) {
 
 TuneReport Tuning::run(const fs::path& output) {
   const TestResult before = measure_file(input_);
-  report_.accuracy_before = before.accuracy;
   if (options_.max_drop) {
     if (!before.accuracy) throw Error("--max-drop needs labelled test data: give --test-data");
     search(output, *before.accuracy);
@@ -252,10 +253,11 @@ TuneReport Tuning::run(const fs::path& output) {
       throw Error::make("{}: the file cannot be made as small as {} bytes, it has {}", input_.string(),
                         static_cast<uint64_t>(*target_), annealer_->file_bytes());
     }
-    report_.file = ship(output);
+    static_cast<report::Tuning&>(report_) = ship(output);
   }
   if (!is_leader()) return std::move(report_);
   const TestResult after = measure_file(output);
+  report_.accuracy_before = before.accuracy;
   report_.accuracy_after = after.accuracy;
   report_.snr_db = after.snr_db;
   remove_checkpoints();

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "compressor/quantizer/compress.h"
+#include "compressor/report/tuning.h"
 #include "compressor/training/options.h"
 
 namespace quench::training {
@@ -34,10 +35,7 @@ struct TuneOptions {
   std::vector<std::string> exclude;  // shell patterns of weights to leave at 16 bits or so
 };
 
-struct TuneReport {
-  quantizer::CompressReport file;
-  std::optional<double> accuracy_before, accuracy_after;  // 0 to 1, on the test data, of the files
-  std::optional<double> snr_db;                           // of the outputs, where there are no classes
+struct TuneReport : report::Tuning {
   std::vector<report::TrainingRecord> records;
 };
 

@@ -1,0 +1,102 @@
+// The time of a training step of ResNet-32 and its peak memory: plainly, or with its weights quantized on the way.
+//
+//     training_bench plain|tune [--bfloat16] [--centers L] [--batch N] [--threads N] [--steps N]
+//
+// Prints the median step in milliseconds and the process's peak memory in MiB. See training_bench.sh, which runs it in
+// turn with the same net in Python.
+#include <sys/resource.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "compressor/odenet/network.h"
+#include "compressor/training/autocast.h"
+#include "compressor/training/graph_module.h"
+#include "compressor/training/soft_to_hard.h"
+
+namespace {
+
+using namespace quench;
+
+struct Options {
+  bool tune = false, bfloat16 = false;
+  int centers = 75, batch = 128, threads = 2, steps = 15;
+};
+
+Options parse(int argc, char** argv) {
+  Options options;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    const auto number = [&] { return i + 1 < argc ? std::stoi(argv[++i]) : 0; };
+    if (word == "tune") options.tune = true;
+    if (word == "--bfloat16") options.bfloat16 = true;
+    if (word == "--centers") options.centers = number();
+    if (word == "--batch") options.batch = number();
+    if (word == "--threads") options.threads = number();
+    if (word == "--steps") options.steps = number();
+  }
+  return options;
+}
+
+double now_ms() {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+std::vector<std::string> matrices(const training::GraphModule& module) {
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : module.parameters()) {
+    if (tensor.dim() >= 2 && tensor.numel() >= 1024) names.push_back(name);
+  }
+  return names;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Options options = parse(argc, argv);
+  at::set_num_threads(options.threads);
+  torch::manual_seed(1);
+  training::GraphModule module(odenet::build({}), torch::kCPU);
+  std::unique_ptr<training::SoftToHard> quantizer;
+  std::vector<torch::Tensor> trained;
+  for (const auto& [name, tensor] : module.parameters()) trained.push_back(tensor);
+  if (options.tune) {
+    training::SoftToHardOptions quantization;
+    quantization.centers = static_cast<uint32_t>(options.centers);
+    quantization.step = 6.0 / options.centers;  // so that as many centers are in use
+    quantizer = std::make_unique<training::SoftToHard>(module.parameters(), matrices(module), quantization);
+    for (const auto& [name, tensor] : quantizer->learned()) trained.push_back(tensor);
+  }
+  torch::optim::SGD optimizer(trained, torch::optim::SGDOptions(0.01).momentum(0.9));
+  const torch::Tensor images = torch::randn({options.batch, 3, 32, 32}).contiguous(torch::MemoryFormat::ChannelsLast);
+  const torch::Tensor labels = torch::randint(10, {options.batch}, torch::kInt64);
+  std::vector<double> times;
+  for (int step = 0; step < options.steps; ++step) {
+    const double start = now_ms();
+    optimizer.zero_grad();
+    training::SoftToHard::Pass pass;
+    if (quantizer) pass = quantizer->quantize(module.parameters());
+    torch::Tensor scores;
+    {
+      const training::Autocast autocast(torch::kCPU, options.bfloat16);
+      scores = module.forward({{"input", images}}, training::GraphModule::Mode::kTrain, pass.weights)[0];
+    }
+    torch::Tensor loss = torch::cross_entropy_loss(scores.to(torch::kFloat32), labels);
+    if (quantizer) loss = loss + 0.1 * pass.rate;
+    loss.backward();
+    if (quantizer) quantizer->precondition_gradients();
+    optimizer.step();
+    if (quantizer) quantizer->rearrange();
+    times.push_back(now_ms() - start);
+  }
+  std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  std::printf("%.1f %.0f\n", times[times.size() / 2], static_cast<double>(usage.ru_maxrss) / 1024);
+  return 0;
+}
