@@ -21,9 +21,9 @@ bool is_training_command(const char* command) {
 
 // Where this program is, else where PATH says. Returns only when that fails.
 int hand_over(char** argv) {
-  // Threads of LibTorch's OpenMP that spin while they wait take the processors from the runtime's threads, which run
-  // the teacher; and OpenMP reads this before main() begins.
-  ::setenv("OMP_WAIT_POLICY", "passive", 0);
+  // LibTorch's OpenMP threads spin while they wait, and take the processors from the runtime's threads, which run the
+  // teacher. A short spin suits both; OpenMP reads this before main() begins.
+  ::setenv("GOMP_SPINCOUNT", "10000", 0);
   std::error_code error;
   const std::filesystem::path own = std::filesystem::read_symlink("/proc/self/exe", error);
   if (!error) ::execv((own.parent_path() / kTrainingProgram).c_str(), argv);

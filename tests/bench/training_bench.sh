@@ -10,7 +10,7 @@ bench=${BENCH:-$here/../../build/dev/tests/bench/training_bench}
 python=${PYTHON:-/usr/bin/python3}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export OMP_WAIT_POLICY=passive
+export GOMP_SPINCOUNT=10000  # as quench has it
 for _ in 1 2 3 4 5; do
   "$python" "$here/training_step.py" "$@" >>"$work/python"
   "$bench" plain "$@" >>"$work/plain"
