@@ -9,6 +9,7 @@
 
 #include "compressor/graph/graph_index.h"
 #include "compressor/graph/simplify.h"
+#include "compressor/quantizer/weight_use.h"
 
 namespace quench::training {
 namespace {
@@ -20,8 +21,12 @@ using quantizer::TensorMethod;
 using torch::Tensor;
 
 constexpr uint64_t kInlineBytes = 40;
-constexpr float kSmallTensorStep = 1.0f / 16;  // in units of its root mean square: 35 dB
-constexpr double kScaleTolerance = 5e-3;       // relative, of what a scale for each channel explains
+// In units of a tensor's root mean square: 35 dB for small weights and biases; 71 dB for what is excluded from
+// quantization, and for constants that are no weights, an anchor grid say.
+constexpr float kSmallTensorStep = 1.0f / 16;
+constexpr float kFineStep = 1.0f / 1024;
+constexpr uint64_t kLargeElements = 1024;
+constexpr double kScaleTolerance = 5e-3;  // relative, of what a scale for each channel explains
 
 // The factor of each channel that turns `from` into `to`, where `inner` elements of a channel lie together; empty if
 // there is none.
@@ -221,6 +226,10 @@ CodedExport::CodedExport(const GraphModule& module, const SoftToHard& quantizer,
     coded_->codebooks.push_back(std::move(codebook));
     renumbered_.push_back(std::move(numbers));
   }
+  for (const quantizer::WeightUse& use : quantizer::find_weight_uses(model_)) {
+    if (model_.weights[use.weight].elements() < kLargeElements) coarse_.insert(use.weight);
+    if (use.bias) coarse_.insert(*use.bias);
+  }
   for (size_t w = 0; w < model_.weights.size(); ++w) {
     const auto found = hard.find(model_.weights[w].name);
     if (found != hard.end() && add_tensor(w, found->second)) continue;
@@ -290,7 +299,8 @@ void CodedExport::add_small(size_t w) {
   for (const float value : values) power += static_cast<double>(value) * value;
   const double rms = std::sqrt(power / static_cast<double>(values.size()));
   if (!std::isfinite(rms) || rms < 1e-30) return;
-  add(std::make_unique<CodedTensor>(quantizer::round_to_grid(w, values, static_cast<float>(rms) * kSmallTensorStep)),
+  const float step = coarse_.contains(w) ? kSmallTensorStep : kFineStep;
+  add(std::make_unique<CodedTensor>(quantizer::round_to_grid(w, values, static_cast<float>(rms) * step)),
       TensorMethod::kGrid);
 }
 

@@ -1,7 +1,7 @@
 // From a module with its quantizer to a .quench file: BatchNormalization is folded into the convolution or Gemm before
 // it, where it becomes a scale for each output channel beside the indices, which stay what they are. Where it cannot be
-// folded it becomes a factor and a shift for each channel. Factors are held to 2.2 %; biases and other small tensors
-// are rounded to a grid.
+// folded it becomes a factor and a shift for each channel. Factors are held to 2.2 %; biases and small weights
+// are rounded to a grid, other tensors to a finer one.
 //
 //     const std::vector<NormalizedWeight> normalized = find_normalized_weights(model);
 //     make_positive(module, normalized);                    // before training
@@ -13,6 +13,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -67,6 +68,7 @@ class CodedExport {
   OnnxModel model_;
   std::unique_ptr<quantizer::CodedModel> coded_;
   std::vector<std::unique_ptr<quantizer::CodedTensor>> tensors_;
+  std::set<size_t> coarse_;                        // weights that are small, and biases
   std::vector<std::vector<uint16_t>> renumbered_;  // scope -> center -> its place in the written codebook
 };
 

@@ -184,6 +184,7 @@ Tensors GraphModule::run_node(const Node& node, const Tensors& inputs, Mode mode
     const std::string_view message = error.what_without_backtrace();
     throw Error::make("{}: {}: {}", model_.name, describe(*node.proto), message.substr(0, message.find('\n')));
   } catch (const Error& error) {
+    if (!node.run) throw;  // statistics could not be exchanged: not this node's fault
     throw Error::make("{}: {}: {}", model_.name, describe(*node.proto), error.what());
   }
 }

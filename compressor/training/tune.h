@@ -32,7 +32,7 @@ struct TuneOptions {
   double beta = 0;
   std::optional<double> price;
   entropy::Coder coder = entropy::Coder::kArithmetic;
-  std::vector<std::string> exclude;  // shell patterns of weights to leave at 16 bits or so
+  std::vector<std::string> exclude;  // shell patterns of weights to leave at about 12 bits
 };
 
 struct TuneReport : report::Tuning {
