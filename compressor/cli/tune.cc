@@ -99,7 +99,7 @@ void add_method_options(CLI::App& command, TuneOptions& options) {
       ->check(CLI::Range(2, 65535))
       ->type_name("L")
       ->group(group);
-  command.add_option("--step", options.step, "spacing of the first centers over a tensor's rms; default 1.4")
+  command.add_option("--step", options.step, "spacing of the first centers over a tensor's rms; default 1.5")
       ->check(CLI::PositiveNumber)
       ->type_name("X")
       ->group(group);

@@ -43,7 +43,7 @@ SoftToHard::SoftToHard(const NamedTensors& parameters, const std::vector<std::st
     }
     Item item;
     item.scope = per_tensor ? tensors_.size() : 0;
-    item.scale = first_scale(weight);
+    item.scale = natural_scale(weight);
     if (options.learn_scales) learned_["scale." + name] = item.scale.set_requires_grad(true);
     weight_count_ += weight.numel();
     tensors_.emplace(name, std::move(item));
@@ -52,7 +52,7 @@ SoftToHard::SoftToHard(const NamedTensors& parameters, const std::vector<std::st
   for (size_t scope = 0; scope < scopes_; ++scope) learn_codebook(scope, parameters);
 }
 
-Tensor SoftToHard::first_scale(const Tensor& weight) const {
+Tensor SoftToHard::natural_scale(const Tensor& weight) const {
   Tensor power = weight.square();
   power = options_.channel_scales ? power.flatten(1).mean(1) : power.mean();
   std::vector<int64_t> dims(static_cast<size_t>(weight.dim()), 1);
@@ -111,6 +111,10 @@ SoftToHard::Pass SoftToHard::quantize(const NamedTensors& parameters) {
   Pass pass;
   for (auto& [name, item] : tensors_) {
     const Tensor& weight = parameters.at(name);
+    if (!options_.learn_scales) {
+      torch::NoGradGuard no_grad;
+      item.scale.copy_(natural_scale(weight));
+    }
     const Tensor& centers = scope_centers(item.scope);
     const SoftQuantized quantized = soft_quantize(normalize(item, weight), centers, item.lengths * hardness_.price,
                                                   hardness_.sigma, hardness_.hard_values);

@@ -33,7 +33,10 @@ struct SoftToHardOptions {
   quantizer::CodebookScope codebook = quantizer::CodebookScope::kModel;
   bool channel_scales = false;  // of output channels (the first axis), in place of the tensor's
   bool learn_scales = false;
-  double step = 1;  // the scale at first, in units of the root mean square of what it scales
+  // The scale in units of the root mean square of what it scales, which it follows: weights that BatchNormalization makes
+  // free of scale grow while they are trained, and would otherwise spread over more and more centers. Learned scales
+  // only begin there.
+  double step = 1;
   uint64_t seed = 1;
 };
 
@@ -106,7 +109,7 @@ class SoftToHard {
   NamedTensors weights(const NamedTensors& parameters, bool hard) const;
   torch::Tensor normalize(const Item& item, const torch::Tensor& weight) const;
   torch::Tensor denormalize(const Item& item, const torch::Tensor& values, const torch::Tensor& weight) const;
-  torch::Tensor first_scale(const torch::Tensor& weight) const;
+  torch::Tensor natural_scale(const torch::Tensor& weight) const;
   void learn_codebook(size_t scope, const NamedTensors& parameters);
   const torch::Tensor& scope_centers(size_t scope) const;
   void update_lengths();
