@@ -87,16 +87,9 @@ void add_size_options(CLI::App& command, CompressOptions& options) {
           ->type_name("lossless|transparent|balanced|small")
           ->default_str("")
           ->group(group);
-  auto* bits = command.add_option("--bits", options.bits, "bits per weight, everything in the file counted")
-                   ->check(CLI::PositiveNumber)
-                   ->type_name("B")
-                   ->group(group);
-  auto* ratio = command.add_option("--ratio", options.ratio, "bytes of MODEL over bytes of OUT")
-                    ->check(CLI::PositiveNumber)
-                    ->type_name("R")
-                    ->group(group);
-  bits->excludes(quality);
-  ratio->excludes(quality)->excludes(bits);
+  const SizeOptions size = add_size(command, options.ratio, options.bits, group);
+  size.ratio->excludes(quality);
+  size.bits->excludes(quality);
   command.add_option("--include", options.include, "quantize these weights only, e.g. 'layer1.*'; may be repeated")
       ->type_name("PATTERN")
       ->allow_extra_args(false)
@@ -109,15 +102,7 @@ void add_size_options(CLI::App& command, CompressOptions& options) {
 
 void add_method_options(CLI::App& command, CompressOptions& options) {
   const std::string group = "Method";
-  command
-      .add_option("--coder", options.coder,
-                  "of the indices: arithmetic is smallest (default), rans and huffman load faster")
-      ->transform(one_of<entropy::Coder>({{"huffman", entropy::Coder::kHuffman},
-                                          {"rans", entropy::Coder::kRans},
-                                          {"arithmetic", entropy::Coder::kArithmetic}}))
-      ->type_name("huffman|rans|arithmetic")
-      ->default_str("")
-      ->group(group);
+  add_coder(command, options.coder, group);
   command.add_option("--dimension", options.dimension, "of the codebook's vectors; default 1")
       ->check(CLI::IsMember({1, 2, 4, 8}).description(""))
       ->type_name("1|2|4|8")

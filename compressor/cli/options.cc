@@ -61,6 +61,32 @@ int resolve_threads(int threads) {
   return processors == 0 ? 1 : static_cast<int>(std::min(processors, 64u));
 }
 
+SizeOptions add_size(CLI::App& command, std::optional<double>& ratio, std::optional<double>& bits,
+                     const std::string& group) {
+  SizeOptions added{};
+  added.ratio = command.add_option("--ratio", ratio, "bytes of MODEL over bytes of OUT")
+                    ->check(CLI::PositiveNumber)
+                    ->type_name("R")
+                    ->group(group);
+  added.bits = command.add_option("--bits", bits, "bits per weight, everything in the file counted")
+                   ->check(CLI::PositiveNumber)
+                   ->type_name("B")
+                   ->group(group)
+                   ->excludes(added.ratio);
+  return added;
+}
+
+void add_coder(CLI::App& command, entropy::Coder& coder, const std::string& group) {
+  command
+      .add_option("--coder", coder, "of the indices: arithmetic is smallest (default), rans and huffman load faster")
+      ->transform(one_of<entropy::Coder>({{"huffman", entropy::Coder::kHuffman},
+                                          {"rans", entropy::Coder::kRans},
+                                          {"arithmetic", entropy::Coder::kArithmetic}}))
+      ->type_name("huffman|rans|arithmetic")
+      ->default_str("")
+      ->group(group);
+}
+
 void add_shapes(CLI::App& command, std::vector<std::string>& shapes) {
   command.add_option("--shape", shapes, "of an input that leaves dimensions open, e.g. x=1x3x320x320")
       ->type_name("NAME=AxBxC")

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "compressor/data/dataset.h"
+#include "formats/entropy/coder.h"
 
 namespace quench::cli {
 
@@ -38,9 +39,9 @@ class JsonOption {
   // Prints `json` or writes it to the file if it was asked for, otherwise prints `text`. A file gets the JSON and the
   // terminal the text.
   void show(const std::string& text, const std::string& json) const;
-  // The file must not be one of these.
   // Whether the report is all that may go to standard output.
   bool is_printed() const { return option_->count() > 0 && file_.empty(); }
+  // The file must not be one of these.
   void refuse(const std::vector<std::filesystem::path>& files) const;
 
  private:
@@ -51,6 +52,16 @@ class JsonOption {
 // --threads; the default of 0 means all processors.
 void add_threads(CLI::App& command, int& threads);
 int resolve_threads(int threads);
+
+// --ratio and --bits, of which one may be given.
+struct SizeOptions {
+  CLI::Option *ratio, *bits;
+};
+SizeOptions add_size(CLI::App& command, std::optional<double>& ratio, std::optional<double>& bits,
+                     const std::string& group);
+
+// --coder.
+void add_coder(CLI::App& command, entropy::Coder& coder, const std::string& group);
 
 // --shape NAME=1x3x32x32, as often as there are inputs.
 void add_shapes(CLI::App& command, std::vector<std::string>& shapes);

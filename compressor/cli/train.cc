@@ -9,6 +9,8 @@
 #include "compressor/cli/options.h"
 #include "compressor/odenet/integrator.h"
 #include "compressor/odenet/network.h"
+#include "compressor/report/json.h"
+#include "compressor/report/text.h"
 
 namespace quench::cli {
 namespace {
@@ -17,6 +19,7 @@ struct Arguments {
   std::string network, output;
   odenet::NetworkOptions options;
   LoopArguments loop;
+  JsonOption json;
 };
 
 training::LoopOptions defaults() {
@@ -33,16 +36,17 @@ void run(const Arguments& arguments) {
   check_output(arguments.output, from_file ? std::vector<std::filesystem::path>{arguments.network}
                                            : std::vector<std::filesystem::path>{});
   report::Progress progress;
-  const training::LoopOptions loop = arguments.loop.get(arguments.output, progress);
+  arguments.json.refuse({arguments.network, arguments.output});
+  const training::LoopOptions loop =
+      arguments.loop.get(arguments.output, progress, arguments.json.is_printed() ? stderr : stdout);
   odenet::NetworkOptions options = arguments.options;
   options.seed = loop.seed;
   if (!from_file) options.depth = odenet::depth_of(arguments.network);
   const OnnxModel model = from_file ? load(arguments.network) : odenet::build(options);
-  const training::TrainReport report = training::train(model, arguments.output, loop);
+  const report::Training report = training::train(model, arguments.output, loop);
   progress.finish();
-  fmt::print("{}: {} parameters", arguments.output, report.parameters);
-  if (report.accuracy) fmt::print(", {:.2f} % of the test data", 100 * *report.accuracy);
-  fmt::print("\n");
+  if (report.output_bytes == 0) return;  // another process has written it
+  arguments.json.show(report::to_text(report, arguments.output), report::to_json(report));
 }
 
 }  // namespace
@@ -57,6 +61,7 @@ void add_train(CLI::App& app) {
       ->required()
       ->type_name("NETWORK");
   command->add_option("-o,--output", arguments->output, "the .onnx file to write")->required()->type_name("OUT");
+  arguments->json.add_to(*command);
   const std::vector<std::string_view> known = odenet::integrator_names();
   command->add_option("--integrator", arguments->options.integrator, "how a step follows from f; default euler")
       ->check(CLI::IsMember(std::vector<std::string>(known.begin(), known.end())).description(""))

@@ -39,22 +39,14 @@ void run(const Arguments& arguments) {
 
 void add_size_options(CLI::App& command, TuneOptions& options) {
   const std::string group = "Size";
-  auto* ratio = command.add_option("--ratio", options.ratio, "bytes of MODEL over bytes of OUT")
-                    ->check(CLI::PositiveNumber)
-                    ->type_name("R")
-                    ->group(group);
-  auto* bits = command.add_option("--bits", options.bits, "bits per weight, everything in the file counted")
-                   ->check(CLI::PositiveNumber)
-                   ->type_name("B")
-                   ->group(group);
+  const SizeOptions size = add_size(command, options.ratio, options.bits, group);
   auto* drop = command
                    .add_option("--max-drop", options.max_drop,
                                "the smallest file that loses at most this many points of accuracy on the test data")
                    ->check(CLI::NonNegativeNumber)
                    ->type_name("P")
                    ->group(group);
-  bits->excludes(ratio);
-  drop->excludes(ratio)->excludes(bits);
+  drop->excludes(size.ratio)->excludes(size.bits);
   command.add_option("--exclude", options.exclude, "do not quantize these weights coarsely; may be repeated")
       ->type_name("PATTERN")
       ->allow_extra_args(false)
@@ -111,15 +103,7 @@ void add_method_options(CLI::App& command, TuneOptions& options) {
   command.add_flag("--channel-scales", options.channel_scales, "a scale for each output channel while training")
       ->group(group);
   command.add_flag("--learn-scales", options.learn_scales, "learn the scales too")->group(group);
-  command
-      .add_option("--coder", options.coder,
-                  "of the indices: arithmetic is smallest (default), rans and huffman load faster")
-      ->transform(one_of<entropy::Coder>({{"huffman", entropy::Coder::kHuffman},
-                                          {"rans", entropy::Coder::kRans},
-                                          {"arithmetic", entropy::Coder::kArithmetic}}))
-      ->type_name("huffman|rans|arithmetic")
-      ->default_str("")
-      ->group(group);
+  add_coder(command, options.coder, group);
 }
 
 }  // namespace

@@ -15,7 +15,6 @@
 #include "formats/simd_dispatch.h"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
-#include <hwy/contrib/math/math-inl.h>
 // clang-format on
 
 #ifndef QUENCH_SOFT_QUANTIZATION_SHARED
@@ -54,6 +53,23 @@ using Vector = hn::Vec<Tag>;
 constexpr size_t kMostLanes = hn::MaxLanes(Tag());
 constexpr size_t kMostDimensions = 8;
 
+// 2^x for x in [-100, 0], to 1e-7 of its value: a degree-5 polynomial (of least relative error) in the distance to the
+// nearest integer, which goes to the exponent. Half as long as a library's exponential, which must take any argument.
+Vector exp2_of_negative(Vector x) {
+  const Tag tag;
+  const hn::RebindToSigned<Tag> integers;
+  const Vector shifter = hn::Set(tag, 0x1.8p23f);  // leaves the nearest integer in the low bits of the mantissa
+  const Vector shifted = hn::Add(x, shifter);
+  const Vector f = hn::Sub(x, hn::Sub(shifted, shifter));
+  Vector value = hn::MulAdd(f, hn::Set(tag, 1.327647129073739e-3f), hn::Set(tag, 9.675540961325169e-3f));
+  value = hn::MulAdd(value, f, hn::Set(tag, 5.550713092088699e-2f));
+  value = hn::MulAdd(value, f, hn::Set(tag, 2.402212023735046e-1f));
+  value = hn::MulAdd(value, f, hn::Set(tag, 6.931469440460205e-1f));
+  value = hn::MulAdd(value, f, hn::Set(tag, 1.0000001192092896f));
+  const auto exponent = hn::ShiftLeft<23>(hn::BitCast(integers, shifted));
+  return hn::BitCast(tag, hn::Add(hn::BitCast(integers, value), exponent));
+}
+
 // As many vectors as there are lanes, a coordinate of all of them in one register.
 class Lanes {
  public:
@@ -72,6 +88,10 @@ class Lanes {
 
   // Rows [first, first + lanes) of n x d values by column; rows from `count` on repeat the last one.
   void load(const float* values, size_t first, size_t count, float (*columns)[kMostLanes]) const {
+    if (d_ == 1 && first + lanes_ <= count) {
+      hn::Store(hn::LoadU(Tag(), values + first), Tag(), columns[0]);
+      return;
+    }
     for (size_t i = 0; i < lanes_; ++i) {
       const size_t row = std::min(first + i, count - 1);
       for (size_t k = 0; k < d_; ++k) columns[k][i] = values[row * d_ + k];
@@ -94,10 +114,12 @@ class Lanes {
       best = hn::IfThenElse(nearer, hn::Set(tag, static_cast<float>(j)), best);
       hn::StoreU(score, tag, phi(j));
     }
-    const Vector sigma = hn::Set(tag, quantization_.sigma);
+    constexpr float kLog2OfE = 1.44269504f;
+    const Vector sigma = hn::Set(tag, quantization_.sigma * kLog2OfE), floor = hn::Set(tag, -100.0f);
     Vector sum = hn::Zero(tag);
     for (size_t j = 0; j < centers_; ++j) {
-      const Vector e = hn::Exp(tag, hn::Mul(hn::Sub(least, hn::LoadU(tag, phi(j))), sigma));
+      const Vector exponent = hn::Mul(hn::Sub(least, hn::LoadU(tag, phi(j))), sigma);
+      const Vector e = exp2_of_negative(hn::Max(exponent, floor));
       hn::StoreU(e, tag, phi(j));
       sum = hn::Add(sum, e);
     }

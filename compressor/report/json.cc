@@ -126,6 +126,12 @@ std::string to_json(const quantizer::CompressReport& report, const Evaluation* e
   return text(json);
 }
 
+std::string to_json(const Training& training) {
+  return text({{"parameters", training.parameters},
+               {"output_bytes", training.output_bytes},
+               {"top1", number(training.accuracy)}});
+}
+
 std::string to_json(const Tuning& tuning) {
   Json json = json_of(tuning.file);
   json["top1"] = number(tuning.accuracy_after);

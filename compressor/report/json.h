@@ -20,6 +20,7 @@ std::string to_json(const quantizer::CompressReport& report, const Evaluation* e
 std::string to_json(const Evaluation& evaluation);
 std::string to_json(const Benchmark& benchmark);
 std::string to_json(const Inspection& inspection);
+std::string to_json(const Training& training);
 
 // As of the file, and "top1", "top1_before", "snr_db", and "paper_ratios" with a number for each coder.
 std::string to_json(const Tuning& tuning);

@@ -32,31 +32,37 @@ Progress::~Progress() { finish(); }
 void Progress::update(std::string_view stage, double share) {
   const double now = clock_();
   share = std::clamp(share, 0.0, 1.0);
-  const bool is_new = stage != stage_;
+  const bool is_new = stage != stage_ || share < share_;
   if (is_new) {
     stage_ = stage;
     stage_start_ = now;
+    first_share_ = share;
   }
+  share_ = share;
   if (is_terminal_) {
-    if (is_new || now - last_print_ >= kBarInterval) print_bar(share, now);
+    if (is_new || !bar_visible_ || now - last_print_ >= kBarInterval) print_bar(now);
   } else if (now - last_print_ >= kLineInterval) {
-    print_line(share, now);
+    print_line(now);
   }
 }
 
-void Progress::print_bar(double share, double now) {
-  const int filled = static_cast<int>(share * kBarWidth);
-  const double left = share > kLeastShare ? (now - stage_start_) * (1 - share) / share : -1;
+double Progress::seconds_left(double now) const {
+  const double done = share_ - first_share_;
+  return done > kLeastShare ? (now - stage_start_) * (1 - share_) / done : -1;
+}
+
+void Progress::print_bar(double now) {
+  const int filled = static_cast<int>(share_ * kBarWidth);
   fmt::print(out_, "\r\033[K{:<12} [{}{}] {:3.0f} %  {} left", stage_, std::string(static_cast<size_t>(filled), '#'),
-             std::string(static_cast<size_t>(kBarWidth - filled), '.'), 100 * share, human_duration(left));
+             std::string(static_cast<size_t>(kBarWidth - filled), '.'), 100 * share_,
+             human_duration(seconds_left(now)));
   std::fflush(out_);
   last_print_ = now;
   bar_visible_ = true;
 }
 
-void Progress::print_line(double share, double now) {
-  const double left = share > kLeastShare ? (now - stage_start_) * (1 - share) / share : -1;
-  fmt::print(out_, "{} {:.0f} %, {} left\n", stage_, 100 * share, human_duration(left));
+void Progress::print_line(double now) {
+  fmt::print(out_, "{} {:.0f} %, {} left\n", stage_, 100 * share_, human_duration(seconds_left(now)));
   std::fflush(out_);
   last_print_ = now;
 }
@@ -67,7 +73,6 @@ void Progress::finish() {
     std::fflush(out_);
   }
   bar_visible_ = false;
-  stage_.clear();
 }
 
 std::string human_duration(double seconds) {

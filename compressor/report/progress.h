@@ -26,18 +26,21 @@ class Progress {
 
   // `share` of the stage that is done, 0 to 1. Calls may be frequent; few of them print.
   void update(std::string_view stage, double share);
-  // Removes the bar, so that other output can follow.
+  // Removes the bar, so that other output can follow; the stage may go on after it.
   void finish();
 
  private:
-  void print_bar(double share, double now);
-  void print_line(double share, double now);
+  void print_bar(double now);
+  void print_line(double now);
+  double seconds_left(double now) const;
 
   std::FILE* out_;
   bool is_terminal_;
   Clock clock_;
   std::string stage_;
+  double share_ = 0;
   double stage_start_ = 0;  // seconds
+  double first_share_ = 0;  // of the stage: a run that goes on from a checkpoint does not begin at 0
   double last_print_ = 0;
   bool bar_visible_ = false;
 };

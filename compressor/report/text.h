@@ -18,7 +18,7 @@ std::string to_text(const quantizer::CompressReport& report, const Evaluation* e
 std::string to_text(const Evaluation& evaluation);
 std::string to_text(const Benchmark& benchmark);
 std::string to_text(const Inspection& inspection);
-
+std::string to_text(const Training& training, std::string_view output);
 std::string to_text(const Tuning& tuning, std::string_view input, std::string_view output);
 
 }  // namespace quench::report

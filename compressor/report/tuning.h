@@ -1,4 +1,4 @@
-// What tuning made of a model.
+// What training made of a network, and tuning of a model.
 #pragma once
 
 #include <optional>
@@ -7,6 +7,12 @@
 #include "compressor/quantizer/compress.h"
 
 namespace quench::report {
+
+struct Training {
+  uint64_t parameters = 0;
+  uint64_t output_bytes = 0;       // of the .onnx file; 0: another process has written it
+  std::optional<double> accuracy;  // 0 to 1, of the file on the test data
+};
 
 struct Tuning {
   quantizer::CompressReport file;

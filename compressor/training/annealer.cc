@@ -36,6 +36,13 @@ Annealer::Annealer(const NamedTensors& parameters, const std::vector<std::string
   if (options.target_bytes && options.schedule != HardnessSchedule::kHard && beta_ == 0) beta_ = kFirstBeta;
 }
 
+void Annealer::go_on(double target_bytes) {
+  options_.schedule = HardnessSchedule::kHard;
+  options_.target_bytes = target_bytes;
+  if (price_ == 0) price_ = kFirstPrice;
+  first_entropy_ = final_entropy_ = 0;
+}
+
 void Annealer::begin_step(int64_t step, int64_t steps) {
   step_ = step;
   steps_ = steps;
@@ -85,6 +92,10 @@ void Annealer::measure_file() {
   file_bytes_ = file_size_();
   if (options_.target_bytes)
     final_entropy_ = quantizer_.entropy() * *options_.target_bytes / static_cast<double>(file_bytes_);
+}
+
+double Annealer::excess() const {
+  return options_.target_bytes ? static_cast<double>(file_bytes_) - *options_.target_bytes : 0;
 }
 
 bool Annealer::enforce_target(double margin) {

@@ -38,6 +38,9 @@ class Annealer {
   Annealer(const NamedTensors& parameters, const std::vector<std::string>& names, const AnnealerOptions& options,
            std::function<uint64_t()> file_size);
 
+  // Another training follows, to another target, with hard values and the codebook and price as they have become.
+  void go_on(double target_bytes);
+
   SoftToHard& quantizer() { return quantizer_; }
   double beta() const { return beta_; }
 
@@ -52,6 +55,8 @@ class Annealer {
   // Asks file_size again, for the report of an epoch and for the goal.
   void measure_file();
   uint64_t file_bytes() const { return file_bytes_; }
+  // Bytes of the last file less those of the target; 0 without one.
+  double excess() const;
   // Raises the price until the file is smaller than the target by `margin` bytes, at the end of the training. False
   // where no price does that.
   bool enforce_target(double margin = 0);

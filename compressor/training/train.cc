@@ -9,19 +9,20 @@
 namespace quench::training {
 namespace {
 
-TrainReport run(const OnnxModel& model, const std::filesystem::path& output, const LoopOptions& options) {
+report::Training run(const OnnxModel& model, const std::filesystem::path& output, const LoopOptions& options) {
   const Process process(options);
   GraphModule module(model, process.device(), &process.communicator());
   std::unique_ptr<Teacher> teacher;
   if (!options.teacher.empty()) teacher = open_teacher(options.teacher, process.device(), options.threads);
-  TrainReport report;
+  report::Training report;
   for (const auto& [name, tensor] : module.parameters()) report.parameters += static_cast<uint64_t>(tensor.numel());
   Trainer trainer(module, teacher.get(), model.file_bytes, options, process.communicator());
-  report.records = trainer.run();
+  trainer.run();
   trainer.estimate_statistics(kStatisticsBatches);
   if (process.communicator().rank() != 0) return report;
   const OnnxModel trained = module.to_onnx();
   save(output, trained);
+  report.output_bytes = std::filesystem::file_size(output);
   if (const std::string spec = test_spec(options); !spec.empty()) {
     data::DatasetOptions preprocessing = options.preprocessing;
     preprocessing.model_input = input_dims(model);
@@ -35,7 +36,7 @@ TrainReport run(const OnnxModel& model, const std::filesystem::path& output, con
 
 }  // namespace
 
-TrainReport train(const OnnxModel& model, const std::filesystem::path& output, const LoopOptions& options) {
+report::Training train(const OnnxModel& model, const std::filesystem::path& output, const LoopOptions& options) {
   return run_torch([&] { return run(model, output, options); });
 }
 

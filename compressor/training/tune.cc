@@ -56,8 +56,9 @@ std::vector<std::string> quantized_names(const GraphModule& module, const TuneOp
   return names;
 }
 
-AnnealerOptions annealer_options(const TuneOptions& options) {
+AnnealerOptions annealer_options(const TuneOptions& options, std::optional<double> target_bytes) {
   AnnealerOptions result;
+  result.target_bytes = target_bytes;
   result.quantizer.dimension = options.dimension;
   result.quantizer.centers = options.centers;
   result.quantizer.codebook = options.codebook;
@@ -87,17 +88,20 @@ class Tuning {
         teacher_(open_teacher(options.loop.teacher.empty() ? input : options.loop.teacher, process_.device(),
                               options.loop.threads)) {
     make_positive(module_, normalized_);
+    const auto size = [this] { return CodedExport(module_, annealer_->quantizer(), options_.coder).coded().size(); };
+    annealer_ = std::make_unique<Annealer>(module_.parameters(), quantized_names(module_, options_),
+                                           annealer_options(options_, first_target()), size);
   }
 
   TuneReport run(const fs::path& output);
 
  private:
-  bool train(std::optional<double> target_bytes, int epochs, int round);
+  bool train(int epochs, int round);
   bool harden(Trainer& trainer);
   void search(const fs::path& output, double before);
   report::Tuning ship(const fs::path& output);
   double target_bytes(double ratio) const { return static_cast<double>(model_.file_bytes) / ratio; }
-  std::optional<double> fixed_target() const;
+  std::optional<double> first_target() const;
   TestResult measure_file(const fs::path& path) const;
   std::unique_ptr<data::Dataset> test_data() const;
   bool is_leader() const { return process_.communicator().rank() == 0; }
@@ -105,7 +109,7 @@ class Tuning {
   void remove_checkpoints() const;
 
   struct Snapshot {
-    NamedTensors parameters, buffers;
+    NamedTensors parameters, buffers, annealer;
   };
   Snapshot snapshot() const;
   void restore(const Snapshot& snapshot);
@@ -118,12 +122,12 @@ class Tuning {
   std::vector<NormalizedWeight> normalized_;
   std::unique_ptr<Teacher> teacher_;
   std::unique_ptr<Annealer> annealer_;
-  std::optional<double> target_;
   TuneReport report_;
   int rounds_ = 0;
 };
 
-std::optional<double> Tuning::fixed_target() const {
+std::optional<double> Tuning::first_target() const {
+  if (options_.max_drop) return target_bytes(kFirstRatio);
   if (options_.ratio) return target_bytes(*options_.ratio);
   if (!options_.bits) return std::nullopt;
   return *options_.bits * static_cast<double>(stored_weights(model_)) / 8;
@@ -152,13 +156,7 @@ fs::path Tuning::round_checkpoint(int round) const {
 }
 
 // Whether the target is reached.
-bool Tuning::train(std::optional<double> target_bytes, int epochs, int round) {
-  target_ = target_bytes;
-  AnnealerOptions annealing = annealer_options(options_);
-  annealing.target_bytes = target_bytes;
-  if (round > 0) annealing.schedule = HardnessSchedule::kHard;
-  const auto size = [this] { return CodedExport(module_, annealer_->quantizer(), options_.coder).coded().size(); };
-  annealer_ = std::make_unique<Annealer>(module_.parameters(), quantized_names(module_, options_), annealing, size);
+bool Tuning::train(int epochs, int round) {
   LoopOptions loop = options_.loop;
   loop.epochs = epochs;
   loop.checkpoint = round_checkpoint(round);
@@ -178,7 +176,7 @@ bool Tuning::harden(Trainer& trainer) {
     trainer.estimate_statistics(kStatisticsBatches);
     snap_scales(module_, annealer_->quantizer(), normalized_);
     annealer_->measure_file();
-    const double excess = target_ ? static_cast<double>(annealer_->file_bytes()) - *target_ : 0;
+    const double excess = annealer_->excess();
     if (excess <= 0) return true;
     margin += excess;
   }
@@ -201,6 +199,7 @@ Tuning::Snapshot Tuning::snapshot() const {
   Snapshot copy;
   for (const auto& [name, tensor] : module_.parameters()) copy.parameters[name] = tensor.detach().clone();
   for (const auto& [name, tensor] : module_.buffers()) copy.buffers[name] = tensor.clone();
+  for (const auto& [name, tensor] : annealer_->state()) copy.annealer[name] = tensor.detach().clone();
   return copy;
 }
 
@@ -208,6 +207,7 @@ void Tuning::restore(const Snapshot& copy) {
   torch::NoGradGuard no_grad;
   for (auto& [name, tensor] : module_.parameters()) tensor.copy_(copy.parameters.at(name));
   for (auto& [name, tensor] : module_.buffers()) tensor.copy_(copy.buffers.at(name));
+  annealer_->set_state(copy.annealer);
 }
 
 // The ratio grows from round to round, each going on from the last good one, until the loss is too large; then the
@@ -219,7 +219,8 @@ void Tuning::search(const fs::path& output, double before) {
   for (int round = 0; round < kSearchRounds; ++round) {
     const int epochs = round == 0 ? options_.loop.epochs : std::max(1, options_.loop.epochs / 2);
     const fs::path trial = fs::path(output) += ".trial";
-    const bool reached = train(target_bytes(ratio), epochs, round);
+    if (round > 0) annealer_->go_on(target_bytes(ratio));
+    const bool reached = train(epochs, round);
     const report::Tuning shipped = ship(trial);
     const double after = measure_file(trial).accuracy.value_or(0);
     process_.communicator().barrier();
@@ -249,9 +250,10 @@ TuneReport Tuning::run(const fs::path& output) {
     if (!before.accuracy) throw Error("--max-drop needs labelled test data: give --test-data");
     search(output, *before.accuracy);
   } else {
-    if (!train(fixed_target(), options_.loop.epochs, 0)) {
+    if (!train(options_.loop.epochs, 0)) {
+      const double target = static_cast<double>(annealer_->file_bytes()) - annealer_->excess();
       throw Error::make("{}: the file cannot be made as small as {} bytes, it has {}", input_.string(),
-                        static_cast<uint64_t>(*target_), annealer_->file_bytes());
+                        static_cast<uint64_t>(target), annealer_->file_bytes());
     }
     static_cast<report::Tuning&>(report_) = ship(output);
   }

@@ -214,23 +214,28 @@ TEST_F(TrainingCli, MaxDropNeedsLabels) {
 }
 
 // Run until the first checkpoint of a time-based kind is impossible to catch; a signal makes one at any step.
+// The broken run gets a signal once the file `awaited` is there.
 void expect_resumed(const Arguments& whole, const Arguments& broken, const std::string& whole_file,
-                    const std::string& broken_file, const std::string& metrics) {
+                    const std::string& broken_file, const std::string& metrics, const std::string& awaited) {
   ASSERT_EQ(run_program(whole).code, 0);
   const std::vector<Json> expected = metrics_of(metrics);
   fs::remove(metrics);
-  // Ends with the first epoch behind it, or where it happens to be after the second.
   const pid_t process = start_program(broken);
-  for (int tries = 0; tries < 3000 && !fs::exists(metrics); ++tries) {
+  for (int tries = 0; tries < 3000 && !fs::exists(awaited); ++tries) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   ::kill(process, SIGTERM);
   ASSERT_EQ(wait_for(process), 1) << "stopped by the signal, before its end";
-  ASSERT_FALSE(fs::exists(broken_file));
   const Outcome rest = run_program(broken + Arguments{"--resume"});
   ASSERT_EQ(rest.code, 0) << rest.err;
   EXPECT_EQ(metrics_of(metrics), expected);
   EXPECT_EQ(read_bytes(broken_file), read_bytes(whole_file));
+}
+
+// With the first epoch behind it, or where it happens to be after the second.
+void expect_resumed(const Arguments& whole, const Arguments& broken, const std::string& whole_file,
+                    const std::string& broken_file, const std::string& metrics) {
+  expect_resumed(whole, broken, whole_file, broken_file, metrics, metrics);
 }
 
 TEST_F(TrainingCli, ATuningGoesOnAfterASignal) {
@@ -243,6 +248,13 @@ TEST_F(TrainingCli, ASoftTuningGoesOnAfterASignal) {
   expect_resumed(tune("a.quench", more), tune("b.quench", more), path("a.quench"), path("b.quench"), path("m.jsonl"));
 }
 
+TEST_F(TrainingCli, ASearchGoesOnAfterASignalInALaterRound) {
+  const Arguments more = {"--epochs", "4", "--metrics", path("m.jsonl"), "--max-drop", "100", "--checkpoint-minutes",
+                          "0.00001"};
+  expect_resumed(tune("a.quench", more), tune("b.quench", more), path("a.quench"), path("b.quench"), path("m.jsonl"),
+                 path("b.quench.checkpoint.1"));
+}
+
 TEST_F(TrainingCli, ATrainingGoesOnAfterASignal) {
   const Arguments more = {"--epochs", "8", "--metrics", path("m.jsonl"), "--optimizer", "adam"};
   expect_resumed(train("a.onnx", more), train("b.onnx", more), path("a.onnx"), path("b.onnx"), path("m.jsonl"));
@@ -253,9 +265,12 @@ TEST_F(TrainingCli, ResidualNetworksTrain) {
     const Arguments arguments = {"train",    "resnet8",  "-o", path("r.onnx"), "--integrator",
                                  integrator, "--epochs", "1",  "--samples",    "64"};
     const Outcome outcome = run_program(
-        arguments + Arguments{"--data", kData, "--test-data", kTestData, "--batch", "32", "--threads", "1"});
+        arguments + Arguments{"--data", kData, "--test-data", kTestData, "--batch", "32", "--threads", "1", "--json"});
     ASSERT_EQ(outcome.code, 0) << outcome.err;
-    EXPECT_NE(outcome.out.find("parameters"), std::string::npos);
+    const Json report = Json::parse(outcome.out);
+    EXPECT_GT(report["parameters"].get<int>(), 70000);
+    EXPECT_EQ(report["output_bytes"], fs::file_size(path("r.onnx")));
+    EXPECT_GT(report["top1"].get<double>(), 0);
     const Outcome tuning =
         run_program({"tune", path("r.onnx"), "-o", path("r.quench"), "--data", kData, "--samples", "32", "--batch",
                      "32", "--epochs", "1", "--threads", "1", "--ratio", "12", "--test-data", kTestData});
@@ -363,7 +378,7 @@ TEST_F(TrainingCli, LabelsOfFewerClassesDoForTraining) {
   const Outcome outcome = run_program({"train", model(), "-o", path("a.onnx"), "--batch", "20", "--epochs", "1",
                                        "--data", path("few.npz"), "--test-data", path("few.npz"), "--threads", "1"});
   EXPECT_EQ(outcome.code, 0) << outcome.err;
-  EXPECT_NE(outcome.out.find("of the test data"), std::string::npos) << outcome.out;
+  EXPECT_NE(outcome.out.find("top-1"), std::string::npos) << outcome.out;
 }
 
 TEST_F(TrainingCli, TrainingWithoutLabelsNeedsATeacher) {

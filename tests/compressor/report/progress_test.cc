@@ -64,6 +64,39 @@ TEST_F(ProgressTest, ALineEveryTenSecondsInALog) {
   EXPECT_EQ(text, "calibrating 50 %, 0:10 left\nwriting 100 %, 0:00 left\n");
 }
 
+TEST_F(ProgressTest, TheTimeLeftGoesOnAfterOtherOutput) {
+  const std::string text = written_by(false, [&](Progress& progress) {
+    progress.update("training", 0);
+    now_ += 10;
+    progress.update("training", 0.25);
+    progress.finish();
+    now_ += 10;
+    progress.update("training", 0.5);
+  });
+  EXPECT_EQ(text, "training 25 %, 0:30 left\ntraining 50 %, 0:20 left\n");
+}
+
+TEST_F(ProgressTest, WhatWasDoneInAnEarlierRunTookNoTimeInThisOne) {
+  const std::string text = written_by(false, [&](Progress& progress) {
+    progress.update("training", 0.5);
+    now_ += 10;
+    progress.update("training", 0.75);
+  });
+  EXPECT_EQ(text, "training 75 %, 0:10 left\n");
+}
+
+TEST_F(ProgressTest, AStageThatBeginsAgainIsTimedAgain) {
+  const std::string text = written_by(false, [&](Progress& progress) {
+    progress.update("training", 0);
+    now_ += 100;
+    progress.update("training", 1);
+    progress.update("training", 0);
+    now_ += 10;
+    progress.update("training", 0.5);
+  });
+  EXPECT_EQ(text, "training 100 %, 0:00 left\ntraining 50 %, 0:10 left\n");
+}
+
 TEST_F(ProgressTest, AShortRunLeavesNoTraceInALog) {
   EXPECT_EQ(written_by(false, [](Progress& progress) { progress.update("writing", 1); }), "");
 }
