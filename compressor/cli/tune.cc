@@ -91,9 +91,14 @@ void add_method_options(CLI::App& command, TuneOptions& options) {
       ->check(CLI::Range(2, 65535))
       ->type_name("L")
       ->group(group);
-  command.add_option("--step", options.step, "spacing of the first centers over a tensor's rms; default 1.5")
+  command
+      .add_option("--step", options.step, "spacing of the first centers over a tensor's rms, on average; default 1.5")
       ->check(CLI::PositiveNumber)
       ->type_name("X")
+      ->group(group);
+  command
+      .add_flag("--equal-steps", options.equal_steps,
+                "the same for all tensors, however much each one's noise changes the outputs")
       ->group(group);
   command.add_option("--codebook", options.codebook, "one for the model (default), or one for each tensor")
       ->transform(one_of<CodebookScope>({{"model", CodebookScope::kModel}, {"tensor", CodebookScope::kTensor}}))

@@ -43,7 +43,9 @@ SoftToHard::SoftToHard(const NamedTensors& parameters, const std::vector<std::st
     }
     Item item;
     item.scope = per_tensor ? tensors_.size() : 0;
-    item.scale = natural_scale(weight);
+    const auto factor = options.tensor_steps.find(name);
+    item.step = options.step * (factor == options.tensor_steps.end() ? 1 : factor->second);
+    item.scale = natural_scale(item, weight);
     if (options.learn_scales) learned_["scale." + name] = item.scale.set_requires_grad(true);
     weight_count_ += weight.numel();
     tensors_.emplace(name, std::move(item));
@@ -52,12 +54,12 @@ SoftToHard::SoftToHard(const NamedTensors& parameters, const std::vector<std::st
   for (size_t scope = 0; scope < scopes_; ++scope) learn_codebook(scope, parameters);
 }
 
-Tensor SoftToHard::natural_scale(const Tensor& weight) const {
+Tensor SoftToHard::natural_scale(const Item& item, const Tensor& weight) const {
   Tensor power = weight.square();
   power = options_.channel_scales ? power.flatten(1).mean(1) : power.mean();
   std::vector<int64_t> dims(static_cast<size_t>(weight.dim()), 1);
   if (options_.channel_scales) dims[0] = weight.size(0);
-  return power.sqrt().mul(options_.step).clamp_min(1e-12).view(dims);
+  return power.sqrt().mul(item.step).clamp_min(1e-12).view(dims);
 }
 
 Tensor SoftToHard::normalize(const Item& item, const Tensor& weight) const {
@@ -113,7 +115,7 @@ SoftToHard::Pass SoftToHard::quantize(const NamedTensors& parameters) {
     const Tensor& weight = parameters.at(name);
     if (!options_.learn_scales) {
       torch::NoGradGuard no_grad;
-      item.scale.copy_(natural_scale(weight));
+      item.scale.copy_(natural_scale(item, weight));
     }
     const Tensor& centers = scope_centers(item.scope);
     const SoftQuantized quantized = soft_quantize(normalize(item, weight), centers, item.lengths * hardness_.price,
@@ -245,6 +247,7 @@ std::vector<float> SoftToHard::centers(size_t scope) const {
 NamedTensors SoftToHard::state() const {
   NamedTensors state;
   for (const auto& [name, item] : tensors_) {
+    state["step." + name] = torch::tensor(item.step, torch::kFloat64);
     state["scale." + name] = item.scale;
     state["lengths." + name] = item.lengths;
     state["counts." + name] = item.counts;
@@ -258,6 +261,7 @@ NamedTensors SoftToHard::state() const {
 void SoftToHard::set_state(const NamedTensors& state) {
   torch::NoGradGuard no_grad;
   for (auto& [name, item] : tensors_) {
+    item.step = state.at("step." + name).item<double>();
     item.scale.copy_(state.at("scale." + name));
     item.lengths = state.at("lengths." + name).to(item.scale.device());
     item.counts = state.at("counts." + name).to(item.scale.device());

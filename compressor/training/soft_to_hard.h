@@ -33,10 +33,11 @@ struct SoftToHardOptions {
   quantizer::CodebookScope codebook = quantizer::CodebookScope::kModel;
   bool channel_scales = false;  // of output channels (the first axis), in place of the tensor's
   bool learn_scales = false;
-  // The scale in units of the root mean square of what it scales, which it follows: weights that BatchNormalization makes
-  // free of scale grow while they are trained, and would otherwise spread over more and more centers. Learned scales
-  // only begin there.
+  // The scale in units of the root mean square of what it scales, which it follows: weights that BatchNormalization
+  // makes free of scale grow while they are trained, and would otherwise spread over more and more centers. Learned
+  // scales only begin there.
   double step = 1;
+  std::map<std::string, double> tensor_steps;  // factors to the step; 1 where there is none
   uint64_t seed = 1;
 };
 
@@ -101,6 +102,7 @@ class SoftToHard {
  private:
   struct Item {
     size_t scope = 0;
+    double step = 1;        // of the scale when it follows the weights
     torch::Tensor scale;    // leaf if learned
     torch::Tensor counts;   // L, float64: hard assignments of the last pass
     torch::Tensor lengths;  // L, float32: bits
@@ -109,7 +111,7 @@ class SoftToHard {
   NamedTensors weights(const NamedTensors& parameters, bool hard) const;
   torch::Tensor normalize(const Item& item, const torch::Tensor& weight) const;
   torch::Tensor denormalize(const Item& item, const torch::Tensor& values, const torch::Tensor& weight) const;
-  torch::Tensor natural_scale(const torch::Tensor& weight) const;
+  torch::Tensor natural_scale(const Item& item, const torch::Tensor& weight) const;
   void learn_codebook(size_t scope, const NamedTensors& parameters);
   const torch::Tensor& scope_centers(size_t scope) const;
   void update_lengths();

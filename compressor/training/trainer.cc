@@ -15,6 +15,7 @@
 #include "compressor/training/losses.h"
 #include "compressor/training/measure.h"
 #include "compressor/training/process.h"
+#include "compressor/training/sensitivity.h"
 #include "formats/error.h"
 
 namespace quench::training {
@@ -24,6 +25,7 @@ using report::TrainingRecord;
 using torch::Tensor;
 
 constexpr double kDefaultLabelShare = 0.1;  // beside a teacher
+constexpr int64_t kSensitivityBatches = 2;
 
 volatile std::sig_atomic_t signal_received = 0;
 
@@ -45,6 +47,23 @@ class SignalCatcher {
  private:
   void (*interrupt_)(int);
   void (*terminate_)(int);
+};
+
+// Keeps running statistics as they are, whatever passes with statistics of the batch are made meanwhile.
+class StatisticsGuard {
+ public:
+  explicit StatisticsGuard(NamedTensors& buffers) : buffers_(buffers) {
+    for (const auto& [name, buffer] : buffers) copies_[name] = buffer.clone();
+  }
+  StatisticsGuard(const StatisticsGuard&) = delete;
+  StatisticsGuard& operator=(const StatisticsGuard&) = delete;
+  ~StatisticsGuard() {
+    for (auto& [name, buffer] : buffers_) buffer.copy_(copies_.at(name));
+  }
+
+ private:
+  NamedTensors& buffers_;
+  NamedTensors copies_;
 };
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
@@ -207,15 +226,20 @@ void Trainer::check_outputs(const Tensors& outputs, const Tensors& taught) const
   if (!has_floats) throw Error::make("{}: none of its outputs are floats to learn from", module_.model().name);
 }
 
+// `own`: samples of this rank.
+Tensor Trainer::imitation(const Tensors& outputs, const Tensors& taught, int64_t own) const {
+  const Tensor* scores = scores_of(outputs, dataset_->class_count(), true);
+  return scores ? distillation(*scores, taught[0], options_.temperature, options_.batch)
+                : output_matching(outputs, taught, own, options_.batch);
+}
+
 Tensor Trainer::task_loss(const Tensors& outputs, const Tensors& taught, const Batch& batch) const {
-  const int64_t own = batch.inputs.size(0);
   const Tensor* scores = scores_of(outputs, dataset_->class_count(), teacher_ != nullptr);
   if (!teacher_) return cross_entropy(*scores, batch.labels.to(device_), options_.batch);
-  const Tensor imitation = scores ? distillation(*scores, taught[0], options_.temperature, options_.batch)
-                                  : output_matching(outputs, taught, own, options_.batch);
+  const Tensor imitated = imitation(outputs, taught, batch.inputs.size(0));
   const double share = options_.label_share.value_or(kDefaultLabelShare);
-  if (!scores || share == 0) return imitation;
-  return share * cross_entropy(*scores, batch.labels.to(device_), options_.batch) + (1 - share) * imitation;
+  if (!scores || share == 0) return imitated;
+  return share * cross_entropy(*scores, batch.labels.to(device_), options_.batch) + (1 - share) * imitated;
 }
 
 double Trainer::step(const Batch& batch) {
@@ -274,14 +298,36 @@ void Trainer::reduce_gradients() {
 
 void Trainer::observe_gap(const Batch& batch, const Tensors& taught, double soft_loss) {
   torch::NoGradGuard no_grad;
-  // With the batch's statistics, as the soft loss has them, but without a trace.
-  NamedTensors statistics;
-  for (const auto& [name, buffer] : module_.buffers()) statistics[name] = buffer.clone();
+  const StatisticsGuard guard(module_.buffers());
   const Tensors outputs = forward(to_device(batch.inputs), GraphModule::Mode::kTrain, hard_weights());
-  for (auto& [name, buffer] : module_.buffers()) buffer.copy_(statistics.at(name));
   Tensor loss = task_loss(outputs, taught, batch).detach().clone();
   communicator_.all_reduce_sum({loss});
   annealer_->observe_gap(loss.item<double>() - soft_loss);
+}
+
+std::map<std::string, double> Trainer::balanced_steps(const std::vector<std::string>& names) {
+  torch::NoGradGuard no_grad;
+  const StatisticsGuard guard(module_.buffers());
+  std::vector<Tensor> inputs;
+  std::vector<Tensors> clean;
+  batches_->start(0);
+  for (int64_t i = 0; i < std::min(kSensitivityBatches, batches_->count()); ++i) {
+    inputs.push_back(to_device(batches_->next().inputs));
+    clean.push_back(forward(inputs.back(), GraphModule::Mode::kTrain, {}));
+    check_outputs(clean.back(), clean.back());
+  }
+  double done = 0;
+  const auto change = [&](const NamedTensors& weights) {
+    Tensor sum = torch::zeros({1});
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const Tensors noisy = forward(inputs[i], GraphModule::Mode::kTrain, weights);
+      sum += imitation(noisy, clean[i], inputs[i].size(0)).cpu();
+    }
+    communicator_.all_reduce_sum({sum});
+    if (options_.progress) options_.progress("measuring", ++done / static_cast<double>(names.size()));
+    return sum.item<double>();
+  };
+  return training::balanced_steps(module_.parameters(), names, change, options_.seed);
 }
 
 NamedTensors Trainer::hard_weights() {

@@ -50,6 +50,9 @@ class Trainer {
   // weights where there is an annealer.
   void estimate_statistics(int64_t batches);
 
+  // See sensitivity.h; on a few batches of the training data.
+  std::map<std::string, double> balanced_steps(const std::vector<std::string>& names);
+
   // Hard weights by name; empty without an annealer.
   NamedTensors hard_weights();
 
@@ -61,6 +64,7 @@ class Trainer {
   double learning_rate(int64_t step) const;
   torch::Tensor to_device(const torch::Tensor& inputs) const;
   Tensors forward(const torch::Tensor& inputs, GraphModule::Mode mode, const NamedTensors& weights);
+  torch::Tensor imitation(const Tensors& outputs, const Tensors& taught, int64_t own) const;
   torch::Tensor task_loss(const Tensors& outputs, const Tensors& taught, const Batch& batch) const;
   double step(const Batch& batch);
   void reduce_gradients();

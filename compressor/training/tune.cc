@@ -88,14 +88,13 @@ class Tuning {
         teacher_(open_teacher(options.loop.teacher.empty() ? input : options.loop.teacher, process_.device(),
                               options.loop.threads)) {
     make_positive(module_, normalized_);
-    const auto size = [this] { return CodedExport(module_, annealer_->quantizer(), options_.coder).coded().size(); };
-    annealer_ = std::make_unique<Annealer>(module_.parameters(), quantized_names(module_, options_),
-                                           annealer_options(options_, first_target()), size);
+    make_annealer();
   }
 
   TuneReport run(const fs::path& output);
 
  private:
+  void make_annealer();
   bool train(int epochs, int round);
   bool harden(Trainer& trainer);
   void search(const fs::path& output, double before);
@@ -125,6 +124,17 @@ class Tuning {
   TuneReport report_;
   int rounds_ = 0;
 };
+
+void Tuning::make_annealer() {
+  const std::vector<std::string> names = quantized_names(module_, options_);
+  AnnealerOptions annealing = annealer_options(options_, first_target());
+  if (!options_.equal_steps) {
+    Trainer trainer(module_, teacher_.get(), model_.file_bytes, options_.loop, process_.communicator());
+    annealing.quantizer.tensor_steps = trainer.balanced_steps(names);
+  }
+  const auto size = [this] { return CodedExport(module_, annealer_->quantizer(), options_.coder).coded().size(); };
+  annealer_ = std::make_unique<Annealer>(module_.parameters(), names, annealing, size);
+}
 
 std::optional<double> Tuning::first_target() const {
   if (options_.max_drop) return target_bytes(kFirstRatio);

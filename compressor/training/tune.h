@@ -27,7 +27,8 @@ struct TuneOptions {
   uint32_t centers = 75;
   quantizer::CodebookScope codebook = quantizer::CodebookScope::kModel;
   bool channel_scales = false, learn_scales = false;
-  double step = 1.5;  // spacing of the first centers, in units of a tensor's root mean square
+  bool equal_steps = false;  // for all tensors, in place of those of sensitivity.h
+  double step = 1.5;         // spacing of the first centers, in units of a tensor's root mean square
   double sigma = 0.4, sigma_growth = 20, soft_share = 0.4;
   double beta = 0;
   std::optional<double> price;

@@ -239,7 +239,8 @@ void expect_resumed(const Arguments& whole, const Arguments& broken, const std::
 }
 
 TEST_F(TrainingCli, ATuningGoesOnAfterASignal) {
-  const Arguments more = {"--epochs", "6", "--metrics", path("m.jsonl"), "--ratio", "8", "--learn-scales"};
+  const Arguments more = {"--epochs", "6", "--metrics",      path("m.jsonl"),
+                          "--ratio",  "8", "--learn-scales", "--equal-steps"};
   expect_resumed(tune("a.quench", more), tune("b.quench", more), path("a.quench"), path("b.quench"), path("m.jsonl"));
 }
 

@@ -1,0 +1,27 @@
+// How finely each tensor is to be quantized, by what noise on it does to the model's outputs.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "compressor/training/graph_module.h"
+
+namespace quench::training {
+
+// How far the outputs with these weights are from those with the model's own, at least 0; quadratic in small changes.
+using OutputChange = std::function<double(const NamedTensors& weights)>;
+
+// Quantization steps for the tensors `names`, in units of each one's root mean square; their geometric mean over all
+// weights is 1, and none is more than eight times smaller or one and a half times larger than that.
+//
+// Quantizing n weights in steps of s units makes noise that changes the outputs by e s^2, where e is measured with
+// Gaussian noise; changes of several tensors add up, and half the step costs a bit for each weight. The change is least
+// for given bits where another bit gains the same everywhere: s^2 in proportion to n / e (Shoham and Gersho 1988).
+// Without the limit, tensors that hardly matter in the trained model would lose all their weights at once.
+std::map<std::string, double> balanced_steps(const NamedTensors& parameters, const std::vector<std::string>& names,
+                                             const OutputChange& change, uint64_t seed);
+
+}  // namespace quench::training
