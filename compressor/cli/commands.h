@@ -13,6 +13,7 @@ void add_run(CLI::App& app);
 void add_eval(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_data(CLI::App& app);
+void add_plot(CLI::App& app);
 
 // Of `quench-training`.
 void add_tune(CLI::App& app);

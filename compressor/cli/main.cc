@@ -48,5 +48,6 @@ int main(int argc, char** argv) {
   quench::cli::add_bench(app);
   quench::cli::add_data(app);
   app.add_subcommand("train", "Train a residual network, an integrator of an ODE, to an .onnx file");
+  quench::cli::add_plot(app);
   return quench::cli::run_program(app, argc, argv);
 }

@@ -13,15 +13,7 @@ namespace {
 constexpr double kWidth = 920;  // pixels of a plot that has the page for itself
 constexpr double kHalfWidth = 448;
 
-// Colors after Okabe and Ito ("Color Universal Design", 2008), which people with any kind of color vision can tell
-// apart, a little darker or lighter where the background asks for it.
 constexpr std::string_view kStyle = R"(
-:root { color-scheme: light dark;
-  --paper: #fff; --ink: #1c2025; --soft: #626a73; --grid: #e4e7ea; --axis: #9aa1a8; --band: #f5f6f8;
-  --c0: #0072b2; --c1: #d55e00; --c2: #00835f; --c3: #b2518c; --c4: #a87700; --c5: #3f9fd8; --c6: #6b6f74; }
-@media (prefers-color-scheme: dark) { :root {
-  --paper: #15181c; --ink: #e4e7ea; --soft: #9ba3ab; --grid: #2b3036; --axis: #5d656d; --band: #1c2025;
-  --c0: #4ba6e3; --c1: #f08043; --c2: #2ebf95; --c3: #df93c0; --c4: #e6b04a; --c5: #9ad1f2; --c6: #a4a9af; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 60rem; background: var(--paper); color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif; }
@@ -34,21 +26,6 @@ svg { display: block; }
 figure svg[viewBox] { max-width: 100%; height: auto; }
 figure svg.wide { min-width: 35rem; }
 svg svg[viewBox] { max-width: none; height: revert; }
-svg text { font-size: 12px; fill: var(--soft); }
-svg text.label { fill: var(--ink); }
-svg text.name { font-weight: 600; fill: currentColor; }
-.grid { stroke: var(--grid); stroke-width: 1; fill: none; }
-.axis { stroke: var(--axis); stroke-width: 1; fill: none; }
-.line { stroke: currentColor; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; fill: none; }
-.dense .line { stroke-width: 1; }
-.dashed .line { stroke-dasharray: 7 4; }
-.dotted .line { stroke-dasharray: 1 5; }
-.dot, .bar { fill: currentColor; }
-.bar:hover { fill: var(--ink); }
-.hit { fill: transparent; }
-.hit:hover { fill: currentColor; }
-.c0 { color: var(--c0); } .c1 { color: var(--c1); } .c2 { color: var(--c2); } .c3 { color: var(--c3); }
-.c4 { color: var(--c4); } .c5 { color: var(--c5); } .c6 { color: var(--c6); }
 .legend { display: flex; flex-wrap: wrap; gap: .1rem 1.1rem; margin: 0 0 .4rem; padding: 0; list-style: none; font-size: 13px; }
 .legend li { display: flex; align-items: center; gap: .4rem; min-width: 0; overflow-wrap: anywhere; }
 .legend svg { flex: none; }
@@ -139,7 +116,7 @@ std::string Page::html() const {
   const std::string title = escape(title_);
   std::string page = "<!DOCTYPE html>\n<html xmlns=\"http://www.w3.org/1999/xhtml\" lang=\"en\">\n<head>\n";
   page += "<meta charset=\"utf-8\"/>\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n";
-  page += fmt::format("<title>{}</title>\n<style>{}</style>\n</head>\n", title, kStyle);
+  page += fmt::format("<title>{}</title>\n<style>{}{}</style>\n</head>\n", title, plot_style(), kStyle);
   page += fmt::format("<body>\n<h1>{}</h1>\n{}</body>\n</html>\n", title, body_);
   return page;
 }

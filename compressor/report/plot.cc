@@ -28,8 +28,36 @@ constexpr double kPageWidth = 920;      // pixels
 constexpr double kPanelGap = 16;        // pixels, as in the page's styles
 constexpr double kWide = 600;           // pixels; a wider plot scrolls on small screens, where its text would get tiny
 constexpr double kLabelHeight = 15;     // pixels
+constexpr double kFileMargin = 14;      // pixels around a plot that is a file
 constexpr double kMaxLabeledBar = 64;   // pixels; bars over numbers touch, whatever their width
 constexpr size_t kMaxNameWidth = 34;    // characters of a row's name before it wraps
+
+// Colors after Okabe and Ito ("Color Universal Design", 2008), which people with any kind of color vision can tell
+// apart, a little darker or lighter where the background asks for it.
+constexpr std::string_view kStyle = R"(
+:root { color-scheme: light dark;
+  --paper: #fff; --ink: #1c2025; --soft: #626a73; --grid: #e4e7ea; --axis: #9aa1a8; --band: #f5f6f8;
+  --c0: #0072b2; --c1: #d55e00; --c2: #00835f; --c3: #b2518c; --c4: #a87700; --c5: #3f9fd8; --c6: #6b6f74; }
+@media (prefers-color-scheme: dark) { :root {
+  --paper: #15181c; --ink: #e4e7ea; --soft: #9ba3ab; --grid: #2b3036; --axis: #5d656d; --band: #1c2025;
+  --c0: #4ba6e3; --c1: #f08043; --c2: #2ebf95; --c3: #df93c0; --c4: #e6b04a; --c5: #9ad1f2; --c6: #a4a9af; } }
+svg text { font-size: 12px; fill: var(--soft); }
+svg text.label { fill: var(--ink); }
+svg text.name { font-weight: 600; fill: currentColor; }
+.paper { fill: var(--paper); }
+.grid { stroke: var(--grid); stroke-width: 1; fill: none; }
+.axis { stroke: var(--axis); stroke-width: 1; fill: none; }
+.line { stroke: currentColor; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; fill: none; }
+.dense .line { stroke-width: 1; }
+.dashed .line { stroke-dasharray: 7 4; }
+.dotted .line { stroke-dasharray: 1 5; }
+.dot, .bar { fill: currentColor; }
+.bar:hover { fill: var(--ink); }
+.hit { fill: transparent; }
+.hit:hover { fill: currentColor; }
+.c0 { color: var(--c0); } .c1 { color: var(--c1); } .c2 { color: var(--c2); } .c3 { color: var(--c3); }
+.c4 { color: var(--c4); } .c5 { color: var(--c5); } .c6 { color: var(--c6); }
+)";
 
 template <typename... Args>
 void add(std::string& out, fmt::format_string<Args...> format, Args&&... args) {
@@ -153,8 +181,10 @@ Segment thinned(const Segment& segment, double width) {
 
 class LineFigure {
  public:
-  LineFigure(const LinePlot& plot, double width)
+  // `in_page`: a legend may stand beside the picture.
+  LineFigure(const LinePlot& plot, double width, bool in_page)
       : plot_(plot),
+        in_page_(in_page),
         width_(width),
         height_(std::clamp(width * 0.36, 230.0, 320.0)),
         xs_(xs_of_all(plot)),
@@ -168,15 +198,30 @@ class LineFigure {
     std::string out;
     if (has_legend()) out += legend(names());
     open_svg(out, width_, height_, plot_.title);
+    draw(out);
+    return figure(plot_.title, "plot", out + "</svg>");
+  }
+
+  std::string svg_file() const {
+    std::string out = fmt::format(
+        R"(<svg xmlns="http://www.w3.org/2000/svg" viewBox="{0} {0} {1:.0f} {2:.0f}" width="{1:.0f}" height="{2:.0f}">)",
+        -kFileMargin, width_ + 2 * kFileMargin, height_ + 2 * kFileMargin);
+    add(out, "<title>{}</title><style>{}text {{ font-family: {}; }}</style>\n", escape(plot_.title), kStyle,
+        R"(system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif)");
+    out += R"(<rect x="-50%" y="-50%" width="200%" height="200%" class="paper"/>)";
+    draw(out);
+    return out + "</svg>\n";
+  }
+
+ private:
+  void draw(std::string& out) const {
     draw_y_axis(out, frame_, y_axis_, plot_.y_label);
     draw_x_ticks(out, frame_, x_axis_);
     draw_baseline(out, frame_, plot_.x_label);
     draw_lines(out);
     if (has_direct_labels()) draw_direct_labels(out);
-    return figure(plot_.title, "plot", out + "</svg>");
   }
 
- private:
   using Line = std::vector<Segment>;
 
   static std::vector<std::vector<double>> xs_of_all(const LinePlot& plot) {
@@ -237,6 +282,7 @@ class LineFigure {
     return widest;
   }
   bool has_direct_labels() const {
+    if (!in_page_) return widest_label() > 0;
     return plot_.series.size() <= kMaxDirectLabels && widest_label() > 0 && widest_label() < width_ * 0.25;
   }
   bool has_legend() const { return !has_direct_labels() && widest_label() > 0; }
@@ -325,6 +371,7 @@ class LineFigure {
   }
 
   const LinePlot& plot_;
+  bool in_page_;
   double width_, height_;
   std::vector<std::vector<double>> xs_;
   Axis x_axis_, y_axis_;
@@ -470,7 +517,11 @@ size_t columns_for(size_t panels) { return panels <= 4 ? std::max<size_t>(panels
 
 }  // namespace
 
-std::string to_figure(const LinePlot& plot, double width) { return LineFigure(plot, width).html(); }
+std::string to_figure(const LinePlot& plot, double width) { return LineFigure(plot, width, true).html(); }
+
+std::string to_svg_file(const LinePlot& plot, double width) { return LineFigure(plot, width, false).svg_file(); }
+
+std::string_view plot_style() { return kStyle; }
 
 std::string to_figure(const BarPlot& plot, double width) {
   Bars bars{positions_of(plot.values, plot.positions, plot.title), plot.values, nullptr};

@@ -1,4 +1,4 @@
-// Plots as inline SVG, for a Page (page.h, which has the styles that they need).
+// Plots as inline SVG, for a Page (page.h), or as a file of their own.
 //
 // All text is escaped, and values that are NaN or infinite are left out: lines have a gap there, bars are missing. A
 // plot without any value says "no data". Throws quench::Error only when the vectors of a plot do not fit together.
@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -60,5 +61,12 @@ std::string to_figure(const LinePlot& plot, double width);
 std::string to_figure(const BarPlot& plot, double width);
 std::string to_figure(const BarPanels& plot);
 std::string to_figure(const BarTable& plot);
+
+// A whole SVG file, for where no page can be shown; it follows the reader's light or dark mode, too. Lines are named at
+// their ends, however many there are.
+std::string to_svg_file(const LinePlot& plot, double width);
+
+// The CSS that figures need.
+std::string_view plot_style();
 
 }  // namespace quench::report

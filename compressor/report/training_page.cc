@@ -18,6 +18,7 @@ using Quantization = TrainingRecord::Quantization;
 
 constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
 constexpr size_t kPanels = 4;
+constexpr double kCurvesWidth = 720;  // pixels
 
 Series series(std::string name, Records records, const std::function<double(const TrainingRecord&)>& value) {
   Series result{std::move(name), {}, {}};
@@ -35,25 +36,49 @@ Series quantization_series(std::string name, Records records, const std::functio
 
 double percent(const std::optional<double>& share) { return share ? 100 * *share : kNothing; }
 
+// What is plotted by epoch.
+struct Course {
+  std::string title, label;
+  std::function<double(const TrainingRecord&)> value;
+};
+
+Course course_of(Quantity quantity) {
+  const auto of_quantization = [](double Quantization::*member) {
+    return [member](const TrainingRecord& r) {
+      return r.quantization && (*r.quantization).*member > 0 ? (*r.quantization).*member : kNothing;
+    };
+  };
+  switch (quantity) {
+    case Quantity::kAccuracy:
+      return {"Test accuracy", "top-1, %", [](const TrainingRecord& r) { return percent(r.accuracy); }};
+    case Quantity::kSnr:
+      return {"Outputs against the teacher's", "SNR, dB",
+              [](const TrainingRecord& r) { return r.snr_db.value_or(kNothing); }};
+    case Quantity::kEntropy:
+      return {"Entropy of the indices", "bits per weight, order 0", of_quantization(&Quantization::entropy)};
+    case Quantity::kRatio:
+      return {"Size", "bytes of the model over bytes of the file", of_quantization(&Quantization::ratio)};
+    case Quantity::kLoss:
+      break;
+  }
+  return {"Training loss", "loss", [](const TrainingRecord& r) { return r.loss; }};
+}
+
+LinePlot plot_of(Quantity quantity, const std::string& name, Records records) {
+  const Course course = course_of(quantity);
+  return {course.title, "epoch", course.label, {series(name, records, course.value)}, {}, {}};
+}
+
 void add_course(Page& page, Records records) {
-  LinePlot loss{
-      "Training loss", "epoch", "loss", {series("loss", records, [](const auto& r) { return r.loss; })}, {}, {}};
-  LinePlot quality{"Test accuracy", "epoch", "top-1, %", {}, {}, {}};
-  quality.series.push_back(series("hard weights", records, [](const auto& r) { return percent(r.accuracy); }));
+  const LinePlot loss = plot_of(Quantity::kLoss, "loss", records);
+  if (records.back().snr_db) return page.side_by_side({loss, plot_of(Quantity::kSnr, "SNR", records)});
+  LinePlot accuracy = plot_of(Quantity::kAccuracy, "hard weights", records);
   const bool soft =
       std::any_of(records.begin(), records.end(), [](const auto& r) { return r.soft_accuracy.has_value(); });
   if (soft) {
-    quality.series.push_back(series("soft weights", records, [](const auto& r) { return percent(r.soft_accuracy); }));
+    accuracy.series.push_back(series("soft weights", records, [](const auto& r) { return percent(r.soft_accuracy); }));
   }
-  if (records.back().snr_db) {
-    quality = {"Outputs against the teacher's",
-               "epoch",
-               "SNR, dB",
-               {series("SNR", records, [](const auto& r) { return r.snr_db.value_or(kNothing); })},
-               {},
-               {}};
-  }
-  page.side_by_side({loss, quality});
+  page.side_by_side({loss, accuracy});
 }
 
 BarPanels::Panel histogram_panel(const TrainingRecord& record) {
@@ -72,19 +97,7 @@ BarPanels::Panel histogram_panel(const TrainingRecord& record) {
 
 void add_quantization(Page& page, Records records) {
   page.heading("Rate");
-  page.side_by_side(
-      {{"Entropy of the indices",
-        "epoch",
-        "bits per weight, order 0",
-        {quantization_series("entropy", records, [](const Quantization& q) { return q.entropy; })},
-        {},
-        {}},
-       {"Size",
-        "epoch",
-        "bytes of the model over bytes of the file",
-        {quantization_series("ratio", records, [](const Quantization& q) { return q.ratio > 0 ? q.ratio : kNothing; })},
-        {},
-        {}}});
+  page.side_by_side({plot_of(Quantity::kEntropy, "entropy", records), plot_of(Quantity::kRatio, "ratio", records)});
   page.side_by_side({{"Hardness",
                       "epoch",
                       "sigma",
@@ -131,6 +144,13 @@ std::string training_page(std::string_view model, Records records) {
   add_course(page, records);
   if (last.quantization) add_quantization(page, records);
   return page.html();
+}
+
+std::string training_curves(const std::vector<TrainingRun>& runs, Quantity quantity) {
+  const Course course = course_of(quantity);
+  LinePlot plot{course.title, "epoch", course.label, {}, {}, {}};
+  for (const TrainingRun& run : runs) plot.series.push_back(series(run.name, run.records, course.value));
+  return to_svg_file(plot, kCurvesWidth);
 }
 
 std::string to_line(const TrainingRecord& record) {

@@ -1,9 +1,10 @@
-// The course of a training as a page with plots.
+// The course of a training as a page with plots, and the courses of several in one plot.
 #pragma once
 
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "compressor/report/training_record.h"
 
@@ -12,5 +13,15 @@ namespace quench::report {
 // HTML (see page.h): loss and accuracy over time and, where weights were quantized, their entropy, hardness and ratio,
 // the histogram of the centers' use as it condenses, and the rate of each tensor.
 std::string training_page(std::string_view model, std::span<const TrainingRecord> records);
+
+enum class Quantity : uint8_t { kAccuracy, kSnr, kLoss, kEntropy, kRatio };
+
+struct TrainingRun {
+  std::string name;
+  std::vector<TrainingRecord> records;
+};
+
+// One quantity of several trainings by epoch, as an SVG file.
+std::string training_curves(const std::vector<TrainingRun>& runs, Quantity quantity);
 
 }  // namespace quench::report

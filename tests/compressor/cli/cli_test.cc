@@ -1,4 +1,4 @@
-// The program end to end, in a folder of its own: compress, inspect, eval, run, unpack, bench, data.
+// The program end to end, in a folder of its own: compress, inspect, eval, run, unpack, bench, data, plot.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <unistd.h>
@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "compressor/data/npy.h"
+#include "compressor/report/json.h"
 #include "tests/compressor/cli/program.h"
 #include "tests/compressor/quantizer/small_model.h"
 
@@ -242,7 +243,7 @@ TEST_F(Cli, HelpAndVersionSucceed) {
   const Outcome version = run_program({"--version"});
   EXPECT_EQ(version.code, 0);
   EXPECT_TRUE(version.out.starts_with("quench 0.")) << version.out;
-  for (const char* command : {"compress", "unpack", "inspect", "run", "eval", "bench", "data"}) {
+  for (const char* command : {"compress", "unpack", "inspect", "run", "eval", "bench", "data", "plot"}) {
     const Outcome help = run_program({command, "--help"});
     EXPECT_EQ(help.code, 0);
     EXPECT_NE(help.out.find("Options:"), std::string::npos) << command;
@@ -281,6 +282,31 @@ TEST_F(Cli, OutputsThatCannotBeWrittenGetOneLineAtOnce) {
     expect_error(run_program({"compress", onnx(), "-o", path("a.quench")}), 1, "not writable");
     fs::permissions(path(""), fs::perms::owner_all);
   }
+}
+
+TEST_F(Cli, PlotDrawsTrainingsTogether) {
+  report::TrainingRecord record;
+  record.epoch = 1;
+  record.accuracy = 0.25;
+  const std::string line = report::to_json_line(record);
+  write_text(path("first.jsonl"), line + "\n" + line + "\n");
+  write_text(path("second.jsonl"), line + "\n");
+  for (const char* value : {"accuracy", "loss"}) {
+    const Outcome outcome =
+        run_program({"plot", path("first.jsonl"), path("second.jsonl"), "-o", path("c.svg"), "--value", value});
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    const std::string picture = read_bytes(path("c.svg"));
+    EXPECT_NE(picture.find(">first<"), std::string::npos);
+    EXPECT_NE(picture.find(">second<"), std::string::npos);
+  }
+  fs::remove(path("c.svg"));
+  write_text(path("bad.jsonl"), line + "\n{\"epoch\": \"one\"}\n");
+  expect_error(run_program({"plot", path("bad.jsonl"), "-o", path("c.svg")}), 1, "bad.jsonl: line 2");
+  write_text(path("empty.jsonl"), "");
+  expect_error(run_program({"plot", path("empty.jsonl"), "-o", path("c.svg")}), 1, "has no epochs");
+  expect_error(run_program({"plot", path("none.jsonl"), "-o", path("c.svg")}), 1, "none.jsonl: cannot be opened");
+  expect_error(run_program({"plot", path("first.jsonl"), "-o", path("first.jsonl")}), 1, "would be overwritten");
+  EXPECT_FALSE(fs::exists(path("c.svg")));
 }
 
 TEST_F(Cli, AFullDiskBehindStandardOutputIsAnError) {

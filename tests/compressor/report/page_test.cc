@@ -321,6 +321,17 @@ TEST(LinePlot, KeepsToTheRangeThatIsGiven) {
   EXPECT_NE(to_figure(plot, 600).find(">100<"), std::string::npos);
 }
 
+TEST(LinePlot, IsAFileOfItsOwn) {
+  LinePlot plot{.title = "a < b", .x_label = "epoch"};
+  for (int i = 0; i < 9; ++i) plot.series.push_back({"run-" + std::to_string(i), {}, {0, 1.0 + i}});
+  const std::string file = to_svg_file(plot, 600);
+  EXPECT_EQ(XmlCheck(file).error(), "");
+  EXPECT_TRUE(file.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\""));
+  for (const char* text : {">a &lt; b<", ">epoch<", ">run-0<", ">run-8<", "<style>"}) {
+    EXPECT_NE(file.find(text), std::string::npos) << text;
+  }
+}
+
 TEST(BarPlot, HeightsFollowValues) {
   const std::string figure =
       to_figure(BarPlot{.values = {1, 2, 0, kNan, 4}, .positions = {-0.5, 0.25, 0.5, 1, 2}}, 600);
