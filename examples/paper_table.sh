@@ -38,9 +38,9 @@ row() {
 teacher=(--teacher "$models/resnet56-cifar10.onnx")
 echo "| model | method | accuracy, % | ratio of the files | paper's ratio, Huffman | paper's ratio, arithmetic |"
 echo "|---|---|---|---|---|---|"
-row paper resnet32-cifar10 "one codebook, d = 1, L = 75, exponential schedule" --annealing exponential --step 1 --ratio 21.5 --epochs 6 "${teacher[@]}"
-row 22x resnet32-cifar10 "hard values, soft gradients; 22x" --ratio 22.2 --epochs 16 --learning-rate 0.03 "${teacher[@]}"
-row 30x resnet32-cifar10 "the same; 30x" --ratio 30.2 --step 1.6 --epochs 16 --learning-rate 0.03 "${teacher[@]}"
+row paper resnet32-cifar10 "one codebook, d = 1, L = 75, exponential schedule" --annealing exponential --equal-steps --step 1 --ratio 21.5 --epochs 6 "${teacher[@]}"
+row 22x resnet32-cifar10 "hard values, soft gradients; 22x" --ratio 22.2 --epochs 10 --learning-rate 0.03 "${teacher[@]}"
+row 30x resnet32-cifar10 "the same; 30x" --ratio 30.2 --step 1.6 --equal-steps --epochs 20 --learning-rate 0.03 "${teacher[@]}"
 row 40x resnet32-cifar10 "the same; 40x" --ratio 40 --step 1.8 --epochs 30 --learning-rate 0.03 "${teacher[@]}"
 row resnet20 resnet20-cifar10 "the smallest file within 0.5 points" --max-drop 0.5 --epochs 6 --learning-rate 0.03 "${teacher[@]}"
 row resnet56 resnet56-cifar10 "the smallest file within 0.5 points" --max-drop 0.5 --epochs 4 --learning-rate 0.03 "${teacher[@]}"

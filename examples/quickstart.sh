@@ -24,5 +24,5 @@ mkdir -p "$out"
 show quench compress "$model" -o "$out/resnet20.quench"
 show quench data synthetic:shapes,count=8 -o "$out/images.npy"
 show "${CC:-cc}" -std=c99 -O2 -Iruntime/include examples/embed/main.c build/release/runtime/libquench_runtime.a -lpthread -lm -o "$out/classify"
-show "$out/classify" "$out/resnet20.quench" "$out/images.npy"
+show "$out/classify" "$out/resnet20.quench" "$out/images.npy" circle square triangle pentagon star cross ring crescent heart arrow
 show quench eval "$out/resnet20.quench" --against "$model" --data synthetic:shapes

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <set>
 
 #include "compressor/cli/commands.h"
 #include "compressor/cli/options.h"
@@ -39,10 +40,18 @@ report::TrainingRun read_metrics(const std::string& path) {
   return run;
 }
 
+// By their whole paths where files of several folders have one name.
+void name_apart(std::vector<report::TrainingRun>& runs, const std::vector<std::string>& paths) {
+  std::set<std::string> names;
+  for (const report::TrainingRun& run : runs) names.insert(run.name);
+  for (size_t i = 0; i < runs.size() && names.size() < runs.size(); ++i) runs[i].name = paths[i];
+}
+
 void run(const Arguments& arguments) {
   check_output(arguments.output, {arguments.metrics.begin(), arguments.metrics.end()});
   std::vector<report::TrainingRun> runs;
   for (const std::string& path : arguments.metrics) runs.push_back(read_metrics(path));
+  name_apart(runs, arguments.metrics);
   const std::string picture = report::training_curves(runs, arguments.value);
   data::write_file(arguments.output, std::as_bytes(std::span(picture)));
 }

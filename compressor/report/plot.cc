@@ -16,7 +16,7 @@
 namespace quench::report {
 namespace {
 
-constexpr size_t kColors = 7;           // .c0 to .c6 in the page's styles
+constexpr size_t kColors = 7;           // .c0 to .c6 in kStyle
 constexpr double kFontSize = 12;        // of the text in plots, in pixels
 constexpr size_t kMaxDirectLabels = 4;  // more lines have a legend
 constexpr size_t kMaxLabel = 28;        // characters
@@ -186,7 +186,8 @@ class LineFigure {
       : plot_(plot),
         in_page_(in_page),
         width_(width),
-        height_(std::clamp(width * 0.36, 230.0, 320.0)),
+        height_(std::max(std::clamp(width * 0.36, 230.0, 320.0),
+                         in_page ? 0 : kLabelHeight * static_cast<double>(plot.series.size()) + 66)),
         xs_(xs_of_all(plot)),
         x_axis_(extent_of_x(), x_options()),
         y_axis_(extent_of_y(), y_options()),

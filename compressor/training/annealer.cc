@@ -39,6 +39,7 @@ Annealer::Annealer(const NamedTensors& parameters, const std::vector<std::string
 void Annealer::go_on(double target_bytes) {
   options_.schedule = HardnessSchedule::kHard;
   options_.target_bytes = target_bytes;
+  beta_ = options_.beta;  // hard values are steered by the price alone
   if (price_ == 0) price_ = kFirstPrice;
   first_entropy_ = final_entropy_ = 0;
 }
@@ -147,8 +148,9 @@ void Annealer::set_state(const NamedTensors& state) {
 
 std::string Annealer::fingerprint() const {
   const SoftToHardOptions& of = options_.quantizer;
-  return fmt::format("{} {} {} {} {} {} {}", static_cast<int>(options_.schedule), of.dimension, of.centers,
-                     static_cast<int>(of.codebook), of.channel_scales, of.learn_scales, quantizer_.weight_count());
+  return fmt::format("{} {} {} {} {} {} {} {} {}", static_cast<int>(options_.schedule), of.dimension, of.centers,
+                     static_cast<int>(of.codebook), of.channel_scales, of.learn_scales, of.step,
+                     of.tensor_steps.empty(), quantizer_.weight_count());
 }
 
 }  // namespace quench::training

@@ -3,7 +3,7 @@
 //     Annealer annealer(parameters, names, options, file_size);
 //     annealer.begin_step(step, steps);
 //     SoftToHard::Pass pass = annealer.quantizer().quantize(parameters);
-//     loss = task + annealer.beta() * pass.rate;  ...  annealer.end_step(parameters);
+//     loss = task + annealer.beta() * pass.rate;  ...  annealer.end_step();
 #pragma once
 
 #include <functional>
@@ -38,7 +38,8 @@ class Annealer {
   Annealer(const NamedTensors& parameters, const std::vector<std::string>& names, const AnnealerOptions& options,
            std::function<uint64_t()> file_size);
 
-  // Another training follows, to another target, with hard values and the codebook and price as they have become.
+  // Another training follows, to another target, with hard values, the codebook and price as they have become, and beta
+  // as it was given.
   void go_on(double target_bytes);
 
   SoftToHard& quantizer() { return quantizer_; }

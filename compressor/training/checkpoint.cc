@@ -14,7 +14,8 @@ namespace {
 
 // Torch's archive is a zip file; ours is a magic, a sum of what follows, then that archive, so that a damaged file is
 // told from another program's.
-constexpr char kMagic[8] = {'Q', 'N', 'C', 'K', 'P', 'T', '0', '\n'};
+constexpr char kMagic[8] = {'Q', 'N', 'C', 'K', 'P', 'T', '1', '\n'};
+constexpr size_t kFamily = 6;  // bytes of the magic that all versions have
 
 const char* const kTensorPrefix = "tensor.";
 const char* const kTextPrefix = "text.";
@@ -49,6 +50,9 @@ Checkpoint Checkpoint::load(const std::filesystem::path& path) {
   const std::vector<std::byte> file = data::read_file(path);
   constexpr size_t kHeader = sizeof(kMagic) + sizeof(uint32_t);
   if (file.size() < kHeader || std::memcmp(file.data(), kMagic, sizeof(kMagic)) != 0) {
+    if (file.size() >= kFamily && std::memcmp(file.data(), kMagic, kFamily) == 0) {
+      throw Error::make("{}: this checkpoint is of another version of Quench", path.string());
+    }
     throw Error::make("{}: this is no checkpoint", path.string());
   }
   uint32_t sum = 0;

@@ -21,7 +21,10 @@ using OutputChange = std::function<double(const NamedTensors& weights)>;
 // Gaussian noise; changes of several tensors add up, and half the step costs a bit for each weight. The change is least
 // for given bits where another bit gains the same everywhere: s^2 in proportion to n / e (Shoham and Gersho 1988).
 // Without the limit, tensors that hardly matter in the trained model would lose all their weights at once.
+//
+// `per_channel`: root mean squares are those of the output channels (the first axis). All steps are 1 where a change is
+// not finite.
 std::map<std::string, double> balanced_steps(const NamedTensors& parameters, const std::vector<std::string>& names,
-                                             const OutputChange& change, uint64_t seed);
+                                             bool per_channel, const OutputChange& change, uint64_t seed);
 
 }  // namespace quench::training

@@ -266,7 +266,11 @@ void SoftToHard::set_state(const NamedTensors& state) {
     item.lengths = state.at("lengths." + name).to(item.scale.device());
     item.counts = state.at("counts." + name).to(item.scale.device());
   }
-  for (size_t scope = 0; scope < scopes_; ++scope) scope_centers(scope).copy_(state.at(centers_name(scope)));
+  for (size_t scope = 0; scope < scopes_; ++scope) {
+    // Learned with another number of threads, the codebook may have had another size.
+    Tensor centers = scope_centers(scope);
+    centers.set_data(state.at(centers_name(scope)).detach().clone().to(centers.device()));
+  }
   const Tensor& hardness = state.at("hardness");
   hardness_ = {hardness[0].item<double>(), hardness[1].item<double>(), hardness[2].item<double>() != 0};
 }

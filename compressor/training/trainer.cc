@@ -305,7 +305,7 @@ void Trainer::observe_gap(const Batch& batch, const Tensors& taught, double soft
   annealer_->observe_gap(loss.item<double>() - soft_loss);
 }
 
-std::map<std::string, double> Trainer::balanced_steps(const std::vector<std::string>& names) {
+std::map<std::string, double> Trainer::balanced_steps(const std::vector<std::string>& names, bool per_channel) {
   torch::NoGradGuard no_grad;
   const StatisticsGuard guard(module_.buffers());
   std::vector<Tensor> inputs;
@@ -327,7 +327,7 @@ std::map<std::string, double> Trainer::balanced_steps(const std::vector<std::str
     if (options_.progress) options_.progress("measuring", ++done / static_cast<double>(names.size()));
     return sum.item<double>();
   };
-  return training::balanced_steps(module_.parameters(), names, change, options_.seed);
+  return training::balanced_steps(module_.parameters(), names, per_channel, change, options_.seed);
 }
 
 NamedTensors Trainer::hard_weights() {

@@ -51,7 +51,7 @@ class Trainer {
   void estimate_statistics(int64_t batches);
 
   // See sensitivity.h; on a few batches of the training data.
-  std::map<std::string, double> balanced_steps(const std::vector<std::string>& names);
+  std::map<std::string, double> balanced_steps(const std::vector<std::string>& names, bool per_channel);
 
   // Hard weights by name; empty without an annealer.
   NamedTensors hard_weights();

@@ -88,7 +88,6 @@ class Tuning {
         teacher_(open_teacher(options.loop.teacher.empty() ? input : options.loop.teacher, process_.device(),
                               options.loop.threads)) {
     make_positive(module_, normalized_);
-    make_annealer();
   }
 
   TuneReport run(const fs::path& output);
@@ -130,7 +129,7 @@ void Tuning::make_annealer() {
   AnnealerOptions annealing = annealer_options(options_, first_target());
   if (!options_.equal_steps) {
     Trainer trainer(module_, teacher_.get(), model_.file_bytes, options_.loop, process_.communicator());
-    annealing.quantizer.tensor_steps = trainer.balanced_steps(names);
+    annealing.quantizer.tensor_steps = trainer.balanced_steps(names, options_.channel_scales);
   }
   const auto size = [this] { return CodedExport(module_, annealer_->quantizer(), options_.coder).coded().size(); };
   annealer_ = std::make_unique<Annealer>(module_.parameters(), names, annealing, size);
@@ -256,8 +255,9 @@ void Tuning::search(const fs::path& output, double before) {
 
 TuneReport Tuning::run(const fs::path& output) {
   const TestResult before = measure_file(input_);
+  if (options_.max_drop && !before.accuracy) throw Error("--max-drop needs labelled test data: give --test-data");
+  make_annealer();
   if (options_.max_drop) {
-    if (!before.accuracy) throw Error("--max-drop needs labelled test data: give --test-data");
     search(output, *before.accuracy);
   } else {
     if (!train(options_.loop.epochs, 0)) {

@@ -28,7 +28,8 @@ struct TuneOptions {
   quantizer::CodebookScope codebook = quantizer::CodebookScope::kModel;
   bool channel_scales = false, learn_scales = false;
   bool equal_steps = false;  // for all tensors, in place of those of sensitivity.h
-  double step = 1.5;         // spacing of the first centers, in units of a tensor's root mean square
+  // Spacing of the first centers, in units of a tensor's root mean square; the geometric mean over all weights.
+  double step = 1.5;
   double sigma = 0.4, sigma_growth = 20, soft_share = 0.4;
   double beta = 0;
   std::optional<double> price;

@@ -2,7 +2,7 @@
  *
  *     quench data synthetic:shapes,count=8 -o images.npy
  *     cc -std=c99 main.c -lquench_runtime -lpthread -lm -o classify
- *     ./classify resnet20-shapes.quench images.npy
+ *     ./classify resnet20-shapes.quench images.npy circle square triangle pentagon star cross ring crescent heart arrow
  */
 #include <quench/quench.h>
 #include <stdio.h>
@@ -10,9 +10,6 @@
 #include <string.h>
 
 enum { kChannels = 3, kSide = 32, kImageValues = kChannels * kSide * kSide };
-
-static const char* const kNames[] = {"circle", "square", "triangle", "pentagon", "star",
-                                     "cross",  "ring",   "crescent", "heart",    "arrow"};
 
 /* Opens a .npy file of float32 images and skips its header, whose length stands in bytes 8 and 9. */
 static FILE* open_images(const char* path) {
@@ -51,8 +48,8 @@ int main(int argc, char** argv) {
   FILE* images;
   size_t number, best = 0;
 
-  if (argc != 3) {
-    fprintf(stderr, "usage: %s MODEL.quench IMAGES.npy\n", argv[0]);
+  if (argc < 3) {
+    fprintf(stderr, "usage: %s MODEL.quench IMAGES.npy [NAME_OF_CLASS...]\n", argv[0]);
     return 2;
   }
   images = open_images(argv[2]);
@@ -62,8 +59,11 @@ int main(int argc, char** argv) {
   }
   if (!quench_model_open_file(argv[1], NULL, &model, &status)) quench_session_create(model, NULL, &session, &status);
   for (number = 0; status.code == QUENCH_OK && fread(image, sizeof image, 1, images) == 1; ++number) {
-    if (classify(session, image, &best, &status) == QUENCH_OK && best < sizeof kNames / sizeof *kNames) {
-      printf("image %u: %s\n", (unsigned)number, kNames[best]);
+    if (classify(session, image, &best, &status) != QUENCH_OK) break;
+    if (best + 3 < (size_t)argc) {
+      printf("image %u: %s\n", (unsigned)number, argv[best + 3]);
+    } else {
+      printf("image %u: class %u\n", (unsigned)number, (unsigned)best);
     }
   }
   if (status.code == QUENCH_OK) {

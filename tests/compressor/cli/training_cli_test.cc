@@ -434,6 +434,8 @@ TEST_F(TrainingCli, ACheckpointOfAnotherRunIsRefused) {
   expect_error(run_program(other + resume), refusal);
   expect_error(run_program(stopped + Arguments{"--dimension", "2"} + resume), refusal);
   expect_error(run_program(stopped + Arguments{"--codebook", "tensor"} + resume), refusal);
+  expect_error(run_program(stopped + Arguments{"--equal-steps"} + resume), refusal);
+  expect_error(run_program(stopped + Arguments{"--step", "1.1"} + resume), refusal);
   expect_error(run_program(stopped + Arguments{"--exclude", "first.*"} + resume), refusal);
   expect_error(run_program(train("a.onnx", {"--epochs", "50", "--checkpoint", path("c"), "--resume"})), refusal);
 
@@ -441,6 +443,9 @@ TEST_F(TrainingCli, ACheckpointOfAnotherRunIsRefused) {
   damaged[damaged.size() / 2] = static_cast<char>(damaged[damaged.size() / 2] ^ 1);
   std::ofstream(path("c"), std::ios::binary) << damaged;
   expect_error(run_program(stopped + resume), "c: the checkpoint is damaged");
+  damaged[6] = '0';
+  std::ofstream(path("c"), std::ios::binary) << damaged;
+  expect_error(run_program(stopped + resume), "c: this checkpoint is of another version");
   std::ofstream(path("c"), std::ios::binary) << "hello";
   expect_error(run_program(stopped + resume), "c: this is no checkpoint");
   fs::remove(path("c"));
