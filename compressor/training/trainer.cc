@@ -26,6 +26,7 @@ using torch::Tensor;
 
 constexpr double kDefaultLabelShare = 0.1;  // beside a teacher
 constexpr int64_t kSensitivityBatches = 2;
+constexpr int64_t kEpochStatisticsBatches = 20;
 
 volatile std::sig_atomic_t signal_received = 0;
 
@@ -390,7 +391,12 @@ void Trainer::finish_epoch(int epoch) {
     annealer_->measure_file();
     record.quantization = annealer_->record(original_bytes_);
   }
-  if (is_leader()) evaluate(record);
+  {
+    // Running statistics lag behind weights that jump from center to center: accuracy with them is points too low.
+    const StatisticsGuard guard(module_.buffers());
+    if (test_dataset_ && !module_.buffers().empty()) estimate_statistics(kEpochStatisticsBatches);
+    if (is_leader()) evaluate(record);
+  }
   record.seconds = seconds();
   records_.push_back(record);
   if (!is_leader()) return;
