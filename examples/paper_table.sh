@@ -4,8 +4,8 @@
 #     examples/paper_table.sh MODELS CIFAR10 OUT [ROW...]
 #
 # MODELS: the folder with resnet20-cifar10.onnx, resnet32-cifar10.onnx and resnet56-cifar10.onnx. CIFAR10: the folder with the binary
-# version's data_batch_1.bin to test_batch.bin. OUT keeps the files: a row whose .quench file is there is not tuned again, one that was
-# broken off goes on from its checkpoint. ROW: only these (paper, 22x, 30x, 40x, resnet20, resnet56). Each row takes between a half and two hours on 2 cores.
+# version's data_batch_1.bin to test_batch.bin. OUT keeps the files: a row whose .json file is there is not tuned again, one that was
+# broken off goes on from its checkpoint. ROW: only these (paper, 22x, 30x, 40x, resnet20, resnet56). Each row takes between half an hour and three hours on 2 cores.
 # Accuracies are those of the .quench file on all 10,000 test images, run by the runtime. QUENCH names the program to use (default: that
 # of the release preset).
 set -euo pipefail
@@ -27,9 +27,9 @@ row() {
   [ "$wanted" = "  " ] || [[ $wanted == *" $name "* ]] || return 0
   local file="$out/$name.quench" resume=()
   [ ! -f "$file.checkpoint" ] || resume=(--resume)
-  [ -f "$file" ] || "$quench" tune "$models/$model.onnx" -o "$file" "${data[@]}" "$@" --metrics "$out/$name.jsonl" --page "$out/$name.html" \
+  [ -f "$out/$name.json" ] || "$quench" tune "$models/$model.onnx" -o "$file" "${data[@]}" "$@" --metrics "$out/$name.jsonl" --page "$out/$name.html" \
     --json "$out/$name.json" "${resume[@]}" >&2
-  "$quench" eval "$file" "${data[@]}" --json "$out/$name.eval.json" >/dev/null 2>&1
+  "$quench" eval "$file" "${data[@]}" --json "$out/$name.eval.json" >/dev/null
   printf '| %s | %s | %s | %.2f | %.2f | %.2f |\n' "$model" "$description" \
     "$(value top1 <"$out/$name.eval.json" | awk '{ printf "%.2f", 100 * $1 }')" "$(value ratio <"$out/$name.json")" \
     "$(value huffman <"$out/$name.json")" "$(value arithmetic <"$out/$name.json")"

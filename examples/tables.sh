@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Regenerates the tables of results in README.md.
+# Regenerates README.md's table of CIFAR-10 models compressed without data.
 #
 #     examples/tables.sh MODELS [CIFAR10]
 #

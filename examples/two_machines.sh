@@ -2,7 +2,7 @@
 # Runs a command as two machines would train together: in two network namespaces, each with an interface, an address and
 # a loopback of its own, joined by a virtual cable, without DNS. Needs root and iproute2; leaves nothing behind.
 #
-#     sudo examples/two_machines.sh quench train resnet20 --data synthetic:shapes -o resnet20.onnx
+#     sudo examples/two_machines.sh build/release/compressor/cli/quench train resnet20 --data synthetic:shapes -o resnet20.onnx
 #
 # Each of the two gets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT as on machines of one's own; what one prints is
 # marked with its rank. Exits with the first status that is not 0.

@@ -13,20 +13,22 @@ using training::RateSchedule;
 void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
   options_ = defaults;
   const std::string data = "Data and loss", loop = "Loop", record = "Records";
-  command.add_option("--data", options_.data, "cifar10:DIR, synthetic:shapes, a folder of images, .npy or .npz")
+  command
+      .add_option("--data", options_.data,
+                  "cifar10:DIR, synthetic:shapes (their training images), a folder of images, .npy or .npz")
       ->required()
       ->type_name("SPEC")
       ->group(data);
   command
       .add_option("--test-data", options_.test_data,
-                  "to measure the accuracy on; default: the test split of cifar10: and synthetic:")
+                  "to measure accuracy or SNR on; default: the test images of cifar10: and synthetic:")
       ->type_name("SPEC")
       ->group(data);
   command.add_option("--samples", options_.samples, "of an epoch; default: all")
       ->check(CLI::PositiveNumber)
       ->type_name("N")
       ->group(data);
-  command.add_option("--teacher", options_.teacher, "an .onnx or .quench file to imitate")
+  command.add_option("--teacher", options_.teacher, "an .onnx file to imitate, or a .quench file on the CPU")
       ->type_name("MODEL")
       ->group(data);
   command.add_option("--temperature", options_.temperature, "of the imitation of class scores; default 4")
@@ -38,7 +40,8 @@ void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
           ->check(CLI::Range(0.0, 1.0))
           ->type_name("S")
           ->group(data);
-  command.add_flag("--no-augment", no_augment_, "do not shift and mirror images")->group(data);
+  command.add_flag("--no-augment", no_augment_, "do not shift and mirror samples of 1 to 4 channels x height x width")
+      ->group(data);
   command.add_option("--epochs", options_.epochs, fmt::format("default {}", defaults.epochs))
       ->check(CLI::Range(1, 100000))
       ->type_name("N")
@@ -52,7 +55,10 @@ void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
       ->type_name("sgd|adam")
       ->default_str("")
       ->group(loop);
-  command.add_option("--schedule", options_.schedule, "of the learning rate")
+  command
+      .add_option("--schedule", options_.schedule,
+                  fmt::format("of the learning rate; default {}; step: a tenth after 1/2 and 3/4 of the epochs",
+                              defaults.schedule == RateSchedule::kOneCycle ? "one-cycle" : "cosine"))
       ->transform(one_of<RateSchedule>(
           {{"cosine", RateSchedule::kCosine}, {"step", RateSchedule::kStep}, {"one-cycle", RateSchedule::kOneCycle}}))
       ->type_name("cosine|step|one-cycle")
@@ -73,9 +79,10 @@ void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
       ->type_name("W")
       ->group(loop);
   command.add_option("--device", options_.device, "default cpu")->type_name("cpu|cuda|cuda:N")->group(loop);
-  command.add_flag("--float32", float32_, "do not compute convolutions and products in bfloat16")->group(loop);
+  command.add_flag("--float32", float32_, "compute in float32 even where the device is faster in bfloat16")
+      ->group(loop);
   command.add_option("--seed", options_.seed, "of everything random; default 1")->type_name("S")->group(loop);
-  command.add_option("--threads", threads_, "default: all processors")
+  command.add_option("--threads", threads_, "default: all processors; results depend on it")
       ->check(CLI::Range(1, 256))
       ->type_name("N")
       ->group(loop);

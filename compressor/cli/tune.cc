@@ -47,7 +47,7 @@ void add_size_options(CLI::App& command, TuneOptions& options) {
                    ->type_name("P")
                    ->group(group);
   drop->excludes(size.ratio)->excludes(size.bits);
-  command.add_option("--exclude", options.exclude, "do not quantize these weights coarsely; may be repeated")
+  command.add_option("--exclude", options.exclude, "keep these weights at about 12 bits; may be repeated")
       ->type_name("PATTERN")
       ->allow_extra_args(false)
       ->group(group);
@@ -67,7 +67,9 @@ void add_method_options(CLI::App& command, TuneOptions& options) {
       ->check(CLI::PositiveNumber)
       ->type_name("S")
       ->group(group);
-  command.add_option("--sigma-growth", options.sigma_growth, "of exponential annealing, in all; default 20")
+  command
+      .add_option("--sigma-growth", options.sigma_growth,
+                  "by which sigma grows over the soft steps, if exponential; default 20")
       ->check(CLI::Range(1.0, 1e6))
       ->type_name("F")
       ->group(group);
@@ -75,11 +77,15 @@ void add_method_options(CLI::App& command, TuneOptions& options) {
       ->check(CLI::Range(0.0, 1.0))
       ->type_name("S")
       ->group(group);
-  command.add_option("--beta", options.beta, "loss per bit per weight; steered with soft values and a size")
+  command
+      .add_option("--beta", options.beta,
+                  "loss per bit per weight; with soft values 0.1 at first, steered to a size; with hard ones 0")
       ->check(CLI::NonNegativeNumber)
       ->type_name("B")
       ->group(group);
-  command.add_option("--price", options.price, "squared distance per bit, in units of the step; steered with a size")
+  command
+      .add_option("--price", options.price,
+                  "squared distance per bit, in units of the step; with hard values 0.1 at first, steered to a size")
       ->check(CLI::NonNegativeNumber)
       ->type_name("P")
       ->group(group);

@@ -13,13 +13,14 @@ namespace {
 constexpr double kFirstPrice = 0.1;  // close to the slope of the rate-distortion curve at high rate
 constexpr double kFirstBeta = 0.1;   // the paper's
 constexpr double kHardSigma = 1;     // at which soft gradients are nearly those of the identity
-constexpr double kRampShare = 0.4;   // of the hard steps, over which the rate comes down to the target
+constexpr double kRampShare = 0.4;   // of the hard steps, at the end of which the rate has come down to the target
 constexpr double kSteering = 0.1;    // change of the price per step and relative error of the rate
 constexpr int64_t kFileSteps = 100;  // between two looks at the file's size
 constexpr int64_t kGapSteps = 20;    // between two looks at the gap
 constexpr double kGapGain = 0.25;    // K, in units of sigma over the first gap
 constexpr double kGapTime = 0.1;     // T, as a share of the soft steps
 constexpr double kMaxSigma = 1e4;
+constexpr double kMaxBeta = 3;  // more would outweigh any task, and stay for long
 constexpr int kMaxPriceRounds = 100;
 constexpr double kLeastGoal = 1e-6;  // bits per weight; all weights may come to lie at one center
 
@@ -30,32 +31,31 @@ Annealer::Annealer(const NamedTensors& parameters, const std::vector<std::string
     : options_(options),
       quantizer_(parameters, names, options.quantizer),
       file_size_(std::move(file_size)),
-      beta_(options.beta),
-      price_(options.price.value_or(options.schedule == HardnessSchedule::kHard ? kFirstPrice : 0)),
-      sigma_(options.sigma) {
-  if (options.target_bytes && options.schedule != HardnessSchedule::kHard && beta_ == 0) beta_ = kFirstBeta;
-}
+      beta_(options.beta.value_or(kFirstBeta)),
+      price_(options.price.value_or(kFirstPrice)),
+      sigma_(options.sigma) {}
 
 void Annealer::go_on(double target_bytes) {
   options_.schedule = HardnessSchedule::kHard;
   options_.target_bytes = target_bytes;
-  beta_ = options_.beta;  // hard values are steered by the price alone
-  if (price_ == 0) price_ = kFirstPrice;
   first_entropy_ = final_entropy_ = 0;
 }
 
 void Annealer::begin_step(int64_t step, int64_t steps) {
   step_ = step;
   steps_ = steps;
-  const double soft_steps = options_.soft_share * static_cast<double>(steps);
-  soft_ = options_.schedule != HardnessSchedule::kHard && static_cast<double>(step) < soft_steps;
+  soft_ = static_cast<double>(step) < soft_steps();
   SoftToHard::Hardness& hardness = quantizer_.hardness();
   hardness.hard_values = !soft_;
-  hardness.price = price_;
+  hardness.price = soft_ ? options_.price.value_or(0) : price_;
   if (soft_ && options_.schedule == HardnessSchedule::kExponential) {
-    sigma_ = options_.sigma * std::pow(options_.sigma_growth, static_cast<double>(step) / soft_steps);
+    sigma_ = options_.sigma * std::pow(options_.sigma_growth, static_cast<double>(step) / soft_steps());
   }
   hardness.sigma = soft_ ? sigma_ : kHardSigma;
+}
+
+double Annealer::soft_steps() const {
+  return options_.schedule == HardnessSchedule::kHard ? 0 : options_.soft_share * static_cast<double>(steps_);
 }
 
 bool Annealer::wants_gap() const {
@@ -64,7 +64,7 @@ bool Annealer::wants_gap() const {
 
 void Annealer::observe_gap(double gap) {
   if (first_gap_ == 0) first_gap_ = std::max(gap, 1e-3);
-  const double time = kGapTime * options_.soft_share * static_cast<double>(steps_);
+  const double time = kGapTime * soft_steps();
   const double wanted = time / (time + static_cast<double>(step_)) * first_gap_;
   const double change = kGapGain * (gap - wanted) / first_gap_;
   sigma_ = std::min(kMaxSigma, sigma_ * (1 + std::clamp(change, -0.2, 0.5)));
@@ -72,7 +72,8 @@ void Annealer::observe_gap(double gap) {
 
 // The rate to be at now: from where it was at first to the target over the first part of the steps, then the target.
 double Annealer::goal() const {
-  const double ramp = std::min(1.0, static_cast<double>(step_) / (kRampShare * static_cast<double>(steps_)));
+  const double ramp_steps = soft_steps() + kRampShare * (static_cast<double>(steps_) - soft_steps());
+  const double ramp = std::min(1.0, static_cast<double>(step_) / ramp_steps);
   return std::max(kLeastGoal, first_entropy_ + (final_entropy_ - first_entropy_) * ramp);
 }
 
@@ -82,10 +83,10 @@ void Annealer::end_step() {
   if (first_entropy_ == 0) first_entropy_ = std::max(quantizer_.entropy(), final_entropy_);
   const double error = quantizer_.entropy() / goal() - 1;
   const double factor = std::exp(kSteering * std::clamp(error, -0.5, 0.5));
-  if (options_.schedule == HardnessSchedule::kHard) {
-    price_ = std::clamp(price_ * factor, 1e-3, 10.0);
+  if (soft_) {
+    beta_ = std::clamp(beta_ * factor, 1e-4, kMaxBeta);
   } else {
-    beta_ = std::clamp(beta_ * factor, 1e-4, 1e4);
+    price_ = std::clamp(price_ * factor, 1e-3, 10.0);
   }
 }
 
@@ -118,8 +119,8 @@ bool Annealer::enforce_target(double margin) {
 report::TrainingRecord::Quantization Annealer::record(uint64_t original_bytes) const {
   report::TrainingRecord::Quantization record;
   record.sigma = soft_ ? sigma_ : kHardSigma;
-  record.price = price_;
-  record.beta = beta_;
+  record.price = quantizer_.hardness().price;
+  record.beta = beta();
   record.entropy = quantizer_.entropy();
   if (file_bytes_ > 0) record.ratio = static_cast<double>(original_bytes) / static_cast<double>(file_bytes_);
   record.tensor_bits = quantizer_.tensor_entropies();

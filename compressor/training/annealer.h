@@ -24,11 +24,13 @@ enum class HardnessSchedule : uint8_t { kHard, kExponential, kGap };
 struct AnnealerOptions {
   SoftToHardOptions quantizer;
   HardnessSchedule schedule = HardnessSchedule::kHard;
-  double sigma = 1;                    // at first; with kHard all the time
-  double sigma_growth = 20;            // kExponential: factor over the soft steps
-  double soft_share = 0.4;             // of all steps that have soft values, 0 to 1; kHard has none
-  double beta = 0;                     // loss per bit per weight; steered where there is a target, but for kHard
-  std::optional<double> price;         // kHard: squared normalised distance per bit; steered where there is a target
+  double sigma = 1;          // at first; with kHard all the time
+  double sigma_growth = 20;  // kExponential: factor over the soft steps
+  double soft_share = 0.4;   // of all steps that have soft values, 0 to 1; kHard has none
+  // Loss per bit per weight: 0.1 with soft values, then steered where there is a target; 0 with hard ones.
+  std::optional<double> beta;
+  // Squared normalised distance per bit: 0 with soft values; 0.1 with hard ones, then steered where there is a target.
+  std::optional<double> price;
   std::optional<double> target_bytes;  // of the file
 };
 
@@ -38,12 +40,11 @@ class Annealer {
   Annealer(const NamedTensors& parameters, const std::vector<std::string>& names, const AnnealerOptions& options,
            std::function<uint64_t()> file_size);
 
-  // Another training follows, to another target, with hard values, the codebook and price as they have become, and beta
-  // as it was given.
+  // Another training follows, to another target, with hard values, and codebook and price as they have become.
   void go_on(double target_bytes);
 
   SoftToHard& quantizer() { return quantizer_; }
-  double beta() const { return beta_; }
+  double beta() const { return soft_ ? beta_ : options_.beta.value_or(0); }
 
   void begin_step(int64_t step, int64_t steps);
   // After the pass of the step: steers the rate.
@@ -70,6 +71,7 @@ class Annealer {
   std::string fingerprint() const;
 
  private:
+  double soft_steps() const;
   double goal() const;
 
   AnnealerOptions options_;

@@ -206,7 +206,8 @@ torch::Tensor GraphModule::normalize(const Node& node, const Tensors& inputs, Mo
 
 std::string GraphModule::identity() const {
   const GraphBytes graph = to_graph_bytes(model_);
-  const uint32_t sum = container::crc32c(std::as_bytes(std::span(graph.bytes)));
+  uint32_t sum = container::crc32c(std::as_bytes(std::span(graph.bytes)));
+  for (const Weight& weight : model_.weights) sum = container::crc32c(weight.source->read(), sum);
   return fmt::format("{:08x}-{}", sum, graph.bytes.size());
 }
 

@@ -45,7 +45,7 @@ class GraphModule {
 
   const OnnxModel& model() const { return model_; }
   torch::Device device() const { return device_; }
-  // Tells models apart: a sum over the graph and the shapes and types of its weights.
+  // Tells models apart: a sum over the graph and its weights, as they were at first.
   std::string identity() const;
 
   // Names of the declared inputs and outputs.

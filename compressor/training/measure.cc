@@ -15,7 +15,16 @@ constexpr uint64_t kBatch = 250;
 
 struct Sums {
   double correct = 0, loss = 0, signal = 0, noise = 0;
+  double samples = 0, unscored = 0;  // of those, without a score for each class
 };
+
+Sums sum_of_ranks(const Sums& own, Communicator& communicator) {
+  torch::Tensor sums =
+      torch::tensor({own.correct, own.loss, own.signal, own.noise, own.samples, own.unscored}, torch::kFloat64);
+  communicator.all_reduce_sum({sums});
+  const auto value = sums.accessor<double, 1>();
+  return {value[0], value[1], value[2], value[3], value[4], value[5]};
+}
 
 void add_scores(const torch::Tensor& scores, const torch::Tensor& labels, Sums& sums) {
   sums.correct += scores.argmax(1).eq(labels).sum().item<double>();
@@ -44,14 +53,15 @@ int64_t input_batch(const OnnxModel& model) {
   return inputs.empty() || inputs.front().dims.empty() ? 0 : std::max<int64_t>(inputs.front().dims[0], 0);
 }
 
-TestResult measure(Teacher& model, int64_t declared_batch, const data::Dataset& dataset, Teacher* teacher) {
+TestResult measure(Teacher& model, int64_t declared_batch, const data::Dataset& dataset, Teacher* teacher,
+                   Communicator* communicator) {
+  const uint64_t rank = communicator ? static_cast<uint64_t>(communicator->rank()) : 0;
+  const uint64_t ranks = communicator ? static_cast<uint64_t>(communicator->size()) : 1;
   const uint64_t limit = dataset.size();
   const uint64_t batch = declared_batch > 0 ? static_cast<uint64_t>(declared_batch) : kBatch;
   const bool labelled = dataset.class_count() > 0;
   Sums sums;
-  bool scored = labelled;
-  uint64_t done = 0;
-  for (uint64_t first = 0; first < limit; first += batch) {
+  for (uint64_t first = rank * batch; first < limit; first += ranks * batch) {
     const uint64_t count = std::min(batch, limit - first);
     if (count < batch && declared_batch > 0) break;  // the model takes whole batches only
     std::vector<uint64_t> indices(count);
@@ -63,16 +73,18 @@ TestResult measure(Teacher& model, int64_t declared_batch, const data::Dataset& 
     dataset.fill(indices, {values.data_ptr<float>(), static_cast<size_t>(values.numel())},
                  {labels.data_ptr<int64_t>(), static_cast<size_t>(labels.numel())});
     const Tensors outputs = model.outputs(values);
-    scored = scored && scores_of(outputs, dataset.class_count(), teacher != nullptr);
+    const bool scored = labelled && scores_of(outputs, dataset.class_count(), teacher != nullptr);
     if (scored) add_scores(outputs[0], labels, sums);
     if (teacher && !scored) add_outputs(outputs, teacher->outputs(values), sums);
-    done += count;
+    sums.samples += static_cast<double>(count);
+    if (!scored) sums.unscored += static_cast<double>(count);
   }
+  if (communicator) sums = sum_of_ranks(sums, *communicator);
   TestResult result;
-  if (done == 0) return result;
-  if (scored) {
-    result.accuracy = sums.correct / static_cast<double>(done);
-    result.loss = sums.loss / static_cast<double>(done);
+  if (sums.samples == 0) return result;
+  if (sums.unscored == 0) {
+    result.accuracy = sums.correct / sums.samples;
+    result.loss = sums.loss / sums.samples;
   } else if (teacher) {
     result.snr_db =
         sums.noise > 0 ? 10 * std::log10(sums.signal / sums.noise) : std::numeric_limits<double>::infinity();

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "compressor/data/dataset.h"
+#include "compressor/training/communicator.h"
 #include "compressor/training/teacher.h"
 #include "formats/onnx/model_file.h"
 
@@ -19,9 +20,11 @@ struct TestResult {
 // too, but not where there is a teacher, so that labels need not mean anything to the model.
 const torch::Tensor* scores_of(const Tensors& outputs, int64_t classes, bool has_teacher);
 
-// `teacher` may be null. `batch`: what the model takes at a time; 0: any number. Throws quench::Error where the runtime
-// cannot run the model.
-TestResult measure(Teacher& model, int64_t batch, const data::Dataset& dataset, Teacher* teacher);
+// `teacher` may be null. `batch`: what the model takes at a time; 0: any number. With a communicator all ranks must
+// call it: each measures its share, and all get the result. Throws quench::Error where the runtime cannot run the
+// model.
+TestResult measure(Teacher& model, int64_t batch, const data::Dataset& dataset, Teacher* teacher,
+                   Communicator* communicator = nullptr);
 
 // The batch size that a model with one input declares; 0 where it is open.
 int64_t input_batch(const OnnxModel& model);

@@ -67,6 +67,7 @@ class SoftToHard {
 
   const SoftToHardOptions& options() const { return options_; }
   Hardness& hardness() { return hardness_; }
+  const Hardness& hardness() const { return hardness_; }
 
   Pass quantize(const NamedTensors& parameters);
   // Of the last pass: order-0 entropy of the hard assignments with a histogram for each codebook, bits per weight; and

@@ -131,6 +131,11 @@ void Trainer::open_data() {
   if (const std::string spec = test_spec(options_); !spec.empty()) {
     test_dataset_ = data::open_dataset(spec, preprocessing);
   }
+  const int64_t own_batch = options_.batch / communicator_.size();
+  if (const int64_t batch = input_batch(module_.model()); teacher_ && batch > 0 && batch != own_batch) {
+    throw Error::make("{}: takes batches of {}: give --batch {}", module_.model().name, batch,
+                      batch * communicator_.size());
+  }
   BatchOptions batches;
   batches.batch = options_.batch;
   batches.samples = options_.samples;
@@ -395,7 +400,7 @@ void Trainer::finish_epoch(int epoch) {
     // Running statistics lag behind weights that jump from center to center: accuracy with them is points too low.
     const StatisticsGuard guard(module_.buffers());
     if (test_dataset_ && !module_.buffers().empty()) estimate_statistics(kEpochStatisticsBatches);
-    if (is_leader()) evaluate(record);
+    evaluate(record);
   }
   record.seconds = seconds();
   records_.push_back(record);
@@ -418,7 +423,8 @@ void Trainer::evaluate(TrainingRecord& record) {
   if (!test_dataset_) return;
   const auto result = [&](const NamedTensors& weights, Teacher* teacher) {
     const OnnxModel model = module_.to_onnx(weights);
-    return measure(*runtime_teacher(model, options_.threads), input_batch(model), *test_dataset_, teacher);
+    return measure(*runtime_teacher(model, options_.threads), input_batch(model), *test_dataset_, teacher,
+                   &communicator_);
   };
   const TestResult hard = result(hard_weights(), teacher_);
   record.accuracy = hard.accuracy;
@@ -441,8 +447,11 @@ void Trainer::estimate_statistics(int64_t batches) {
 
 // What must be the same for a checkpoint to be gone on from.
 std::string Trainer::fingerprint() const {
-  return fmt::format("{} {} {} {} {} {} {}", module_.identity(), options_.epochs, options_.batch, options_.samples,
-                     options_.seed, static_cast<int>(options_.optimizer), annealer_ ? annealer_->fingerprint() : "");
+  const LoopOptions& of = options_;
+  return fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {}", module_.identity(), of.epochs, of.batch, of.samples,
+                     of.seed, of.augment, static_cast<int>(of.optimizer), static_cast<int>(of.schedule),
+                     of.learning_rate, of.momentum, of.weight_decay, of.temperature, of.label_share.value_or(-1),
+                     annealer_ ? annealer_->fingerprint() : "");
 }
 
 void Trainer::save_checkpoint() {

@@ -1,9 +1,9 @@
 // The loop that trains a graph, with its weights quantized on the way or not.
 //
-//     Trainer trainer(model, options, communicator);
+//     Trainer trainer(module, teacher, original_bytes, options, communicator);
 //     trainer.set_annealer(&annealer);            // or plainly
 //     trainer.run();
-//     OnnxModel trained = trainer.module().to_onnx();
+//     OnnxModel trained = module.to_onnx();
 //
 // The run depends on model, options, number of processes and threads alone; one that goes on from a checkpoint gives
 // the same result as one without the break. Throws quench::Error: for data that does not fit the model, a loss that is

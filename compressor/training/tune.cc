@@ -97,12 +97,13 @@ class Tuning {
   bool train(int epochs, int round);
   bool harden(Trainer& trainer);
   void search(const fs::path& output, double before);
-  report::Tuning ship(const fs::path& output);
+  report::Tuning ship(const fs::path& output) const;
   double target_bytes(double ratio) const { return static_cast<double>(model_.file_bytes) / ratio; }
   std::optional<double> first_target() const;
-  TestResult measure_file(const fs::path& path) const;
+  TestResult measure_file(const fs::path& path, Communicator* communicator) const;
   std::unique_ptr<data::Dataset> test_data() const;
-  bool is_leader() const { return process_.communicator().rank() == 0; }
+  int rank() const { return process_.communicator().rank(); }
+  bool is_leader() const { return rank() == 0; }
   fs::path round_checkpoint(int round) const;
   void remove_checkpoints() const;
 
@@ -150,12 +151,13 @@ std::unique_ptr<data::Dataset> Tuning::test_data() const {
   return data::open_dataset(spec, preprocessing);
 }
 
-TestResult Tuning::measure_file(const fs::path& path) const {
+// Each rank measures its share of the data where there is a communicator.
+TestResult Tuning::measure_file(const fs::path& path, Communicator* communicator) const {
   const std::unique_ptr<data::Dataset> data = test_data();
   if (!data) return {};
   const std::unique_ptr<Teacher> original = open_teacher(input_, torch::kCPU, options_.loop.threads);
   const std::unique_ptr<Teacher> file = open_teacher(path, torch::kCPU, options_.loop.threads);
-  return measure(*file, input_batch(model_), *data, original.get());
+  return measure(*file, input_batch(model_), *data, original.get(), communicator);
 }
 
 fs::path Tuning::round_checkpoint(int round) const {
@@ -192,15 +194,12 @@ bool Tuning::harden(Trainer& trainer) {
   return false;
 }
 
-report::Tuning Tuning::ship(const fs::path& output) {
+report::Tuning Tuning::ship(const fs::path& output) const {
   report::Tuning shipped;
   shipped.file.input_bytes = model_.file_bytes;
   const CodedExport file(module_, annealer_->quantizer(), options_.coder);
-  if (is_leader()) {
-    file.coded().save(output, shipped.file);
-    shipped.paper_ratios = file.coded().paper_ratios();
-  }
-  process_.communicator().barrier();
+  file.coded().save(output, shipped.file);
+  shipped.paper_ratios = file.coded().paper_ratios();
   return shipped;
 }
 
@@ -220,19 +219,18 @@ void Tuning::restore(const Snapshot& copy) {
 }
 
 // The ratio grows from round to round, each going on from the last good one, until the loss is too large; then the
-// bracket is halved.
+// bracket is halved. Each rank tries a file of its own, since ranks need not have a folder in common.
 void Tuning::search(const fs::path& output, double before) {
   double good = 0, bad = 0, ratio = kFirstRatio;
   Snapshot last = snapshot();
   if (!options_.loop.resume) remove_checkpoints();  // an earlier search's
   for (int round = 0; round < kSearchRounds; ++round) {
     const int epochs = round == 0 ? options_.loop.epochs : std::max(1, options_.loop.epochs / 2);
-    const fs::path trial = fs::path(output) += ".trial";
+    const fs::path trial = fs::path(output) += is_leader() ? ".trial" : fmt::format(".trial.{}", rank());
     if (round > 0) annealer_->go_on(target_bytes(ratio));
     const bool reached = train(epochs, round);
     const report::Tuning shipped = ship(trial);
-    const double after = measure_file(trial).accuracy.value_or(0);
-    process_.communicator().barrier();
+    const double after = measure_file(trial, &process_.communicator()).accuracy.value_or(0);
     if (reached && 100 * (before - after) <= *options_.max_drop) {
       good = ratio;
       last = snapshot();
@@ -241,21 +239,22 @@ void Tuning::search(const fs::path& output, double before) {
     } else {
       bad = ratio;
       restore(last);
-      if (is_leader()) fs::remove(trial);
     }
+    fs::remove(trial);
     if (bad > 0 && good > 0 && bad / good < kSearchPrecision) break;
     ratio = bad == 0 ? good * kRatioFactor : good == 0 ? bad / kRatioFactor : std::sqrt(good * bad);
   }
   if (good == 0) {
-    throw Error::make(
-        "{}: no file of a {}th of the size and more loses at most {} points; tune for more epochs, or ask for less",
-        input_.string(), static_cast<int>(bad), *options_.max_drop);
+    throw Error::make("{}: even {:.1f} times smaller it loses more than {} points: try more epochs, or allow more",
+                      input_.string(), bad, *options_.max_drop);
   }
 }
 
 TuneReport Tuning::run(const fs::path& output) {
-  const TestResult before = measure_file(input_);
-  if (options_.max_drop && !before.accuracy) throw Error("--max-drop needs labelled test data: give --test-data");
+  const TestResult before = measure_file(input_, &process_.communicator());
+  if (options_.max_drop && !before.accuracy) {
+    throw Error("--max-drop needs test data with labels, of as many classes as the model has scores");
+  }
   make_annealer();
   if (options_.max_drop) {
     search(output, *before.accuracy);
@@ -265,10 +264,10 @@ TuneReport Tuning::run(const fs::path& output) {
       throw Error::make("{}: the file cannot be made as small as {} bytes, it has {}", input_.string(),
                         static_cast<uint64_t>(target), annealer_->file_bytes());
     }
-    static_cast<report::Tuning&>(report_) = ship(output);
+    if (is_leader()) static_cast<report::Tuning&>(report_) = ship(output);
   }
-  if (!is_leader()) return std::move(report_);
-  const TestResult after = measure_file(output);
+  if (!is_leader()) return {};
+  const TestResult after = measure_file(output, nullptr);
   report_.accuracy_before = before.accuracy;
   report_.accuracy_after = after.accuracy;
   report_.snr_db = after.snr_db;

@@ -31,8 +31,7 @@ struct TuneOptions {
   // Spacing of the first centers, in units of a tensor's root mean square; the geometric mean over all weights.
   double step = 1.5;
   double sigma = 0.4, sigma_growth = 20, soft_share = 0.4;
-  double beta = 0;
-  std::optional<double> price;
+  std::optional<double> beta, price;
   entropy::Coder coder = entropy::Coder::kArithmetic;
   std::vector<std::string> exclude;  // shell patterns of weights to leave at about 12 bits
 };

@@ -207,10 +207,19 @@ TEST_F(TrainingCli, MaxDropKeepsWithinTheLimit) {
   EXPECT_FALSE(fs::exists(path("a.quench.checkpoint.1")));
 }
 
+TEST_F(TrainingCli, MaxDropSaysThatNoFileIsGoodEnough) {
+  ASSERT_EQ(run_program(train("good.onnx", {"--data", "synthetic:shapes,count=960", "--epochs", "4"})).code, 0);
+  Arguments arguments = tune("a.quench", {"--max-drop", "0", "--epochs", "1", "--learning-rate", "20"});
+  arguments[1] = path("good.onnx");  // at this rate it forgets all it knows, at any size
+  expect_error(run_program(arguments), "times smaller it loses more than 0 points");
+  EXPECT_FALSE(fs::exists(path("a.quench")));
+  EXPECT_FALSE(fs::exists(path("a.quench.trial")));
+}
+
 TEST_F(TrainingCli, MaxDropNeedsLabels) {
   write_npz("x.npz", {40, 3, 16, 16}, {});
   expect_error(run_program({"tune", model(), "-o", path("a.quench"), "--data", path("x.npz"), "--max-drop", "1"}),
-               "--max-drop needs labelled test data");
+               "--max-drop needs test data with labels");
 }
 
 // Run until the first checkpoint of a time-based kind is impossible to catch; a signal makes one at any step.
@@ -432,6 +441,9 @@ TEST_F(TrainingCli, ACheckpointOfAnotherRunIsRefused) {
   other[1] = path("other.onnx");
   const Arguments resume = {"--resume"};
   expect_error(run_program(other + resume), refusal);
+  ASSERT_EQ(run_program(train("other.onnx", {"--epochs", "1"})).code, 0);  // the same graph with other weights
+  expect_error(run_program(other + resume), refusal);
+  expect_error(run_program(with(stopped, {"--learning-rate", "0.1"}) + resume), refusal);
   expect_error(run_program(stopped + Arguments{"--dimension", "2"} + resume), refusal);
   expect_error(run_program(stopped + Arguments{"--codebook", "tensor"} + resume), refusal);
   expect_error(run_program(stopped + Arguments{"--equal-steps"} + resume), refusal);
@@ -459,6 +471,33 @@ TEST_F(TrainingCli, DevicesThatAreNotThereAreNamed) {
     if (!fs::exists("/dev/nvidiactl")) {
       expect_error(run_program(arguments + Arguments{"cuda"}), "device 'cuda': this LibTorch has no CUDA");
     }
+  }
+}
+
+TEST_F(TrainingCli, AFixedBatchIsAskedFor) {
+  onnx::ModelProto proto = testing::parse_text(R"(
+    net (float[4,3,16,16] x) => (float[4,48,14,14] y) <float[48,3,3,3] w> { y = Conv(x, w) })");
+  fill_weights(proto);
+  quantizer::write_model(path("four.onnx"), proto);
+  write_npz("x.npz", {8, 3, 16, 16}, {});
+  const Arguments arguments = {"tune",   path("four.onnx"), "-o",       path("a.quench"),
+                               "--data", path("x.npz"),     "--epochs", "1"};
+  expect_error(run_program(arguments), "four.onnx: takes batches of 4: give --batch 4");
+  EXPECT_EQ(run_program(arguments + Arguments{"--batch", "4"}).code, 0);
+}
+
+TEST_F(TrainingCli, TrainingImagesAreNotTheTestImages) {
+  // Named or not, the split to train on is not the one to measure on.
+  for (const char* data : {"synthetic:shapes,count=64", "synthetic:shapes,count=64,split=train"}) {
+    Arguments arguments = train("a.onnx", {"--epochs", "1", "--data", data});
+    arguments.erase(std::find(arguments.begin(), arguments.end(), "--test-data"),
+                    std::find(arguments.begin(), arguments.end(), "--test-data") + 2);
+    const Outcome trained = run_program(arguments + Arguments{"--json"});
+    ASSERT_EQ(trained.code, 0) << trained.err;
+    const Outcome eval =
+        run_program({"eval", path("a.onnx"), "--data", "synthetic:shapes,count=64,split=test", "--json"});
+    ASSERT_EQ(eval.code, 0) << eval.err;
+    EXPECT_EQ(Json::parse(trained.out)["top1"], Json::parse(eval.out)["top1"]) << data;
   }
 }
 
@@ -554,10 +593,22 @@ TEST_F(Ranks, TwoWithHalfBatchesFollowOneWithTheWhole) {
     const double loss = one[i]["loss"].get<double>();
     EXPECT_NEAR(two[i]["loss"].get<double>(), loss, 1e-4 * loss) << "epoch " << i + 1;
     EXPECT_NEAR(two[i]["quantization"]["entropy"].get<double>(), one[i]["quantization"]["entropy"].get<double>(), 1e-2);
+    EXPECT_NEAR(two[i]["accuracy"].get<double>(), one[i]["accuracy"].get<double>(), 0.05) << "each measures its share";
   }
   EXPECT_NEAR(static_cast<double>(fs::file_size(path("b.quench"))),
               static_cast<double>(fs::file_size(path("a.quench"))),
               0.01 * static_cast<double>(fs::file_size(path("a.quench"))));
+}
+
+TEST_F(Ranks, TwoSearchTogether) {
+  const std::string port = free_port();
+  const Arguments arguments = tune("a.quench", {"--max-drop", "30", "--epochs", "1"});
+  const pid_t first = start(0, port, arguments), second = start(1, port, arguments);
+  EXPECT_EQ(wait_for(first), 0) << read_bytes(errors(0));
+  EXPECT_EQ(wait_for(second), 0) << read_bytes(errors(1));
+  EXPECT_TRUE(fs::exists(path("a.quench")));
+  EXPECT_FALSE(fs::exists(path("a.quench.trial")));
+  EXPECT_FALSE(fs::exists(path("a.quench.trial.1")));
 }
 
 TEST_F(Ranks, ADeadOneEndsTheOther) {

@@ -140,6 +140,10 @@ TEST(GraphModule, TellsModelsApart) {
   const std::string euler = GraphModule(residual_network("euler"), torch::kCPU).identity();
   EXPECT_EQ(GraphModule(residual_network("euler"), torch::kCPU).identity(), euler);
   EXPECT_NE(GraphModule(residual_network("linear-multistep"), torch::kCPU).identity(), euler);
+  GraphModule trained(residual_network("euler"), torch::kCPU);
+  run_module(trained, random_inputs({2, 3, 32, 32}), Mode::kTrain);
+  EXPECT_EQ(trained.identity(), euler) << "by the weights as they were at first";
+  EXPECT_NE(GraphModule(trained.to_onnx(), torch::kCPU).identity(), euler) << "the same graph with other statistics";
 }
 
 std::string refusal_of(const std::string& graph) {
