@@ -102,8 +102,8 @@ void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
   preprocessing_.add_to(command);
 }
 
-LoopOptions LoopArguments::get(const std::filesystem::path& output, report::Progress& progress,
-                               std::FILE* lines) const {
+LoopOptions LoopArguments::get(std::vector<std::filesystem::path> inputs, const std::filesystem::path& output,
+                               report::Progress& progress, std::FILE* lines) const {
   LoopOptions options = options_;
   options.preprocessing = preprocessing_.get();
   if (label_share_option_->count() > 0) options.label_share = label_share_;
@@ -111,8 +111,11 @@ LoopOptions LoopArguments::get(const std::filesystem::path& output, report::Prog
   options.bfloat16 = !float32_ && training::bfloat16_pays(options.device);
   options.threads = resolve_threads(threads_);
   if (checkpoint_option_->count() == 0) options.checkpoint = output.string() + ".checkpoint";
-  for (const std::filesystem::path& file : {options.checkpoint, options.metrics, options.page}) {
-    if (!file.empty()) check_output(file, {output});
+  inputs.push_back(options.teacher);
+  for (const std::filesystem::path& file : {output, options.checkpoint, options.metrics, options.page}) {
+    if (file.empty()) continue;
+    check_output(file, inputs);
+    inputs.push_back(file);
   }
   options.progress = [&progress](std::string_view stage, double share) { progress.update(stage, share); };
   options.on_epoch = [&progress, lines](const report::TrainingRecord& record) {

@@ -12,10 +12,10 @@ namespace quench::cli {
 class LoopArguments {
  public:
   void add_to(CLI::App& command, const training::LoopOptions& defaults);
-  // `output`: of the command; checkpoint, metrics and page lie beside it. Progress goes to `progress`,
-  // a line for each epoch to `lines`.
-  training::LoopOptions get(const std::filesystem::path& output, report::Progress& progress,
-                            std::FILE* lines = stdout) const;
+  // `inputs` and `output`: of the command, none of which teacher, checkpoint, metrics and page may overwrite. Progress
+  // goes to `progress`, a line for each epoch to `lines`.
+  training::LoopOptions get(std::vector<std::filesystem::path> inputs, const std::filesystem::path& output,
+                            report::Progress& progress, std::FILE* lines) const;
 
  private:
   training::LoopOptions options_;

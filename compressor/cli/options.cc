@@ -115,17 +115,20 @@ std::map<std::string, std::vector<int64_t>> parse_shapes(const std::vector<std::
   return parsed;
 }
 
-void check_output(const fs::path& output, const std::vector<fs::path>& inputs) {
+void check_output(const fs::path& output, const std::vector<fs::path>& others) {
   std::error_code error;
   if (fs::is_directory(output, error)) throw Error::make("{}: this is a folder; name a file", output.string());
-  for (const fs::path& input : inputs) {
-    if (fs::equivalent(input, output, error))
-      throw Error::make("{}: this is an input, which would be overwritten", output.string());
+  const bool is_special = fs::exists(output, error) && !fs::is_regular_file(output, error);
+  for (const fs::path& other : others) {
+    if (is_special || other.empty()) continue;
+    if (fs::equivalent(other, output, error) ||
+        fs::weakly_canonical(other, error) == fs::weakly_canonical(output, error)) {
+      throw Error::make("{}: this file has another use in the command, and would be overwritten", output.string());
+    }
   }
   const fs::path folder = output.has_parent_path() ? output.parent_path() : fs::path(".");
   if (!fs::is_directory(folder, error))
     throw Error::make("{}: there is no folder '{}'", output.string(), folder.string());
-  const bool is_special = fs::exists(output, error) && !fs::is_regular_file(output, error);
   if (!is_special && ::access(folder.c_str(), W_OK) != 0) {
     throw Error::make("{}: the folder '{}' is not writable", output.string(), folder.string());
   }

@@ -68,8 +68,8 @@ void add_shapes(CLI::App& command, std::vector<std::string>& shapes);
 std::map<std::string, std::vector<int64_t>> parse_shapes(const std::vector<std::string>& shapes);
 
 // Throws quench::Error where the output cannot be written, before a long computation is spent on it: it is a folder,
-// its folder does not exist or is read-only, or it is one of `inputs`.
-void check_output(const std::filesystem::path& output, const std::vector<std::filesystem::path>& inputs);
+// its folder does not exist or is read-only, or it is one of `others`: inputs and other outputs, which may be empty.
+void check_output(const std::filesystem::path& output, const std::vector<std::filesystem::path>& others);
 
 // Names of values, for an option whose type name lists them already.
 template <typename T>

@@ -33,12 +33,10 @@ training::LoopOptions defaults() {
 
 void run(const Arguments& arguments) {
   const bool from_file = arguments.network.ends_with(".onnx");
-  check_output(arguments.output, from_file ? std::vector<std::filesystem::path>{arguments.network}
-                                           : std::vector<std::filesystem::path>{});
   report::Progress progress;
   arguments.json.refuse({arguments.network, arguments.output});
-  const training::LoopOptions loop =
-      arguments.loop.get(arguments.output, progress, arguments.json.is_printed() ? stderr : stdout);
+  const training::LoopOptions loop = arguments.loop.get({from_file ? arguments.network : ""}, arguments.output,
+                                                        progress, arguments.json.is_printed() ? stderr : stdout);
   odenet::NetworkOptions options = arguments.options;
   options.seed = loop.seed;
   if (!from_file) options.depth = odenet::depth_of(arguments.network);

@@ -138,7 +138,9 @@ NamedTensors Annealer::state() const {
 
 void Annealer::set_state(const NamedTensors& state) {
   quantizer_.set_state(state);
-  const auto values = state.at("steering").accessor<double, 1>();
+  const torch::Tensor& steering = state.at("steering");
+  if (steering.numel() != 6) throw Error("the annealer's state is of another version");
+  const auto values = steering.accessor<double, 1>();
   beta_ = values[0];
   price_ = values[1];
   sigma_ = values[2];
@@ -149,9 +151,11 @@ void Annealer::set_state(const NamedTensors& state) {
 
 std::string Annealer::fingerprint() const {
   const SoftToHardOptions& of = options_.quantizer;
-  return fmt::format("{} {} {} {} {} {} {} {} {}", static_cast<int>(options_.schedule), of.dimension, of.centers,
-                     static_cast<int>(of.codebook), of.channel_scales, of.learn_scales, of.step,
-                     of.tensor_steps.empty(), quantizer_.weight_count());
+  return fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {}", static_cast<int>(options_.schedule), of.dimension,
+                     of.centers, static_cast<int>(of.codebook), of.channel_scales, of.learn_scales, of.step,
+                     of.tensor_steps.empty(), quantizer_.weight_count(), options_.sigma, options_.sigma_growth,
+                     options_.soft_share, options_.beta.value_or(-1), options_.price.value_or(-1),
+                     options_.target_bytes.value_or(0));
 }
 
 }  // namespace quench::training

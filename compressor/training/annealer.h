@@ -66,7 +66,7 @@ class Annealer {
   report::TrainingRecord::Quantization record(uint64_t original_bytes) const;
 
   NamedTensors state() const;
-  void set_state(const NamedTensors& state);
+  void set_state(const NamedTensors& state);  // throws as SoftToHard::set_state
   // The options that a state goes with.
   std::string fingerprint() const;
 

@@ -20,6 +20,15 @@ constexpr size_t kFamily = 6;  // bytes of the magic that all versions have
 const char* const kTensorPrefix = "tensor.";
 const char* const kTextPrefix = "text.";
 
+std::vector<std::byte> read_of_leader(const std::filesystem::path& path, Communicator* communicator) {
+  if (!communicator || communicator->is_alone()) return data::read_file(path);
+  std::vector<std::byte> file;
+  if (communicator->rank() == 0) file = data::read_file(path);
+  file.resize(static_cast<size_t>(communicator->of_leader(static_cast<int64_t>(file.size()))));
+  communicator->broadcast({torch::from_blob(file.data(), {static_cast<int64_t>(file.size())}, torch::kUInt8)});
+  return file;
+}
+
 }  // namespace
 
 void Checkpoint::save(const std::filesystem::path& path) const {
@@ -46,8 +55,8 @@ void Checkpoint::save(const std::filesystem::path& path) const {
   data::write_file(path, std::as_bytes(std::span(file)));
 }
 
-Checkpoint Checkpoint::load(const std::filesystem::path& path) {
-  const std::vector<std::byte> file = data::read_file(path);
+Checkpoint Checkpoint::load(const std::filesystem::path& path, Communicator* communicator) {
+  const std::vector<std::byte> file = read_of_leader(path, communicator);
   constexpr size_t kHeader = sizeof(kMagic) + sizeof(uint32_t);
   if (file.size() < kHeader || std::memcmp(file.data(), kMagic, sizeof(kMagic)) != 0) {
     if (file.size() >= kFamily && std::memcmp(file.data(), kMagic, kFamily) == 0) {
@@ -60,7 +69,7 @@ Checkpoint Checkpoint::load(const std::filesystem::path& path) {
   const std::span<const std::byte> body = std::span(file).subspan(kHeader);
   if (container::crc32c(body) != sum) throw Error::make("{}: the checkpoint is damaged", path.string());
   torch::serialize::InputArchive archive;
-  archive.load_from(reinterpret_cast<const char*>(body.data()), body.size());
+  archive.load_from(reinterpret_cast<const char*>(body.data()), body.size(), torch::kCPU);
   Checkpoint checkpoint;
   torch::IValue value;
   archive.read("names", value);
@@ -79,13 +88,18 @@ Checkpoint Checkpoint::load(const std::filesystem::path& path) {
   return checkpoint;
 }
 
-void Checkpoint::restore(const std::string& name, torch::Tensor& target) const {
+const torch::Tensor& Checkpoint::tensor(const std::string& name, torch::IntArrayRef shape,
+                                        torch::ScalarType type) const {
   const auto found = tensors.find(name);
-  if (found == tensors.end() || found->second.sizes() != target.sizes()) {
+  if (found == tensors.end() || found->second.sizes() != shape || found->second.scalar_type() != type) {
     throw Error::make("the checkpoint is of another model or other options: it has no '{}' of this shape", name);
   }
+  return found->second;
+}
+
+void Checkpoint::restore(const std::string& name, torch::Tensor& target) const {
   torch::NoGradGuard no_grad;
-  target.copy_(found->second);
+  target.copy_(tensor(name, target.sizes(), target.scalar_type()));
 }
 
 void remove_checkpoint(const std::filesystem::path& path) {

@@ -7,6 +7,8 @@
 #include <map>
 #include <string>
 
+#include "compressor/training/communicator.h"
+
 namespace quench::training {
 
 struct Checkpoint {
@@ -15,10 +17,13 @@ struct Checkpoint {
 
   // Throws quench::Error: no space left, say.
   void save(const std::filesystem::path& path) const;
-  // Throws quench::Error for files that are missing, damaged or something else.
-  static Checkpoint load(const std::filesystem::path& path);
+  // Rank 0's file, on all ranks, whose disks need not have it; alone, `communicator` may be null. Tensors lie on the
+  // CPU. Throws quench::Error for files that are missing, damaged or something else.
+  static Checkpoint load(const std::filesystem::path& path, Communicator* communicator = nullptr);
 
-  // Copies the tensor `name`, which must be there with the same shape, into `target`.
+  // The tensor `name`, which must be there with that shape and type.
+  const torch::Tensor& tensor(const std::string& name, torch::IntArrayRef shape, torch::ScalarType type) const;
+  // Copies the tensor `name`, which must be there with the same shape and type, into `target`.
   void restore(const std::string& name, torch::Tensor& target) const;
 };
 

@@ -393,6 +393,12 @@ void Communicator::broadcast(const std::vector<Tensor>& tensors, int root) {
   }
 }
 
+int64_t Communicator::of_leader(int64_t value) {
+  Tensor shared = torch::tensor({value}, torch::kInt64);
+  broadcast({shared});
+  return shared.item<int64_t>();
+}
+
 void Communicator::barrier() {
   if (is_alone()) return;
   Tensor one = torch::ones({1}, backend_->device);

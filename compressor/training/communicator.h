@@ -66,6 +66,10 @@ class Communicator {
   // this rank's tensors are not of the root's number and size in bytes.
   void broadcast(const std::vector<torch::Tensor>& tensors, int root = 0);
 
+  // Rank 0's value: what all are to do alike, though each may have computed a value of its own. Throws quench::Error as
+  // all_reduce_sum.
+  int64_t of_leader(int64_t value);
+
   // Returns once all ranks have called it. Throws quench::Error as all_reduce_sum.
   void barrier();
 

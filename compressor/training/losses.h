@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "compressor/training/communicator.h"
 #include "compressor/training/operators.h"
 
 namespace quench::training {
@@ -17,7 +18,9 @@ torch::Tensor cross_entropy(const torch::Tensor& scores, const torch::Tensor& la
 torch::Tensor distillation(const torch::Tensor& scores, const torch::Tensor& teacher, double temperature,
                            int64_t samples);
 
-// Any outputs: squared error over the teacher's variance, mean over the outputs of a model that are floats.
-torch::Tensor output_matching(const Tensors& outputs, const Tensors& teacher, int64_t own_samples, int64_t samples);
+// Any outputs: squared error over the variance of the teacher's outputs to the whole batch, mean over the outputs of a
+// model that are floats. All ranks must call it; alone, `communicator` may be null.
+torch::Tensor output_matching(const Tensors& outputs, const Tensors& teacher, int64_t own_samples, int64_t samples,
+                              Communicator* communicator);
 
 }  // namespace quench::training

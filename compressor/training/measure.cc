@@ -61,9 +61,11 @@ TestResult measure(Teacher& model, int64_t declared_batch, const data::Dataset& 
   const uint64_t batch = declared_batch > 0 ? static_cast<uint64_t>(declared_batch) : kBatch;
   const bool labelled = dataset.class_count() > 0;
   Sums sums;
-  for (uint64_t first = rank * batch; first < limit; first += ranks * batch) {
-    const uint64_t count = std::min(batch, limit - first);
-    if (count < batch && declared_batch > 0) break;  // the model takes whole batches only
+  for (uint64_t start = 0; start < limit; start += ranks * batch) {
+    if (communicator) communicator->barrier();  // or the fastest would wait too long at the end
+    const uint64_t first = start + rank * batch;
+    const uint64_t count = first < limit ? std::min(batch, limit - first) : 0;
+    if (count == 0 || (count < batch && declared_batch > 0)) continue;  // the model takes whole batches only
     std::vector<uint64_t> indices(count);
     for (uint64_t i = 0; i < count; ++i) indices[i] = data::spread_index(first + i, dataset.size());
     std::vector<int64_t> dims = {static_cast<int64_t>(count)};
@@ -85,9 +87,9 @@ TestResult measure(Teacher& model, int64_t declared_batch, const data::Dataset& 
   if (sums.unscored == 0) {
     result.accuracy = sums.correct / sums.samples;
     result.loss = sums.loss / sums.samples;
-  } else if (teacher) {
+  } else if (teacher && (sums.signal != 0 || sums.noise != 0)) {
     result.snr_db =
-        sums.noise > 0 ? 10 * std::log10(sums.signal / sums.noise) : std::numeric_limits<double>::infinity();
+        sums.noise == 0 ? std::numeric_limits<double>::infinity() : 10 * std::log10(sums.signal / sums.noise);
   }
   return result;
 }

@@ -28,6 +28,7 @@ torch::Device parse_device(const std::string& name) {
 
 Process::Process(const LoopOptions& options) : device_(parse_device(options.device)) {
   at::set_num_threads(options.threads);
+  at::globalContext().setDeterministicCuDNN(true);
   torch::manual_seed(options.seed);
   communicator_ = Communicator::from_environment(device_);
 }

@@ -260,16 +260,28 @@ NamedTensors SoftToHard::state() const {
 
 void SoftToHard::set_state(const NamedTensors& state) {
   torch::NoGradGuard no_grad;
-  for (auto& [name, item] : tensors_) {
-    item.step = state.at("step." + name).item<double>();
-    item.scale.copy_(state.at("scale." + name));
-    item.lengths = state.at("lengths." + name).to(item.scale.device());
-    item.counts = state.at("counts." + name).to(item.scale.device());
-  }
+  const auto fits = [](bool good) {
+    if (!good) throw Error("the quantizer's state is not of this model and these options");
+  };
   for (size_t scope = 0; scope < scopes_; ++scope) {
     // Learned with another number of threads, the codebook may have had another size.
     Tensor centers = scope_centers(scope);
-    centers.set_data(state.at(centers_name(scope)).detach().clone().to(centers.device()));
+    const Tensor& saved = state.at(centers_name(scope));
+    fits(saved.dim() == 2 && saved.size(0) > 0 && saved.size(1) == options_.dimension &&
+         saved.scalar_type() == torch::kFloat32);
+    centers.set_data(saved.detach().clone().to(centers.device()));
+  }
+  for (auto& [name, item] : tensors_) {
+    const Tensor &scale = state.at("scale." + name), &lengths = state.at("lengths." + name);
+    const Tensor& counts = state.at("counts." + name);
+    const torch::IntArrayRef per_center(scope_centers(item.scope).sizes().data(), 1);
+    fits(scale.sizes() == item.scale.sizes());
+    fits(lengths.sizes() == per_center && lengths.scalar_type() == torch::kFloat32);
+    fits(counts.sizes() == per_center && counts.scalar_type() == torch::kFloat64);
+    item.step = state.at("step." + name).item<double>();
+    item.scale.copy_(scale);
+    item.lengths = lengths.to(item.scale.device());
+    item.counts = counts.to(item.scale.device());
   }
   const Tensor& hardness = state.at("hardness");
   hardness_ = {hardness[0].item<double>(), hardness[1].item<double>(), hardness[2].item<double>() != 0};

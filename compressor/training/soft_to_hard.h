@@ -98,6 +98,7 @@ class SoftToHard {
 
   // What a checkpoint needs beyond learned(): by name.
   NamedTensors state() const;
+  // Throws quench::Error for tensors that do not fit, std::out_of_range where one is missing.
   void set_state(const NamedTensors& state);
 
  private:

@@ -18,7 +18,7 @@ report::Training run(const OnnxModel& model, const std::filesystem::path& output
   for (const auto& [name, tensor] : module.parameters()) report.parameters += static_cast<uint64_t>(tensor.numel());
   Trainer trainer(module, teacher.get(), model.file_bytes, options, process.communicator());
   trainer.run();
-  trainer.estimate_statistics(kStatisticsBatches);
+  trainer.estimate_statistics(kStatisticsBatches, {});
   if (process.communicator().rank() != 0) return report;
   const OnnxModel trained = module.to_onnx();
   save(output, trained);

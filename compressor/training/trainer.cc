@@ -82,9 +82,9 @@ Tensor optimizer_state(torch::optim::Optimizer& optimizer) {
   return tensor;
 }
 
-void set_optimizer_state(torch::optim::Optimizer& optimizer, const Tensor& state) {
+void set_optimizer_state(torch::optim::Optimizer& optimizer, const Tensor& state, const torch::Device& device) {
   torch::serialize::InputArchive archive;
-  archive.load_from(static_cast<const char*>(state.data_ptr()), static_cast<size_t>(state.numel()));
+  archive.load_from(static_cast<const char*>(state.data_ptr()), static_cast<size_t>(state.numel()), device);
   optimizer.load(archive);
 }
 
@@ -213,9 +213,12 @@ Tensors Trainer::forward(const Tensor& inputs, GraphModule::Mode mode, const Nam
 
 void Trainer::check_outputs(const Tensors& outputs, const Tensors& taught) const {
   const int64_t classes = dataset_->class_count();
-  if (outputs.size() == 1 && outputs[0].dim() == 2 && outputs[0].size(1) > 1 && outputs[0].size(1) < classes) {
-    throw Error::make("{}: there are labels up to {}, but the model's scores are for {} classes", options_.data,
-                      classes - 1, outputs[0].size(1));
+  const bool labels_count = !teacher_ || options_.label_share != 0.0;
+  if (labels_count && outputs.size() == 1 && outputs[0].dim() == 2 && outputs[0].size(1) > 1 &&
+      outputs[0].size(1) < classes) {
+    throw Error::make("{}: there are labels up to {}, but the model's scores are for {} classes{}", options_.data,
+                      classes - 1, outputs[0].size(1),
+                      teacher_ ? "; --label-share 0 leaves labels out of account" : "");
   }
   if (!teacher_ && !scores_of(outputs, classes, false)) {
     throw Error::make("{}: has labels of {} classes, but the model's output is not one score for each", options_.data,
@@ -236,7 +239,7 @@ void Trainer::check_outputs(const Tensors& outputs, const Tensors& taught) const
 Tensor Trainer::imitation(const Tensors& outputs, const Tensors& taught, int64_t own) const {
   const Tensor* scores = scores_of(outputs, dataset_->class_count(), true);
   return scores ? distillation(*scores, taught[0], options_.temperature, options_.batch)
-                : output_matching(outputs, taught, own, options_.batch);
+                : output_matching(outputs, taught, own, options_.batch, &communicator_);
 }
 
 Tensor Trainer::task_loss(const Tensors& outputs, const Tensors& taught, const Batch& batch) const {
@@ -336,6 +339,11 @@ std::map<std::string, double> Trainer::balanced_steps(const std::vector<std::str
   return training::balanced_steps(module_.parameters(), names, per_channel, change, options_.seed);
 }
 
+void Trainer::set_earlier(std::vector<TrainingRecord> records) {
+  if (!records.empty()) earlier_seconds_ = records.back().seconds;
+  records_ = std::move(records);
+}
+
 NamedTensors Trainer::hard_weights() {
   if (!annealer_) return {};
   torch::NoGradGuard no_grad;
@@ -378,7 +386,7 @@ void Trainer::interrupt_if_asked() {
   const bool asked = stop.item<float>() > 0;
   const bool due = now() - last_checkpoint_ >= 60 * options_.checkpoint_minutes;
   if (asked || due || step_ == steps_) save_checkpoint();
-  if (!asked || step_ == steps_) return;
+  if (!asked) return;
   throw Error::make("stopped by a signal at step {} of {}{}", step_, steps_,
                     options_.checkpoint.empty() ? "" : "; --resume goes on from " + options_.checkpoint.string());
 }
@@ -396,12 +404,7 @@ void Trainer::finish_epoch(int epoch) {
     annealer_->measure_file();
     record.quantization = annealer_->record(original_bytes_);
   }
-  {
-    // Running statistics lag behind weights that jump from center to center: accuracy with them is points too low.
-    const StatisticsGuard guard(module_.buffers());
-    if (test_dataset_ && !module_.buffers().empty()) estimate_statistics(kEpochStatisticsBatches);
-    evaluate(record);
-  }
+  if (test_dataset_) evaluate(record);
   record.seconds = seconds();
   records_.push_back(record);
   if (!is_leader()) return;
@@ -420,24 +423,25 @@ void Trainer::finish_epoch(int epoch) {
 
 // By the runtime, as the file that ships is run, on the test data.
 void Trainer::evaluate(TrainingRecord& record) {
-  if (!test_dataset_) return;
-  const auto result = [&](const NamedTensors& weights, Teacher* teacher) {
+  const auto result = [&](const NamedTensors& weights) {
+    // Running statistics lag behind weights that jump from center to center: accuracy with them is points too low.
+    const StatisticsGuard guard(module_.buffers());
+    if (!module_.buffers().empty()) estimate_statistics(kEpochStatisticsBatches, weights);
     const OnnxModel model = module_.to_onnx(weights);
-    return measure(*runtime_teacher(model, options_.threads), input_batch(model), *test_dataset_, teacher,
+    return measure(*runtime_teacher(model, options_.threads), input_batch(model), *test_dataset_, teacher_,
                    &communicator_);
   };
-  const TestResult hard = result(hard_weights(), teacher_);
+  const TestResult hard = result(hard_weights());
   record.accuracy = hard.accuracy;
   record.test_loss = hard.loss;
   record.snr_db = hard.snr_db;
   if (!hard.accuracy || !annealer_ || !annealer_->is_soft()) return;
   torch::NoGradGuard no_grad;
-  record.soft_accuracy = result(annealer_->quantizer().soft_weights(module_.parameters()), teacher_).accuracy;
+  record.soft_accuracy = result(annealer_->quantizer().soft_weights(module_.parameters())).accuracy;
 }
 
-void Trainer::estimate_statistics(int64_t batches) {
+void Trainer::estimate_statistics(int64_t batches, const NamedTensors& weights) {
   torch::NoGradGuard no_grad;
-  const NamedTensors weights = hard_weights();
   module_.reset_statistics();
   batches_->start(options_.epochs);
   for (int64_t i = 0; i < std::min(batches, batches_->count()); ++i) {
@@ -448,9 +452,10 @@ void Trainer::estimate_statistics(int64_t batches) {
 // What must be the same for a checkpoint to be gone on from.
 std::string Trainer::fingerprint() const {
   const LoopOptions& of = options_;
-  return fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {}", module_.identity(), of.epochs, of.batch, of.samples,
-                     of.seed, of.augment, static_cast<int>(of.optimizer), static_cast<int>(of.schedule),
-                     of.learning_rate, of.momentum, of.weight_decay, of.temperature, of.label_share.value_or(-1),
+  return fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {}", module_.identity(), of.data,
+                     of.teacher.string(), of.bfloat16, steps_, of.epochs, of.batch, of.samples, of.seed, of.augment,
+                     static_cast<int>(of.optimizer), static_cast<int>(of.schedule), of.learning_rate, of.momentum,
+                     of.weight_decay, of.temperature, of.label_share.value_or(-1),
                      annealer_ ? annealer_->fingerprint() : "");
 }
 
@@ -472,12 +477,20 @@ void Trainer::save_checkpoint() {
 }
 
 void Trainer::load_checkpoint() {
-  const Checkpoint checkpoint = Checkpoint::load(options_.checkpoint);
+  const Checkpoint checkpoint = Checkpoint::load(options_.checkpoint, &communicator_);
   const auto found = checkpoint.texts.find("fingerprint");
   if (found == checkpoint.texts.end() || found->second != fingerprint()) {
     throw Error::make("{}: this checkpoint is of another model or of a run with other options",
                       options_.checkpoint.string());
   }
+  try {
+    restore(checkpoint);
+  } catch (const std::exception&) {
+    throw Error::make("{}: the checkpoint is damaged, or of another version of Quench", options_.checkpoint.string());
+  }
+}
+
+void Trainer::restore(const Checkpoint& checkpoint) {
   for (auto& [name, tensor] : module_.parameters()) checkpoint.restore("parameter." + name, tensor);
   for (auto& [name, tensor] : module_.buffers()) checkpoint.restore("buffer." + name, tensor);
   NamedTensors state;
@@ -485,8 +498,8 @@ void Trainer::load_checkpoint() {
     if (name.starts_with("annealer.")) state[name.substr(std::strlen("annealer."))] = tensor;
   }
   if (annealer_) annealer_->set_state(state);
-  set_optimizer_state(*optimizer_, checkpoint.tensors.at("optimizer"));
-  const auto progress = checkpoint.tensors.at("progress").accessor<double, 1>();
+  set_optimizer_state(*optimizer_, checkpoint.tensors.at("optimizer"), device_);
+  const auto progress = checkpoint.tensor("progress", {3}, torch::kFloat64).accessor<double, 1>();
   step_ = static_cast<int64_t>(progress[0]);
   loss_sum_ = progress[1];
   earlier_seconds_ = progress[2];

@@ -5,10 +5,10 @@
 //     trainer.run();
 //     OnnxModel trained = module.to_onnx();
 //
-// The run depends on model, options, number of processes and threads alone; one that goes on from a checkpoint gives
-// the same result as one without the break. Throws quench::Error: for data that does not fit the model, a loss that is
-// not finite, a checkpoint that cannot be written or is another run's, and when a signal (SIGINT, SIGTERM) ends it,
-// after a checkpoint.
+// On the CPU the run depends on model, options, number of processes and threads alone; one that goes on from a
+// checkpoint gives the same result as one without the break. Throws quench::Error: for data that does not fit the
+// model, a loss that is not finite, a checkpoint that cannot be written or is another run's, and when a signal (SIGINT,
+// SIGTERM) ends it, after a checkpoint.
 #pragma once
 
 #include <torch/torch.h>
@@ -41,14 +41,14 @@ class Trainer {
   void set_annealer(Annealer* annealer, std::function<void()> after_step = nullptr);
 
   // Records of earlier runs, which this one's follow.
-  void set_earlier(std::vector<report::TrainingRecord> records) { records_ = std::move(records); }
+  void set_earlier(std::vector<report::TrainingRecord> records);
 
   // All epochs, or those that are left. Returns a record for each, earlier ones included.
   std::vector<report::TrainingRecord> run();
 
-  // Running statistics of BatchNormalization become the means over `batches` batches of training data, with the hard
-  // weights where there is an annealer.
-  void estimate_statistics(int64_t batches);
+  // Running statistics of BatchNormalization become the means over `batches` batches of training data, with `weights`
+  // in place of the parameters of the same name.
+  void estimate_statistics(int64_t batches, const NamedTensors& weights);
 
   // See sensitivity.h; on a few batches of the training data.
   std::map<std::string, double> balanced_steps(const std::vector<std::string>& names, bool per_channel);
@@ -73,6 +73,7 @@ class Trainer {
   void evaluate(report::TrainingRecord& record);
   void save_checkpoint();
   void load_checkpoint();
+  void restore(const Checkpoint& checkpoint);
   std::string fingerprint() const;
   void interrupt_if_asked();
   double seconds() const;

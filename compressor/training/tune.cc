@@ -24,6 +24,7 @@ constexpr double kRatioFactor = 1.3;
 constexpr int kSearchRounds = 6;
 constexpr double kSearchPrecision = 1.04;
 constexpr int kTargetRounds = 5;
+constexpr double kRounding = 1e-9;  // of a difference of accuracies
 
 // As it is trained: constants are initializers, BatchNormalization is a node of its own.
 OnnxModel prepare(const fs::path& input) {
@@ -74,6 +75,20 @@ AnnealerOptions annealer_options(const TuneOptions& options, std::optional<doubl
   result.price = options.price;
   return result;
 }
+
+class RemovedAtTheEnd {
+ public:
+  explicit RemovedAtTheEnd(fs::path path) : path_(std::move(path)) {}
+  RemovedAtTheEnd(const RemovedAtTheEnd&) = delete;
+  RemovedAtTheEnd& operator=(const RemovedAtTheEnd&) = delete;
+  ~RemovedAtTheEnd() {
+    std::error_code ignored;
+    fs::remove(path_, ignored);
+  }
+
+ private:
+  fs::path path_;
+};
 
 // One model on its way from trained to shipped.
 class Tuning {
@@ -132,7 +147,11 @@ void Tuning::make_annealer() {
     Trainer trainer(module_, teacher_.get(), model_.file_bytes, options_.loop, process_.communicator());
     annealing.quantizer.tensor_steps = trainer.balanced_steps(names, options_.channel_scales);
   }
-  const auto size = [this] { return CodedExport(module_, annealer_->quantizer(), options_.coder).coded().size(); };
+  const auto size = [this] {
+    const CodedExport file(module_, annealer_->quantizer(), options_.coder);
+    // Ranks whose sums differ in their last bits must not decide differently whether it is small enough.
+    return static_cast<uint64_t>(process_.communicator().of_leader(static_cast<int64_t>(file.coded().size())));
+  };
   annealer_ = std::make_unique<Annealer>(module_.parameters(), names, annealing, size);
 }
 
@@ -155,9 +174,12 @@ std::unique_ptr<data::Dataset> Tuning::test_data() const {
 TestResult Tuning::measure_file(const fs::path& path, Communicator* communicator) const {
   const std::unique_ptr<data::Dataset> data = test_data();
   if (!data) return {};
-  const std::unique_ptr<Teacher> original = open_teacher(input_, torch::kCPU, options_.loop.threads);
+  const bool is_original = path == input_;
+  if (is_original && data->class_count() == 0) return {};  // it is as good as itself
   const std::unique_ptr<Teacher> file = open_teacher(path, torch::kCPU, options_.loop.threads);
-  return measure(*file, input_batch(model_), *data, original.get(), communicator);
+  std::unique_ptr<Teacher> original;
+  if (!is_original) original = open_teacher(input_, torch::kCPU, options_.loop.threads);
+  return measure(*file, input_batch(model_), *data, is_original ? file.get() : original.get(), communicator);
 }
 
 fs::path Tuning::round_checkpoint(int round) const {
@@ -171,7 +193,8 @@ bool Tuning::train(int epochs, int round) {
   LoopOptions loop = options_.loop;
   loop.epochs = epochs;
   loop.checkpoint = round_checkpoint(round);
-  loop.resume = options_.loop.resume && (round == 0 || fs::exists(loop.checkpoint));
+  const bool has_begun = round == 0 || fs::exists(loop.checkpoint);
+  loop.resume = options_.loop.resume && process_.communicator().of_leader(has_begun ? 1 : 0) != 0;
   Trainer trainer(module_, teacher_.get(), model_.file_bytes, loop, process_.communicator());
   trainer.set_annealer(annealer_.get(), [this] { keep_positive(module_, normalized_); });
   trainer.set_earlier(report_.records);
@@ -184,7 +207,7 @@ bool Tuning::train(int epochs, int round) {
 bool Tuning::harden(Trainer& trainer) {
   double margin = 0;
   for (int round = 0; round < kTargetRounds && annealer_->enforce_target(margin); ++round) {
-    trainer.estimate_statistics(kStatisticsBatches);
+    trainer.estimate_statistics(kStatisticsBatches, trainer.hard_weights());
     snap_scales(module_, annealer_->quantizer(), normalized_);
     annealer_->measure_file();
     const double excess = annealer_->excess();
@@ -227,11 +250,12 @@ void Tuning::search(const fs::path& output, double before) {
   for (int round = 0; round < kSearchRounds; ++round) {
     const int epochs = round == 0 ? options_.loop.epochs : std::max(1, options_.loop.epochs / 2);
     const fs::path trial = fs::path(output) += is_leader() ? ".trial" : fmt::format(".trial.{}", rank());
+    const RemovedAtTheEnd removed(trial);
     if (round > 0) annealer_->go_on(target_bytes(ratio));
     const bool reached = train(epochs, round);
     const report::Tuning shipped = ship(trial);
-    const double after = measure_file(trial, &process_.communicator()).accuracy.value_or(0);
-    if (reached && 100 * (before - after) <= *options_.max_drop) {
+    const double drop = 100 * (before - measure_file(trial, &process_.communicator()).accuracy.value_or(0));
+    if (reached && drop <= *options_.max_drop + kRounding) {
       good = ratio;
       last = snapshot();
       static_cast<report::Tuning&>(report_) = shipped;
@@ -240,7 +264,6 @@ void Tuning::search(const fs::path& output, double before) {
       bad = ratio;
       restore(last);
     }
-    fs::remove(trial);
     if (bad > 0 && good > 0 && bad / good < kSearchPrecision) break;
     ratio = bad == 0 ? good * kRatioFactor : good == 0 ? bad / kRatioFactor : std::sqrt(good * bad);
   }

@@ -316,15 +316,19 @@ void fill_weights(onnx::ModelProto& proto) {
   proto.mutable_graph()->clear_value_info();
 }
 
-TEST_F(TrainingCli, TuningWithoutLabelsBringsAnImageModelsOutputsCloser) {
+void write_image_model(const fs::path& model, const fs::path& inputs) {
   onnx::ModelProto proto = testing::parse_text(kImageModel);
   fill_weights(proto);
-  quantizer::write_model(path("image.onnx"), proto);
+  quantizer::write_model(model, proto);
   std::vector<float> values(256 * 2 * 144);
   for (size_t i = 0; i < values.size(); ++i) {
     values[i] = std::sin(0.37f * static_cast<float>(i % 144)) + std::cos(0.011f * static_cast<float>(i));
   }
-  data::write_npy(path("x.npy"), data::Array::float32({256, 2, 12, 12}, values));
+  data::write_npy(inputs, data::Array::float32({256, 2, 12, 12}, values));
+}
+
+TEST_F(TrainingCli, TuningWithoutLabelsBringsAnImageModelsOutputsCloser) {
+  write_image_model(path("image.onnx"), path("x.npy"));
   const Outcome outcome = run_program({"tune",
                                        path("image.onnx"),
                                        "-o",
@@ -376,6 +380,9 @@ TEST_F(TrainingCli, LabelsOutOfRangeAreRefused) {
     write_npz("high.npz", {40, 3, 16, 16}, labels);
     expect_error(run_program(arguments + Arguments{"--data", path("high.npz")}),
                  "high.npz: there are labels up to 12, but the model's scores are for 10 classes");
+    if (arguments[0] == "tune") {  // folders of an embedding net's images, say
+      EXPECT_EQ(run_program(arguments + Arguments{"--data", path("high.npz"), "--label-share", "0"}).code, 0);
+    }
     labels[7] = -1;
     write_npz("low.npz", {40, 3, 16, 16}, labels);
     expect_error(run_program(arguments + Arguments{"--data", path("low.npz")}), "low.npz: label -1 is below 0");
@@ -425,6 +432,18 @@ TEST_F(TrainingCli, AFullDeviceIsNamed) {
   EXPECT_TRUE(fs::is_character_file("/dev/full"));
 }
 
+TEST_F(TrainingCli, NothingIsOverwritten) {
+  const std::string before = read_bytes(model());
+  quantizer::write_model(path("teacher.onnx"), quantizer::make_small_model({.channels = 16, .nan_weight = false}));
+  for (const char* option : {"--metrics", "--page", "--checkpoint", "--json"}) {
+    expect_error(run_program(tune("a.quench", {option, model()})), "would be overwritten");
+    expect_error(run_program(train("a.onnx", {option, path("a.onnx")})), "would be overwritten");
+  }
+  expect_error(run_program(tune("a.quench", {"--metrics", path("m"), "--page", path("./m")})), "would be overwritten");
+  expect_error(run_program(tune("teacher.onnx", {"--teacher", path("teacher.onnx")})), "would be overwritten");
+  EXPECT_EQ(read_bytes(model()), before);
+}
+
 TEST_F(TrainingCli, ACheckpointOfAnotherRunIsRefused) {
   // Stopped at once, this leaves a checkpoint.
   const Arguments stopped =
@@ -443,7 +462,14 @@ TEST_F(TrainingCli, ACheckpointOfAnotherRunIsRefused) {
   expect_error(run_program(other + resume), refusal);
   ASSERT_EQ(run_program(train("other.onnx", {"--epochs", "1"})).code, 0);  // the same graph with other weights
   expect_error(run_program(other + resume), refusal);
-  expect_error(run_program(with(stopped, {"--learning-rate", "0.1"}) + resume), refusal);
+  expect_error(run_program(with(stopped, {"--data", "synthetic:shapes,count=64"}) + resume), refusal);
+  for (const Arguments& option : std::vector<Arguments>{{"--learning-rate", "0.1"},
+                                                        {"--teacher", path("other.onnx")},
+                                                        {"--ratio", "9"},
+                                                        {"--price", "0.2"},
+                                                        {"--label-share", "0.5"}}) {
+    expect_error(run_program(stopped + option + resume), refusal);
+  }
   expect_error(run_program(stopped + Arguments{"--dimension", "2"} + resume), refusal);
   expect_error(run_program(stopped + Arguments{"--codebook", "tensor"} + resume), refusal);
   expect_error(run_program(stopped + Arguments{"--equal-steps"} + resume), refusal);
@@ -598,6 +624,78 @@ TEST_F(Ranks, TwoWithHalfBatchesFollowOneWithTheWhole) {
   EXPECT_NEAR(static_cast<double>(fs::file_size(path("b.quench"))),
               static_cast<double>(fs::file_size(path("a.quench"))),
               0.01 * static_cast<double>(fs::file_size(path("a.quench"))));
+}
+
+TEST_F(Ranks, TwoMatchOutputsAsOneDoes) {
+  write_image_model(path("image.onnx"), path("x.npy"));
+  const auto arguments = [&](const char* output, const char* metrics) {
+    return Arguments{"tune",
+                     path("image.onnx"),
+                     "-o",
+                     path(output),
+                     "--data",
+                     path("x.npy"),
+                     "--test-data",
+                     path("x.npy"),
+                     "--batch",
+                     "8",
+                     "--samples",
+                     "64",
+                     "--epochs",
+                     "2",
+                     "--price",
+                     "0.05",
+                     "--float32",
+                     "--metrics",
+                     path(metrics),
+                     "--threads",
+                     "1"};
+  };
+  ASSERT_EQ(run_program(arguments("a.quench", "one.jsonl")).code, 0);
+  const std::string port = free_port();
+  const pid_t first = start(0, port, arguments("b.quench", "two.jsonl"));
+  const pid_t second = start(1, port, arguments("b.quench", "two.jsonl"));
+  EXPECT_EQ(wait_for(first), 0) << read_bytes(errors(0));
+  EXPECT_EQ(wait_for(second), 0) << read_bytes(errors(1));
+  const std::vector<Json> one = metrics_of(path("one.jsonl")), two = metrics_of(path("two.jsonl"));
+  ASSERT_EQ(two.size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_NEAR(two[i]["loss"].get<double>() / one[i]["loss"].get<double>(), 1, 1e-3) << "epoch " << i + 1;
+    EXPECT_NEAR(two[i]["snr_db"].get<double>(), one[i]["snr_db"].get<double>(), 0.1) << "epoch " << i + 1;
+  }
+}
+
+TEST_F(Ranks, TwoGoOnFromTheCheckpointOfTheFirst) {
+  const auto arguments = [&](const char* output, int rank) {
+    return tune(output, {"--epochs", "6", "--ratio", "8", "--metrics", path(rank == 0 ? "m.jsonl" : "none.jsonl"),
+                         "--checkpoint", path(rank == 0 ? "c" : "elsewhere")});
+  };
+  const auto run_both = [&](const char* output, const Arguments& more) {
+    const std::string port = free_port();
+    const pid_t first = start(0, port, arguments(output, 0) + more),
+                second = start(1, port, arguments(output, 1) + more);
+    return std::pair(first, second);
+  };
+  const auto whole = run_both("a.quench", {});
+  EXPECT_EQ(wait_for(whole.first), 0) << read_bytes(errors(0));
+  EXPECT_EQ(wait_for(whole.second), 0) << read_bytes(errors(1));
+  fs::remove(path("m.jsonl"));
+
+  const auto broken = run_both("b.quench", {});
+  for (int tries = 0; tries < 4000 && !fs::exists(path("m.jsonl")); ++tries) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  ::kill(broken.second, SIGTERM);  // whichever gets it, both stop
+  EXPECT_EQ(wait_for(broken.first), 1);
+  EXPECT_EQ(wait_for(broken.second), 1);
+  EXPECT_NE(read_bytes(errors(0)).find("stopped by a signal at step"), std::string::npos) << read_bytes(errors(0));
+  EXPECT_TRUE(fs::exists(path("c")));
+  EXPECT_FALSE(fs::exists(path("elsewhere")));
+
+  const auto resumed = run_both("b.quench", {"--resume"});
+  EXPECT_EQ(wait_for(resumed.first), 0) << read_bytes(errors(0));
+  EXPECT_EQ(wait_for(resumed.second), 0) << read_bytes(errors(1));
+  EXPECT_EQ(read_bytes(path("a.quench")), read_bytes(path("b.quench")));
 }
 
 TEST_F(Ranks, TwoSearchTogether) {

@@ -142,10 +142,10 @@ TEST(Losses, DistillationIsTheDivergenceFromTheTeacher) {
 TEST(Losses, OutputMatchingIsRelativeToTheTeachersVariance) {
   const Tensor teacher = torch::randn({6, 5, 2}) * 7 + 3;
   const Tensor mean = teacher.mean().expand_as(teacher);
-  EXPECT_NEAR(output_matching({mean}, {teacher}, 6, 6).item<double>(), 1, 1e-5);
-  EXPECT_NEAR(output_matching({teacher, mean}, {teacher, teacher}, 3, 6).item<double>(), 0.25, 1e-5);
+  EXPECT_NEAR(output_matching({mean}, {teacher}, 6, 6, nullptr).item<double>(), 1, 1e-5);
+  EXPECT_NEAR(output_matching({teacher, mean}, {teacher, teacher}, 3, 6, nullptr).item<double>(), 0.25, 1e-5);
   const Tensor integers = torch::ones({6}, torch::kInt64);
-  EXPECT_NEAR(output_matching({integers, mean}, {Tensor(), teacher}, 6, 6).item<double>(), 1, 1e-5);
+  EXPECT_NEAR(output_matching({integers, mean}, {Tensor(), teacher}, 6, 6, nullptr).item<double>(), 1, 1e-5);
 }
 
 Checkpoint some_checkpoint() {
