@@ -38,7 +38,7 @@ row() {
 teacher=(--teacher "$models/resnet56-cifar10.onnx")
 echo "| model | method | accuracy, % | ratio of the files | paper's ratio, Huffman | paper's ratio, arithmetic |"
 echo "|---|---|---|---|---|---|"
-row paper resnet32-cifar10 "one codebook, d = 1, L = 75, exponential schedule" --annealing exponential --equal-steps --step 1 --ratio 21.5 --epochs 6 "${teacher[@]}"
+row paper resnet32-cifar10 "one codebook, d = 1, L = 75, exponential schedule" --annealing exponential --soft-share 0.3 --equal-steps --step 1.4 --ratio 23.8 --epochs 10 --learning-rate 0.03 "${teacher[@]}"
 row 22x resnet32-cifar10 "hard values, soft gradients; 22x" --ratio 22.2 --epochs 10 --learning-rate 0.03 "${teacher[@]}"
 row 30x resnet32-cifar10 "the same with equal steps; 30x" --ratio 30.2 --step 1.6 --equal-steps --epochs 20 --learning-rate 0.03 "${teacher[@]}"
 row 40x resnet32-cifar10 "hard values, soft gradients; 40x" --ratio 40 --step 1.8 --epochs 30 --learning-rate 0.03 "${teacher[@]}"
