@@ -12,8 +12,8 @@ namespace quench::cli {
 class LoopArguments {
  public:
   void add_to(CLI::App& command, const training::LoopOptions& defaults);
-  // `inputs` and `output`: of the command, none of which teacher, checkpoint, metrics and page may overwrite. Progress
-  // goes to `progress`, a line for each epoch to `lines`.
+  // `inputs` and `output`: of the command. Throws quench::Error where output, checkpoint, metrics or page would
+  // overwrite one of these, the teacher or each other. Progress goes to `progress`, a line for each epoch to `lines`.
   training::LoopOptions get(std::vector<std::filesystem::path> inputs, const std::filesystem::path& output,
                             report::Progress& progress, std::FILE* lines) const;
 
