@@ -98,7 +98,8 @@ void add_method_options(CLI::App& command, TuneOptions& options) {
       ->type_name("L")
       ->group(group);
   command
-      .add_option("--step", options.step, "spacing of the first centers over a tensor's rms, on average; default 1.5")
+      .add_option("--step", options.step,
+                  "spacing of the first centers over a tensor's rms, on average; default: by --ratio or --bits, or 1.5")
       ->check(CLI::PositiveNumber)
       ->type_name("X")
       ->group(group);

@@ -20,8 +20,10 @@ constexpr int64_t kGapSteps = 20;    // between two looks at the gap
 constexpr double kGapGain = 0.25;    // K, in units of sigma over the first gap
 constexpr double kGapTime = 0.1;     // T, as a share of the soft steps
 constexpr double kMaxSigma = 1e4;
-constexpr double kMaxBeta = 3;  // more would outweigh any task, and stay for long
-constexpr int kMaxPriceRounds = 100;
+constexpr double kMaxBeta = 3;       // more would outweigh any task, and stay for long
+constexpr double kMaxPrice = 1e4;    // at which all weights lie at the cheapest center
+constexpr double kPriceStep = 1.15;  // from one price that is tried to the next
+constexpr int kPriceHalvings = 5;
 constexpr double kLeastGoal = 1e-6;  // bits per weight; all weights may come to lie at one center
 
 }  // namespace
@@ -103,17 +105,27 @@ double Annealer::excess() const {
 bool Annealer::enforce_target(double margin) {
   SoftToHard::Hardness& hardness = quantizer_.hardness();
   hardness.hard_values = true;
-  measure_file();
-  if (!options_.target_bytes) return true;
-  const double limit = *options_.target_bytes - margin;
-  const auto is_too_large = [&] { return static_cast<double>(file_bytes_) > limit; };
-  for (int round = 0; round < kMaxPriceRounds && is_too_large(); ++round) {
-    // The size falls more slowly than the price rises: steps as large as the excess come close, and not too far.
-    price_ = std::max(price_ * std::clamp(static_cast<double>(file_bytes_) / limit, 1.003, 1.3), 0.005);
-    hardness.price = price_;
+  const auto fits_at = [&](double price) {
+    price_ = hardness.price = price;
     measure_file();
+    return excess() + margin <= 0;
+  };
+  if (!options_.target_bytes) {
+    measure_file();
+    return true;
   }
-  return !is_too_large();
+  if (fits_at(price_)) return true;
+  double low = price_, high = std::max(price_, 0.005) * kPriceStep;
+  while (!fits_at(high)) {
+    if (high > kMaxPrice) return false;
+    low = high;
+    high *= kPriceStep;
+  }
+  for (int round = 0; round < kPriceHalvings; ++round) {
+    const double middle = std::sqrt(low * high);
+    (fits_at(middle) ? high : low) = middle;
+  }
+  return fits_at(high);
 }
 
 report::TrainingRecord::Quantization Annealer::record(uint64_t original_bytes) const {

@@ -27,4 +27,16 @@ using OutputChange = std::function<double(const NamedTensors& weights)>;
 std::map<std::string, double> balanced_steps(const NamedTensors& parameters, const std::vector<std::string>& names,
                                              bool per_channel, const OutputChange& change, uint64_t seed);
 
+// In units of a tensor's root mean square. With coarser steps, tensors lose nearly all of their weights, and gradients
+// explode in the BatchNormalization behind them.
+constexpr double kCoarsestStep = 2.25;
+
+// The step, in units of a tensor's root mean square times its factor (1 where there is none), at which the tensors have
+// an order-0 entropy of `bits` per weight, each with a histogram of its own, when they are assigned to multiples of the
+// step at a price of 0.1 steps^2 per bit: the slope of the rate-distortion curve of a uniform quantizer at high rate,
+// and not far from it at low rate. With smaller steps, the price that leads to that rate would be so high that more and
+// more weights fall to 0, which makes the others dearer still. From 0.05 to kCoarsestStep.
+double step_for_rate(const NamedTensors& parameters, const std::vector<std::string>& names,
+                     const std::map<std::string, double>& factors, bool per_channel, double bits);
+
 }  // namespace quench::training

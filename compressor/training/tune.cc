@@ -10,6 +10,7 @@
 #include "compressor/training/coded_export.h"
 #include "compressor/training/measure.h"
 #include "compressor/training/process.h"
+#include "compressor/training/sensitivity.h"
 #include "compressor/training/trainer.h"
 #include "formats/error.h"
 
@@ -25,6 +26,8 @@ constexpr int kSearchRounds = 6;
 constexpr double kSearchPrecision = 1.04;
 constexpr int kTargetRounds = 5;
 constexpr double kRounding = 1e-9;  // of a difference of accuracies
+constexpr double kDefaultStep = 1.5;
+constexpr double kCodedShare = 0.9;  // of the order-0 entropy that indices take, which are coded with contexts
 
 // As it is trained: constants are initializers, BatchNormalization is a node of its own.
 OnnxModel prepare(const fs::path& input) {
@@ -65,7 +68,6 @@ AnnealerOptions annealer_options(const TuneOptions& options, std::optional<doubl
   result.quantizer.codebook = options.codebook;
   result.quantizer.channel_scales = options.channel_scales;
   result.quantizer.learn_scales = options.learn_scales;
-  result.quantizer.step = options.step;
   result.quantizer.seed = options.loop.seed;
   result.schedule = static_cast<HardnessSchedule>(options.annealing);
   result.sigma = options.sigma;
@@ -109,6 +111,7 @@ class Tuning {
 
  private:
   void make_annealer();
+  double entropy_for(double bytes);
   bool train(int epochs, int round);
   bool harden(Trainer& trainer);
   void search(const fs::path& output, double before);
@@ -152,7 +155,28 @@ void Tuning::make_annealer() {
     // Ranks whose sums differ in their last bits must not decide differently whether it is small enough.
     return static_cast<uint64_t>(process_.communicator().of_leader(static_cast<int64_t>(file.coded().size())));
   };
-  annealer_ = std::make_unique<Annealer>(module_.parameters(), names, annealing, size);
+  const auto make = [&](double step) {
+    SoftToHardOptions& quantizer = annealing.quantizer;
+    quantizer.step = step;
+    for (auto& [name, factor] : quantizer.tensor_steps) factor = std::min(factor, std::max(1.0, kCoarsestStep / step));
+    annealer_ = std::make_unique<Annealer>(module_.parameters(), names, annealing, size);
+  };
+  make(options_.step.value_or(kDefaultStep));
+  if (options_.step || options_.max_drop || !annealing.target_bytes) return;
+  make(step_for_rate(module_.parameters(), names, annealing.quantizer.tensor_steps, options_.channel_scales,
+                     entropy_for(*annealing.target_bytes)));
+}
+
+// The order-0 entropy of the quantized weights, in bits per weight, at which the file has that size: by what a file of
+// the present weights holds beside its indices.
+double Tuning::entropy_for(double bytes) {
+  torch::NoGradGuard no_grad;
+  SoftToHard& quantizer = annealer_->quantizer();
+  quantizer.quantize(module_.parameters());
+  annealer_->measure_file();
+  const double bytes_per_bit = static_cast<double>(quantizer.weight_count()) * kCodedShare / 8;
+  const double rest = static_cast<double>(annealer_->file_bytes()) - quantizer.entropy() * bytes_per_bit;
+  return (bytes - rest) / bytes_per_bit;
 }
 
 std::optional<double> Tuning::first_target() const {

@@ -29,7 +29,8 @@ struct TuneOptions {
   bool channel_scales = false, learn_scales = false;
   bool equal_steps = false;  // for all tensors, in place of those of sensitivity.h
   // Spacing of the first centers, in units of a tensor's root mean square; the geometric mean over all weights.
-  double step = 1.5;
+  // Default: what suits the ratio or bits (see step_for_rate), 1.5 without either.
+  std::optional<double> step;
   double sigma = 0.4, sigma_growth = 20, soft_share = 0.4;
   std::optional<double> beta, price;
   entropy::Coder coder = entropy::Coder::kArithmetic;

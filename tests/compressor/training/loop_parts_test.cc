@@ -218,7 +218,8 @@ class AnnealerOf : public ::testing::Test {
     options.quantizer.centers = 30;
     annealer_ = std::make_unique<Annealer>(parameters_, std::vector<std::string>{"w"}, options, [this] {
       std::map<int64_t, double> counts;
-      for (const int64_t index : annealer_->quantizer().harden(parameters_).at("w").indices) ++counts[index];
+      const auto tensors = annealer_->quantizer().harden(parameters_);
+      for (const int64_t index : tensors.at("w").indices) ++counts[index];
       double bits = 8 * kHeader;
       for (const auto& [index, count] : counts) bits -= count * std::log2(count / 4096);
       return static_cast<uint64_t>(bits / 8);
@@ -247,7 +248,7 @@ TEST_F(AnnealerOf, SteersThePriceToTheTarget) {
   EXPECT_NEAR(static_cast<double>(annealer_->file_bytes()), 400, 30);
   EXPECT_TRUE(annealer_->enforce_target());
   EXPECT_LE(annealer_->file_bytes(), 400u);
-  EXPECT_GT(annealer_->file_bytes(), 340u) << "no smaller than need be";
+  EXPECT_GT(annealer_->file_bytes(), 395u) << "no smaller than need be";
   EXPECT_TRUE(annealer_->enforce_target(50));
   EXPECT_LE(annealer_->file_bytes(), 350u);
 }
