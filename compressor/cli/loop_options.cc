@@ -103,7 +103,7 @@ void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
 }
 
 LoopOptions LoopArguments::get(std::vector<std::filesystem::path> inputs, const std::filesystem::path& output,
-                               report::Progress& progress, std::FILE* lines) const {
+                               const JsonOption& json, report::Progress& progress) const {
   LoopOptions options = options_;
   options.preprocessing = preprocessing_.get();
   if (label_share_option_->count() > 0) options.label_share = label_share_;
@@ -117,8 +117,9 @@ LoopOptions LoopArguments::get(std::vector<std::filesystem::path> inputs, const 
     check_output(file, inputs);
     inputs.push_back(file);
   }
+  json.refuse(inputs);
   options.progress = [&progress](std::string_view stage, double share) { progress.update(stage, share); };
-  options.on_epoch = [&progress, lines](const report::TrainingRecord& record) {
+  options.on_epoch = [&progress, lines = json.is_printed() ? stderr : stdout](const report::TrainingRecord& record) {
     progress.finish();
     fmt::print(lines, "{}\n", report::to_line(record));
     std::fflush(lines);

@@ -12,10 +12,11 @@ namespace quench::cli {
 class LoopArguments {
  public:
   void add_to(CLI::App& command, const training::LoopOptions& defaults);
-  // `inputs` and `output`: of the command. Throws quench::Error where output, checkpoint, metrics or page would
-  // overwrite one of these, the teacher or each other. Progress goes to `progress`, a line for each epoch to `lines`.
+  // `inputs`, `output` and `json`: of the command. Throws quench::Error where output, checkpoint, metrics, page or the
+  // file of `json` would overwrite one of the inputs, the teacher or each other. Progress goes to `progress`, a line
+  // for each epoch to standard output, or to standard error where JSON goes to standard output.
   training::LoopOptions get(std::vector<std::filesystem::path> inputs, const std::filesystem::path& output,
-                            report::Progress& progress, std::FILE* lines) const;
+                            const JsonOption& json, report::Progress& progress) const;
 
  private:
   training::LoopOptions options_;

@@ -34,9 +34,8 @@ training::LoopOptions defaults() {
 void run(const Arguments& arguments) {
   const bool from_file = arguments.network.ends_with(".onnx");
   report::Progress progress;
-  arguments.json.refuse({arguments.network, arguments.output});
-  const training::LoopOptions loop = arguments.loop.get({from_file ? arguments.network : ""}, arguments.output,
-                                                        progress, arguments.json.is_printed() ? stderr : stdout);
+  const training::LoopOptions loop =
+      arguments.loop.get({from_file ? arguments.network : ""}, arguments.output, arguments.json, progress);
   odenet::NetworkOptions options = arguments.options;
   options.seed = loop.seed;
   if (!from_file) options.depth = odenet::depth_of(arguments.network);

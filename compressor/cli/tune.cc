@@ -26,11 +26,9 @@ struct Arguments {
 };
 
 void run(const Arguments& arguments) {
-  arguments.json.refuse({arguments.model, arguments.output});
   report::Progress progress;
   TuneOptions options = arguments.options;
-  options.loop =
-      arguments.loop.get({arguments.model}, arguments.output, progress, arguments.json.is_printed() ? stderr : stdout);
+  options.loop = arguments.loop.get({arguments.model}, arguments.output, arguments.json, progress);
   const TuneReport report = training::tune(arguments.model, arguments.output, options);
   progress.finish();
   if (report.file.output_bytes == 0) return;  // another process has written it

@@ -440,6 +440,8 @@ TEST_F(TrainingCli, NothingIsOverwritten) {
     expect_error(run_program(train("a.onnx", {option, path("a.onnx")})), "would be overwritten");
   }
   expect_error(run_program(tune("a.quench", {"--metrics", path("m"), "--page", path("./m")})), "would be overwritten");
+  expect_error(run_program(tune("a.quench", {"--metrics", path("m"), "--json", path("m")})), "would be overwritten");
+  expect_error(run_program(train("a.onnx", {"--page", path("m"), "--json", path("m")})), "would be overwritten");
   expect_error(run_program(tune("teacher.onnx", {"--teacher", path("teacher.onnx")})), "would be overwritten");
   EXPECT_EQ(read_bytes(model()), before);
 }
