@@ -20,9 +20,10 @@ constexpr int64_t kGapSteps = 20;    // between two looks at the gap
 constexpr double kGapGain = 0.25;    // K, in units of sigma over the first gap
 constexpr double kGapTime = 0.1;     // T, as a share of the soft steps
 constexpr double kMaxSigma = 1e4;
-constexpr double kMaxBeta = 3;       // more would outweigh any task, and stay for long
-constexpr double kMaxPrice = 1e4;    // at which all weights lie at the cheapest center
-constexpr double kPriceStep = 1.15;  // from one price that is tried to the next
+constexpr double kMaxBeta = 3;        // more would outweigh any task, and stay for long
+constexpr double kLeastPrice = 0.01;  // less is hardly felt, and far to come back from
+constexpr double kMaxPrice = 1e4;     // at which all weights lie at the cheapest center
+constexpr double kPriceStep = 1.15;   // from one price that is tried to the next
 constexpr int kPriceHalvings = 5;
 constexpr double kLeastGoal = 1e-6;  // bits per weight; all weights may come to lie at one center
 
@@ -88,7 +89,7 @@ void Annealer::end_step() {
   if (soft_) {
     beta_ = std::clamp(beta_ * factor, 1e-4, kMaxBeta);
   } else {
-    price_ = std::clamp(price_ * factor, 1e-3, 10.0);
+    price_ = std::clamp(price_ * factor, kLeastPrice, 10.0);
   }
 }
 
@@ -115,7 +116,7 @@ bool Annealer::enforce_target(double margin) {
     return true;
   }
   if (fits_at(price_)) return true;
-  double low = price_, high = std::max(price_, 0.005) * kPriceStep;
+  double low = price_, high = std::max(price_, kLeastPrice) * kPriceStep;
   while (!fits_at(high)) {
     if (high > kMaxPrice) return false;
     low = high;

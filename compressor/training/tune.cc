@@ -280,7 +280,8 @@ void Tuning::search(const fs::path& output, double before) {
     const report::Tuning shipped = ship(trial);
     const double drop = 100 * (before - measure_file(trial, &process_.communicator()).accuracy.value_or(0));
     if (reached && drop <= *options_.max_drop + kRounding) {
-      good = ratio;
+      const auto bytes = static_cast<int64_t>(shipped.file.output_bytes);  // it may be smaller than was asked for
+      good = static_cast<double>(model_.file_bytes) / static_cast<double>(process_.communicator().of_leader(bytes));
       last = snapshot();
       static_cast<report::Tuning&>(report_) = shipped;
       if (is_leader()) fs::rename(trial, output);

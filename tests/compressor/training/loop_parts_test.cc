@@ -253,6 +253,19 @@ TEST_F(AnnealerOf, SteersThePriceToTheTarget) {
   EXPECT_LE(annealer_->file_bytes(), 350u);
 }
 
+TEST_F(AnnealerOf, SmallEnoughAFileLeavesThePriceWithinReachOfTheNextTarget) {
+  AnnealerOptions options;
+  options.target_bytes = 1e6;
+  make(options);
+  run(300);
+  annealer_->measure_file();
+  const double target = 0.98 * static_cast<double>(annealer_->file_bytes());
+  annealer_->go_on(target);
+  EXPECT_TRUE(annealer_->enforce_target());
+  EXPECT_LE(static_cast<double>(annealer_->file_bytes()), target);
+  EXPECT_GT(static_cast<double>(annealer_->file_bytes()), 0.98 * target);
+}
+
 TEST_F(AnnealerOf, AnUnreachableTargetIsSaidToBeOne) {
   AnnealerOptions options;
   options.target_bytes = kHeader / 2;
