@@ -28,7 +28,8 @@ struct TuneOptions {
   quantizer::CodebookScope codebook = quantizer::CodebookScope::kModel;
   bool channel_scales = false, learn_scales = false;
   bool equal_steps = false;  // for all tensors, in place of those of sensitivity.h
-  // Spacing of the first centers, in units of a tensor's root mean square; the geometric mean over all weights.
+  // Spacing of the first centers, in units of a tensor's root mean square; the geometric mean over all weights,
+  // but for tensors that it would make coarser than kCoarsestStep.
   // Default: what suits the ratio or bits (see step_for_rate), 1.5 without either.
   std::optional<double> step;
   double sigma = 0.4, sigma_growth = 20, soft_share = 0.4;

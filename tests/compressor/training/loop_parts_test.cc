@@ -260,6 +260,7 @@ TEST_F(AnnealerOf, SmallEnoughAFileLeavesThePriceWithinReachOfTheNextTarget) {
   run(300);
   annealer_->measure_file();
   const double target = 0.98 * static_cast<double>(annealer_->file_bytes());
+  EXPECT_GE(annealer_->state().at("steering")[1].item<double>(), 0.01) << "of the price";
   annealer_->go_on(target);
   EXPECT_TRUE(annealer_->enforce_target());
   EXPECT_LE(static_cast<double>(annealer_->file_bytes()), target);
