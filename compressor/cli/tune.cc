@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <memory>
 
 #include "compressor/cli/commands.h"
@@ -25,10 +26,23 @@ struct Arguments {
   JsonOption json;
 };
 
+std::string to_line(const training::SearchRound& round) {
+  if (!round.drop) return fmt::format("{:.2f} times smaller: no smaller file can be made", round.ratio);
+  const std::string change = *round.drop < 0 ? "gains" : "loses";
+  return fmt::format("{:.2f} times smaller: {} {:.2f} points, {}", round.ratio, change, std::abs(*round.drop),
+                     round.is_kept ? "kept" : "too much");
+}
+
 void run(const Arguments& arguments) {
   report::Progress progress;
   TuneOptions options = arguments.options;
   options.loop = arguments.loop.get({arguments.model}, arguments.output, arguments.json, progress);
+  options.on_round = [&](const training::SearchRound& round) {
+    progress.finish();
+    std::FILE* lines = arguments.json.is_printed() ? stderr : stdout;
+    fmt::print(lines, "{}\n", to_line(round));
+    std::fflush(lines);
+  };
   const TuneReport report = training::tune(arguments.model, arguments.output, options);
   progress.finish();
   if (report.file.output_bytes == 0) return;  // another process has written it
@@ -40,11 +54,12 @@ void add_size_options(CLI::App& command, TuneOptions& options) {
   const SizeOptions size = add_size(command, options.ratio, options.bits, group);
   auto* drop = command
                    .add_option("--max-drop", options.max_drop,
-                               "the smallest file that loses at most this many points of accuracy on the test data")
+                               "the smallest file that loses at most this many points of accuracy on the test data; "
+                               "the search begins at --ratio, or 20")
                    ->check(CLI::NonNegativeNumber)
                    ->type_name("P")
                    ->group(group);
-  drop->excludes(size.ratio)->excludes(size.bits);
+  drop->excludes(size.bits);
   command.add_option("--exclude", options.exclude, "keep these weights at about 12 bits; may be repeated")
       ->type_name("PATTERN")
       ->allow_extra_args(false)
@@ -97,7 +112,7 @@ void add_method_options(CLI::App& command, TuneOptions& options) {
       ->group(group);
   command
       .add_option("--step", options.step,
-                  "spacing of the first centers over a tensor's rms, on average; default: by --ratio or --bits, or 1.5")
+                  "spacing of the first centers over a tensor's rms, on average; default: by the size, 1.5 without one")
       ->check(CLI::PositiveNumber)
       ->type_name("X")
       ->group(group);

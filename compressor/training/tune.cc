@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "compressor/graph/simplify.h"
 #include "compressor/training/coded_export.h"
@@ -21,13 +22,32 @@ namespace fs = std::filesystem;
 
 constexpr int64_t kQuantizedElements = 1024;  // smaller tensors cost little, and matter much
 constexpr double kFirstRatio = 20;            // of the search for the smallest file
-constexpr double kRatioFactor = 1.3;
+constexpr double kRatioFactor = 1.3;          // at most, from one round to the next
+constexpr double kLeastShare = 0.25;          // of such a step, or of the bracket
+constexpr double kLaterRate = 1. / 3;         // of the learning rate, once there is a file that is good enough
 constexpr int kSearchRounds = 6;
 constexpr double kSearchPrecision = 1.04;
 constexpr int kTargetRounds = 5;
 constexpr double kRounding = 1e-9;  // of a difference of accuracies
 constexpr double kDefaultStep = 1.5;
 constexpr double kCodedShare = 0.9;  // of the order-0 entropy that indices take, which are coded with contexts
+
+// What came of a round of the search; a ratio of 0: there was none.
+struct Trial {
+  double ratio = 0, drop = 0;
+};
+
+// The nearer the loss is to the tolerated one, the smaller the change; within a bracket, where the loss would be that
+// if it grew evenly with the ratio's logarithm.
+double next_ratio(const Trial& good, const Trial& bad, double tolerated) {
+  const auto share = [](double part, double whole) {
+    return std::clamp(part / std::max(whole, kRounding), kLeastShare, 1.0);
+  };
+  if (bad.ratio == 0) return good.ratio * std::pow(kRatioFactor, share(tolerated - good.drop, tolerated));
+  if (good.ratio == 0) return bad.ratio / std::pow(kRatioFactor, share(bad.drop - tolerated, tolerated));
+  const double within = std::min(share(tolerated - good.drop, bad.drop - good.drop), 1 - kLeastShare);
+  return good.ratio * std::pow(bad.ratio / good.ratio, within);
+}
 
 // As it is trained: constants are initializers, BatchNormalization is a node of its own.
 OnnxModel prepare(const fs::path& input) {
@@ -110,9 +130,10 @@ class Tuning {
   TuneReport run(const fs::path& output);
 
  private:
-  void make_annealer();
+  void make_annealer(std::optional<double> target_bytes);
   double entropy_for(double bytes);
-  bool train(int epochs, int round);
+  bool train(const LoopOptions& options);
+  bool train_round(int round, double ratio, bool goes_on);
   bool harden(Trainer& trainer);
   void search(const fs::path& output, double before);
   report::Tuning ship(const fs::path& output) const;
@@ -140,12 +161,11 @@ class Tuning {
   std::unique_ptr<Teacher> teacher_;
   std::unique_ptr<Annealer> annealer_;
   TuneReport report_;
-  int rounds_ = 0;
 };
 
-void Tuning::make_annealer() {
+void Tuning::make_annealer(std::optional<double> target_bytes) {
   const std::vector<std::string> names = quantized_names(module_, options_);
-  AnnealerOptions annealing = annealer_options(options_, first_target());
+  AnnealerOptions annealing = annealer_options(options_, target_bytes);
   if (!options_.equal_steps) {
     Trainer trainer(module_, teacher_.get(), model_.file_bytes, options_.loop, process_.communicator());
     annealing.quantizer.tensor_steps = trainer.balanced_steps(names, options_.channel_scales);
@@ -162,9 +182,9 @@ void Tuning::make_annealer() {
     annealer_ = std::make_unique<Annealer>(module_.parameters(), names, annealing, size);
   };
   make(options_.step.value_or(kDefaultStep));
-  if (options_.step || options_.max_drop || !annealing.target_bytes) return;
+  if (options_.step || !target_bytes) return;
   make(step_for_rate(module_.parameters(), names, annealing.quantizer.tensor_steps, options_.channel_scales,
-                     entropy_for(*annealing.target_bytes)));
+                     entropy_for(*target_bytes)));
 }
 
 // The order-0 entropy of the quantized weights, in bits per weight, at which the file has that size: by what a file of
@@ -180,7 +200,6 @@ double Tuning::entropy_for(double bytes) {
 }
 
 std::optional<double> Tuning::first_target() const {
-  if (options_.max_drop) return target_bytes(kFirstRatio);
   if (options_.ratio) return target_bytes(*options_.ratio);
   if (!options_.bits) return std::nullopt;
   return *options_.bits * static_cast<double>(stored_weights(model_)) / 8;
@@ -213,13 +232,8 @@ fs::path Tuning::round_checkpoint(int round) const {
 }
 
 // Whether the target is reached.
-bool Tuning::train(int epochs, int round) {
-  LoopOptions loop = options_.loop;
-  loop.epochs = epochs;
-  loop.checkpoint = round_checkpoint(round);
-  const bool has_begun = round == 0 || fs::exists(loop.checkpoint);
-  loop.resume = options_.loop.resume && process_.communicator().of_leader(has_begun ? 1 : 0) != 0;
-  Trainer trainer(module_, teacher_.get(), model_.file_bytes, loop, process_.communicator());
+bool Tuning::train(const LoopOptions& options) {
+  Trainer trainer(module_, teacher_.get(), model_.file_bytes, options, process_.communicator());
   trainer.set_annealer(annealer_.get(), [this] { keep_positive(module_, normalized_); });
   trainer.set_earlier(report_.records);
   report_.records = trainer.run();
@@ -250,10 +264,27 @@ report::Tuning Tuning::ship(const fs::path& output) const {
   return shipped;
 }
 
+// A round of the search: from the model as it came, or going on from the last round that was good enough.
+bool Tuning::train_round(int round, double ratio, bool goes_on) {
+  LoopOptions loop = options_.loop;
+  loop.checkpoint = round_checkpoint(round);
+  const bool has_begun = round == 0 || fs::exists(loop.checkpoint);
+  loop.resume = options_.loop.resume && process_.communicator().of_leader(has_begun ? 1 : 0) != 0;
+  if (goes_on) {
+    loop.epochs = std::max(1, loop.epochs / 2);
+    loop.learning_rate *= kLaterRate;
+    annealer_->go_on(target_bytes(ratio));
+  } else {
+    make_annealer(target_bytes(ratio));
+  }
+  return train(loop);
+}
+
 Tuning::Snapshot Tuning::snapshot() const {
   Snapshot copy;
   for (const auto& [name, tensor] : module_.parameters()) copy.parameters[name] = tensor.detach().clone();
   for (const auto& [name, tensor] : module_.buffers()) copy.buffers[name] = tensor.clone();
+  if (!annealer_) return copy;
   for (const auto& [name, tensor] : annealer_->state()) copy.annealer[name] = tensor.detach().clone();
   return copy;
 }
@@ -262,39 +293,43 @@ void Tuning::restore(const Snapshot& copy) {
   torch::NoGradGuard no_grad;
   for (auto& [name, tensor] : module_.parameters()) tensor.copy_(copy.parameters.at(name));
   for (auto& [name, tensor] : module_.buffers()) tensor.copy_(copy.buffers.at(name));
-  annealer_->set_state(copy.annealer);
+  if (!copy.annealer.empty()) annealer_->set_state(copy.annealer);
 }
 
 // The ratio grows from round to round, each going on from the last good one, until the loss is too large; then the
-// bracket is halved. Each rank tries a file of its own, since ranks need not have a folder in common.
+// bracket is narrowed. Each rank tries a file of its own, since ranks need not have a folder in common.
 void Tuning::search(const fs::path& output, double before) {
-  double good = 0, bad = 0, ratio = kFirstRatio;
+  Trial good, bad;
+  double ratio = options_.ratio.value_or(kFirstRatio);
   Snapshot last = snapshot();
   if (!options_.loop.resume) remove_checkpoints();  // an earlier search's
   for (int round = 0; round < kSearchRounds; ++round) {
-    const int epochs = round == 0 ? options_.loop.epochs : std::max(1, options_.loop.epochs / 2);
     const fs::path trial = fs::path(output) += is_leader() ? ".trial" : fmt::format(".trial.{}", rank());
     const RemovedAtTheEnd removed(trial);
-    if (round > 0) annealer_->go_on(target_bytes(ratio));
-    const bool reached = train(epochs, round);
+    const bool reached = train_round(round, ratio, good.ratio > 0);
     const report::Tuning shipped = ship(trial);
     const double drop = 100 * (before - measure_file(trial, &process_.communicator()).accuracy.value_or(0));
-    if (reached && drop <= *options_.max_drop + kRounding) {
-      const auto bytes = static_cast<int64_t>(shipped.file.output_bytes);  // it may be smaller than was asked for
-      good = static_cast<double>(model_.file_bytes) / static_cast<double>(process_.communicator().of_leader(bytes));
+    const auto bytes = process_.communicator().of_leader(static_cast<int64_t>(shipped.file.output_bytes));
+    const double file_ratio = static_cast<double>(model_.file_bytes) / static_cast<double>(bytes);
+    const bool is_good = reached && drop <= *options_.max_drop + kRounding;
+    if (is_leader() && options_.on_round) {
+      options_.on_round({file_ratio, reached ? std::optional(drop) : std::nullopt, is_good});
+    }
+    if (is_good) {
+      good = {file_ratio, drop};  // it may be smaller than was asked for
       last = snapshot();
       static_cast<report::Tuning&>(report_) = shipped;
       if (is_leader()) fs::rename(trial, output);
     } else {
-      bad = ratio;
+      bad = {ratio, reached ? drop : std::numeric_limits<double>::infinity()};
       restore(last);
     }
-    if (bad > 0 && good > 0 && bad / good < kSearchPrecision) break;
-    ratio = bad == 0 ? good * kRatioFactor : good == 0 ? bad / kRatioFactor : std::sqrt(good * bad);
+    if (bad.ratio > 0 && good.ratio > 0 && bad.ratio / good.ratio < kSearchPrecision) break;
+    ratio = next_ratio(good, bad, *options_.max_drop);
   }
-  if (good == 0) {
+  if (good.ratio == 0) {
     throw Error::make("{}: even {:.1f} times smaller it loses more than {} points: try more epochs, or allow more",
-                      input_.string(), bad, *options_.max_drop);
+                      input_.string(), bad.ratio, *options_.max_drop);
   }
 }
 
@@ -303,11 +338,11 @@ TuneReport Tuning::run(const fs::path& output) {
   if (options_.max_drop && !before.accuracy) {
     throw Error("--max-drop needs test data with labels, of as many classes as the model has scores");
   }
-  make_annealer();
   if (options_.max_drop) {
     search(output, *before.accuracy);
   } else {
-    if (!train(options_.loop.epochs, 0)) {
+    make_annealer(first_target());
+    if (!train(options_.loop)) {
       const double target = static_cast<double>(annealer_->file_bytes()) - annealer_->excess();
       throw Error::make("{}: the file cannot be made as small as {} bytes, it has {}", input_.string(),
                         static_cast<uint64_t>(target), annealer_->file_bytes());

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,12 +16,21 @@ namespace quench::training {
 
 enum class Annealing : uint8_t { kHard, kExponential, kGap };  // see annealer.h
 
+// A round of the search for the smallest file.
+struct SearchRound {
+  double ratio = 0;            // of its file
+  std::optional<double> drop;  // percentage points; none where the file could not be made as small as it was to be
+  bool is_kept = false;
+};
+
 struct TuneOptions {
   LoopOptions loop;
-  // At most one of these; none: the rate is what beta and price make of it.
-  std::optional<double> ratio;     // bytes of the model's file over bytes of the .quench file
-  std::optional<double> bits;      // bits per weight, everything in the file counted
-  std::optional<double> max_drop;  // percentage points of accuracy: the smallest file that loses no more
+  // At most one of ratio and bits, bits not with max_drop; none: the rate is what beta and price make of it.
+  std::optional<double> ratio;  // bytes of the model's file over bytes of the .quench file
+  std::optional<double> bits;   // bits per weight, everything in the file counted
+  // Percentage points of accuracy: the smallest file that loses no more. The search begins at the ratio, 20 by default.
+  std::optional<double> max_drop;
+  std::function<void(const SearchRound&)> on_round;
 
   Annealing annealing = Annealing::kHard;
   int dimension = 1;
@@ -30,7 +40,7 @@ struct TuneOptions {
   bool equal_steps = false;  // for all tensors, in place of those of sensitivity.h
   // Spacing of the first centers, in units of a tensor's root mean square; the geometric mean over all weights,
   // but for tensors that it would make coarser than kCoarsestStep.
-  // Default: what suits the ratio or bits (see step_for_rate), 1.5 without either.
+  // Default: what suits the size (see step_for_rate), 1.5 where there is none.
   std::optional<double> step;
   double sigma = 0.4, sigma_growth = 20, soft_share = 0.4;
   std::optional<double> beta, price;

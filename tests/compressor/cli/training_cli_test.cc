@@ -1,5 +1,6 @@
 // `quench tune` and `quench train` end to end: small networks on little data, one thread.
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -205,6 +206,33 @@ TEST_F(TrainingCli, MaxDropKeepsWithinTheLimit) {
   EXPECT_EQ(report["output_bytes"], fs::file_size(path("a.quench"))) << "of the file that is kept";
   EXPECT_FALSE(fs::exists(path("a.quench.trial")));
   EXPECT_FALSE(fs::exists(path("a.quench.checkpoint.1")));
+}
+
+TEST_F(TrainingCli, MaxDropBeginsAtTheRatioAndGrowsByAThirdAtMost) {
+  const Json report =
+      tuned("a.quench", {"--max-drop", "100", "--ratio", "4", "--epochs", "1", "--metrics", path("m.jsonl")});
+  const std::vector<Json> records = metrics_of(path("m.jsonl"));
+  ASSERT_EQ(records.size(), 6u) << "rounds of an epoch";
+  EXPECT_LT(records.front()["quantization"]["ratio"].get<double>(), 6);
+  EXPECT_GT(report["ratio"].get<double>(), 4 * 1.3);
+  EXPECT_LT(report["ratio"].get<double>(), 6 * std::pow(1.35, 5));
+}
+
+TEST_F(TrainingCli, MaxDropComesBackFromARatioThatIsTooHighWithFinerSteps) {
+  Arguments arguments =
+      tune("a.quench", {"--data", "synthetic:shapes,count=160", "--max-drop", "3", "--ratio", "70", "--epochs", "1",
+                        "--learning-rate", "0.003", "--metrics", path("m.jsonl"), "--json", path("report.json")});
+  arguments[1] = (fs::path(QUENCH_EXAMPLES) / "models" / "resnet20-shapes.onnx").string();
+  const Outcome outcome = run_program(arguments);
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_NE(outcome.out.find("points, too much\n"), std::string::npos) << outcome.out;
+  const Json report = Json::parse(read_bytes(path("report.json")));
+  EXPECT_NE(outcome.out.find(fmt::format("{:.2f} times smaller: ", report["ratio"].get<double>())), std::string::npos);
+  EXPECT_LE(report["top1_before"].get<double>() - report["top1"].get<double>(), 0.03 + 1e-9);
+  EXPECT_LT(report["ratio"].get<double>(), 70);
+  std::vector<double> ratios;  // at the end of each round, of a few steps: what the first centers make of the weights
+  for (const Json& record : metrics_of(path("m.jsonl"))) ratios.push_back(record["quantization"]["ratio"]);
+  EXPECT_LT(*std::min_element(ratios.begin(), ratios.end()), 0.85 * ratios.front());
 }
 
 TEST_F(TrainingCli, MaxDropSaysThatNoFileIsGoodEnough) {
