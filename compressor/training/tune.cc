@@ -34,7 +34,8 @@ constexpr double kCodedShare = 0.9;  // of the order-0 entropy that indices take
 
 // What came of a round of the search; a ratio of 0: there was none.
 struct Trial {
-  double ratio = 0, drop = 0;
+  double ratio = 0;
+  double drop = 0;  // infinite where the file could not be made as small as that
 };
 
 // The nearer the loss is to the tolerated one, the smaller the change; within a bracket, where the loss would be that
@@ -45,7 +46,8 @@ double next_ratio(const Trial& good, const Trial& bad, double tolerated) {
   };
   if (bad.ratio == 0) return good.ratio * std::pow(kRatioFactor, share(tolerated - good.drop, tolerated));
   if (good.ratio == 0) return bad.ratio / std::pow(kRatioFactor, share(bad.drop - tolerated, tolerated));
-  const double within = std::min(share(tolerated - good.drop, bad.drop - good.drop), 1 - kLeastShare);
+  const double within =
+      std::isfinite(bad.drop) ? std::min(share(tolerated - good.drop, bad.drop - good.drop), 1 - kLeastShare) : 0.5;
   return good.ratio * std::pow(bad.ratio / good.ratio, within);
 }
 
@@ -296,8 +298,9 @@ void Tuning::restore(const Snapshot& copy) {
   if (!copy.annealer.empty()) annealer_->set_state(copy.annealer);
 }
 
-// The ratio grows from round to round, each going on from the last good one, until the loss is too large; then the
-// bracket is narrowed. Each rank tries a file of its own, since ranks need not have a folder in common.
+// The ratio falls until a file is good, each round from the model as it came, or grows, each going on from the last
+// good one, until the loss is too large; then the bracket is narrowed. Each rank tries a file of its own, since ranks
+// need not have a folder in common.
 void Tuning::search(const fs::path& output, double before) {
   Trial good, bad;
   double ratio = options_.ratio.value_or(kFirstRatio);
@@ -322,13 +325,14 @@ void Tuning::search(const fs::path& output, double before) {
       if (is_leader()) fs::rename(trial, output);
     } else {
       bad = {ratio, reached ? drop : std::numeric_limits<double>::infinity()};
+      if (good.ratio == 0) bad.ratio = std::min(ratio, file_ratio);  // the smallest file there is, or too small
       restore(last);
     }
     if (bad.ratio > 0 && good.ratio > 0 && bad.ratio / good.ratio < kSearchPrecision) break;
     ratio = next_ratio(good, bad, *options_.max_drop);
   }
   if (good.ratio == 0) {
-    throw Error::make("{}: even {:.1f} times smaller it loses more than {} points: try more epochs, or allow more",
+    throw Error::make("{}: even {:.1f} times smaller it loses more than {} points: try more epochs or a smaller ratio",
                       input_.string(), bad.ratio, *options_.max_drop);
   }
 }

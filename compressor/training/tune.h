@@ -25,7 +25,7 @@ struct SearchRound {
 
 struct TuneOptions {
   LoopOptions loop;
-  // At most one of ratio and bits, bits not with max_drop; none: the rate is what beta and price make of it.
+  // Not bits with one of the others. Without any, the rate is what beta and price make of it.
   std::optional<double> ratio;  // bytes of the model's file over bytes of the .quench file
   std::optional<double> bits;   // bits per weight, everything in the file counted
   // Percentage points of accuracy: the smallest file that loses no more. The search begins at the ratio, 20 by default.

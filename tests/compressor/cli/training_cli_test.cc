@@ -214,13 +214,14 @@ TEST_F(TrainingCli, MaxDropBeginsAtTheRatioAndGrowsByAThirdAtMost) {
   const std::vector<Json> records = metrics_of(path("m.jsonl"));
   ASSERT_EQ(records.size(), 6u) << "rounds of an epoch";
   EXPECT_LT(records.front()["quantization"]["ratio"].get<double>(), 6);
+  EXPECT_NEAR(records[1]["learning_rate"].get<double>(), records[0]["learning_rate"].get<double>() / 3, 1e-9);
   EXPECT_GT(report["ratio"].get<double>(), 4 * 1.3);
   EXPECT_LT(report["ratio"].get<double>(), 6 * std::pow(1.35, 5));
 }
 
 TEST_F(TrainingCli, MaxDropComesBackFromARatioThatIsTooHighWithFinerSteps) {
   Arguments arguments =
-      tune("a.quench", {"--data", "synthetic:shapes,count=160", "--max-drop", "3", "--ratio", "70", "--epochs", "1",
+      tune("a.quench", {"--data", "synthetic:shapes,count=160", "--max-drop", "10", "--ratio", "70", "--epochs", "1",
                         "--learning-rate", "0.003", "--metrics", path("m.jsonl"), "--json", path("report.json")});
   arguments[1] = (fs::path(QUENCH_EXAMPLES) / "models" / "resnet20-shapes.onnx").string();
   const Outcome outcome = run_program(arguments);
@@ -228,7 +229,7 @@ TEST_F(TrainingCli, MaxDropComesBackFromARatioThatIsTooHighWithFinerSteps) {
   EXPECT_NE(outcome.out.find("points, too much\n"), std::string::npos) << outcome.out;
   const Json report = Json::parse(read_bytes(path("report.json")));
   EXPECT_NE(outcome.out.find(fmt::format("{:.2f} times smaller: ", report["ratio"].get<double>())), std::string::npos);
-  EXPECT_LE(report["top1_before"].get<double>() - report["top1"].get<double>(), 0.03 + 1e-9);
+  EXPECT_LE(report["top1_before"].get<double>() - report["top1"].get<double>(), 0.1 + 1e-9);
   EXPECT_LT(report["ratio"].get<double>(), 70);
   std::vector<double> ratios;  // at the end of each round, of a few steps: what the first centers make of the weights
   for (const Json& record : metrics_of(path("m.jsonl"))) ratios.push_back(record["quantization"]["ratio"]);
@@ -287,10 +288,15 @@ TEST_F(TrainingCli, ASoftTuningGoesOnAfterASignal) {
 }
 
 TEST_F(TrainingCli, ASearchGoesOnAfterASignalInALaterRound) {
-  const Arguments more = {"--epochs", "4", "--metrics", path("m.jsonl"), "--max-drop", "100", "--checkpoint-minutes",
-                          "0.00001"};
-  expect_resumed(tune("a.quench", more), tune("b.quench", more), path("a.quench"), path("b.quench"), path("m.jsonl"),
-                 path("b.quench.checkpoint.1"));
+  // From 20 on, the second round goes on from the first; from 60, which cannot be reached, it begins anew.
+  for (const char* ratio : {"20", "60"}) {
+    for (const char* name : {"a.quench", "b.quench", "m.jsonl"}) fs::remove(path(name));
+    const Arguments more = {
+        "--ratio", ratio, "--epochs", "4", "--metrics", path("m.jsonl"), "--max-drop", "100", "--checkpoint-minutes",
+        "0.00001"};
+    expect_resumed(tune("a.quench", more), tune("b.quench", more), path("a.quench"), path("b.quench"), path("m.jsonl"),
+                   path("b.quench.checkpoint.1"));
+  }
 }
 
 TEST_F(TrainingCli, ATrainingGoesOnAfterASignal) {
@@ -730,7 +736,7 @@ TEST_F(Ranks, TwoGoOnFromTheCheckpointOfTheFirst) {
 
 TEST_F(Ranks, TwoSearchTogether) {
   const std::string port = free_port();
-  const Arguments arguments = tune("a.quench", {"--max-drop", "30", "--epochs", "1"});
+  const Arguments arguments = tune("a.quench", {"--max-drop", "30", "--ratio", "60", "--epochs", "1"});
   const pid_t first = start(0, port, arguments), second = start(1, port, arguments);
   EXPECT_EQ(wait_for(first), 0) << read_bytes(errors(0));
   EXPECT_EQ(wait_for(second), 0) << read_bytes(errors(1));
