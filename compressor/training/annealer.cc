@@ -15,6 +15,9 @@ constexpr double kFirstBeta = 0.1;   // the paper's
 constexpr double kHardSigma = 1;     // at which soft gradients are nearly those of the identity
 constexpr double kRampShare = 0.4;   // of the hard steps, at the end of which the rate has come down to the target
 constexpr double kSteering = 0.1;    // change of the price per step and relative error of the rate
+// Change of the price and of that error: once the weights stand still, cheap centers get cheaper from step to step, and
+// a price that only follows the error swings more and more.
+constexpr double kDamping = 0.5;
 constexpr int64_t kFileSteps = 100;  // between two looks at the file's size
 constexpr int64_t kGapSteps = 20;    // between two looks at the gap
 constexpr double kGapGain = 0.25;    // K, in units of sigma over the first gap
@@ -41,7 +44,7 @@ Annealer::Annealer(const NamedTensors& parameters, const std::vector<std::string
 void Annealer::go_on(double target_bytes) {
   options_.schedule = HardnessSchedule::kHard;
   options_.target_bytes = target_bytes;
-  first_entropy_ = final_entropy_ = 0;
+  first_entropy_ = final_entropy_ = last_error_ = 0;
 }
 
 void Annealer::begin_step(int64_t step, int64_t steps) {
@@ -84,13 +87,14 @@ void Annealer::end_step() {
   if (!options_.target_bytes) return;
   if (step_ % kFileSteps == 0 || final_entropy_ == 0) measure_file();
   if (first_entropy_ == 0) first_entropy_ = std::max(quantizer_.entropy(), final_entropy_);
-  const double error = quantizer_.entropy() / goal() - 1;
-  const double factor = std::exp(kSteering * std::clamp(error, -0.5, 0.5));
+  const double error = std::clamp(quantizer_.entropy() / goal() - 1, -0.5, 0.5);
   if (soft_) {
-    beta_ = std::clamp(beta_ * factor, 1e-4, kMaxBeta);
+    beta_ = std::clamp(beta_ * std::exp(kSteering * error), 1e-4, kMaxBeta);
   } else {
-    price_ = std::clamp(price_ * factor, kLeastPrice, 10.0);
+    const double change = kSteering * error + kDamping * (error - last_error_);
+    price_ = std::clamp(price_ * std::exp(change), kLeastPrice, 10.0);
   }
+  last_error_ = error;
 }
 
 void Annealer::measure_file() {
@@ -145,21 +149,22 @@ report::TrainingRecord::Quantization Annealer::record(uint64_t original_bytes) c
 NamedTensors Annealer::state() const {
   NamedTensors state = quantizer_.state();
   state["steering"] =
-      torch::tensor({beta_, price_, sigma_, first_entropy_, final_entropy_, first_gap_}, torch::kFloat64);
+      torch::tensor({beta_, price_, sigma_, first_entropy_, final_entropy_, last_error_, first_gap_}, torch::kFloat64);
   return state;
 }
 
 void Annealer::set_state(const NamedTensors& state) {
   quantizer_.set_state(state);
   const torch::Tensor& steering = state.at("steering");
-  if (steering.numel() != 6) throw Error("the annealer's state is of another version");
+  if (steering.numel() != 7) throw Error("the annealer's state is of another version");
   const auto values = steering.accessor<double, 1>();
   beta_ = values[0];
   price_ = values[1];
   sigma_ = values[2];
   first_entropy_ = values[3];
   final_entropy_ = values[4];
-  first_gap_ = values[5];
+  last_error_ = values[5];
+  first_gap_ = values[6];
 }
 
 std::string Annealer::fingerprint() const {

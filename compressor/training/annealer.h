@@ -84,6 +84,7 @@ class Annealer {
   double sigma_ = 1;
   double first_entropy_ = 0;  // bits per weight when the target came into force
   double final_entropy_ = 0;  // that the target asks for, by the last file
+  double last_error_ = 0;     // relative, of the entropy
   double first_gap_ = 0;
   uint64_t file_bytes_ = 0;
 };

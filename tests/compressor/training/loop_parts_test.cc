@@ -253,6 +253,27 @@ TEST_F(AnnealerOf, SteersThePriceToTheTarget) {
   EXPECT_LE(annealer_->file_bytes(), 350u);
 }
 
+// Weights stand still at the end of a training; what a price does to the lengths of the code comes back to it.
+TEST_F(AnnealerOf, TheRateComesToRest) {
+  for (const double target : {250, 400, 600}) {
+    AnnealerOptions options;
+    options.target_bytes = target;
+    make(options);
+    double least = 1e9, most = 0;
+    for (int64_t step = 0; step < 600; ++step) {
+      annealer_->begin_step(step, 600);
+      annealer_->quantizer().quantize(parameters_);
+      annealer_->end_step();
+      if (step < 520) continue;
+      const double bytes = kHeader + annealer_->quantizer().entropy() * 4096 / 8;
+      least = std::min(least, bytes);
+      most = std::max(most, bytes);
+    }
+    EXPECT_LT(most - least, 0.01 * target) << target;
+    EXPECT_NEAR(most, target, 0.02 * target);
+  }
+}
+
 TEST_F(AnnealerOf, SmallEnoughAFileLeavesThePriceWithinReachOfTheNextTarget) {
   AnnealerOptions options;
   options.target_bytes = 1e6;
