@@ -42,5 +42,5 @@ row paper resnet32-cifar10 "one codebook, d = 1, L = 75, exponential schedule" -
 row 22x resnet32-cifar10 "hard values, soft gradients; 22x" --ratio 22.2 --step 1.5 --epochs 10 --learning-rate 0.03 "${teacher[@]}"
 row 30x resnet32-cifar10 "the same with equal steps; 30x" --ratio 30.2 --step 1.6 --equal-steps --epochs 20 --learning-rate 0.03 "${teacher[@]}"
 row 40x resnet32-cifar10 "hard values, soft gradients; 40x" --ratio 40 --epochs 16 --learning-rate 0.03 "${teacher[@]}"
-row resnet20 resnet20-cifar10 "the smallest file within 0.5 points" --max-drop 0.5 --ratio 25 --epochs 10 --learning-rate 0.03 "${teacher[@]}"
-row resnet56 resnet56-cifar10 "the smallest file within 0.5 points" --max-drop 0.5 --ratio 29 --epochs 6 --learning-rate 0.03 "${teacher[@]}"
+row resnet20 resnet20-cifar10 "hard values, soft gradients; --max-drop 0.5" --max-drop 0.5 --ratio 25 --epochs 10 --learning-rate 0.03 "${teacher[@]}"
+row resnet56 resnet56-cifar10 "hard values, soft gradients; --max-drop 0.5" --max-drop 0.5 --ratio 29 --epochs 6 --learning-rate 0.03 "${teacher[@]}"
