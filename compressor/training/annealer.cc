@@ -18,6 +18,10 @@ constexpr double kSteering = 0.1;    // change of the price per step and relativ
 // Change of the price and of that error: once the weights stand still, cheap centers get cheaper from step to step, and
 // a price that only follows the error swings more and more.
 constexpr double kDamping = 0.5;
+// Of all steps, the last ones: price and code lengths stay what they are. With learning rates close to 0, many weights
+// rest where two centers cost the same, and follow every small change of either in great numbers, which the network
+// cannot make good any more.
+constexpr double kHeldShare = 0.05;
 constexpr int64_t kFileSteps = 100;  // between two looks at the file's size
 constexpr int64_t kGapSteps = 20;    // between two looks at the gap
 constexpr double kGapGain = 0.25;    // K, in units of sigma over the first gap
@@ -58,7 +62,10 @@ void Annealer::begin_step(int64_t step, int64_t steps) {
     sigma_ = options_.sigma * std::pow(options_.sigma_growth, static_cast<double>(step) / soft_steps());
   }
   hardness.sigma = soft_ ? sigma_ : kHardSigma;
+  hardness.hold_lengths = is_held();
 }
+
+bool Annealer::is_held() const { return static_cast<double>(step_) >= (1 - kHeldShare) * static_cast<double>(steps_); }
 
 double Annealer::soft_steps() const {
   return options_.schedule == HardnessSchedule::kHard ? 0 : options_.soft_share * static_cast<double>(steps_);
@@ -84,7 +91,7 @@ double Annealer::goal() const {
 }
 
 void Annealer::end_step() {
-  if (!options_.target_bytes) return;
+  if (!options_.target_bytes || is_held()) return;
   if (step_ % kFileSteps == 0 || final_entropy_ == 0) measure_file();
   if (first_entropy_ == 0) first_entropy_ = std::max(quantizer_.entropy(), final_entropy_);
   const double error = std::clamp(quantizer_.entropy() / goal() - 1, -0.5, 0.5);

@@ -72,6 +72,7 @@ class Annealer {
 
  private:
   double soft_steps() const;
+  bool is_held() const;
   double goal() const;
 
   AnnealerOptions options_;

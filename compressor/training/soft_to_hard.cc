@@ -126,7 +126,7 @@ SoftToHard::Pass SoftToHard::quantize(const NamedTensors& parameters) {
     item.counts = bincount(quantized.indices, centers.size(0));
   }
   pass.rate = pass.rate / static_cast<double>(weight_count_);
-  update_lengths();
+  if (!hardness_.hold_lengths) update_lengths();
   return pass;
 }
 

@@ -45,9 +45,10 @@ class SoftToHard {
  public:
   // How the next passes quantize; the loop's schedules move it.
   struct Hardness {
-    double sigma = 1;          // hardness of the soft assignment, above 0
-    double price = 0;          // squared normalised distance per bit, at least 0, in soft and hard assignment
-    bool hard_values = false;  // hard values forward; gradients are soft in any case
+    double sigma = 1;           // hardness of the soft assignment, above 0
+    double price = 0;           // squared normalised distance per bit, at least 0, in soft and hard assignment
+    bool hard_values = false;   // hard values forward; gradients are soft in any case
+    bool hold_lengths = false;  // code lengths stay what they are, whatever is assigned
   };
 
   struct Pass {

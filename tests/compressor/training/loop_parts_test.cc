@@ -261,7 +261,7 @@ TEST_F(AnnealerOf, TheRateComesToRest) {
     make(options);
     double least = 1e9, most = 0;
     for (int64_t step = 0; step < 600; ++step) {
-      annealer_->begin_step(step, 600);
+      annealer_->begin_step(step, 640);  // not yet held
       annealer_->quantizer().quantize(parameters_);
       annealer_->end_step();
       if (step < 520) continue;
@@ -272,6 +272,27 @@ TEST_F(AnnealerOf, TheRateComesToRest) {
     EXPECT_LT(most - least, 0.01 * target) << target;
     EXPECT_NEAR(most, target, 0.02 * target);
   }
+}
+
+// Else weights where two centers cost the same would follow a moving price to the last step.
+TEST_F(AnnealerOf, HoldsPriceAndLengthsAtTheEnd) {
+  AnnealerOptions options;
+  options.target_bytes = 400;
+  make(options);
+  const auto step = [&](int64_t number) {
+    const NamedTensors before = annealer_->state();
+    const Tensor price = before.at("steering")[1].clone(), lengths = before.at("lengths.w").clone();
+    torch::NoGradGuard no_grad;
+    parameters_.at("w") += 0.1 * torch::randn({64, 64});
+    annealer_->begin_step(number, 400);
+    annealer_->quantizer().quantize(parameters_);
+    annealer_->end_step();
+    const NamedTensors after = annealer_->state();
+    return std::pair{price.equal(after.at("steering")[1]), lengths.equal(after.at("lengths.w"))};
+  };
+  for (int64_t number = 0; number < 300; ++number) step(number);
+  for (int64_t number = 300; number < 380; ++number) EXPECT_EQ(step(number), std::pair(false, false)) << number;
+  for (int64_t number = 380; number < 400; ++number) EXPECT_EQ(step(number), std::pair(true, true)) << number;
 }
 
 TEST_F(AnnealerOf, SmallEnoughAFileLeavesThePriceWithinReachOfTheNextTarget) {
