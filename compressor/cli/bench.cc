@@ -2,7 +2,7 @@
 
 #include "compressor/cli/commands.h"
 #include "compressor/cli/options.h"
-#include "compressor/report/benchmark.h"
+#include "compressor/measure/benchmark.h"
 #include "compressor/report/json.h"
 #include "compressor/report/text.h"
 

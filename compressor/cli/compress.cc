@@ -1,4 +1,4 @@
-#include "compressor/quantizer/compress.h"
+#include "compressor/compress/compress.h"
 
 #include <fmt/format.h>
 
@@ -6,11 +6,11 @@
 
 #include "compressor/cli/commands.h"
 #include "compressor/cli/options.h"
-#include "compressor/report/evaluation.h"
+#include "compressor/measure/evaluation.h"
 #include "compressor/report/json.h"
 #include "compressor/report/progress.h"
 #include "compressor/report/text.h"
-#include "formats/error.h"
+#include "formats/base/error.h"
 
 namespace quench::cli {
 namespace {

@@ -2,7 +2,7 @@
 
 #include "compressor/cli/commands.h"
 #include "compressor/cli/options.h"
-#include "compressor/report/evaluation.h"
+#include "compressor/measure/evaluation.h"
 #include "compressor/report/json.h"
 #include "compressor/report/progress.h"
 #include "compressor/report/text.h"

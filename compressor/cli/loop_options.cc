@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "formats/error.h"
+#include "formats/base/error.h"
 
 namespace quench::cli {
 

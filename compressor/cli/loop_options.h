@@ -5,7 +5,7 @@
 
 #include "compressor/cli/options.h"
 #include "compressor/report/progress.h"
-#include "compressor/training/options.h"
+#include "compressor/training/loop/options.h"
 
 namespace quench::cli {
 

@@ -10,7 +10,7 @@
 #include "compressor/data/files.h"
 #include "compressor/report/json.h"
 #include "compressor/report/training_page.h"
-#include "formats/error.h"
+#include "formats/base/error.h"
 
 namespace quench::cli {
 namespace {

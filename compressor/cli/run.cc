@@ -7,9 +7,9 @@
 #include "compressor/cli/commands.h"
 #include "compressor/cli/options.h"
 #include "compressor/data/npy.h"
-#include "compressor/report/runner.h"
+#include "compressor/measure/runner.h"
 #include "compressor/report/table.h"
-#include "formats/error.h"
+#include "formats/base/error.h"
 
 namespace quench::cli {
 namespace {
@@ -75,7 +75,7 @@ std::vector<HostTensor> read_inputs(const report::Runner& model, const std::vect
 }
 
 void write_output(const fs::path& path, const HostTensor& tensor) {
-  data::write_npy(path, {static_cast<container::ElementType>(tensor.dtype), tensor.dims, tensor.bytes});
+  data::write_npy(path, {static_cast<ElementType>(tensor.dtype), tensor.dims, tensor.bytes});
 }
 
 // Names of outputs may hold anything; '/' would lead elsewhere.
@@ -107,7 +107,7 @@ std::string summary(const std::vector<HostTensor>& outputs) {
                        {"mean"}});
   for (const HostTensor& output : outputs) {
     const std::vector<float> values =
-        data::Array{static_cast<container::ElementType>(output.dtype), output.dims, output.bytes}.to_float();
+        data::Array{static_cast<ElementType>(output.dtype), output.dims, output.bytes}.to_float();
     if (values.empty()) {
       table.row({output.name, type_name(output.dtype), data::dims_text(output.dims)});
       continue;

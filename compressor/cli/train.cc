@@ -7,8 +7,8 @@
 #include "compressor/cli/commands.h"
 #include "compressor/cli/loop_options.h"
 #include "compressor/cli/options.h"
-#include "compressor/odenet/integrator.h"
-#include "compressor/odenet/network.h"
+#include "compressor/networks/integrator.h"
+#include "compressor/networks/network.h"
 #include "compressor/report/json.h"
 #include "compressor/report/text.h"
 
@@ -17,7 +17,7 @@ namespace {
 
 struct Arguments {
   std::string network, output;
-  odenet::NetworkOptions options;
+  networks::NetworkOptions options;
   LoopArguments loop;
   JsonOption json;
 };
@@ -36,10 +36,10 @@ void run(const Arguments& arguments) {
   report::Progress progress;
   const training::LoopOptions loop =
       arguments.loop.get({from_file ? arguments.network : ""}, arguments.output, arguments.json, progress);
-  odenet::NetworkOptions options = arguments.options;
+  networks::NetworkOptions options = arguments.options;
   options.seed = loop.seed;
-  if (!from_file) options.depth = odenet::depth_of(arguments.network);
-  const OnnxModel model = from_file ? load(arguments.network) : odenet::build(options);
+  if (!from_file) options.depth = networks::depth_of(arguments.network);
+  const OnnxModel model = from_file ? load(arguments.network) : networks::build(options);
   const report::Training report = training::train(model, arguments.output, loop);
   progress.finish();
   if (report.output_bytes == 0) return;  // another process has written it
@@ -59,7 +59,7 @@ void add_train(CLI::App& app) {
       ->type_name("NETWORK");
   command->add_option("-o,--output", arguments->output, "the .onnx file to write")->required()->type_name("OUT");
   arguments->json.add_to(*command);
-  const std::vector<std::string_view> known = odenet::integrator_names();
+  const std::vector<std::string_view> known = networks::integrator_names();
   command->add_option("--integrator", arguments->options.integrator, "how a step follows from f; default euler")
       ->check(CLI::IsMember(std::vector<std::string>(known.begin(), known.end())).description(""))
       ->type_name(fmt::format("{}", fmt::join(known, "|")));

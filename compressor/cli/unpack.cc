@@ -2,7 +2,7 @@
 
 #include "compressor/cli/commands.h"
 #include "compressor/cli/options.h"
-#include "compressor/quantizer/compress.h"
+#include "compressor/compress/compress.h"
 
 namespace quench::cli {
 

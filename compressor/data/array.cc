@@ -2,12 +2,11 @@
 
 #include <cstring>
 
-#include "formats/error.h"
+#include "formats/base/error.h"
+#include "formats/base/float16.h"
 
 namespace quench::data {
 namespace {
-
-using container::ElementType;
 
 template <typename To, typename From>
 std::vector<To> widen(const Array& array) {
@@ -62,9 +61,9 @@ uint64_t Array::elements() const {
 }
 
 std::vector<float> Array::to_float() const {
-  if (!container::is_float(type)) return widen_integers<float>(*this);
+  if (!is_float(type)) return widen_integers<float>(*this);
   std::vector<float> values(elements());
-  if (!container::convert_to_float32(bytes, type, values).ok()) throw Error("an array's shape and its bytes differ");
+  if (!convert_to_float32(bytes, type, values).ok()) throw Error("an array's shape and its bytes differ");
   return values;
 }
 

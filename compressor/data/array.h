@@ -7,13 +7,13 @@
 #include <string>
 #include <vector>
 
-#include "formats/container/layout.h"
+#include "formats/base/element_type.h"
 
 namespace quench::data {
 
 // Little-endian, row-major.
 struct Array {
-  container::ElementType type = container::ElementType::kFloat32;
+  ElementType type = ElementType::kFloat32;
   std::vector<int64_t> dims;  // empty: a scalar
   std::vector<std::byte> bytes;
 

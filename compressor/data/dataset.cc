@@ -9,7 +9,7 @@
 #include "compressor/data/image.h"
 #include "compressor/data/npy.h"
 #include "compressor/data/shapes.h"
-#include "formats/error.h"
+#include "formats/base/error.h"
 
 namespace quench::data {
 namespace {
@@ -184,7 +184,7 @@ class ArrayDataset : public Dataset {
 
   void fill(std::span<const uint64_t> indices, std::span<float> values, std::span<int64_t> labels) const override {
     const uint64_t elements = sample_elements();
-    const uint64_t sample_bytes = elements * container::element_bits(samples_.type) / 8;
+    const uint64_t sample_bytes = elements * element_bits(samples_.type) / 8;
     for (size_t i = 0; i < indices.size(); ++i) {
       const std::byte* begin = samples_.bytes.data() + indices[i] * sample_bytes;
       const std::vector<float> sample = Array{samples_.type, shape_, {begin, begin + sample_bytes}}.to_float();
@@ -262,7 +262,7 @@ std::unique_ptr<Dataset> open_npz(const std::string& path, const DatasetOptions&
   if (samples == arrays.end()) throw Error::make("{}: there is no array 'x' of samples", path);
   std::vector<int64_t> labels;
   if (labelled) {
-    if (container::is_float(arrays["y"].type)) throw Error::make("{}: array 'y' must hold integer labels", path);
+    if (is_float(arrays["y"].type)) throw Error::make("{}: array 'y' must hold integer labels", path);
     labels = arrays["y"].to_int64();
   }
   return std::make_unique<ArrayDataset>(path, std::move(samples->second), std::move(labels), options);

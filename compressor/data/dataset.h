@@ -6,11 +6,11 @@
 //     data->fill(indices, values, labels);
 //
 // A spec is one of
-//     cifar10:DIR            the test set (test_batch.bin) of CIFAR-10's binary version; cifar10-train:DIR the training
-//     set synthetic:shapes       the built-in set; with ,count=N (default 10000) ,seed=S (0) ,split=train|test (test)
+//     cifar10:DIR            the test set (test_batch.bin) of CIFAR-10's binary version
+//     cifar10-train:DIR      its training set
+//     synthetic:shapes       the built-in set; with ,count=N (default 10000) ,seed=S (0) ,split=train|test (test)
 //     DIR                    a folder with a folder of PNG and JPEG files for each class (the label is the folder's
-//     place in
-//                            the sorted list), or a folder of such files without labels
+//                            place in the sorted list), or a folder of such files without labels
 //     FILE.npy               an array of samples x anything
 //     FILE.npz               array `x` (or the only one) of samples, and `y` of integer labels, if it is there
 //

@@ -5,8 +5,8 @@
 #include <cstring>
 #include <memory>
 
-#include "formats/container/atomic_file.h"
-#include "formats/error.h"
+#include "formats/base/atomic_file.h"
+#include "formats/base/error.h"
 
 namespace quench::data {
 
@@ -28,7 +28,7 @@ std::vector<std::byte> read_file(const std::filesystem::path& path, uint64_t max
 }
 
 void write_file(const std::filesystem::path& path, std::span<const std::byte> bytes) {
-  Result<container::AtomicFile> file = container::AtomicFile::create(path.string());
+  Result<AtomicFile> file = AtomicFile::create(path.string());
   Status status = file.ok() ? file->write(bytes) : file.status();
   if (status.ok()) status = file->commit();
   if (!status.ok()) throw Error(status.detail());

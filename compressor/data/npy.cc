@@ -6,12 +6,10 @@
 #include <optional>
 
 #include "compressor/data/files.h"
-#include "formats/error.h"
+#include "formats/base/error.h"
 
 namespace quench::data {
 namespace {
-
-using container::ElementType;
 
 constexpr std::string_view kMagic = "\x93NUMPY";
 constexpr size_t kMaxRank = 32;
@@ -148,7 +146,7 @@ class HeaderParser {
 
 // Bytes that the shape asks for; nullopt where they exceed `limit`.
 std::optional<uint64_t> checked_bytes(const Array& array, uint64_t limit) {
-  uint64_t bytes = container::element_bits(array.type) / 8;
+  uint64_t bytes = element_bits(array.type) / 8;
   for (int64_t dim : array.dims) {
     if (dim == 0) return 0;
   }

@@ -4,8 +4,8 @@
 
 #include "compressor/data/files.h"
 #include "compressor/data/npy.h"
-#include "formats/container/atomic_file.h"
-#include "formats/error.h"
+#include "formats/base/atomic_file.h"
+#include "formats/base/error.h"
 
 namespace quench::data {
 namespace {
@@ -153,8 +153,7 @@ class ZipReader {
 
 class ZipWriter {
  public:
-  explicit ZipWriter(const std::filesystem::path& path)
-      : path_(path), file_(container::AtomicFile::create(path.string())) {
+  explicit ZipWriter(const std::filesystem::path& path) : path_(path), file_(AtomicFile::create(path.string())) {
     check(file_.status());
   }
 
@@ -214,7 +213,7 @@ class ZipWriter {
   }
 
   std::filesystem::path path_;
-  Result<container::AtomicFile> file_;
+  Result<AtomicFile> file_;
   std::string directory_;
   uint64_t members_ = 0;
 };

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "formats/error.h"
-#include "runtime/core/session.h"
+#include "formats/base/error.h"
+#include "runtime/session/session.h"
 
 namespace quench::graph {
 namespace {
@@ -44,12 +44,12 @@ struct Evaluator::State {
   rt::SessionHandle session;
   std::string failure;  // of a weight that could not be read, behind the runtime's back
 
-  static Status read_weight(void* user, uint32_t tensor, rt::DType, uint64_t, std::span<std::byte> out);
+  static Status read_weight(void* user, uint32_t tensor, ElementType, uint64_t, std::span<std::byte> out);
   int input_index(const std::string& name) const;
   HostTensor output(int index) const;
 };
 
-Status Evaluator::State::read_weight(void* user, uint32_t tensor, rt::DType, uint64_t, std::span<std::byte> out) {
+Status Evaluator::State::read_weight(void* user, uint32_t tensor, ElementType, uint64_t, std::span<std::byte> out) {
   State& state = *static_cast<State*>(user);
   const size_t index = state.graph.stripped[tensor];
   const Weight& weight = state.model->weights[index];

@@ -6,7 +6,7 @@
 #include "compressor/graph/evaluator.h"
 #include "compressor/graph/graph_index.h"
 #include "compressor/graph/simplify.h"
-#include "formats/error.h"
+#include "formats/base/error.h"
 
 namespace quench::graph {
 namespace {

@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "compressor/quantizer/parallel.h"
 #include "compressor/quantizer/weighted_vectors.h"
+#include "formats/base/parallel.h"
 
 namespace quench::quantizer {
 

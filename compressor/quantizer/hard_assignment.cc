@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "compressor/quantizer/envelope.h"
-#include "compressor/quantizer/parallel.h"
-#include "formats/error.h"
+#include "formats/base/error.h"
+#include "formats/base/parallel.h"
 
 namespace quench::quantizer {
 namespace {

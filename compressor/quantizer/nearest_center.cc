@@ -6,7 +6,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "compressor/quantizer/nearest_center.cc"
 // clang-format off
-#include "formats/simd_dispatch.h"
+#include "formats/base/simd_dispatch.h"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 // clang-format on

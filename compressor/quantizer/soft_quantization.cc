@@ -6,13 +6,13 @@
 #include <limits>
 #include <vector>
 
-#include "compressor/quantizer/parallel.h"
+#include "formats/base/parallel.h"
 
 // The order of these lines matters.
 // clang-format off
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "compressor/quantizer/soft_quantization.cc"
-#include "formats/simd_dispatch.h"
+#include "formats/base/simd_dispatch.h"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 // clang-format on

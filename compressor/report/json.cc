@@ -3,7 +3,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "formats/error.h"
+#include "formats/base/error.h"
 
 namespace quench::report {
 namespace {

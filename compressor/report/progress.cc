@@ -6,7 +6,7 @@
 #include <chrono>
 #include <cmath>
 
-#include "formats/error.h"
+#include "formats/base/error.h"
 
 namespace quench::report {
 namespace {

@@ -4,7 +4,7 @@
 #include <array>
 #include <cmath>
 
-#include "formats/error.h"
+#include "formats/base/error.h"
 
 namespace quench::report {
 namespace {

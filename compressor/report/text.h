@@ -4,11 +4,11 @@
 #include <string>
 #include <string_view>
 
-#include "compressor/quantizer/compress.h"
-#include "compressor/report/benchmark.h"
-#include "compressor/report/evaluation.h"
-#include "compressor/report/inspection.h"
-#include "compressor/report/tuning.h"
+#include "compressor/compress/compress.h"
+#include "compressor/measure/benchmark.h"
+#include "compressor/measure/evaluation.h"
+#include "compressor/measure/inspection.h"
+#include "compressor/training/tuning.h"
 
 namespace quench::report {
 

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "compressor/report/training_record.h"
+#include "compressor/training/training_record.h"
 
 namespace quench::report {
 

@@ -7,9 +7,9 @@
 #include <unordered_map>
 
 #include "compressor/graph/graph_index.h"
-#include "compressor/training/synchronized_batch_norm.h"
-#include "formats/container/layout.h"
-#include "formats/error.h"
+#include "compressor/training/distributed/synchronized_batch_norm.h"
+#include "formats/base/element_type.h"
+#include "formats/base/error.h"
 
 namespace quench::training {
 namespace {
@@ -206,8 +206,8 @@ torch::Tensor GraphModule::normalize(const Node& node, const Tensors& inputs, Mo
 
 std::string GraphModule::identity() const {
   const GraphBytes graph = to_graph_bytes(model_);
-  uint32_t sum = container::crc32c(std::as_bytes(std::span(graph.bytes)));
-  for (const Weight& weight : model_.weights) sum = container::crc32c(weight.source->read(), sum);
+  uint32_t sum = crc32c(std::as_bytes(std::span(graph.bytes)));
+  for (const Weight& weight : model_.weights) sum = crc32c(weight.source->read(), sum);
   return fmt::format("{:08x}-{}", sum, graph.bytes.size());
 }
 

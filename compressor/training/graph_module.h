@@ -19,8 +19,8 @@
 #include <string>
 #include <vector>
 
-#include "compressor/training/communicator.h"
-#include "compressor/training/operators.h"
+#include "compressor/training/distributed/communicator.h"
+#include "compressor/training/operators/operators.h"
 #include "formats/onnx/model_file.h"
 
 namespace quench::training {

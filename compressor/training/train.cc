@@ -2,9 +2,9 @@
 
 #include <torch/torch.h>
 
-#include "compressor/training/measure.h"
-#include "compressor/training/process.h"
-#include "compressor/training/trainer.h"
+#include "compressor/training/loop/measure.h"
+#include "compressor/training/loop/process.h"
+#include "compressor/training/loop/trainer.h"
 
 namespace quench::training {
 namespace {

@@ -1,10 +1,10 @@
-// Trains a residual network (compressor/odenet) from its initial values, or any ONNX model from those that it has.
+// Trains a residual network (compressor/networks) from its initial values, or any ONNX model from those that it has.
 #pragma once
 
 #include <filesystem>
 
-#include "compressor/report/tuning.h"
-#include "compressor/training/options.h"
+#include "compressor/training/loop/options.h"
+#include "compressor/training/tuning.h"
 #include "formats/onnx/model_file.h"
 
 namespace quench::training {

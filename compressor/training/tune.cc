@@ -8,12 +8,12 @@
 #include <limits>
 
 #include "compressor/graph/simplify.h"
-#include "compressor/training/coded_export.h"
-#include "compressor/training/measure.h"
-#include "compressor/training/process.h"
-#include "compressor/training/sensitivity.h"
-#include "compressor/training/trainer.h"
-#include "formats/error.h"
+#include "compressor/training/loop/measure.h"
+#include "compressor/training/loop/process.h"
+#include "compressor/training/loop/trainer.h"
+#include "compressor/training/quantization/coded_export.h"
+#include "compressor/training/quantization/sensitivity.h"
+#include "formats/base/error.h"
 
 namespace quench::training {
 namespace {

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "compressor/quantizer/compress.h"
-#include "compressor/report/tuning.h"
-#include "compressor/training/options.h"
+#include "compressor/compress/compress.h"
+#include "compressor/training/loop/options.h"
+#include "compressor/training/tuning.h"
 
 namespace quench::training {
 

@@ -7,7 +7,7 @@
 #include <cstring>
 #include <span>
 
-#include "formats/status.h"
+#include "formats/base/status.h"
 
 namespace quench::container {
 

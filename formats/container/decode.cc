@@ -3,6 +3,8 @@
 #include <bit>
 #include <cstring>
 
+#include "formats/base/crc32c.h"
+#include "formats/base/float16.h"
 #include "formats/container/cursor.h"
 #include "formats/container/planes.h"
 #include "formats/container/reader.h"

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <new>
 
+#include "formats/base/crc32c.h"
+#include "formats/base/float16.h"
 #include "formats/container/cursor.h"
 #include "formats/container/planes.h"
 #include "formats/container/reader_tables.h"

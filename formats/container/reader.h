@@ -26,9 +26,9 @@
 #include <span>
 #include <string_view>
 
+#include "formats/base/status.h"
 #include "formats/container/layout.h"
 #include "formats/entropy/coder.h"
-#include "formats/status.h"
 
 namespace quench::container {
 

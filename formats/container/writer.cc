@@ -5,7 +5,9 @@
 #include <cmath>
 #include <utility>
 
-#include "formats/container/atomic_file.h"
+#include "formats/base/atomic_file.h"
+#include "formats/base/crc32c.h"
+#include "formats/base/float16.h"
 #include "formats/container/planes.h"
 #include "formats/container/serialize.h"
 #include "formats/entropy/bytes_encoder.h"

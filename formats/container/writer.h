@@ -23,9 +23,9 @@
 #include <string_view>
 #include <vector>
 
+#include "formats/base/status.h"
 #include "formats/container/layout.h"
 #include "formats/entropy/coder.h"
-#include "formats/status.h"
 
 namespace quench::container {
 

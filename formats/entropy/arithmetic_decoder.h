@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <span>
 
+#include "formats/base/status.h"
 #include "formats/entropy/arithmetic_model.h"
 #include "formats/entropy/coder.h"
-#include "formats/status.h"
 
 namespace quench::entropy {
 

@@ -10,9 +10,9 @@
 #include <cstdint>
 #include <span>
 
+#include "formats/base/status.h"
 #include "formats/entropy/binary_model.h"
 #include "formats/entropy/level_context.h"
-#include "formats/status.h"
 
 namespace quench::entropy {
 

@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <span>
 
-#include "formats/status.h"
+#include "formats/base/status.h"
 
 namespace quench::entropy {
 

@@ -18,7 +18,7 @@
 
 #include <cstdint>
 
-#include "formats/status.h"
+#include "formats/base/status.h"
 
 namespace quench::entropy {
 

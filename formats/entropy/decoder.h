@@ -1,9 +1,11 @@
 // Decodes index streams. No heap, no exceptions; every byte may be hostile.
 //
-//     Result<size_t> needed = Decoder::memory_bytes(model_bytes);        // a few KiB to 300 KiB, never above
-//     kMaxDecoderMemory Result<Decoder> decoder = Decoder::create(model_bytes, memory);    // once per file; then const
-//     and shared by threads decoder->decode(stream_bytes, layout, out, scratch);               // whole stream, or
-//     decoder->decode_chunk(stream_bytes, layout, i, out, scratch);      // chunk i alone, in any order, on any thread
+//     // A few KiB to 300 KiB, never above kMaxDecoderMemory.
+//     Result<size_t> needed = Decoder::memory_bytes(model_bytes);
+//     // Once per file; then const and shared by threads.
+//     Result<Decoder> decoder = Decoder::create(model_bytes, memory);
+//     decoder->decode(stream_bytes, layout, out, scratch);           // the whole stream, or
+//     decoder->decode_chunk(stream_bytes, layout, i, out, scratch);  // chunk i alone, in any order, on any thread
 //
 // `memory` and `model_bytes` must outlive the Decoder; `scratch` (kDecodeScratch bytes) is one thread's working memory
 // during a call. Both must be aligned to 64 bytes.

@@ -11,8 +11,8 @@
 #include <cstdint>
 #include <span>
 
+#include "formats/base/status.h"
 #include "formats/entropy/binary_model.h"
-#include "formats/status.h"
 
 namespace quench::entropy {
 

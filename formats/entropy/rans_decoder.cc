@@ -11,7 +11,7 @@
 // clang-format off
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "formats/entropy/rans_decoder.cc"
-#include "formats/simd_dispatch.h"
+#include "formats/base/simd_dispatch.h"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 // clang-format on

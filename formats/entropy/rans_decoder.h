@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <span>
 
+#include "formats/base/status.h"
 #include "formats/entropy/coder.h"
 #include "formats/entropy/rans_model.h"
-#include "formats/status.h"
 
 namespace quench::entropy {
 

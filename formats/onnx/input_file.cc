@@ -9,7 +9,7 @@
 #include <cstring>
 #include <utility>
 
-#include "formats/error.h"
+#include "formats/base/error.h"
 
 namespace quench {
 

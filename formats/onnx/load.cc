@@ -3,8 +3,8 @@
 #include <map>
 #include <utility>
 
-#include "formats/container/layout.h"
-#include "formats/error.h"
+#include "formats/base/element_type.h"
+#include "formats/base/error.h"
 #include "formats/onnx/input_file.h"
 #include "formats/onnx/model_file.h"
 #include "formats/onnx/weight_mark.h"
@@ -257,7 +257,7 @@ std::shared_ptr<const WeightSource> source_of(const TensorProto& tensor, const P
                                               const std::shared_ptr<const InputFile>& file, ExternalFiles& files) {
   const uint32_t bits = element_bits(tensor.data_type());
   if (bits == 0) throw Error::make("element {} is not supported", type_name(tensor.data_type()));
-  const uint64_t bytes = container::element_bytes(static_cast<container::ElementType>(tensor.data_type()), elements);
+  const uint64_t bytes = element_bytes(static_cast<ElementType>(tensor.data_type()), elements);
   const bool has_values = payload.raw_length != 0 || payload.typed_count != 0;
   if (tensor.data_location() == TensorProto::EXTERNAL) {
     if (has_values) throw Error("values both in the file and in external data");

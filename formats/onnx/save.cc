@@ -2,8 +2,8 @@
 #include <optional>
 #include <utility>
 
-#include "formats/container/atomic_file.h"
-#include "formats/error.h"
+#include "formats/base/atomic_file.h"
+#include "formats/base/error.h"
 #include "formats/onnx/model_file.h"
 #include "formats/onnx/weight_mark.h"
 #include "formats/onnx/wire_rewrite.h"
@@ -11,7 +11,6 @@
 namespace quench {
 namespace {
 
-using container::AtomicFile;
 using onnx::TensorProto;
 
 constexpr uint64_t kMaxProtobufBytes = std::numeric_limits<int32_t>::max();

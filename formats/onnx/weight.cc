@@ -3,15 +3,15 @@
 #include <cstring>
 #include <utility>
 
-#include "formats/container/layout.h"
-#include "formats/error.h"
+#include "formats/base/error.h"
+#include "formats/base/float16.h"
 
 namespace quench {
 namespace {
 
 using onnx::TensorProto;
 
-container::ElementType container_type(int32_t dtype) { return static_cast<container::ElementType>(dtype); }
+ElementType container_type(int32_t dtype) { return static_cast<ElementType>(dtype); }
 
 uint64_t product(std::span<const int64_t> dims) {
   uint64_t count = 1;
@@ -66,7 +66,7 @@ class ScaledSource : public WeightSource {
 
 uint64_t Weight::elements() const { return product(dims); }
 
-uint64_t Weight::bytes() const { return container::element_bytes(container_type(dtype), elements()); }
+uint64_t Weight::bytes() const { return element_bytes(container_type(dtype), elements()); }
 
 std::shared_ptr<const WeightSource> owned_source(std::vector<std::byte> raw) {
   return std::make_shared<OwnedSource>(std::move(raw));
@@ -104,21 +104,19 @@ bool is_float_type(int32_t dtype) {
 
 std::vector<float> to_float(int32_t dtype, std::span<const std::byte> raw) {
   std::vector<float> values(raw.size() * 8 / element_bits(dtype));
-  const Status status = container::convert_to_float32(raw, container_type(dtype), values);
+  const Status status = convert_to_float32(raw, container_type(dtype), values);
   if (!status.ok()) throw Error(status.detail());
   return values;
 }
 
 std::vector<std::byte> from_float(int32_t dtype, std::span<const float> values) {
-  std::vector<std::byte> raw(container::element_bytes(container_type(dtype), values.size()));
-  const Status status = container::convert_from_float32(values, container_type(dtype), raw);
+  std::vector<std::byte> raw(element_bytes(container_type(dtype), values.size()));
+  const Status status = convert_from_float32(values, container_type(dtype), raw);
   if (!status.ok()) throw Error(status.detail());
   return raw;
 }
 
-uint32_t element_bits(int32_t dtype) {
-  return dtype < 0 || dtype > 255 ? 0 : container::element_bits(container_type(dtype));
-}
+uint32_t element_bits(int32_t dtype) { return dtype < 0 || dtype > 255 ? 0 : element_bits(container_type(dtype)); }
 
 std::string type_name(int32_t dtype) {
   static constexpr const char* kNames[] = {

@@ -4,7 +4,7 @@
 #include <span>
 #include <utility>
 
-#include "formats/error.h"
+#include "formats/base/error.h"
 
 namespace quench {
 namespace {

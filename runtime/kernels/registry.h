@@ -4,7 +4,7 @@
 #include <span>
 #include <string_view>
 
-#include "runtime/kernels/kernel.h"
+#include "runtime/contract/kernel.h"
 
 namespace quench::rt {
 

@@ -14,10 +14,10 @@
 #include <string>
 #include <vector>
 
-#include "compressor/odenet/network.h"
-#include "compressor/training/autocast.h"
+#include "compressor/networks/network.h"
 #include "compressor/training/graph_module.h"
-#include "compressor/training/soft_to_hard.h"
+#include "compressor/training/loop/autocast.h"
+#include "compressor/training/quantization/soft_to_hard.h"
 
 namespace {
 
@@ -61,7 +61,7 @@ int main(int argc, char** argv) {
   const Options options = parse(argc, argv);
   at::set_num_threads(options.threads);
   torch::manual_seed(1);
-  training::GraphModule module(odenet::build({}), torch::kCPU);
+  training::GraphModule module(networks::build({}), torch::kCPU);
   std::unique_ptr<training::SoftToHard> quantizer;
   std::vector<torch::Tensor> trained;
   for (const auto& [name, tensor] : module.parameters()) trained.push_back(tensor);

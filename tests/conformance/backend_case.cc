@@ -7,12 +7,10 @@
 #include <set>
 #include <sstream>
 
-#include "runtime/core/session.h"
+#include "runtime/session/session.h"
 
 namespace quench {
 namespace {
-
-using rt::DType;
 
 std::string read_file(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -34,23 +32,23 @@ std::string pack(const Values& values) {
 // The elements as they lie in memory, from raw_data or from the field of the type.
 std::string element_bytes(const onnx::TensorProto& tensor) {
   if (tensor.has_raw_data()) return tensor.raw_data();
-  switch (static_cast<DType>(tensor.data_type())) {
-    case DType::kFloat:
+  switch (static_cast<ElementType>(tensor.data_type())) {
+    case ElementType::kFloat32:
       return pack<float>(tensor.float_data());
-    case DType::kDouble:
+    case ElementType::kFloat64:
       return pack<double>(tensor.double_data());
-    case DType::kInt64:
+    case ElementType::kInt64:
       return pack<int64_t>(tensor.int64_data());
-    case DType::kUint64:
+    case ElementType::kUint64:
       return pack<uint64_t>(tensor.uint64_data());
-    case DType::kUint32:
+    case ElementType::kUint32:
       return pack<uint32_t>(tensor.uint64_data());
-    case DType::kInt32:
+    case ElementType::kInt32:
       return pack<int32_t>(tensor.int32_data());
-    case DType::kInt16:
-    case DType::kUint16:
-    case DType::kFloat16:
-    case DType::kBfloat16:
+    case ElementType::kInt16:
+    case ElementType::kUint16:
+    case ElementType::kFloat16:
+    case ElementType::kBfloat16:
       return pack<uint16_t>(tensor.int32_data());
     default:
       return pack<uint8_t>(tensor.int32_data());
@@ -73,17 +71,18 @@ T element(const char* bytes, size_t index) {
   return value;
 }
 
-bool is_floating(DType type) {
-  return type == DType::kFloat || type == DType::kDouble || type == DType::kFloat16 || type == DType::kBfloat16;
+bool is_floating(ElementType type) {
+  return type == ElementType::kFloat32 || type == ElementType::kFloat64 || type == ElementType::kFloat16 ||
+         type == ElementType::kBfloat16;
 }
 
-double floating_element(DType type, const char* bytes, size_t index) {
+double floating_element(ElementType type, const char* bytes, size_t index) {
   switch (type) {
-    case DType::kFloat:
+    case ElementType::kFloat32:
       return element<float>(bytes, index);
-    case DType::kDouble:
+    case ElementType::kFloat64:
       return element<double>(bytes, index);
-    case DType::kFloat16:
+    case ElementType::kFloat16:
       return from_half(element<uint16_t>(bytes, index));
     default: {
       const uint32_t bits = static_cast<uint32_t>(element<uint16_t>(bytes, index)) << 16;
@@ -109,7 +108,7 @@ bool matches(const onnx::TensorProto& tensor, const onnx::TypeProto::Tensor& dec
 // float64 is computed in float32.
 bool exceeds_float(const onnx::TensorProto& tensor) {
   const std::string bytes = element_bytes(tensor);
-  if (static_cast<DType>(tensor.data_type()) != DType::kDouble) return false;
+  if (static_cast<ElementType>(tensor.data_type()) != ElementType::kFloat64) return false;
   for (size_t i = 0; i < bytes.size() / sizeof(double); ++i) {
     if (std::fabs(element<double>(bytes.data(), i)) > static_cast<double>(FLT_MAX)) return true;
   }
@@ -129,8 +128,8 @@ std::vector<std::string> numbered_files(const std::filesystem::path& folder, con
 }  // namespace
 
 std::string difference(const rt::Tensor& actual, const onnx::TensorProto& expected) {
-  const auto type = static_cast<DType>(expected.data_type());
-  if (actual.type != type) return std::string("has type ") + rt::name_of(actual.type);
+  const auto type = static_cast<ElementType>(expected.data_type());
+  if (actual.type != type) return std::string("has type ") + quench::name_of(actual.type);
   if (actual.shape.rank != expected.dims_size()) return "has rank " + std::to_string(actual.shape.rank);
   for (int axis = 0; axis < actual.shape.rank; ++axis) {
     if (actual.shape[axis] != expected.dims(axis)) {
@@ -204,7 +203,7 @@ std::string BackendCase::out_of_scope(rt::KernelSet kernels) const {
   }
   for (const auto* tensors : {&inputs_, &outputs_}) {
     for (const onnx::TensorProto& tensor : *tensors) {
-      if (rt::size_of(static_cast<DType>(tensor.data_type())) == 0) return "type: strings";
+      if (rt::size_of(static_cast<ElementType>(tensor.data_type())) == 0) return "type: strings";
       if (exceeds_float(tensor)) return "float64 values beyond the range of float32";
     }
   }
@@ -237,8 +236,8 @@ Outcome BackendCase::run_model(const onnx::ModelProto& model, rt::KernelSet kern
   if (status.code() == StatusCode::kUnsupportedType) {
     for (const auto* tensors : {&inputs_, &outputs_}) {
       for (const onnx::TensorProto& tensor : *tensors) {
-        const auto type = static_cast<DType>(tensor.data_type());
-        if (!is_floating(type)) return Outcome::left_out(std::string("type: ") + rt::name_of(type));
+        const auto type = static_cast<ElementType>(tensor.data_type());
+        if (!is_floating(type)) return Outcome::left_out(std::string("type: ") + quench::name_of(type));
       }
     }
   }

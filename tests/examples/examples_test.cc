@@ -7,7 +7,7 @@
 
 #include "compressor/data/npy.h"
 #include "tests/compressor/cli/program.h"
-#include "tests/compressor/quantizer/small_model.h"
+#include "tests/compressor/compress/small_model.h"
 
 namespace quench::cli {
 namespace {

@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "runtime/core/session.h"
+#include "runtime/session/session.h"
 
 namespace {
 
@@ -17,7 +17,7 @@ constexpr uint64_t kMaxMemory = 1 << 22;
 constexpr int64_t kMaxInputElements = 1 << 12;
 
 // Weights that the graph has none of.
-quench::Status read_zeros(void*, uint32_t, DType, uint64_t, std::span<std::byte> out) {
+quench::Status read_zeros(void*, uint32_t, quench::ElementType, uint64_t, std::span<std::byte> out) {
   std::memset(out.data(), 0, out.size());
   return quench::Status();
 }

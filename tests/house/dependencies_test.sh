@@ -14,6 +14,6 @@ refuse 'runtime' formats
 refuse 'formats/entropy/[a-z_]*encoder|formats/container/(writer|atomic_file)' runtime
 refuse '(formats/entropy/[a-z_]*encoder)' $(ls formats/entropy/*decoder* formats/container/reader* formats/container/decode.cc)
 refuse '(formats/entropy/[a-z_]*decoder)' $(ls formats/entropy/*encoder* formats/container/writer* formats/container/encode.cc)
-others=$(ls -d formats compressor/* runtime | grep -vE '^compressor/(training|odenet)$')
+others=$(ls -d formats compressor/* runtime | grep -vE "^compressor/training$")
 refuse 'torch|ATen|c10' $others
 exit $status

@@ -1,7 +1,7 @@
 // Makes ModelProto bytes without protobuf, and runs them: for tests of the runtime and its kernels.
 //
 //     GraphBuilder graph(13);
-//     graph.input("x", DType::kFloat, {-1, 3, 8, 8});
+//     graph.input("x", ElementType::kFloat32, {-1, 3, 8, 8});
 //     graph.initializer("w", {4, 3, 3, 3}, weights);              // std::vector<float> or integers
 //     graph.node("Conv", {"x", "w"}, {"y"}, {ints("pads", {1, 1, 1, 1})});
 //     graph.output("y");
@@ -15,29 +15,29 @@
 #include <type_traits>
 #include <vector>
 
-#include "runtime/core/session.h"
+#include "runtime/session/session.h"
 
 namespace quench::rt {
 
 template <typename T>
-constexpr DType type_of() {
-  if constexpr (std::is_same_v<T, float>) return DType::kFloat;
-  if constexpr (std::is_same_v<T, double>) return DType::kDouble;
-  if constexpr (std::is_same_v<T, uint8_t>) return DType::kUint8;
-  if constexpr (std::is_same_v<T, int8_t>) return DType::kInt8;
-  if constexpr (std::is_same_v<T, uint16_t>) return DType::kUint16;
-  if constexpr (std::is_same_v<T, int16_t>) return DType::kInt16;
-  if constexpr (std::is_same_v<T, int32_t>) return DType::kInt32;
-  if constexpr (std::is_same_v<T, uint32_t>) return DType::kUint32;
-  if constexpr (std::is_same_v<T, int64_t>) return DType::kInt64;
-  if constexpr (std::is_same_v<T, uint64_t>) return DType::kUint64;
-  if constexpr (std::is_same_v<T, bool>) return DType::kBool;
-  return DType::kUndefined;
+constexpr ElementType type_of() {
+  if constexpr (std::is_same_v<T, float>) return ElementType::kFloat32;
+  if constexpr (std::is_same_v<T, double>) return ElementType::kFloat64;
+  if constexpr (std::is_same_v<T, uint8_t>) return ElementType::kUint8;
+  if constexpr (std::is_same_v<T, int8_t>) return ElementType::kInt8;
+  if constexpr (std::is_same_v<T, uint16_t>) return ElementType::kUint16;
+  if constexpr (std::is_same_v<T, int16_t>) return ElementType::kInt16;
+  if constexpr (std::is_same_v<T, int32_t>) return ElementType::kInt32;
+  if constexpr (std::is_same_v<T, uint32_t>) return ElementType::kUint32;
+  if constexpr (std::is_same_v<T, int64_t>) return ElementType::kInt64;
+  if constexpr (std::is_same_v<T, uint64_t>) return ElementType::kUint64;
+  if constexpr (std::is_same_v<T, bool>) return ElementType::kBool;
+  return ElementType::kUndefined;
 }
 
 // A tensor that owns its values, row-major.
 struct HostTensor {
-  DType type = DType::kFloat;
+  ElementType type = ElementType::kFloat32;
   std::vector<int64_t> shape;
   std::vector<uint64_t> storage;  // aligned to any element
   size_t bytes = 0;
@@ -105,8 +105,8 @@ class WireWriter {
 };
 
 // TensorProto bytes; without values it is stripped.
-inline std::string tensor_proto(std::string_view name, DType type, const std::vector<int64_t>& shape, const void* raw,
-                                size_t size) {
+inline std::string tensor_proto(std::string_view name, ElementType type, const std::vector<int64_t>& shape,
+                                const void* raw, size_t size) {
   WireWriter tensor;
   for (int64_t dim : shape) tensor.varint(1, static_cast<uint64_t>(dim));
   tensor.varint(2, static_cast<uint64_t>(type)).bytes(8, name);
@@ -148,7 +148,7 @@ class GraphBuilder {
   explicit GraphBuilder(int opset = 13) : opset_(opset) {}
 
   // Dimensions of -1 are dynamic.
-  GraphBuilder& input(std::string_view name, DType type, const std::vector<int64_t>& shape) {
+  GraphBuilder& input(std::string_view name, ElementType type, const std::vector<int64_t>& shape) {
     inputs_.bytes(11, value_info(name, type, &shape));
     return *this;
   }
@@ -162,7 +162,7 @@ class GraphBuilder {
     initializers_.bytes(5, tensor_proto_bytes);
     return *this;
   }
-  GraphBuilder& stripped(std::string_view name, DType type, const std::vector<int64_t>& shape) {
+  GraphBuilder& stripped(std::string_view name, ElementType type, const std::vector<int64_t>& shape) {
     initializers_.bytes(5, tensor_proto(name, type, shape, nullptr, 0));
     return *this;
   }
@@ -179,7 +179,7 @@ class GraphBuilder {
     nodes_.bytes(1, node.str());
     return *this;
   }
-  GraphBuilder& output(std::string_view name, DType type = DType::kFloat) {
+  GraphBuilder& output(std::string_view name, ElementType type = ElementType::kFloat32) {
     outputs_.bytes(12, value_info(name, type, nullptr));
     return *this;
   }
@@ -195,7 +195,7 @@ class GraphBuilder {
   }
 
  private:
-  static std::string value_info(std::string_view name, DType type, const std::vector<int64_t>* shape) {
+  static std::string value_info(std::string_view name, ElementType type, const std::vector<int64_t>* shape) {
     WireWriter tensor;
     tensor.varint(1, static_cast<uint64_t>(type));
     if (shape) {

@@ -1,11 +1,11 @@
 // Conv of one or two spatial axes.
 #include <algorithm>
 
-#include "runtime/kernels/convolution.h"
 #include "runtime/kernels/fast/blocking.h"
 #include "runtime/kernels/fast/conv.h"
 #include "runtime/kernels/fast/elementwise.h"
 #include "runtime/kernels/fast/tables.h"
+#include "runtime/kernels/reference/convolution.h"
 
 namespace quench::rt {
 namespace {
@@ -33,7 +33,7 @@ struct State {
 bool accepts(InferContext& context) {
   const Tensor* x = context.input(0);
   const Tensor* w = context.input(1);
-  if (!x || !w || x->type != DType::kFloat || w->type != DType::kFloat) return false;
+  if (!x || !w || x->type != ElementType::kFloat32 || w->type != ElementType::kFloat32) return false;
   if (x->shape.rank != w->shape.rank || (x->shape.rank != 3 && x->shape.rank != 4)) return false;
   int64_t strip = 1;
   for (int axis = 0; axis < x->shape.rank; ++axis) {

@@ -2,19 +2,19 @@
 #include <algorithm>
 #include <limits>
 
-#include "runtime/kernels/checks.h"
 #include "runtime/kernels/fast/elementwise.h"
 #include "runtime/kernels/fast/tables.h"
-#include "runtime/kernels/strided.h"
+#include "runtime/kernels/reference/checks.h"
+#include "runtime/kernels/reference/strided.h"
 
 namespace quench::rt {
 namespace {
 
-bool is_float(InferContext& context) { return context.input(0) && context.input(0)->type == DType::kFloat; }
+bool is_float(InferContext& context) { return context.input(0) && context.input(0)->type == ElementType::kFloat32; }
 
 Status infer_same(InferContext& context) {
   QUENCH_RETURN_IF_ERROR(check_node(context, 1, 1, kFloatType));
-  return context.set_output(0, DType::kFloat, context.input(0)->shape);
+  return context.set_output(0, ElementType::kFloat32, context.input(0)->shape);
 }
 
 // Input and output have the same layout, so that their elements correspond one to one.
@@ -75,7 +75,7 @@ Status infer_clip(InferContext& context) {
       return Status::error(StatusCode::kShape, "input %d is no scalar", index);
     }
   }
-  return context.set_output(0, DType::kFloat, context.input(0)->shape);
+  return context.set_output(0, ElementType::kFloat32, context.input(0)->shape);
 }
 
 Status run_clip(RunContext& context) {
@@ -108,7 +108,8 @@ constexpr Kernel unary(const char* op) {
 // Functions of two tensors. Before version 7 (8 for Min and Max) an attribute could place the axes of the second.
 
 bool accepts_two(InferContext& context) {
-  return is_float(context) && context.inputs() == 2 && context.input(1) && context.input(1)->type == DType::kFloat;
+  return is_float(context) && context.inputs() == 2 && context.input(1) &&
+         context.input(1)->type == ElementType::kFloat32;
 }
 
 Status infer_binary(InferContext& context) {
@@ -116,7 +117,7 @@ Status infer_binary(InferContext& context) {
   QUENCH_RETURN_IF_ERROR(check_same_type(context, 1));
   Shape shape;
   QUENCH_RETURN_IF_ERROR(broadcast_shapes(context.input(0)->shape, context.input(1)->shape, &shape));
-  return context.set_output(0, DType::kFloat, shape);
+  return context.set_output(0, ElementType::kFloat32, shape);
 }
 
 // Operands whose elements do not lie side by side, a stretch at a time.

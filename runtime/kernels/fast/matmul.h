@@ -14,7 +14,7 @@
 
 #include <cstdint>
 
-#include "runtime/kernels/kernel.h"
+#include "runtime/contract/kernel.h"
 
 namespace quench::rt::fast {
 

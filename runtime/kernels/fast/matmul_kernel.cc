@@ -5,7 +5,7 @@
 #include "runtime/kernels/fast/elementwise.h"
 #include "runtime/kernels/fast/matmul.h"
 #include "runtime/kernels/fast/tables.h"
-#include "runtime/kernels/matrix.h"
+#include "runtime/kernels/reference/matrix.h"
 
 namespace quench::rt {
 namespace {
@@ -28,7 +28,8 @@ constexpr uint32_t kActivations = Activation::bit(Activation::kRelu) | Activatio
 bool are_floats(InferContext& context) {
   const Tensor* a = context.input(0);
   const Tensor* b = context.input(1);
-  return a && b && a->type == DType::kFloat && b->type == DType::kFloat && a->elements() > 0 && b->elements() > 0;
+  return a && b && a->type == ElementType::kFloat32 && b->type == ElementType::kFloat32 && a->elements() > 0 &&
+         b->elements() > 0;
 }
 
 // Runs the product `count` times, with what differs set by set_matrix(index, data).

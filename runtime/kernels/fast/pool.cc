@@ -5,13 +5,13 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/kernels/fast/pool.cc"
 // clang-format off
-#include "formats/simd_dispatch.h"
+#include "formats/base/simd_dispatch.h"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 // clang-format on
 
 #include "runtime/kernels/fast/simd-inl.h"
-#include "runtime/kernels/window.h"
+#include "runtime/kernels/reference/window.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace quench::rt::fast {

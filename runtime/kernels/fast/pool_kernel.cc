@@ -1,7 +1,7 @@
 // MaxPool, AveragePool and their global forms, of rank 4.
 #include "runtime/kernels/fast/pool.h"
 #include "runtime/kernels/fast/tables.h"
-#include "runtime/kernels/pooling.h"
+#include "runtime/kernels/reference/pooling.h"
 #include "runtime/kernels/registry.h"
 
 namespace quench::rt {
@@ -11,7 +11,7 @@ constexpr int64_t kGrain = 16384;  // values read that are worth a thread of the
 
 bool accepts(InferContext& context) {
   const Tensor* x = context.input(0);
-  return x && x->type == DType::kFloat && x->shape.rank == 4;
+  return x && x->type == ElementType::kFloat32 && x->shape.rank == 4;
 }
 
 fast::PoolShape shape_of(const NodeContext& context, bool is_max) {

@@ -10,7 +10,7 @@
 
 #include <limits>
 
-#include "runtime/kernels/kernel.h"
+#include "runtime/contract/kernel.h"
 
 // Unrolls the following loop, whose trip count is a small constant, so that arrays of vectors become registers.
 #if defined(__clang__)

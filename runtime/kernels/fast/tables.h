@@ -3,7 +3,7 @@
 
 #include <span>
 
-#include "runtime/kernels/kernel.h"
+#include "runtime/contract/kernel.h"
 
 namespace quench::rt {
 

@@ -9,7 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "runtime/kernels/kernel.h"
+#include "runtime/contract/kernel.h"
 
 namespace quench::rt::fast {
 

@@ -17,7 +17,7 @@
 
 #include "compressor/data/npy.h"
 #include "tests/compressor/cli/program.h"
-#include "tests/compressor/quantizer/small_model.h"
+#include "tests/compressor/compress/small_model.h"
 #include "tests/formats/onnx/test_models.h"
 
 namespace quench::cli {

@@ -107,7 +107,7 @@ TEST(SyntheticShapes, Refusals) {
 
 std::string saved(const TemporaryFolder& folder, const std::string& name, const std::vector<int64_t>& dims,
                   const std::vector<int64_t>* labels = nullptr) {
-  Array samples{container::ElementType::kFloat32, dims, {}};
+  Array samples{ElementType::kFloat32, dims, {}};
   std::vector<float> values(samples.elements());
   std::iota(values.begin(), values.end(), 0.0f);
   samples = Array::float32(dims, values);

@@ -10,8 +10,6 @@
 namespace quench::data {
 namespace {
 
-using container::ElementType;
-
 // What NumPy 1.24 writes for numpy.save(f, numpy.arange(6, dtype="<i2").reshape(2, 3)).
 constexpr std::string_view kNumpyFile =
     "934e554d5059010076007b276465736372273a20273c6932272c2027666f727472616e5f6f72646572273a2046616c73652c20277368"
@@ -74,7 +72,7 @@ TEST(Npy, EveryTypeAndRankComesBackUnchanged) {
   for (const ElementType type : kTypes) {
     for (const std::vector<int64_t>& dims : shapes) {
       Array array{type, dims, {}};
-      array.bytes.resize(container::element_bytes(type, array.elements()));
+      array.bytes.resize(element_bytes(type, array.elements()));
       for (size_t i = 0; i < array.bytes.size(); ++i) array.bytes[i] = static_cast<std::byte>(i * 37);
       write_npy(folder / "x.npy", array);
       const Array again = read_npy(folder / "x.npy");

@@ -5,7 +5,7 @@
 #include <set>
 #include <vector>
 
-#include "formats/container/layout.h"
+#include "formats/base/crc32c.h"
 
 namespace quench::data {
 namespace {
@@ -25,7 +25,7 @@ uint32_t checksum(const ShapesOptions& options, uint64_t count) {
     int label = 0;
     const Pixels pixels = draw(options, i, &label);
     const auto label_byte = static_cast<std::byte>(label);
-    sum = container::crc32c(std::as_bytes(std::span(pixels)), container::crc32c({&label_byte, 1}, sum));
+    sum = crc32c(std::as_bytes(std::span(pixels)), crc32c({&label_byte, 1}, sum));
   }
   return sum;
 }

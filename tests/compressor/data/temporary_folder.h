@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "formats/error.h"
+#include "formats/base/error.h"
 
 namespace quench::data {
 

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "compressor/graph/simplify.h"
-#include "runtime/core/model.h"
-#include "runtime/core/session.h"
+#include "runtime/graph/model.h"
+#include "runtime/session/session.h"
 #include "tests/formats/onnx/test_models.h"
 
 namespace quench::testing {
@@ -77,7 +77,7 @@ inline std::vector<float> run(const OnnxModel& model, const std::vector<Input>& 
   for (int i = 0; i < model.proto.graph().output_size(); ++i) {
     const Result<rt::Tensor> tensor = session->output(i);
     if (!tensor.ok()) throw Error(tensor.status().detail());
-    if (tensor->type != rt::DType::kFloat) throw Error("an output is not float32");
+    if (tensor->type != ElementType::kFloat32) throw Error("an output is not float32");
     result.insert(result.end(), tensor->as<float>(), tensor->as<float>() + tensor->elements());
   }
   return result;

@@ -14,7 +14,7 @@
 
 #include "compressor/report/axis.h"
 #include "compressor/report/markup.h"
-#include "formats/error.h"
+#include "formats/base/error.h"
 
 namespace quench::report {
 namespace {

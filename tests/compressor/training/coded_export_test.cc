@@ -1,5 +1,5 @@
 // The file that is written from a module, run by the runtime, against the module with its hard weights.
-#include "compressor/training/coded_export.h"
+#include "compressor/training/quantization/coded_export.h"
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>

@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
-#include "compressor/training/communicator.h"
-#include "compressor/training/synchronized_batch_norm.h"
-#include "formats/error.h"
+#include "compressor/training/distributed/communicator.h"
+#include "compressor/training/distributed/synchronized_batch_norm.h"
+#include "formats/base/error.h"
 
 namespace quench::training {
 namespace {

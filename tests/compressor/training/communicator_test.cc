@@ -1,5 +1,5 @@
 // Several processes of communicator_peer on this machine; what they compute is checked there.
-#include "compressor/training/communicator.h"
+#include "compressor/training/distributed/communicator.h"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -18,7 +18,7 @@
 #include <string>
 #include <vector>
 
-#include "formats/error.h"
+#include "formats/base/error.h"
 
 namespace quench::training {
 namespace {

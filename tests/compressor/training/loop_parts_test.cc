@@ -7,10 +7,10 @@
 #include <numeric>
 #include <set>
 
-#include "compressor/training/annealer.h"
-#include "compressor/training/batches.h"
-#include "compressor/training/checkpoint.h"
-#include "compressor/training/losses.h"
+#include "compressor/training/loop/batches.h"
+#include "compressor/training/loop/checkpoint.h"
+#include "compressor/training/loop/losses.h"
+#include "compressor/training/quantization/annealer.h"
 #include "tests/formats/onnx/test_models.h"
 
 namespace quench::training {

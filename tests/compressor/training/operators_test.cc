@@ -1,7 +1,7 @@
 // The operators on torch's side: ONNX's official backend cases, values against the runtime's, gradients against finite
 // differences.
 
-#include "compressor/training/operators.h"
+#include "compressor/training/operators/operators.h"
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>
@@ -12,7 +12,7 @@
 #include <map>
 #include <unordered_map>
 
-#include "compressor/training/autocast.h"
+#include "compressor/training/loop/autocast.h"
 #include "tests/compressor/graph/run_model.h"
 #include "tests/conformance/backend_case.h"
 
@@ -88,7 +88,7 @@ std::string out_of_scope(const BackendCase& backend_case) {
 
 rt::Tensor view(const Tensor& tensor, int32_t type) {
   rt::Tensor result;
-  result.type = static_cast<rt::DType>(type);
+  result.type = static_cast<ElementType>(type);
   result.shape.rank = static_cast<int>(tensor.dim());
   std::copy(tensor.sizes().begin(), tensor.sizes().end(), result.shape.dims);
   result.data = tensor.data_ptr();

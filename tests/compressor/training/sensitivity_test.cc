@@ -1,4 +1,4 @@
-#include "compressor/training/sensitivity.h"
+#include "compressor/training/quantization/sensitivity.h"
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>

@@ -6,8 +6,8 @@
 #include <random>
 
 #include "compressor/graph/evaluator.h"
-#include "compressor/odenet/network.h"
-#include "compressor/report/runner.h"
+#include "compressor/measure/runner.h"
+#include "compressor/networks/network.h"
 #include "compressor/training/host_tensors.h"
 #include "tests/formats/onnx/test_models.h"
 
@@ -76,7 +76,7 @@ void fill(OnnxModel& model, const KindOf& kind_of, bool negative_scales) {
 }  // namespace
 
 OnnxModel residual_network(const std::string& integrator, bool negative_scales) {
-  OnnxModel model = odenet::build({.depth = 8, .integrator = integrator});
+  OnnxModel model = networks::build({.depth = 8, .integrator = integrator});
   const auto kind_of = [](const std::string& name, const std::vector<int64_t>& dims) {
     if (dims.size() > 1) return Kind::kMatrix;
     if (name.ends_with("running_var")) return Kind::kVariance;

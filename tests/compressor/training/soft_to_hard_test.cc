@@ -1,13 +1,13 @@
 // The fused function against plain torch, and the quantizer that a training loop holds.
-#include "compressor/training/soft_to_hard.h"
+#include "compressor/training/quantization/soft_to_hard.h"
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
 #include <cmath>
 
-#include "compressor/training/soft_quantize_function.h"
-#include "formats/error.h"
+#include "compressor/training/quantization/soft_quantize_function.h"
+#include "formats/base/error.h"
 
 namespace quench::training {
 namespace {

@@ -1,4 +1,4 @@
-#include "formats/container/atomic_file.h"
+#include "formats/base/atomic_file.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

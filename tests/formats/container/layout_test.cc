@@ -8,6 +8,8 @@
 #include <random>
 #include <vector>
 
+#include "formats/base/crc32c.h"
+#include "formats/base/float16.h"
 #include "formats/container/planes.h"
 #include "tests/formats/container/sample_file.h"
 

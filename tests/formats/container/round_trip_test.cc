@@ -11,6 +11,8 @@
 #include <random>
 #include <thread>
 
+#include "formats/base/crc32c.h"
+#include "formats/base/float16.h"
 #include "formats/entropy/encoder.h"
 #include "tests/formats/container/sample_file.h"
 

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "formats/base/crc32c.h"
 #include "formats/container/cursor.h"
 #include "formats/container/serialize.h"
 #include "formats/entropy/bytes_decoder.h"

@@ -1,7 +1,7 @@
 // Damaged streams and models: an error or other indices, but nothing out of range, and all decoders of one mind.
 #include <gtest/gtest.h>
 
-#include "formats/simd_dispatch.h"
+#include "formats/base/simd_dispatch.h"
 #include "tests/formats/entropy/sample_streams.h"
 
 namespace quench::entropy::testing {

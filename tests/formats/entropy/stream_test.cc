@@ -1,7 +1,7 @@
 // Round trips of index streams through every coder.
 #include <gtest/gtest.h>
 
-#include "formats/simd_dispatch.h"
+#include "formats/base/simd_dispatch.h"
 #include "tests/formats/entropy/sample_streams.h"
 
 namespace quench::entropy::testing {

@@ -3,7 +3,7 @@
 #include <limits>
 #include <numeric>
 
-#include "formats/container/layout.h"
+#include "formats/base/float16.h"
 #include "tests/formats/onnx/test_models.h"
 
 namespace quench {

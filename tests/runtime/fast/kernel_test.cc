@@ -39,7 +39,7 @@ void check(const std::string& model, const std::vector<HostTensor>& inputs) {
     ASSERT_EQ(outputs.size(), expected.size());
     for (size_t i = 0; i < outputs.size(); ++i) {
       ASSERT_EQ(outputs[i].shape, expected[i].shape);
-      if (expected[i].type != DType::kFloat) {
+      if (expected[i].type != ElementType::kFloat32) {
         ASSERT_EQ(outputs[i].storage, expected[i].storage);
         continue;
       }
@@ -82,12 +82,12 @@ TEST(FastKernels, Conv) {
           SCOPED_TRACE(std::to_string(&c - cases.data()) + " " + activation);
           GraphBuilder graph(13);
           const std::vector<float> bias = random_floats({c.w[0]}, ++seed);
-          graph.input("x", DType::kFloat, c.x);
+          graph.input("x", ElementType::kFloat32, c.x);
           std::vector<HostTensor> inputs = {random_tensor(c.x, ++seed)};
           if (constant) {
             graph.initializer("w", c.w, random_floats(c.w, ++seed)).initializer("b", {c.w[0]}, bias);
           } else {
-            graph.input("w", DType::kFloat, c.w).input("b", DType::kFloat, {c.w[0]});
+            graph.input("w", ElementType::kFloat32, c.w).input("b", ElementType::kFloat32, {c.w[0]});
             inputs.push_back(random_tensor(c.w, ++seed));
             inputs.push_back(HostTensor::of({c.w[0]}, bias));
           }
@@ -121,13 +121,13 @@ TEST(FastKernels, Gemm) {
           const std::vector<int64_t> a = turns & 1 ? std::vector<int64_t>{33, 6} : std::vector<int64_t>{6, 33};
           const std::vector<int64_t> b = turns & 2 ? std::vector<int64_t>{19, 33} : std::vector<int64_t>{33, 19};
           GraphBuilder graph(13);
-          graph.input("a", DType::kFloat, a).input("r", DType::kFloat, {6, 19});
+          graph.input("a", ElementType::kFloat32, a).input("r", ElementType::kFloat32, {6, 19});
           std::vector<HostTensor> inputs = {random_tensor(a, ++seed), random_tensor({6, 19}, ++seed)};
           if (constant) {
             graph.initializer("b", b, random_floats(b, ++seed));
             graph.initializer("c", c_shape, random_floats(c_shape, ++seed));
           } else {
-            graph.input("b", DType::kFloat, b).input("c", DType::kFloat, c_shape);
+            graph.input("b", ElementType::kFloat32, b).input("c", ElementType::kFloat32, c_shape);
             inputs.push_back(random_tensor(b, ++seed));
             inputs.push_back(random_tensor(c_shape, ++seed));
           }
@@ -153,12 +153,12 @@ TEST(FastKernels, MatMul) {
   for (const auto& [a, b] : cases) {
     for (bool constant : {true, false}) {
       GraphBuilder graph(13);
-      graph.input("a", DType::kFloat, a);
+      graph.input("a", ElementType::kFloat32, a);
       std::vector<HostTensor> inputs = {random_tensor(a, ++seed)};
       if (constant) {
         graph.initializer("b", b, random_floats(b, ++seed));
       } else {
-        graph.input("b", DType::kFloat, b);
+        graph.input("b", ElementType::kFloat32, b);
         inputs.push_back(random_tensor(b, ++seed));
       }
       graph.node("MatMul", {"a", "b"}, {"y"}).node("Sigmoid", {"y"}, {"z"}).output("z");
@@ -185,7 +185,7 @@ TEST(FastKernels, PoolsBetweenConvolutions) {
     for (int64_t channels : {6, 20}) {
       SCOPED_TRACE(op);
       GraphBuilder graph(13);
-      graph.input("x", DType::kFloat, {2, 3, 12, 11});
+      graph.input("x", ElementType::kFloat32, {2, 3, 12, 11});
       graph.initializer("w", {channels, 3, 3, 3}, random_floats({channels, 3, 3, 3}, ++seed));
       graph.node("Conv", {"x", "w"}, {"c"}).node(op, {"c"}, {"y"}, attributes).output("y");
       check(graph.build(), {random_tensor({2, 3, 12, 11}, ++seed)});
@@ -196,9 +196,9 @@ TEST(FastKernels, PoolsBetweenConvolutions) {
 
 TEST(FastKernels, MaxPoolWithIndices) {
   GraphBuilder graph(13);
-  graph.input("x", DType::kFloat, {1, 3, 8, 8});
+  graph.input("x", ElementType::kFloat32, {1, 3, 8, 8});
   graph.node("MaxPool", {"x"}, {"y", "i"}, {ints("kernel_shape", {2, 2}), ints("strides", {2, 2})});
-  graph.output("y").output("i", DType::kInt64);
+  graph.output("y").output("i", ElementType::kInt64);
   check(graph.build(), {random_tensor({1, 3, 8, 8}, 1)});
 }
 
@@ -210,7 +210,7 @@ TEST(FastKernels, ArithmeticOfMixedLayouts) {
       for (bool swapped : {false, true}) {
         SCOPED_TRACE(op);
         GraphBuilder graph(13);
-        graph.input("x", DType::kFloat, {2, 4, 9, 10}).input("o", DType::kFloat, other);
+        graph.input("x", ElementType::kFloat32, {2, 4, 9, 10}).input("o", ElementType::kFloat32, other);
         graph.initializer("w", {20, 4, 1, 1}, random_floats({20, 4, 1, 1}, ++seed));
         graph.node("Conv", {"x", "w"}, {"c"});
         graph.node("HardSigmoid", {"o"}, {"positive"}, {number("beta", 1.5f)});
@@ -232,7 +232,9 @@ TEST(FastKernels, Softmax) {
   for (int opset : {11, 13}) {
     for (int64_t axis : {-1, 0, 1, 2, 3}) {
       GraphBuilder graph(opset);
-      graph.input("x", DType::kFloat, {2, 9, 5, 20}).node("Softmax", {"x"}, {"y"}, {integer("axis", axis)}).output("y");
+      graph.input("x", ElementType::kFloat32, {2, 9, 5, 20})
+          .node("Softmax", {"x"}, {"y"}, {integer("axis", axis)})
+          .output("y");
       check(graph.build(), {random_tensor({2, 9, 5, 20}, ++seed)});
     }
   }

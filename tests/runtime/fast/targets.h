@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "formats/simd_dispatch.h"
+#include "formats/base/simd_dispatch.h"
 
 namespace quench::rt::fast {
 

@@ -32,19 +32,19 @@ inline AlignedBytes allocate_aligned(int64_t bytes) {
 }
 
 template <typename T>
-constexpr DType element_type() {
-  if constexpr (std::is_same_v<T, float>) return DType::kFloat;
-  if constexpr (std::is_same_v<T, uint8_t>) return DType::kUint8;
-  if constexpr (std::is_same_v<T, int8_t>) return DType::kInt8;
-  if constexpr (std::is_same_v<T, int32_t>) return DType::kInt32;
-  if constexpr (std::is_same_v<T, int64_t>) return DType::kInt64;
-  if constexpr (std::is_same_v<T, bool>) return DType::kBool;
-  return DType::kUndefined;
+constexpr ElementType element_type() {
+  if constexpr (std::is_same_v<T, float>) return ElementType::kFloat32;
+  if constexpr (std::is_same_v<T, uint8_t>) return ElementType::kUint8;
+  if constexpr (std::is_same_v<T, int8_t>) return ElementType::kInt8;
+  if constexpr (std::is_same_v<T, int32_t>) return ElementType::kInt32;
+  if constexpr (std::is_same_v<T, int64_t>) return ElementType::kInt64;
+  if constexpr (std::is_same_v<T, bool>) return ElementType::kBool;
+  return ElementType::kUndefined;
 }
 
 // A row-major tensor by value.
 struct Value {
-  DType type = DType::kFloat;
+  ElementType type = ElementType::kFloat32;
   Shape shape;
   std::vector<std::byte> bytes;
 

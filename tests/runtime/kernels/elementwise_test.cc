@@ -76,7 +76,7 @@ TEST(Elementwise, ThreeOperandsBroadcastTogether) {
   expect_near(run_node("Mean", 13, {}, {a, b, c}), mean);
   const Value condition = Value::of<uint8_t>({2, 1}, {7, 0});
   Value boolean = condition;
-  boolean.type = DType::kBool;
+  boolean.type = ElementType::kBool;
   expect_near(run_node("Where", 16, {}, {boolean, a, c}), chosen);
 }
 
@@ -193,12 +193,12 @@ TEST(Elementwise, CastsBetweenAllTypes) {
   EXPECT_EQ(run_node("Cast", 13, {int_of("to", 7)}, {x}).values<int64_t>(),
             (std::vector<int64_t>{-1, 0, 0, 300, std::numeric_limits<int64_t>::max(), 0}));
   const Value truth = run_node("Cast", 13, {int_of("to", 9)}, {x});
-  EXPECT_EQ(truth.type, DType::kBool);
+  EXPECT_EQ(truth.type, ElementType::kBool);
   const std::vector<std::byte> expected = {std::byte{1}, std::byte{0}, std::byte{1},
                                            std::byte{1}, std::byte{1}, std::byte{1}};
   EXPECT_EQ(truth.bytes, expected);
   // float16 and double are computed in float32.
-  EXPECT_EQ(run_node("Cast", 13, {int_of("to", 10)}, {x}).type, DType::kFloat);
+  EXPECT_EQ(run_node("Cast", 13, {int_of("to", 10)}, {x}).type, ElementType::kFloat32);
   EXPECT_EQ(code_of("Cast", 13, {int_of("to", 8)}, {x}), StatusCode::kUnsupportedType);
   EXPECT_EQ(code_of("Cast", 13, {int_of("to", -5)}, {x}), StatusCode::kUnsupportedType);
 }

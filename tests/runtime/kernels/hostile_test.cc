@@ -69,7 +69,7 @@ class Generator {
         std::vector<uint8_t> values(count);
         for (uint8_t& element : values) element = static_cast<uint8_t>(number());
         Value result = Value::of(dims, values);
-        if (chance(60)) result.type = DType::kBool;
+        if (chance(60)) result.type = ElementType::kBool;
         return result;
       }
       default: {

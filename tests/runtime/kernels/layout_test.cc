@@ -17,7 +17,7 @@ struct Case {
 Value booleans(Shape shape) {
   Value value = Value::of<uint8_t>(shape, std::vector<uint8_t>(static_cast<size_t>(shape.elements())));
   for (size_t i = 0; i < value.bytes.size(); i += 3) value.bytes[i] = std::byte{1};
-  value.type = DType::kBool;
+  value.type = ElementType::kBool;
   return value;
 }
 
@@ -174,7 +174,7 @@ TEST(Layout, AnInputThatOccursTwiceMayBeWrittenOver) {
     const Kernel* kernel = find_kernel("", op, 13, KernelSet::kReference);
     std::vector<float> memory = values;
     Tensor tensor;
-    tensor.type = DType::kFloat;
+    tensor.type = ElementType::kFloat32;
     tensor.shape = shape;
     tensor.data = memory.data();
     Tensor output = tensor;

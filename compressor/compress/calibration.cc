@@ -1,0 +1,397 @@
+#include "compressor/compress/calibration.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <numbers>
+#include <random>
+#include <set>
+
+#include "formats/base/error.h"
+#include "formats/base/parallel.h"
+
+namespace quench::quantizer {
+namespace {
+
+using graph::Evaluator;
+using graph::EvaluatorOptions;
+using graph::HostTensor;
+using onnx::GraphProto;
+using onnx::NodeProto;
+using onnx::TensorProto;
+
+constexpr int64_t kBatch = 16;
+constexpr double kMomentOperations = 150e9;       // multiply-accumulates to spend on gathering moments
+constexpr double kSensitivityOperations = 600e9;  // and on all perturbed runs together
+constexpr double kSearchOperations = 30e9;        // and on one measurement of the outputs' error
+constexpr int64_t kMomentSamples = 256;           // at most
+constexpr int64_t kSearchSamples = 64;
+constexpr double kMostSensitivityRuns = 16;  // of one perturbed model
+constexpr int64_t kSamplesPerBatch = 4096;
+constexpr double kRelativePerturbation = 0.1;
+
+// Names of the two inputs of a BatchNormalization node that hold its statistics.
+struct Statistics {
+  std::string mean, variance;  // initializers of the original
+  std::string measured_mean, measured_variance;
+};
+
+void add_node(GraphProto& graph, const char* op, std::vector<std::string> inputs, const std::string& output,
+              const std::function<void(NodeProto&)>& more = nullptr) {
+  NodeProto& node = *graph.add_node();
+  node.set_op_type(op);
+  for (std::string& input : inputs) node.add_input(std::move(input));
+  node.add_output(output);
+  if (more) more(node);
+}
+
+void add_ints(NodeProto& node, const char* name, const std::vector<int64_t>& values) {
+  onnx::AttributeProto& attribute = *node.add_attribute();
+  attribute.set_name(name);
+  attribute.set_type(onnx::AttributeProto::INTS);
+  for (const int64_t value : values) attribute.add_ints(value);
+}
+
+void add_int64_initializer(GraphProto& graph, const std::string& name, const std::vector<int64_t>& values) {
+  TensorProto& tensor = *graph.add_initializer();
+  tensor.set_name(name);
+  tensor.set_data_type(TensorProto::INT64);
+  tensor.add_dims(static_cast<int64_t>(values.size()));
+  tensor.set_raw_data(values.data(), values.size() * sizeof(int64_t));
+}
+
+int64_t opset_of(const onnx::ModelProto& proto) {
+  for (const auto& opset : proto.opset_import()) {
+    if (opset.domain().empty() || opset.domain() == "ai.onnx") return opset.version();
+  }
+  return 1;
+}
+
+std::map<std::string, int> ranks_of(const OnnxModel& model) {
+  OnnxModel copy = model.clone();
+  infer_shapes(copy);
+  std::map<std::string, int> ranks;
+  const auto note = [&](const onnx::ValueInfoProto& info) {
+    if (info.type().tensor_type().has_shape()) ranks[info.name()] = info.type().tensor_type().shape().dim_size();
+  };
+  for (const auto& info : copy.proto.graph().value_info()) note(info);
+  for (const auto& info : copy.proto.graph().input()) note(info);
+  for (const auto& info : copy.proto.graph().output()) note(info);
+  return ranks;
+}
+
+// Makes the BatchNormalization nodes of `model` normalise by the statistics of their batch, which become values of the
+// graph under the names returned.
+std::vector<Statistics> normalize_by_batch(OnnxModel& model) {
+  GraphProto& graph = *model.proto.mutable_graph();
+  const std::map<std::string, int> ranks = ranks_of(model);
+  const bool axes_are_input = opset_of(model.proto) >= 18;
+  std::set<std::string> initializers;
+  for (const TensorProto& tensor : graph.initializer()) initializers.insert(tensor.name());
+
+  std::vector<Statistics> found;
+  const auto old_nodes = graph.node();
+  graph.clear_node();
+  add_int64_initializer(graph, "quench.flat", {-1});
+  for (const NodeProto& node : old_nodes) {
+    const auto rank = node.input_size() == 5 ? ranks.find(node.input(0)) : ranks.end();
+    const bool wanted = node.op_type() == "BatchNormalization" && rank != ranks.end() && rank->second >= 2 &&
+                        initializers.contains(node.input(3)) && initializers.contains(node.input(4));
+    if (!wanted) {
+      *graph.add_node() = node;
+      continue;
+    }
+    std::vector<int64_t> axes = {0};
+    for (int axis = 2; axis < rank->second; ++axis) axes.push_back(axis);
+    const std::string prefix = "quench.bn" + std::to_string(found.size()) + ".";
+    std::vector<std::string> second_input;
+    if (axes_are_input) {
+      add_int64_initializer(graph, prefix + "axes", axes);
+      second_input = {prefix + "axes"};
+    }
+    const auto reduce = [&](const std::string& from, const std::string& to) {
+      std::vector<std::string> inputs = {from};
+      inputs.insert(inputs.end(), second_input.begin(), second_input.end());
+      add_node(graph, "ReduceMean", inputs, to, [&](NodeProto& reduced) {
+        if (!axes_are_input) add_ints(reduced, "axes", axes);
+      });
+    };
+    reduce(node.input(0), prefix + "mean4");
+    add_node(graph, "Sub", {node.input(0), prefix + "mean4"}, prefix + "centered");
+    add_node(graph, "Mul", {prefix + "centered", prefix + "centered"}, prefix + "squared");
+    reduce(prefix + "squared", prefix + "variance4");
+    add_node(graph, "Reshape", {prefix + "mean4", "quench.flat"}, prefix + "mean");
+    add_node(graph, "Reshape", {prefix + "variance4", "quench.flat"}, prefix + "variance");
+    NodeProto& normalized = *graph.add_node();
+    normalized = node;
+    normalized.set_input(3, prefix + "mean");
+    normalized.set_input(4, prefix + "variance");
+    found.push_back({node.input(3), node.input(4), prefix + "mean", prefix + "variance"});
+  }
+  model.reindex();
+  return found;
+}
+
+TensorProto* find_initializer(OnnxModel& model, const std::string& name) {
+  for (TensorProto& tensor : *model.proto.mutable_graph()->mutable_initializer()) {
+    if (tensor.name() == name) return &tensor;
+  }
+  return nullptr;
+}
+
+void replace_values(OnnxModel& model, const std::string& name, const std::vector<float>& values) {
+  TensorProto* tensor = find_initializer(model, name);
+  const Weight& weight = model.weights[static_cast<size_t>(weight_index(*tensor))];
+  const std::vector<int64_t> dims = weight.dims;
+  set_weight(model, *tensor, weight.dtype, dims, owned_source(from_float(weight.dtype, values)));
+}
+
+bool same_structure(const OnnxModel& a, const OnnxModel& b) {
+  const GraphProto &first = a.proto.graph(), &second = b.proto.graph();
+  if (first.node_size() != second.node_size() || a.weights.size() != b.weights.size()) return false;
+  for (int n = 0; n < first.node_size(); ++n) {
+    if (first.node(n).op_type() != second.node(n).op_type()) return false;
+  }
+  for (size_t w = 0; w < a.weights.size(); ++w) {
+    if (a.weights[w].dims != b.weights[w].dims || a.weights[w].dtype != b.weights[w].dtype) return false;
+  }
+  return true;
+}
+
+double norm_of_row(const std::vector<float>& values, const MatrixView& view, int64_t row) {
+  double sum = 0;
+  for (int64_t c = 0; c < view.columns; ++c) {
+    const double value = values[static_cast<size_t>(row * view.row_stride + c * view.column_stride)];
+    sum += value * value;
+  }
+  return std::sqrt(sum);
+}
+
+// |y - y'|^2 / |y - mean(y)|^2, averaged over the float outputs; infinite where y' is not finite.
+double output_distance(const std::vector<HostTensor>& reference, const std::vector<HostTensor>& outputs) {
+  double sum = 0;
+  int count = 0;
+  for (size_t o = 0; o < reference.size(); ++o) {
+    if (reference[o].dtype != TensorProto::FLOAT) continue;
+    const std::span<const float> y = reference[o].floats(), other = outputs[o].floats();
+    if (y.size() != other.size() || y.empty()) continue;
+    double mean = 0, power = 0, error = 0;
+    for (const float value : y) mean += value;
+    mean /= static_cast<double>(y.size());
+    for (size_t i = 0; i < y.size(); ++i) {
+      power += (y[i] - mean) * (y[i] - mean);
+      error += (static_cast<double>(other[i]) - y[i]) * (static_cast<double>(other[i]) - y[i]);
+    }
+    if (power == 0) continue;
+    sum += error / power;
+    ++count;
+  }
+  if (count == 0) return 0;
+  return std::isfinite(sum) ? sum / count : std::numeric_limits<double>::infinity();
+}
+
+}  // namespace
+
+Calibration::Calibration(const OnnxModel& original, const OnnxModel& model,
+                         const std::function<void(OnnxModel&)>& simplify, const std::vector<size_t>& candidates,
+                         const CalibrationOptions& options)
+    : options_(options),
+      model_(model),
+      ratios_(model.weights.size()),
+      sensitivity_(model.weights.size(), 0.0),
+      use_of_(model.weights.size(), -1) {
+  for (WeightUse& use : find_weight_uses(model)) {
+    use_of_[use.weight] = static_cast<int>(uses_.size());
+    uses_.push_back({use, Moments(use, kSamplesPerBatch)});
+  }
+  if (!options_.data) make_twin(original, simplify);
+  gather_moments();
+  measure_sensitivities(candidates);
+  report(1);
+}
+
+std::vector<HostTensor> Calibration::inputs(uint64_t index, int64_t batch) const {
+  if (options_.data) return options_.data(index, batch);
+  InputShapes shapes = options_.shapes;
+  shapes.batch = batch;
+  return seeded_inputs(model_, shapes, options_.seed, index);
+}
+
+void Calibration::make_twin(const OnnxModel& original, const std::function<void(OnnxModel&)>& simplify) {
+  OnnxModel by_batch = original.clone();
+  const std::vector<Statistics> statistics = normalize_by_batch(by_batch);
+  if (statistics.empty()) return;
+  EvaluatorOptions evaluator_options;
+  evaluator_options.threads = options_.threads;
+  for (const Statistics& node : statistics) {
+    evaluator_options.extra_outputs.push_back(node.measured_mean);
+    evaluator_options.extra_outputs.push_back(node.measured_variance);
+  }
+  Evaluator evaluator(by_batch, evaluator_options);
+  const std::vector<HostTensor> measured = evaluator.run(inputs(0, 4 * kBatch));
+  const size_t first = measured.size() - evaluator_options.extra_outputs.size();
+
+  OnnxModel twin = original.clone();
+  for (size_t s = 0; s < statistics.size(); ++s) {
+    const std::span<const float> mean = measured[first + 2 * s].floats();
+    const std::span<const float> variance = measured[first + 2 * s + 1].floats();
+    TensorProto* declared = find_initializer(twin, statistics[s].variance);
+    std::vector<float> bounded = read_float(twin.weights[static_cast<size_t>(weight_index(*declared))]);
+    // A channel that the seeded inputs hardly move must not be blown up.
+    for (size_t c = 0; c < bounded.size(); ++c)
+      bounded[c] = std::clamp(variance[c], bounded[c] * 0.01f, bounded[c] * 100);
+    replace_values(twin, statistics[s].mean, {mean.begin(), mean.end()});
+    replace_values(twin, statistics[s].variance, bounded);
+  }
+  twin.reindex();
+  simplify(twin);
+  if (!same_structure(twin, model_)) return;
+  for (const CalibratedUse& calibrated : uses_) {
+    const WeightUse& use = calibrated.use;
+    const std::vector<float> own = read_float(model_.weights[use.weight]), other = read_float(twin.weights[use.weight]);
+    std::vector<float>& ratio = ratios_[use.weight];
+    ratio.resize(own.size());
+    std::vector<float> per_row(static_cast<size_t>(use.view.rows), 1.0f);
+    for (int64_t row = 0; row < use.view.rows; ++row) {
+      const double norm = norm_of_row(own, use.view, row);
+      if (norm > 0) per_row[static_cast<size_t>(row)] = static_cast<float>(norm_of_row(other, use.view, row) / norm);
+      for (int64_t c = 0; c < use.view.columns; ++c) {
+        ratio[static_cast<size_t>(row * use.view.row_stride + c * use.view.column_stride)] =
+            per_row[static_cast<size_t>(row)];
+      }
+    }
+    if (use.bias) ratios_[*use.bias] = per_row;
+  }
+  twin_ = std::move(twin);
+}
+
+void Calibration::gather_moments() {
+  EvaluatorOptions evaluator_options;
+  evaluator_options.threads = options_.threads;
+  std::set<std::string> graph_inputs, wanted;
+  for (const auto& input : model_.proto.graph().input()) graph_inputs.insert(input.name());
+  for (const CalibratedUse& calibrated : uses_) {
+    if (!graph_inputs.contains(calibrated.use.activation)) wanted.insert(calibrated.use.activation);
+  }
+  evaluator_options.extra_outputs.assign(wanted.begin(), wanted.end());
+  Evaluator evaluator(twin_ ? *twin_ : model_, evaluator_options);
+
+  uint64_t batches = 1, held_out = 1;
+  for (uint64_t b = 0; b < batches + held_out; ++b) {
+    Batch batch{inputs(b, kBatch), {}};
+    if (batch.inputs.empty()) break;
+    batch.outputs = evaluator.run(batch.inputs);
+    if (b < batches) {
+      std::map<std::string, const HostTensor*> values;
+      for (const HostTensor& input : batch.inputs) values[input.name] = &input;
+      for (const HostTensor& output : batch.outputs) values[output.name] = &output;
+      parallel_for(uses_.size(), options_.threads, [&](size_t u) {
+        const HostTensor& activation = *values.at(uses_[u].use.activation);
+        if (activation.dtype == TensorProto::FLOAT) uses_[u].moments.add(activation);
+      });
+    }
+    if (b == 0) {
+      const auto& dims = batch.inputs.front().dims;
+      const int64_t samples = dims.empty() ? 1 : std::max<int64_t>(dims.front(), 1);
+      const auto affordable = [&](double budget, int64_t most) {
+        const double limit = std::max(1.0, static_cast<double>(most) / static_cast<double>(samples));
+        return static_cast<uint64_t>(std::clamp(budget / operations(), 1.0, limit));
+      };
+      batches = affordable(kMomentOperations, kMomentSamples);
+      held_out = affordable(kSearchOperations, kSearchSamples);
+    }
+    // Errors are measured on samples that the moments have not seen; on the first, if there are no more.
+    batch.outputs.resize(batch.outputs.size() - wanted.size());
+    if (b == batches) batches_.clear();
+    if (b == 0 || b >= batches) batches_.push_back(std::move(batch));
+    report(0.3 * static_cast<double>(b + 1) / static_cast<double>(batches + held_out));
+  }
+  if (batches_.empty()) throw Error::make("{}: the data for calibration is empty", model_.name);
+}
+
+// Multiply-accumulates of one batch.
+double Calibration::operations() const {
+  double sum = 1e6;
+  for (const CalibratedUse& calibrated : uses_) sum += calibrated.moments.operations();
+  return sum;
+}
+
+std::vector<float> Calibration::perturbed(size_t weight, double deviation) const {
+  std::vector<float> values = read_float(twin_ ? twin_->weights[weight] : model_.weights[weight]);
+  const std::vector<float>& ratio = ratios_[weight];
+  std::mt19937_64 engine(options_.seed * 0x9E3779B97F4A7C15 + weight);
+  for (size_t i = 0; i < values.size(); ++i) {
+    // Uniform errors, as rounding makes them.
+    const double uniform = static_cast<double>(engine() >> 11) * 0x1p-53 - 0.5;
+    values[i] += static_cast<float>(deviation * std::sqrt(12.0) * uniform) * (ratio.empty() ? 1.0f : ratio[i]);
+  }
+  return values;
+}
+
+void Calibration::measure_sensitivities(const std::vector<size_t>& candidates) {
+  const auto batches = static_cast<size_t>(
+      std::clamp(kSensitivityOperations / operations() / static_cast<double>(std::max<size_t>(1, candidates.size())),
+                 1.0, std::min(kMostSensitivityRuns, static_cast<double>(batches_.size()))));
+  for (size_t k = 0; k < candidates.size(); ++k) {
+    const size_t weight = candidates[k];
+    const std::vector<float> values = read_float(model_.weights[weight]);
+    double power = 0;
+    for (const float value : values) power += static_cast<double>(value) * value;
+    const double deviation = kRelativePerturbation * std::sqrt(power / static_cast<double>(values.size()));
+    if (deviation > 0) {
+      const double error = error_against_reference(
+          [&](size_t index) -> std::optional<std::vector<float>> {
+            if (index != weight) return std::nullopt;
+            return perturbed(weight, deviation);
+          },
+          batches);
+      sensitivity_[weight] = error / (deviation * deviation);
+    }
+    report(0.3 + 0.7 * static_cast<double>(k + 1) / static_cast<double>(candidates.size()));
+  }
+}
+
+double Calibration::error_against_reference(const std::function<std::optional<std::vector<float>>(size_t)>& values,
+                                            size_t batches) const {
+  EvaluatorOptions evaluator_options;
+  evaluator_options.threads = options_.threads;
+  evaluator_options.replace = values;
+  Evaluator evaluator(twin_ ? *twin_ : model_, evaluator_options);
+  double sum = 0;
+  for (size_t b = 0; b < batches; ++b) sum += output_distance(batches_[b].outputs, evaluator.run(batches_[b].inputs));
+  return sum / static_cast<double>(batches);
+}
+
+double Calibration::output_error(const std::function<std::optional<std::vector<float>>(size_t)>& values) const {
+  const auto twin_values = [&](size_t weight) -> std::optional<std::vector<float>> {
+    std::optional<std::vector<float>> changed = values(weight);
+    if (!changed || !twin_) return changed;
+    const std::vector<float> own = read_float(model_.weights[weight]);
+    const std::vector<float>& ratio = ratios_[weight];
+    std::vector<float> result = read_float(twin_->weights[weight]);
+    for (size_t i = 0; i < result.size(); ++i)
+      result[i] += ((*changed)[i] - own[i]) * (ratio.empty() ? 1.0f : ratio[i]);
+    return result;
+  };
+  return error_against_reference(twin_values, batches_.size());
+}
+
+const CalibratedUse* Calibration::use(size_t weight) const {
+  const int index = use_of_[weight];
+  return index < 0 || uses_[static_cast<size_t>(index)].moments.empty() ? nullptr : &uses_[static_cast<size_t>(index)];
+}
+
+bool Calibration::is_classifier() const {
+  int matrices = 0, others = 0;
+  for (const HostTensor& output : batches_.front().outputs) {
+    if (output.dtype != TensorProto::FLOAT) continue;
+    ++(output.dims.size() == 2 && output.dims[1] > 1 ? matrices : others);
+  }
+  return matrices == 1 && others == 0;
+}
+
+void Calibration::report(double share) const {
+  if (options_.progress) options_.progress(share);
+}
+
+}  // namespace quench::quantizer

@@ -1,0 +1,283 @@
+#include "compressor/compress/coded_model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "compressor/compress/weight_use.h"
+#include "formats/base/error.h"
+#include "formats/entropy/encoder.h"
+#include "formats/entropy/statistics.h"
+
+namespace quench::quantizer {
+namespace {
+
+constexpr uint64_t kFittedSymbols = uint64_t{1} << 20;  // of one tensor, that the entropy model is fitted to
+
+}  // namespace
+
+float CodedTensor::scale(uint64_t element) const {
+  if (scale_codes.empty()) return largest;
+  return container::scale_from_code(largest, scale_codes[element / scale_inner % scale_codes.size()]);
+}
+
+std::vector<float> CodedTensor::dequantize(std::span<const uint16_t> of, uint64_t elements) const {
+  std::vector<float> values(elements);
+  const auto d = static_cast<size_t>(dimension());
+  for (size_t e = 0; e < values.size(); ++e) {
+    const float center =
+        grid ? container::uniform_center(1, kGridZero, of[e]) : codebook.centers[of[e / d] * d + e % d];
+    values[e] = scale(e) * center;
+  }
+  return values;
+}
+
+CodedTensor round_to_grid(size_t weight, std::span<const float> values, float step) {
+  CodedTensor tensor;
+  tensor.weight = weight;
+  tensor.grid = true;
+  tensor.largest = step;
+  for (const float value : values) {
+    const float place = std::clamp(std::nearbyint(value / step), -static_cast<float>(kGridZero),
+                                   static_cast<float>(kGridEntries - 1 - kGridZero));
+    tensor.indices.push_back(static_cast<uint16_t>(static_cast<int32_t>(kGridZero) + static_cast<int32_t>(place)));
+  }
+  return tensor;
+}
+
+CodedModel::CodedModel(const OnnxModel& of)
+    : model(of), methods(of.weights.size(), TensorMethod::kLossless), values(of.weights.size()) {}
+
+std::vector<float> CodedModel::values_of(size_t weight) const {
+  return values[weight].empty() ? read_float(model.weights[weight]) : values[weight];
+}
+
+void CodedModel::fail(const Weight& weight, const Status& status) const {
+  throw Error::make("{}: tensor '{}': {}", model.name, weight.name, status.detail());
+}
+
+std::vector<uint16_t> CodedModel::indices_of(const CodedTensor& tensor) const {
+  return tensor.indices.empty() ? indices(tensor) : tensor.indices;
+}
+
+entropy::StreamLayout CodedModel::layout(const CodedTensor& tensor) const {
+  const Weight& weight = model.weights[tensor.weight];
+  const auto d = static_cast<uint64_t>(tensor.dimension());
+  StreamShape shape = stream_shape(weight);
+  // Vectors may swallow the inner axis, or part of the channels; else the stream has no rows that the contexts could
+  // use.
+  if (shape.inner % d == 0) {
+    shape.inner /= d;
+  } else if (shape.channels * shape.inner % d == 0) {
+    shape = {shape.rows, shape.channels * shape.inner / d, 1};
+  } else {
+    shape = {1, 1, vectors_in(weight.elements(), tensor.dimension())};
+  }
+  if (tensor.grid) return {shape.rows, shape.channels, shape.inner, kGridEntries, kGridZero};
+  return {shape.rows, shape.channels, shape.inner, static_cast<uint32_t>(tensor.codebook.size()),
+          tensor.codebook.zero_symbol};
+}
+
+std::vector<uint8_t> CodedModel::fit_entropy_model(bool grid) const {
+  entropy::ModelFitter fitter(coder);
+  for (const CodedTensor* tensor : tensors) {
+    if (tensor->grid != grid) continue;
+    const entropy::StreamLayout all = layout(*tensor);
+    const std::vector<uint16_t> own = indices_of(*tensor);
+    // Whole rows up to the limit, at least one.
+    entropy::StreamLayout part = all;
+    const uint64_t row = all.channels * all.inner;
+    part.rows = std::clamp<uint64_t>(kFittedSymbols / row, 1, all.rows);
+    if (const Status status = fitter.add(part, std::span(own).first(part.rows * row)); !status.ok()) {
+      fail(model.weights[tensor->weight], status);
+    }
+  }
+  return fitter.finish();
+}
+
+container::QuantizedTensor CodedModel::describe(const CodedTensor& tensor, std::span<const uint16_t> of,
+                                                Numbers numbers) const {
+  const Weight& weight = model.weights[tensor.weight];
+  const entropy::StreamLayout stream = layout(tensor);
+  container::QuantizedTensor described;
+  described.type = static_cast<ElementType>(weight.dtype);
+  described.element_count = weight.elements();
+  described.codebook = numbers.codebook;
+  described.entropy_model = numbers.entropy_model;
+  described.indices = of;
+  described.rows = stream.rows;
+  described.channels = stream.channels;
+  described.inner = stream.inner;
+  described.scale_kind = tensor.scale_codes.empty() ? container::ScaleKind::kTensor : container::ScaleKind::kChannel;
+  described.largest = tensor.largest;
+  described.scale_codes = tensor.scale_codes;
+  described.scale_inner = tensor.scale_inner;
+  return described;
+}
+
+void CodedModel::report_quantized(const CodedTensor& tensor, std::span<const uint16_t> of, std::span<const float> own,
+                                  TensorReport& report) const {
+  report.method = tensor.grid ? TensorMethod::kGrid : TensorMethod::kCodebook;
+  std::vector<uint64_t> counts(tensor.grid ? kGridEntries : tensor.codebook.size());
+  for (const uint16_t index : of) ++counts[index];
+  report.entropy = entropy::entropy_bits(counts);
+  report.centers =
+      static_cast<uint32_t>(std::count_if(counts.begin(), counts.end(), [](uint64_t n) { return n != 0; }));
+  const std::vector<float> quantized = tensor.dequantize(of, own.size());
+  double power = 0, error = 0;
+  for (size_t e = 0; e < own.size(); ++e) {
+    power += static_cast<double>(own[e]) * own[e];
+    error += (static_cast<double>(own[e]) - quantized[e]) * (static_cast<double>(own[e]) - quantized[e]);
+  }
+  report.snr_db = error > 0 ? 10 * std::log10(power / error) : std::numeric_limits<double>::infinity();
+}
+
+GraphBytes CodedModel::graph_bytes() const {
+  GraphOptions graph_options;
+  graph_options.drop_names = drop_names;
+  // Inline tensors take their other values along.
+  OnnxModel changed = model.clone();
+  for (size_t w = 0; w < methods.size(); ++w) {
+    if (methods[w] != TensorMethod::kInline || values[w].empty()) continue;
+    const Weight weight = changed.weights[w];
+    set_weight(changed, *weight.tensor, weight.dtype, weight.dims, owned_source(from_float(weight.dtype, values[w])));
+  }
+  changed.reindex();  // the same weights in the same order
+  graph_options.keep_inline = [this, &changed](const Weight& weight) {
+    return methods[static_cast<size_t>(&weight - changed.weights.data())] == TensorMethod::kInline;
+  };
+  return to_graph_bytes(changed, graph_options);
+}
+
+void CodedModel::write_tensors(container::Writer& writer, std::span<const size_t> stripped,
+                               std::vector<TensorReport>& reports) const {
+  const auto check = [&](const Status& status, const Weight& weight) {
+    if (!status.ok()) fail(weight, status);
+  };
+  std::vector<uint32_t> codebook_numbers;
+  std::vector<const CodedTensor*> tensor_of(model.weights.size());
+  for (const CodedTensor* tensor : tensors) tensor_of[tensor->weight] = tensor;
+  Numbers shared[2];  // of learned codebooks, of the grid: entropy model, and the grid's codebook
+  for (const bool grid : {false, true}) {
+    const bool used =
+        std::any_of(tensors.begin(), tensors.end(), [&](const CodedTensor* t) { return t->grid == grid; });
+    if (!used) continue;
+    const Weight& first = model.weights[tensors.front()->weight];
+    const Result<uint32_t> number = writer.add_entropy_model(fit_entropy_model(grid));
+    check(number.status(), first);
+    shared[grid].entropy_model = *number;
+    if (grid) {
+      const Result<uint32_t> codebook = writer.add_codebook(container::Codebook::uniform(1, kGridEntries, kGridZero));
+      check(codebook.status(), first);
+      shared[grid].codebook = *codebook;
+    }
+  }
+  for (const Codebook& codebook : codebooks) {
+    const Result<uint32_t> number = writer.add_codebook(
+        container::Codebook::table(codebook.centers, static_cast<uint32_t>(codebook.dimension), codebook.zero_symbol));
+    if (!number.ok()) throw Error::make("{}: codebook: {}", model.name, number.status().detail());
+    codebook_numbers.push_back(*number);
+  }
+
+  for (const size_t w : stripped) {
+    const Weight& weight = model.weights[w];
+    TensorReport& report = reports[w];
+    report.method = TensorMethod::kLossless;
+    const uint64_t before = writer.stream_bytes();
+    if (!tensor_of[w]) {
+      report.snr_db = std::numeric_limits<double>::infinity();
+      const std::vector<std::byte> bytes = values[w].empty() ? read(weight) : from_float(weight.dtype, values[w]);
+      check(writer.add_lossless(static_cast<ElementType>(weight.dtype), bytes, weight.elements()), weight);
+    } else {
+      const CodedTensor& tensor = *tensor_of[w];
+      Numbers numbers = shared[tensor.grid];
+      if (!tensor.grid) numbers.codebook = codebook_numbers[tensor.scope];
+      const std::vector<uint16_t> own = indices_of(tensor);
+      check(writer.add_quantized(describe(tensor, own, numbers)), weight);
+      report_quantized(tensor, own, values_of(w), report);
+    }
+    report.bytes_after = writer.stream_bytes() - before;
+    report.bits_per_weight = 8.0 * static_cast<double>(report.bytes_after) / static_cast<double>(weight.elements());
+  }
+}
+
+void CodedModel::write(container::Writer& writer, std::vector<TensorReport>& reports) const {
+  const GraphBytes graph = graph_bytes();
+  const std::span bytes(reinterpret_cast<const std::byte*>(graph.bytes.data()), graph.bytes.size());
+  if (const Status status = writer.set_graph(bytes); !status.ok())
+    throw Error::make("{}: {}", model.name, status.detail());
+  write_tensors(writer, graph.stripped, reports);
+}
+
+std::vector<TensorReport> CodedModel::blank_reports() const {
+  std::vector<TensorReport> reports;
+  for (const Weight& weight : model.weights) {
+    TensorReport report;
+    report.name = weight.name;
+    report.type = type_name(weight.dtype);
+    report.dims = weight.dims;
+    report.elements = weight.elements();
+    report.method = TensorMethod::kInline;
+    report.bytes_before = weight.bytes();
+    report.snr_db = std::numeric_limits<double>::infinity();
+    reports.push_back(std::move(report));
+  }
+  return reports;
+}
+
+uint64_t CodedModel::size() const {
+  container::Writer writer = container::Writer::in_memory();
+  std::vector<TensorReport> reports = blank_reports();
+  write(writer, reports);
+  const Result<std::vector<std::byte>> bytes = writer.finish_bytes();
+  if (!bytes.ok()) throw Error::make("{}: {}", model.name, bytes.status().detail());
+  return (*bytes).size();
+}
+
+uint64_t CodedModel::float_weights() const {
+  uint64_t count = 0;
+  for (const Weight& weight : model.weights) {
+    if (is_float_type(weight.dtype)) count += weight.elements();
+  }
+  return std::max<uint64_t>(count, 1);
+}
+
+double CodedModel::paper_ratio(const std::vector<TensorReport>& reports) const {
+  double weights = 0, bits = 0;
+  for (const Codebook& codebook : codebooks) bits += 32 * static_cast<double>(codebook.centers.size());
+  for (const TensorReport& tensor : reports) {
+    const bool is_float = tensor.type.find("float") != std::string::npos;
+    if (!is_float) continue;
+    weights += static_cast<double>(tensor.elements);
+    bits +=
+        8.0 * static_cast<double>(tensor.method == TensorMethod::kInline ? tensor.bytes_before : tensor.bytes_after);
+  }
+  return bits > 0 ? 32 * weights / bits : 0;
+}
+
+std::vector<double> CodedModel::paper_ratios() const {
+  std::vector<double> ratios;
+  CodedModel other = *this;
+  for (const entropy::Coder each : {entropy::Coder::kHuffman, entropy::Coder::kRans, entropy::Coder::kArithmetic}) {
+    other.coder = each;
+    container::Writer writer = container::Writer::in_memory();
+    std::vector<TensorReport> reports = blank_reports();
+    other.write(writer, reports);
+    ratios.push_back(other.paper_ratio(reports));
+  }
+  return ratios;
+}
+
+void CodedModel::save(const std::filesystem::path& output, CompressReport& report) const {
+  Result<container::Writer> writer = container::Writer::create(output.string());
+  if (!writer.ok()) throw Error(writer.status().detail());
+  report.tensors = blank_reports();
+  write(*writer, report.tensors);
+  if (const Status status = writer->finish(); !status.ok()) throw Error(status.detail());
+  report.output_bytes = std::filesystem::file_size(output);
+  report.ratio = static_cast<double>(report.input_bytes) / static_cast<double>(report.output_bytes);
+  report.paper_ratio = paper_ratio(report.tensors);
+  report.bits_per_weight = 8.0 * static_cast<double>(report.output_bytes) / static_cast<double>(float_weights());
+}
+
+}  // namespace quench::quantizer

@@ -1,0 +1,97 @@
+// A model whose weights have become indices into codebooks: what it takes to write it as a .quench file.
+//
+//     CodedModel coded(model);
+//     coded.methods = ...; coded.codebooks = ...; coded.tensors = ...;
+//     coded.write(writer, reports);              // graph, codebooks, entropy models and tensors
+//     uint64_t bytes = coded.size();
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "compressor/compress/compress.h"
+#include "compressor/quantizer/codebook.h"
+#include "formats/container/writer.h"
+#include "formats/entropy/coder.h"
+
+namespace quench::quantizer {
+
+// Indices into a grid's codebook lie around this one, which stands for 0.
+constexpr uint32_t kGridEntries = 65535;
+constexpr uint32_t kGridZero = 32767;
+
+// One tensor's quantization: element e is scale(e) times its vector's center.
+struct CodedTensor {
+  size_t weight = 0;                 // index into OnnxModel::weights
+  bool grid = false;                 // on whole multiples of the scale instead of learned centers
+  size_t scope = 0;                  // which codebook, unless grid
+  float largest = 0;                 // the largest scale
+  std::vector<uint8_t> scale_codes;  // per channel; empty: all have `largest`
+  uint64_t scale_inner = 1;          // elements of a channel that lie together
+  Codebook codebook;                 // the scope's centers with this tensor's code lengths
+  std::vector<uint16_t> indices;     // of the vectors; empty where CodedModel::indices gives them
+
+  int dimension() const { return grid ? 1 : codebook.dimension; }
+  float scale(uint64_t element) const;
+  std::vector<float> dequantize(std::span<const uint16_t> of, uint64_t elements) const;
+};
+
+// The grid for values of this scale: steps of `step`, of which element e takes the nearest.
+CodedTensor round_to_grid(size_t weight, std::span<const float> values, float step);
+
+class CodedModel {
+ public:
+  // `model` must outlive this object.
+  explicit CodedModel(const OnnxModel& model);
+
+  const OnnxModel& model;
+  std::vector<TensorMethod> methods;                                 // per weight
+  std::vector<std::vector<float>> values;                            // per weight: in place of its own; empty: its own
+  std::vector<Codebook> codebooks;                                   // per scope
+  std::vector<const CodedTensor*> tensors;                           // those quantized, at most one per weight
+  std::function<std::vector<uint16_t>(const CodedTensor&)> indices;  // for tensors that do not hold theirs; may be null
+  entropy::Coder coder = entropy::Coder::kArithmetic;
+  bool drop_names = true;
+
+  std::vector<float> values_of(size_t weight) const;
+
+  // Adds everything to a writer; reports has an entry for each weight (see blank_reports). Throws quench::Error.
+  void write(container::Writer& writer, std::vector<TensorReport>& reports) const;
+  std::vector<TensorReport> blank_reports() const;
+  // Of the file, in bytes.
+  uint64_t size() const;
+  // The paper's ratio (CompressReport::paper_ratio) with each coder, in the order of entropy::Coder.
+  std::vector<double> paper_ratios() const;
+  // Writes the file and fills in the report's tensors and sizes; `report.input_bytes` is set already.
+  void save(const std::filesystem::path& output, CompressReport& report) const;
+
+  uint64_t float_weights() const;
+
+ private:
+  struct Numbers {
+    uint32_t codebook = 0, entropy_model = 0;
+  };
+
+  double paper_ratio(const std::vector<TensorReport>& reports) const;
+  GraphBytes graph_bytes() const;
+  void write_tensors(container::Writer& writer, std::span<const size_t> stripped,
+                     std::vector<TensorReport>& reports) const;
+  std::vector<uint16_t> indices_of(const CodedTensor& tensor) const;
+  entropy::StreamLayout layout(const CodedTensor& tensor) const;
+  std::vector<uint8_t> fit_entropy_model(bool grid) const;
+  container::QuantizedTensor describe(const CodedTensor& tensor, std::span<const uint16_t> indices,
+                                      Numbers numbers) const;
+  void report_quantized(const CodedTensor& tensor, std::span<const uint16_t> indices, std::span<const float> values,
+                        TensorReport& report) const;
+  [[noreturn]] void fail(const Weight& weight, const Status& status) const;
+};
+
+// Vectors of the dimension that cover the elements.
+inline uint64_t vectors_in(uint64_t elements, int dimension) {
+  return (elements + static_cast<uint64_t>(dimension) - 1) / static_cast<uint64_t>(dimension);
+}
+
+}  // namespace quench::quantizer

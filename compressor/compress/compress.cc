@@ -1,0 +1,201 @@
+#include "compressor/compress/compress.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <system_error>
+
+#include "compressor/compress/model_quantizer.h"
+#include "compressor/graph/simplify.h"
+#include "formats/base/error.h"
+
+namespace quench::quantizer {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr double kClassifierDecibels = 16;
+constexpr double kSignalDecibels = 30;
+constexpr double kDecibelsPerQuality = 5;
+constexpr double kDecibelTolerance = 0.3;
+constexpr int kMaxSearchRounds = 10;
+constexpr uint64_t kCalibratedElements = kResidentElements;
+
+void check_options(const CompressOptions& options) {
+  const auto positive = [](const std::optional<double>& value) {
+    return !value || (std::isfinite(*value) && *value > 0);
+  };
+  if (!positive(options.bits) || !positive(options.ratio)) throw Error("bits and ratio must be positive numbers");
+  if (options.bits && options.ratio) throw Error("bits and ratio exclude each other");
+  if (options.quality == Quality::kLossless && (options.bits || options.ratio)) {
+    throw Error("a lossless file cannot be given a size: leave out --bits and --ratio");
+  }
+}
+
+// One run of the whole path, with what its parts share.
+class Compression {
+ public:
+  Compression(const fs::path& input, const CompressOptions& options) : options_(options), original_(load(input)) {
+    report_.warnings = check(original_);
+    model_ = original_.clone();
+    simplify(model_);
+    report_.input_bytes = original_.file_bytes;
+  }
+
+  CompressReport run(const fs::path& output);
+
+ private:
+  void simplify(OnnxModel& model);
+  void calibrate();
+  double target_error() const;
+  template <typename Measure>
+  double search(double multiplier, double slope, double tolerance, const Measure& measure);
+  void search_error(ModelQuantizer& quantizer);
+  void search_size(ModelQuantizer& quantizer, double target_bytes);
+  void progress(const char* stage, double share) const {
+    if (options_.progress) options_.progress(stage, share);
+  }
+
+  const CompressOptions& options_;
+  OnnxModel original_, model_;
+  std::vector<TensorMethod> methods_;
+  std::optional<Calibration> calibration_;
+  CompressReport report_;
+};
+
+void Compression::simplify(OnnxModel& model) {
+  if (options_.keep_graph) return;
+  const graph::Report done = graph::simplify(model);
+  const auto count = [](size_t n) { return static_cast<int>(n); };
+  report_.graph_changes = {{"batch normalizations folded", count(done.batch_normalizations_folded)},
+                           {"nodes folded into constants", count(done.nodes_folded)},
+                           {"nodes bypassed", count(done.nodes_bypassed)},
+                           {"nodes removed", count(done.nodes_removed)},
+                           {"initializers shared", count(done.initializers_shared)},
+                           {"initializers removed", count(done.initializers_removed)}};
+}
+
+// A model that is too large, or that the runtime cannot run, is compressed without.
+void Compression::calibrate() {
+  std::vector<size_t> candidates;
+  uint64_t elements = 0;
+  const std::vector<TensorMethod> methods = choose_methods(model_, options_, true);
+  for (size_t w = 0; w < methods.size(); ++w) {
+    if (methods[w] != TensorMethod::kCodebook && methods[w] != TensorMethod::kGrid) continue;
+    candidates.push_back(w);
+    elements += model_.weights[w].elements();
+  }
+  if (candidates.empty() || !options_.calibrate) return;
+  if (elements > kCalibratedElements) {
+    report_.warnings.push_back("not calibrated: the model has more than 16 million weights");
+    return;
+  }
+  CalibrationOptions calibration;
+  calibration.seed = options_.seed;
+  calibration.threads = options_.threads;
+  calibration.shapes.by_name = options_.input_shapes;
+  calibration.data = options_.data;
+  calibration.progress = [&](double share) { progress("calibrating", share); };
+  try {
+    calibration_.emplace(
+        original_, model_, [&](OnnxModel& twin) { simplify(twin); }, candidates, calibration);
+  } catch (const Error& error) {
+    if (options_.data) throw;
+    report_.warnings.push_back(std::string("not calibrated: ") + error.what());
+  }
+}
+
+double Compression::target_error() const {
+  double decibels = calibration_ && calibration_->is_classifier() ? kClassifierDecibels : kSignalDecibels;
+  if (options_.quality == Quality::kBalanced) decibels -= kDecibelsPerQuality;
+  if (options_.quality == Quality::kSmall) decibels -= 2 * kDecibelsPerQuality;
+  return std::pow(10.0, -decibels / 10);
+}
+
+// Finds the multiplier of the steps at which an increasing measure is 0: grows a bracket around it, then halves that in
+// the logarithm. `measure` quantizes; the quantizer is left at the multiplier that is returned, the best one below 0.
+template <typename Measure>
+double Compression::search(double multiplier, double slope, double tolerance, const Measure& measure) {
+  double below = 0, above = 0;
+  for (int round = 0; round < kMaxSearchRounds; ++round) {
+    progress("quantizing", static_cast<double>(round) / kMaxSearchRounds);
+    const double surplus = measure(multiplier);
+    if (surplus <= 0 && surplus > -tolerance) return multiplier;
+    (surplus <= 0 ? below : above) = multiplier;
+    if (below > 0 && above > 0) {
+      multiplier = std::sqrt(below * above);
+    } else {
+      multiplier *= std::clamp(std::exp2(-(surplus + tolerance / 2) / slope), 0.25, 4.0);
+    }
+  }
+  if (below > 0) measure(below);
+  return below;
+}
+
+void Compression::search_error(ModelQuantizer& quantizer) {
+  const double target = target_error();
+  const double guess = quantizer.first_guess(target);
+  if (!calibration_) {
+    quantizer.quantize(guess);
+    return;
+  }
+  // In decibels: twice the step is four times the error.
+  const double found = search(guess, 6.02, kDecibelTolerance, [&](double multiplier) {
+    quantizer.quantize(multiplier);
+    const double error = std::max(quantizer.output_error(), 1e-30);
+    report_.predicted_snr_db = -10 * std::log10(error);
+    return 10 * std::log10(error / target);
+  });
+  if (found == 0) {
+    report_.warnings.push_back("the outputs are not as near to the original's as the quality asks for");
+  }
+}
+
+void Compression::search_size(ModelQuantizer& quantizer, double target_bytes) {
+  // In bits per weight: half the step is one bit more, less where most weights are zero. Below the target, never above
+  // it.
+  const double scale = 8 / static_cast<double>(quantizer.coded().float_weights());
+  uint64_t least = UINT64_MAX;
+  const double found =
+      search(quantizer.first_guess(target_error()), -0.9, 0.01 * target_bytes * scale, [&](double multiplier) {
+        quantizer.quantize(multiplier);
+        const uint64_t bytes = quantizer.coded().size();
+        least = std::min(least, bytes);
+        return (static_cast<double>(bytes) - target_bytes) * scale;
+      });
+  if (found == 0) {
+    throw Error::make("{}: cannot be made as small as {} bytes; the least that was reached is {}", model_.name,
+                      static_cast<uint64_t>(target_bytes), least);
+  }
+  if (calibration_) report_.predicted_snr_db = -10 * std::log10(quantizer.output_error());
+}
+
+CompressReport Compression::run(const fs::path& output) {
+  if (options_.quality != Quality::kLossless) calibrate();
+  methods_ = choose_methods(model_, options_, calibration_.has_value());
+  ModelQuantizer quantizer(model_, options_, methods_, calibration_ ? &*calibration_ : nullptr);
+  if (quantizer.has_quantized_tensors()) {
+    const std::optional<double> bytes =
+        options_.ratio  ? std::optional(static_cast<double>(report_.input_bytes) / *options_.ratio)
+        : options_.bits ? std::optional(*options_.bits * static_cast<double>(quantizer.coded().float_weights()) / 8)
+                        : std::nullopt;
+    bytes ? search_size(quantizer, *bytes) : search_error(quantizer);
+  }
+  progress("writing", 0);
+  quantizer.coded().save(output, report_);
+  progress("writing", 1);
+  report_.calibrated = calibration_.has_value();
+  return std::move(report_);
+}
+
+}  // namespace
+
+CompressReport compress(const fs::path& input, const fs::path& output, const CompressOptions& options) {
+  check_options(options);
+  std::error_code ignored;
+  if (fs::equivalent(input, output, ignored))
+    throw Error::make("{}: output and input are the same file", input.string());
+  return Compression(input, options).run(output);
+}
+
+}  // namespace quench::quantizer

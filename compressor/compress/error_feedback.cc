@@ -1,0 +1,161 @@
+#include "compressor/compress/error_feedback.h"
+
+#include <Eigen/Cholesky>
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <numeric>
+
+#include "compressor/quantizer/hard_assignment.h"
+
+namespace quench::quantizer {
+namespace {
+
+// Share of the mean diagonal that is added to H, so that directions without activity stay harmless.
+constexpr double kDamping = 0.01;
+
+// Upper triangular U with U^T U = H^-1 for the damped H with its columns in `order`.
+Eigen::MatrixXf feedback_matrix(const Eigen::MatrixXd& moment, const std::vector<int64_t>& order) {
+  const Eigen::Index n = moment.rows();
+  Eigen::MatrixXd h(n, n);
+  for (Eigen::Index i = 0; i < n; ++i) {
+    for (Eigen::Index j = 0; j < n; ++j) h(i, j) = moment(order[static_cast<size_t>(i)], order[static_cast<size_t>(j)]);
+  }
+  const double mean = h.diagonal().mean();
+  h.diagonal().array() += mean > 0 ? kDamping * mean : 1.0;
+  const Eigen::MatrixXd inverse = h.llt().solve(Eigen::MatrixXd::Identity(n, n));
+  return inverse.llt().matrixU().toDenseMatrix().cast<float>();
+}
+
+// Columns with the strongest activations first: their errors have the most columns left to be spread over. Vectors that
+// span columns stay together, so then the order is kept.
+std::vector<int64_t> column_order(const Eigen::MatrixXd& moment, bool keep) {
+  std::vector<int64_t> order(static_cast<size_t>(moment.rows()));
+  std::iota(order.begin(), order.end(), 0);
+  if (!keep) {
+    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return moment(a, a) > moment(b, b); });
+  }
+  return order;
+}
+
+// The assignment trades distance for bits at a price that depends on the column: an error in a column that later ones
+// can compensate costs less. Prices are rounded to quarter octaves, so that few assigners are needed.
+class PricedAssigners {
+ public:
+  PricedAssigners(const Codebook& codebook, float beta) : codebook_(codebook), beta_(beta) {}
+
+  const HardAssigner& at(double factor) {
+    const int level = static_cast<int>(std::lround(4 * std::log2(std::clamp(factor, 1.0 / 64, 64.0))));
+    const auto found = assigners_.find(level);
+    if (found != assigners_.end()) return found->second;
+    return assigners_.emplace(level, HardAssigner(codebook_, beta_ * std::exp2(static_cast<float>(level) / 4)))
+        .first->second;
+  }
+
+ private:
+  const Codebook& codebook_;
+  float beta_;
+  std::map<int, HardAssigner> assigners_;
+};
+
+// One group and block of columns: the matrix lies transposed, a column of the weight in a contiguous row-vector.
+class Block {
+ public:
+  Block(const MatrixView& view, int64_t first_row, int64_t rows, int64_t first_column, const Eigen::MatrixXd& moment,
+        const Codebook& codebook)
+      : view_(view),
+        first_row_(first_row),
+        rows_(rows),
+        first_column_(first_column),
+        codebook_(codebook),
+        across_columns_(view.column_stride == 1 && codebook.dimension > 1),
+        order_(column_order(moment, across_columns_)),
+        feedback_(feedback_matrix(moment, order_)) {}
+
+  void assign(float beta, std::span<float> values, std::span<uint32_t> indices);
+
+ private:
+  int64_t element(int64_t row, size_t position) const {
+    return (first_row_ + row) * view_.row_stride + (first_column_ + order_[position]) * view_.column_stride;
+  }
+  void load(std::span<const float> values);
+  void choose(size_t position, const HardAssigner& assigner, std::span<uint32_t> indices);
+  void spread(size_t position);
+
+  MatrixView view_;
+  int64_t first_row_, rows_, first_column_;
+  const Codebook& codebook_;
+  bool across_columns_;  // a vector holds d columns of one row; otherwise one column of d rows
+  std::vector<int64_t> order_;
+  Eigen::MatrixXf feedback_;
+  Eigen::MatrixXf columns_;    // rows x columns, in `order_`
+  Eigen::MatrixXf quantized_;  // the columns of the current step
+};
+
+void Block::load(std::span<const float> values) {
+  columns_.resize(rows_, static_cast<Eigen::Index>(order_.size()));
+  for (size_t p = 0; p < order_.size(); ++p) {
+    for (int64_t r = 0; r < rows_; ++r)
+      columns_(r, static_cast<Eigen::Index>(p)) = values[static_cast<size_t>(element(r, p))];
+  }
+}
+
+void Block::choose(size_t position, const HardAssigner& assigner, std::span<uint32_t> indices) {
+  const int64_t d = codebook_.dimension;
+  const int64_t rows_per_vector = across_columns_ ? 1 : d;
+  const int64_t columns_per_vector = across_columns_ ? d : 1;
+  float vector[8];
+  for (int64_t r = 0; r < rows_; r += rows_per_vector) {
+    for (int64_t k = 0; k < d; ++k) {
+      vector[k] =
+          columns_(r + (across_columns_ ? 0 : k), static_cast<Eigen::Index>(position) + (across_columns_ ? k : 0));
+    }
+    const uint32_t index = assigner.assign(vector);
+    indices[static_cast<size_t>(element(r, position) / d)] = index;
+    const std::span<const float> center = codebook_.center(index);
+    for (int64_t i = 0; i < rows_per_vector; ++i) {
+      for (int64_t j = 0; j < columns_per_vector; ++j) quantized_(r + i, j) = center[static_cast<size_t>(i + j)];
+    }
+  }
+}
+
+void Block::spread(size_t position) {
+  const auto first = static_cast<Eigen::Index>(position);
+  for (Eigen::Index j = 0; j < quantized_.cols(); ++j) {
+    const Eigen::Index p = first + j;
+    const Eigen::VectorXf error = (columns_.col(p) - quantized_.col(j)) / feedback_(p, p);
+    for (Eigen::Index later = p + 1; later < columns_.cols(); ++later)
+      columns_.col(later) -= feedback_(p, later) * error;
+  }
+}
+
+void Block::assign(float beta, std::span<float> values, std::span<uint32_t> indices) {
+  load(values);
+  const Eigen::VectorXd weights = feedback_.diagonal().cast<double>().array().square();
+  const double middle = std::exp(weights.array().log().mean());
+  PricedAssigners assigners(codebook_, beta);
+  const size_t step = across_columns_ ? static_cast<size_t>(codebook_.dimension) : 1;
+  quantized_.resize(rows_, static_cast<Eigen::Index>(step));
+  for (size_t p = 0; p < order_.size(); p += step) {
+    choose(p, assigners.at(weights[static_cast<Eigen::Index>(p)] / middle), indices);
+    spread(p);
+  }
+}
+
+}  // namespace
+
+bool assign_with_feedback(const MatrixView& view, const Moments& moments, const Codebook& codebook, float beta,
+                          std::span<float> values, std::span<uint32_t> indices) {
+  const int64_t d = codebook.dimension;
+  const int64_t group_rows = view.rows / view.groups;
+  if ((view.column_stride == 1 ? view.columns : group_rows) % d != 0) return false;
+  for (int64_t g = 0; g < view.groups; ++g) {
+    for (int64_t b = 0; b < moments.blocks_per_group(); ++b) {
+      Block block(view, g * group_rows, group_rows, moments.block_begin(b), moments.second_moment(g, b), codebook);
+      block.assign(beta, values, indices);
+    }
+  }
+  return true;
+}
+
+}  // namespace quench::quantizer

@@ -1,0 +1,354 @@
+#include "compressor/compress/model_quantizer.h"
+
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <map>
+
+#include "compressor/compress/error_feedback.h"
+#include "compressor/quantizer/annealing.h"
+#include "compressor/quantizer/hard_assignment.h"
+#include "formats/base/error.h"
+#include "formats/base/float16.h"
+#include "formats/base/parallel.h"
+
+namespace quench::quantizer {
+namespace {
+
+constexpr uint64_t kInlineBytes = 64;         // smaller tensors cost less inside the graph
+constexpr uint64_t kCodebookElements = 1024;  // smaller ones are rounded to a fine grid instead
+constexpr float kBeta = 0.1f;                 // close to the slope of the rate-distortion curve at high rate, ln(2) / 6
+// A tensor with larger values than this, in units of its step, is rounded to the grid: at such a high rate, learned
+// centers gain nothing, and a table of them would be long.
+constexpr float kLargestLearned = 100;
+constexpr double kGridFineness =
+    2;  // finer than equal slope asks for: these tensors are few, and biases do not average out
+constexpr double kLargestStep = 3;  // in units of the tensor's rms
+// Finer steps hardly change what a weight does: where the outputs still differ, they amplify any error.
+constexpr double kSmallestStep = 1.0 / 32;
+constexpr double kSmallestGridStep = 1.0 / 512;
+constexpr uint64_t kLearnedVectors = uint64_t{1} << 17;  // sample that a codebook is learned on
+constexpr uint64_t kSlice = uint64_t{1} << 20;           // vectors assigned at a time
+
+bool matches(const std::vector<std::string>& patterns, const std::string& name) {
+  return std::any_of(patterns.begin(), patterns.end(),
+                     [&](const std::string& pattern) { return fnmatch(pattern.c_str(), name.c_str(), 0) == 0; });
+}
+
+void check_patterns(const OnnxModel& model, const std::vector<std::string>& patterns) {
+  for (const std::string& pattern : patterns) {
+    const bool used = std::any_of(model.weights.begin(), model.weights.end(), [&](const Weight& weight) {
+      return fnmatch(pattern.c_str(), weight.name.c_str(), 0) == 0;
+    });
+    if (!used) throw Error::make("{}: no weight's name matches '{}'", model.name, pattern);
+  }
+}
+
+TensorMethod choose_method(const Weight& weight, const CompressOptions& options, bool calibrated) {
+  const bool wanted = (options.include.empty() || matches(options.include, weight.name)) &&
+                      !matches(options.exclude, weight.name) && options.quality != Quality::kLossless;
+  if (weight.bytes() <= kInlineBytes) return TensorMethod::kInline;
+  if (!wanted || !is_float_type(weight.dtype)) return TensorMethod::kLossless;
+  if (weight.elements() >= kCodebookElements && weight.dims.size() >= 2) return TensorMethod::kCodebook;
+  return calibrated ? TensorMethod::kGrid : TensorMethod::kLossless;
+}
+
+// The kernel size, which is what tensors of one group have in common.
+std::vector<int64_t> group_of(const Weight& weight) {
+  return weight.dims.size() > 2 ? std::vector<int64_t>(weight.dims.begin() + 2, weight.dims.end())
+                                : std::vector<int64_t>{};
+}
+
+}  // namespace
+
+std::string_view name_of(TensorMethod method) {
+  switch (method) {
+    case TensorMethod::kInline:
+      return "inline";
+    case TensorMethod::kLossless:
+      return "lossless";
+    case TensorMethod::kGrid:
+      return "grid";
+    case TensorMethod::kCodebook:
+      return "codebook";
+  }
+  return "";
+}
+
+std::vector<TensorMethod> choose_methods(const OnnxModel& model, const CompressOptions& options, bool calibrated) {
+  check_patterns(model, options.include);
+  check_patterns(model, options.exclude);
+  std::vector<TensorMethod> methods;
+  for (const Weight& weight : model.weights) methods.push_back(choose_method(weight, options, calibrated));
+  return methods;
+}
+
+ModelQuantizer::ModelQuantizer(const OnnxModel& model, const CompressOptions& options,
+                               std::vector<TensorMethod> methods, const Calibration* calibration)
+    : model_(model), options_(options), calibration_(calibration), coded_(model), tensor_of_(model.weights.size(), -1) {
+  coded_.methods = std::move(methods);
+  coded_.coder = options.coder;
+  coded_.drop_names = !options.keep_names && !options.keep_graph;
+  gather_tensors();
+  for (const Tensor& tensor : tensors_) coded_.tensors.push_back(&tensor);
+  coded_.indices = [this](const CodedTensor& tensor) {
+    return assign(static_cast<const Tensor&>(tensor), coded_.values_of(tensor.weight));
+  };
+  assign_scopes();
+}
+
+void ModelQuantizer::gather_tensors() {
+  uint64_t elements = 0;
+  for (const TensorMethod method : {TensorMethod::kCodebook, TensorMethod::kGrid}) {
+    for (size_t w = 0; w < model_.weights.size(); ++w) {
+      if (coded_.methods[w] != method) continue;
+      Tensor tensor;
+      tensor.weight = w;
+      tensor.method = method;
+      const std::vector<float> values = read_float(model_.weights[w]);
+      double power = 0;
+      for (const float value : values) power += static_cast<double>(value) * value;
+      if (!std::isfinite(power)) {
+        throw Error::make("{}: tensor '{}' holds NaN or infinities; --exclude '{}' keeps it as it is", model_.name,
+                          model_.weights[w].name, model_.weights[w].name);
+      }
+      tensor.rms = std::sqrt(power / static_cast<double>(values.size()));
+      if (tensor.rms < std::numeric_limits<float>::min() * 1e6) {
+        coded_.methods[w] = TensorMethod::kLossless;  // all zero, or nearly: nothing to scale
+        continue;
+      }
+      const double n = static_cast<double>(values.size());
+      tensor.share = std::sqrt(n / sensitivity(tensor));
+      tensor_of_[w] = static_cast<int>(tensors_.size());
+      tensors_.push_back(std::move(tensor));
+      elements += values.size();
+    }
+  }
+  resident_ = elements <= kResidentElements;
+}
+
+double ModelQuantizer::sensitivity(const Tensor& tensor) const {
+  const double relative = 1.0 / (tensor.rms * tensor.rms);
+  if (!calibration_) return relative;
+  // A tensor that hardly moves the outputs on these inputs may still matter on others.
+  return std::max(calibration_->sensitivity(tensor.weight), 1e-6 * relative);
+}
+
+void ModelQuantizer::assign_scopes() {
+  std::map<std::vector<int64_t>, size_t> groups;
+  size_t scopes = 0;
+  for (Tensor& tensor : tensors_) {
+    if (tensor.method != TensorMethod::kCodebook) continue;
+    std::vector<int64_t> key;
+    if (options_.codebook == CodebookScope::kGroup) key = group_of(model_.weights[tensor.weight]);
+    if (options_.codebook == CodebookScope::kTensor) key = {static_cast<int64_t>(tensor.weight)};
+    const auto [place, added] = groups.emplace(key, scopes);
+    if (added) ++scopes;
+    tensor.scope = place->second;
+  }
+  coded_.codebooks.resize(scopes);
+}
+
+double ModelQuantizer::first_guess(double error) const {
+  double at_one = 0;
+  for (const Tensor& tensor : tensors_) at_one += sensitivity(tensor) * tensor.share * tensor.share / 12;
+  return at_one > 0 ? std::sqrt(error / at_one) : 1;
+}
+
+void ModelQuantizer::set_scales(Tensor& tensor, double multiplier, const std::vector<float>& values) const {
+  const bool small = tensor.method == TensorMethod::kGrid;
+  const double smallest = small ? kSmallestGridStep : kSmallestStep;
+  const double step = std::clamp(multiplier * tensor.share / (small ? kGridFineness : 1), smallest * tensor.rms,
+                                 kLargestStep * tensor.rms);
+  tensor.largest = static_cast<float>(step);
+  tensor.scale_codes.clear();
+  const std::vector<int64_t>& dims = model_.weights[tensor.weight].dims;
+  if (options_.scales == ScaleScope::kTensor || small) return;
+
+  // Channels are rows of a convolution, columns of a matrix to multiply with.
+  const CalibratedUse* use = calibration_ ? calibration_->use(tensor.weight) : nullptr;
+  const bool last_axis = use ? use->use.view.row_stride == 1 : dims.size() == 2;
+  const auto channels = static_cast<size_t>(last_axis ? dims.back() : dims.front());
+  tensor.scale_inner = last_axis ? 1 : values.size() / channels;
+  std::vector<double> power(channels, 0.0);
+  for (size_t e = 0; e < values.size(); ++e)
+    power[e / tensor.scale_inner % channels] += static_cast<double>(values[e]) * values[e];
+  const double per_channel = static_cast<double>(values.size()) / static_cast<double>(channels);
+  double largest = 0;
+  for (double& p : power) {
+    p = step / tensor.rms * std::sqrt(p / per_channel);
+    largest = std::max(largest, p);
+  }
+  tensor.largest = static_cast<float>(largest);
+  for (const double p : power)
+    tensor.scale_codes.push_back(container::code_from_scale(tensor.largest, static_cast<float>(p)));
+}
+
+// Padded with zeros to whole vectors.
+std::vector<float> ModelQuantizer::normalised(const Tensor& tensor, std::span<const float> values) const {
+  std::vector<float> result(values.size());
+  if (tensor.scale_codes.empty()) {
+    const float inverse = 1.0f / tensor.largest;
+    for (size_t e = 0; e < values.size(); ++e) result[e] = values[e] * inverse;
+  } else {
+    for (size_t e = 0; e < values.size(); ++e) result[e] = values[e] / tensor.scale(e);
+  }
+  result.resize(vectors_in(values.size(), dimension(tensor)) * static_cast<size_t>(dimension(tensor)), 0.0f);
+  return result;
+}
+
+void ModelQuantizer::learn_codebooks() {
+  const auto d = static_cast<size_t>(options_.dimension);
+  for (size_t scope = 0; scope < coded_.codebooks.size(); ++scope) {
+    uint64_t all = 0;
+    for (const Tensor& tensor : tensors_) {
+      if (!tensor.grid && tensor.scope == scope) {
+        all += vectors_in(model_.weights[tensor.weight].elements(), options_.dimension);
+      }
+    }
+    const uint64_t stride = (all + kLearnedVectors - 1) / kLearnedVectors;
+    std::vector<float> sample;
+    for (const Tensor& tensor : tensors_) {
+      if (tensor.grid || tensor.scope != scope) continue;
+      const std::vector<float> vectors = normalised(tensor, read_float(model_.weights[tensor.weight]));
+      for (size_t v = 0; v < vectors.size() / d; v += stride) {
+        sample.insert(sample.end(), vectors.begin() + static_cast<std::ptrdiff_t>(v * d),
+                      vectors.begin() + static_cast<std::ptrdiff_t>((v + 1) * d));
+      }
+    }
+    AnnealingOptions annealing;
+    annealing.dimension = options_.dimension;
+    annealing.max_centers = options_.max_centers != 0 ? options_.max_centers : options_.dimension == 1 ? 255 : 1024;
+    annealing.beta = kBeta;
+    annealing.seed = options_.seed;
+    annealing.threads = options_.threads;
+    coded_.codebooks[scope] = learn_codebook(sample, annealing);
+    // Half precision is plenty for a center, and takes half the bytes.
+    for (float& center : coded_.codebooks[scope].centers) {
+      center = float32_from_float16(float16_from_float32(center));
+    }
+  }
+}
+
+// The code lengths that this tensor's own indices would have; the entropy coder adapts to them.
+void ModelQuantizer::fit_code_lengths(Tensor& tensor, std::span<const float> vectors) const {
+  tensor.codebook = coded_.codebooks[tensor.scope];
+  const auto count = vectors.size() / static_cast<size_t>(options_.dimension);
+  std::vector<uint32_t> indices(count);
+  for (int round = 0; round < 2; ++round) {
+    HardAssigner(tensor.codebook, kBeta).assign_all(vectors, indices, options_.threads);
+    std::vector<double> counts(tensor.codebook.size(), 0.25);
+    for (const uint32_t index : indices) ++counts[index];
+    const double total = static_cast<double>(count) + 0.25 * static_cast<double>(counts.size());
+    for (size_t c = 0; c < counts.size(); ++c)
+      tensor.codebook.bits[c] = static_cast<float>(std::log2(total / counts[c]));
+  }
+}
+
+// The codebook of a grid has a center at every multiple that occurs, all of one price.
+void ModelQuantizer::choose_grid(Tensor& tensor, std::span<const float> values) const {
+  float largest = 0;
+  for (size_t e = 0; e < values.size(); ++e) largest = std::max(largest, std::abs(values[e]) / tensor.scale(e));
+  tensor.grid = tensor.method == TensorMethod::kGrid || largest > kLargestLearned;
+  if (!tensor.grid) return;
+  // Error feedback may push values somewhat beyond the largest.
+  const auto reach = static_cast<uint32_t>(std::min(std::ceil(1.25f * largest) + 1, static_cast<float>(kGridZero)));
+  tensor.codebook = {1, {}, std::vector<float>(2 * reach + 1, 0.0f), reach};
+  for (uint32_t c = 0; c <= 2 * reach; ++c)
+    tensor.codebook.centers.push_back(static_cast<float>(c) - static_cast<float>(reach));
+}
+
+std::vector<uint16_t> ModelQuantizer::assign(const Tensor& tensor, std::span<const float> values) const {
+  std::vector<float> vectors = normalised(tensor, values);
+  const auto d = static_cast<size_t>(dimension(tensor));
+  const uint32_t offset = tensor.grid ? kGridZero - tensor.codebook.zero_symbol : 0;
+  std::vector<uint16_t> indices(vectors.size() / d);
+  const CalibratedUse* use = calibration_ ? calibration_->use(tensor.weight) : nullptr;
+  if (use && values.size() % d == 0) {
+    std::vector<uint32_t> chosen(indices.size());
+    if (assign_with_feedback(use->use.view, use->moments, tensor.codebook, kBeta, vectors, chosen)) {
+      for (size_t i = 0; i < chosen.size(); ++i) indices[i] = static_cast<uint16_t>(chosen[i] + offset);
+      return indices;
+    }
+  }
+  const HardAssigner assigner(tensor.codebook, kBeta);
+  std::vector<uint32_t> chosen;
+  for (size_t begin = 0; begin < indices.size(); begin += kSlice) {
+    const size_t count = std::min<size_t>(kSlice, indices.size() - begin);
+    chosen.resize(count);
+    assigner.assign_all(std::span(vectors).subspan(begin * d, count * d), chosen, options_.threads);
+    for (size_t i = 0; i < count; ++i) indices[begin + i] = static_cast<uint16_t>(chosen[i] + offset);
+  }
+  return indices;
+}
+
+void ModelQuantizer::quantize(double multiplier) {
+  for (std::vector<float>& values : coded_.values) values.clear();
+  for (Tensor& tensor : tensors_) {
+    const std::vector<float> values = values_of(tensor);
+    set_scales(tensor, multiplier, values);
+    choose_grid(tensor, values);
+  }
+  learn_codebooks();
+  for (Tensor& tensor : tensors_) {
+    if (!tensor.grid) {
+      const std::vector<float> values = read_float(model_.weights[tensor.weight]);
+      std::vector<float> vectors = normalised(tensor, values);
+      const size_t sample = kLearnedVectors * static_cast<size_t>(options_.dimension);
+      if (vectors.size() > sample) vectors.resize(sample);
+      fit_code_lengths(tensor, vectors);
+    }
+  }
+  if (!resident_) return;
+  const auto codebook_tensors = static_cast<size_t>(std::count_if(
+      tensors_.begin(), tensors_.end(), [](const Tensor& t) { return t.method == TensorMethod::kCodebook; }));
+  parallel_for(codebook_tensors, options_.threads, [&](size_t t) {
+    tensors_[t].indices = assign(tensors_[t], read_float(model_.weights[tensors_[t].weight]));
+  });
+  for (size_t t = 0; t < codebook_tensors; ++t)
+    correct_bias(tensors_[t], read_float(model_.weights[tensors_[t].weight]));
+  for (size_t t = codebook_tensors; t < tensors_.size(); ++t)
+    tensors_[t].indices = assign(tensors_[t], values_of(tensors_[t]));
+}
+
+// The mean of a row's output moves by (w - q) E[x]; the bias takes that back (Nagel et al. 2019).
+void ModelQuantizer::correct_bias(const Tensor& tensor, const std::vector<float>& values) {
+  const CalibratedUse* use = calibration_ ? calibration_->use(tensor.weight) : nullptr;
+  if (!use || !use->use.bias) return;
+  const size_t bias = *use->use.bias;
+  const Weight& weight = model_.weights[bias];
+  if (coded_.methods[bias] == TensorMethod::kLossless || matches(options_.exclude, weight.name)) return;
+  const std::vector<float> quantized = tensor.dequantize(tensor.indices, values.size());
+  std::vector<float> result = read_float(weight);
+  const MatrixView& view = use->use.view;
+  const int64_t group_rows = view.rows / view.groups;
+  for (int64_t group = 0; group < view.groups; ++group) {
+    const Eigen::VectorXd mean = use->moments.mean(group);
+    for (int64_t row = group * group_rows; row < (group + 1) * group_rows; ++row) {
+      double shift = 0;
+      for (int64_t c = 0; c < view.columns; ++c) {
+        const auto e = static_cast<size_t>(row * view.row_stride + c * view.column_stride);
+        shift += (static_cast<double>(values[e]) - quantized[e]) * mean[c];
+      }
+      result[static_cast<size_t>(row)] += static_cast<float>(shift);
+    }
+  }
+  coded_.values[bias] = std::move(result);
+}
+
+double ModelQuantizer::output_error() const {
+  return calibration_->output_error([&](size_t weight) -> std::optional<std::vector<float>> {
+    const int t = tensor_of_[weight];
+    if (t >= 0) {
+      const Tensor& tensor = tensors_[static_cast<size_t>(t)];
+      return tensor.dequantize(tensor.indices, model_.weights[weight].elements());
+    }
+    if (!coded_.values[weight].empty()) return coded_.values[weight];
+    return std::nullopt;
+  });
+}
+
+}  // namespace quench::quantizer

@@ -1,0 +1,83 @@
+// Quantizes the weights of a model at a chosen fineness: steps shared out over the tensors at equal slope, codebooks
+// learned on the weights in units of their steps, assignment with error feedback where moments are known, biases
+// corrected for the mean shift that the errors make.
+//
+//     ModelQuantizer quantizer(model, options, choose_methods(model, options), calibration);
+//     quantizer.quantize(quantizer.first_guess(0.01));       // multiplier of all steps
+//     double error = quantizer.output_error();
+//     quantizer.coded().write(writer, reports);
+//
+// Up to kResidentElements weights, the indices stay in memory. Beyond, tensors are quantized again, one at a time,
+// while they are written, so that memory stays near the largest tensor.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "compressor/compress/calibration.h"
+#include "compressor/compress/coded_model.h"
+#include "compressor/compress/compress.h"
+#include "formats/container/writer.h"
+
+namespace quench::quantizer {
+
+constexpr uint64_t kResidentElements = uint64_t{1} << 24;
+
+// How each weight of the model is to be stored. Throws quench::Error where `include` or `exclude` match no weight.
+std::vector<TensorMethod> choose_methods(const OnnxModel& model, const CompressOptions& options, bool calibrated);
+
+class ModelQuantizer {
+ public:
+  // `calibration` may be null; all arguments but methods must outlive this object. Throws quench::Error for weights to
+  // be quantized that hold NaN or infinities.
+  ModelQuantizer(const OnnxModel& model, const CompressOptions& options, std::vector<TensorMethod> methods,
+                 const Calibration* calibration);
+
+  bool has_quantized_tensors() const { return !tensors_.empty(); }
+
+  // The multiplier at which the predicted relative squared error of the outputs is `error`. At high rate, a tensor with
+  // n elements, sensitivity s and step d adds s d^2 / 12 to the error and n log2(1 / d) to the bits, so that at equal
+  // slope d^2 is proportional to n / s. Without a calibration, the outputs are taken to move as much, relatively, as
+  // each weight does.
+  double first_guess(double error) const;
+
+  // Steps = multiplier x the tensors' shares; then codebooks and assignments.
+  void quantize(double multiplier);
+
+  // Measured on the calibration inputs, which must be there.
+  double output_error() const;
+
+  // As last quantized; valid until the next time, and as long as this object.
+  const CodedModel& coded() const { return coded_; }
+
+ private:
+  struct Tensor : CodedTensor {
+    TensorMethod method = TensorMethod::kCodebook;
+    double rms = 0;
+    double share = 0;  // step at multiplier 1
+  };
+
+  void gather_tensors();
+  void assign_scopes();
+  double sensitivity(const Tensor& tensor) const;
+  void set_scales(Tensor& tensor, double multiplier, const std::vector<float>& values) const;
+  std::vector<float> normalised(const Tensor& tensor, std::span<const float> values) const;
+  void learn_codebooks();
+  void fit_code_lengths(Tensor& tensor, std::span<const float> vectors) const;
+  int dimension(const Tensor& tensor) const { return tensor.grid ? 1 : options_.dimension; }
+  void choose_grid(Tensor& tensor, std::span<const float> values) const;
+  std::vector<uint16_t> assign(const Tensor& tensor, std::span<const float> values) const;
+  void correct_bias(const Tensor& tensor, const std::vector<float>& values);
+  std::vector<float> values_of(const Tensor& tensor) const { return coded_.values_of(tensor.weight); }
+
+  const OnnxModel& model_;
+  const CompressOptions& options_;
+  const Calibration* calibration_;
+  CodedModel coded_;             // its values: biases that were changed to make up for the errors of the weights
+  std::vector<Tensor> tensors_;  // those with kCodebook first
+  std::vector<int> tensor_of_;   // weight -> index into tensors_, -1
+  bool resident_ = true;
+};
+
+}  // namespace quench::quantizer

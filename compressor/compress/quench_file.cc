@@ -1,0 +1,71 @@
+#include "compressor/compress/quench_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <new>
+#include <vector>
+
+#include "formats/base/error.h"
+
+namespace quench::quantizer {
+namespace {
+
+constexpr auto kAlignment = std::align_val_t(container::Reader::kMemoryAlignment);
+
+}  // namespace
+
+AlignedBuffer::AlignedBuffer(uint64_t bytes)
+    : bytes_(bytes), data_(static_cast<std::byte*>(::operator new(bytes, kAlignment))) {}
+
+void AlignedBuffer::Free::operator()(std::byte* data) const { ::operator delete(data, kAlignment); }
+
+MappedFile::MappedFile(const std::filesystem::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) throw Error::make("{}: {}", path.string(), std::strerror(errno));
+  struct stat status {};
+  const bool regular = ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
+  size_ = regular ? static_cast<size_t>(status.st_size) : 0;
+  if (size_ > 0) address_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor, 0);
+  ::close(descriptor);
+  if (!regular) throw Error::make("{}: this is not a regular file", path.string());
+  if (address_ == MAP_FAILED) throw Error::make("{}: cannot be mapped: {}", path.string(), std::strerror(errno));
+}
+
+MappedFile::~MappedFile() {
+  if (size_ > 0) ::munmap(address_, size_);
+}
+
+QuenchFile::QuenchFile(const std::filesystem::path& path) : name_(path.string()), file_(path) {
+  const Result<uint64_t> size = container::Reader::open_size(bytes());
+  check(size.status());
+  tables_ = std::make_unique<AlignedBuffer>(*size);
+  const Result<container::Reader> reader = container::Reader::open(bytes(), tables_->span());
+  check(reader.status());
+  reader_ = *reader;
+}
+
+onnx::ModelProto QuenchFile::graph() const {
+  std::vector<std::byte> decoded(reader_.graph_size());
+  const AlignedBuffer scratch(reader_.graph_scratch_size());
+  check(reader_.decode_graph(decoded, scratch.span()));
+  return parse_graph_bytes(decoded, name_);
+}
+
+void QuenchFile::check(const Status& status) const {
+  if (!status.ok()) throw Error::make("{}: {}", name_, status.detail());
+}
+
+bool is_quench_file(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  char magic[sizeof container::kMagic] = {};
+  file.read(magic, sizeof magic);
+  return file.gcount() == sizeof magic && std::memcmp(magic, container::kMagic, sizeof magic) == 0;
+}
+
+}  // namespace quench::quantizer

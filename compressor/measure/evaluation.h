@@ -1,0 +1,72 @@
+// How good a model is, and how near it is to another one: run on data by the runtime that ships.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "compressor/data/dataset.h"
+#include "compressor/measure/runner.h"
+
+namespace quench::report {
+
+struct EvaluationOptions {
+  std::string data;  // a spec of data/dataset.h; empty: inputs drawn from a seed, without labels
+  data::DatasetOptions preprocessing;
+  uint64_t samples = 0;  // 0: all of them; without data, 64
+  int64_t batch = 64;    // where the model leaves it open
+  int threads = 1;
+  uint64_t seed = 1;
+  InputShapes shapes;  // for inputs whose declared shape is open; without data only
+  std::function<void(double share)> progress;
+};
+
+// top1 (a share, 0 to 1) and loss (mean cross entropy in nats, of outputs taken as logits) need labels and an output of
+// one score per class.
+struct Accuracy {
+  double top1 = 0;
+  double loss = 0;
+};
+
+struct Evaluation {
+  uint64_t samples = 0;
+  std::optional<Accuracy> accuracy;
+  // With a model to compare with:
+  std::optional<Accuracy> against;
+  std::optional<double> snr_db;  // of all float outputs: 10 log10(sum y^2 / sum (y - y')^2); infinite: equal to the bit
+  std::optional<double> agreement;  // share of samples whose highest score is the same class
+};
+
+// `against` empty: none. Throws quench::Error.
+Evaluation evaluate(const std::filesystem::path& model, const std::filesystem::path& against,
+                    const EvaluationOptions& options);
+
+// Batches of a data set as the inputs of a model with one input: for calibration and evaluation alike. Samples come in
+// an order that spreads over the whole set.
+class BatchSource {
+ public:
+  BatchSource(const std::string& model_name, const std::vector<ValueSpec>& inputs, const std::string& data,
+              const data::DatasetOptions& preprocessing);
+
+  const data::Dataset& dataset() const { return *dataset_; }
+
+  struct Batch {
+    graph::HostTensor input;      // float32
+    std::vector<int64_t> labels;  // empty: none
+    uint64_t samples = 0;         // what is beyond them fills up a batch size that the model demands
+  };
+  // Samples [first, first + count) of the order, `count` being the model's batch size where it declares one. No samples
+  // behind the end.
+  Batch batch(uint64_t first, uint64_t count) const;
+  // The batch size that the model declares; `fallback` where it is open.
+  uint64_t batch_size(int64_t fallback) const;
+
+ private:
+  ValueSpec input_;
+  std::unique_ptr<data::Dataset> dataset_;
+};
+
+}  // namespace quench::report

@@ -1,0 +1,117 @@
+#include "compressor/measure/inspection.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "compressor/compress/quench_file.h"
+#include "formats/base/error.h"
+
+namespace quench::report {
+namespace {
+
+using container::SectionKind;
+
+std::string encoding_name(const container::TensorInfo& info) {
+  switch (info.encoding) {
+    case container::Encoding::kRaw:
+      return "raw";
+    case container::Encoding::kPlanes:
+      return "planes";
+    case container::Encoding::kDeltaPlanes:
+      return "delta planes";
+    case container::Encoding::kQuantized:
+      break;
+  }
+  switch (info.coder) {
+    case entropy::Coder::kHuffman:
+      return "huffman";
+    case entropy::Coder::kRans:
+      return "rans";
+    case entropy::Coder::kArithmetic:
+      return "arithmetic";
+  }
+  return "unknown";
+}
+
+double order0_entropy(std::span<const uint16_t> indices, uint32_t entries) {
+  std::vector<uint64_t> counts(entries);
+  for (const uint16_t index : indices) ++counts[index];
+  double bits = 0;
+  const auto total = static_cast<double>(indices.size());
+  for (const uint64_t count : counts) {
+    if (count > 0) bits -= static_cast<double>(count) * std::log2(static_cast<double>(count) / total);
+  }
+  return total > 0 ? bits / total : 0;
+}
+
+// Name and shape of the k-th stripped tensor.
+std::vector<InspectedTensor> stripped_tensors(const onnx::ModelProto& graph) {
+  std::vector<InspectedTensor> tensors;
+  for_each_tensor(graph, [&](const onnx::TensorProto& tensor, const TensorPlace& place) {
+    if (!is_stripped(tensor)) return;
+    InspectedTensor inspected;
+    inspected.name = tensor.name();
+    if (place.node) {
+      const bool constant = place.node->op_type() == "Constant" && place.node->output_size() == 1;
+      inspected.name = constant ? place.node->output(0) : place.node->name() + "." + place.attribute->name();
+    }
+    inspected.name = printable(inspected.name);
+    inspected.type = type_name(tensor.data_type());
+    inspected.dims.assign(tensor.dims().begin(), tensor.dims().end());
+    tensors.push_back(std::move(inspected));
+  });
+  return tensors;
+}
+
+void describe(const quantizer::QuenchFile& file, uint32_t number, std::span<std::byte> scratch,
+              InspectedTensor& tensor) {
+  const container::TensorInfo info = file.reader().tensor(number);
+  tensor.elements = info.element_count;
+  tensor.bytes = info.stored_bytes;
+  tensor.encoding = encoding_name(info);
+  tensor.bits_per_weight =
+      8.0 * static_cast<double>(info.stored_bytes) / static_cast<double>(std::max<uint64_t>(info.element_count, 1));
+  if (info.encoding != container::Encoding::kQuantized) return;
+  const container::CodebookInfo codebook = file.reader().codebook(info.codebook);
+  tensor.codebook = info.codebook;
+  tensor.dimension = codebook.dimension;
+  tensor.centers = codebook.entries;
+  std::vector<uint16_t> indices(info.index_count);
+  file.check(file.reader().decode_indices(number, indices, scratch));
+  tensor.entropy = order0_entropy(indices, codebook.entries);
+}
+
+}  // namespace
+
+Inspection inspect(const std::filesystem::path& path) {
+  const quantizer::QuenchFile file(path);
+  const container::Reader& reader = file.reader();
+  Inspection inspection{file.name(), file.size(), stripped_tensors(file.graph()), {}, 0, 0};
+  if (inspection.tensors.size() != reader.tensor_count()) {
+    throw Error::make("{}: the graph has {} tensors without values, the file has values of {}", file.name(),
+                      inspection.tensors.size(), reader.tensor_count());
+  }
+  const quantizer::AlignedBuffer scratch(reader.max_scratch_size());
+  uint64_t rest = file.size();
+  for (uint32_t t = 0; t < reader.tensor_count(); ++t) {
+    describe(file, t, scratch.span(), inspection.tensors[t]);
+    rest -= inspection.tensors[t].bytes;
+    if (is_float(reader.tensor(t).type)) inspection.weights += reader.tensor(t).element_count;
+  }
+  constexpr std::pair<SectionKind, const char*> kParts[] = {{SectionKind::kGraph, "graph"},
+                                                            {SectionKind::kCodebooks, "codebooks"},
+                                                            {SectionKind::kEntropyModels, "entropy models"},
+                                                            {SectionKind::kTensors, "tensor table, scales"},
+                                                            {SectionKind::kMeta, "metadata"}};
+  for (const auto& [kind, name] : kParts) {
+    const uint64_t bytes = reader.section_stored_bytes(kind);
+    if (bytes > 0) inspection.parts.push_back({name, bytes});
+    rest -= bytes;
+  }
+  inspection.parts.push_back({"header, section table", rest});
+  inspection.bits_per_weight =
+      8.0 * static_cast<double>(file.size()) / static_cast<double>(std::max<uint64_t>(inspection.weights, 1));
+  return inspection;
+}
+
+}  // namespace quench::report

@@ -1,0 +1,205 @@
+#include "compressor/measure/runner.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <quench/quench.hpp>
+#include <set>
+
+#include "compressor/compress/quench_file.h"
+#include "compressor/compress/seeded_inputs.h"
+#include "compressor/data/array.h"
+#include "formats/base/error.h"
+
+namespace quench::report {
+namespace {
+
+using graph::HostTensor;
+
+class OnnxRunner : public Runner {
+ public:
+  OnnxRunner(const std::filesystem::path& path, int threads)
+      : Runner(path.string(), load(path)), evaluator_(model_, options_for(threads)) {}
+
+  std::vector<HostTensor> run(std::span<const HostTensor> inputs) override {
+    return evaluator_.run(as_declared(inputs));
+  }
+
+ private:
+  static graph::EvaluatorOptions options_for(int threads) {
+    graph::EvaluatorOptions options;
+    options.threads = threads;
+    return options;
+  }
+
+  graph::Evaluator evaluator_;
+};
+
+OnnxModel graph_of(const quantizer::QuenchFile& file) {
+  OnnxModel model;
+  model.name = file.name();
+  model.proto = file.graph();
+  return model;
+}
+
+class QuenchRunner : public Runner {
+ public:
+  QuenchRunner(const std::filesystem::path& path, int threads)
+      : QuenchRunner(std::make_unique<quantizer::QuenchFile>(path), threads) {}
+
+  std::vector<HostTensor> run(std::span<const HostTensor> inputs) override {
+    try {
+      const std::vector<HostTensor> declared = as_declared(inputs);
+      for (const HostTensor& input : declared)
+        runtime_session_->set_input(index_of(input.name), input.bytes.data(), input.dims);
+      runtime_session_->run();
+      std::vector<HostTensor> outputs;
+      for (int32_t i = 0; i < runtime_model_->output_count(); ++i) outputs.push_back(output(i));
+      return outputs;
+    } catch (const RuntimeError& error) {
+      throw Error::make("{}: {}", name_, error.what());
+    }
+  }
+
+ private:
+  QuenchRunner(std::unique_ptr<quantizer::QuenchFile> file, int threads)
+      : Runner(file->name(), graph_of(*file)), file_(std::move(file)) {
+    quench_session_options options{};
+    options.size = sizeof options;
+    options.threads = threads;
+    try {
+      runtime_model_ = std::make_unique<Model>(Model::open(file_->bytes()));
+      runtime_session_ = std::make_unique<Session>(*runtime_model_, &options);
+    } catch (const RuntimeError& error) {
+      throw Error::make("{}: {}", name_, error.what());
+    }
+  }
+
+  int32_t index_of(const std::string& name) const {
+    for (int32_t i = 0; i < runtime_model_->input_count(); ++i) {
+      if (runtime_model_->input(i).name_view() == name) return i;
+    }
+    throw Error::make("{}: there is no input '{}'", name_, name);
+  }
+
+  HostTensor output(int32_t index) const {
+    const quench_tensor tensor = runtime_session_->output(index);
+    HostTensor host{std::string(runtime_model_->output(index).name_view()), tensor.type, {}, {}};
+    host.dims.assign(tensor.shape, tensor.shape + tensor.rank);
+    const std::span raw(static_cast<const std::byte*>(tensor.data), tensor.bytes);
+    if (is_float_type(host.dtype)) return HostTensor::float32(host.name, host.dims, to_float(host.dtype, raw));
+    host.bytes.assign(raw.begin(), raw.end());
+    return host;
+  }
+
+  std::unique_ptr<quantizer::QuenchFile> file_;
+  std::unique_ptr<Model> runtime_model_;
+  std::unique_ptr<Session> runtime_session_;
+};
+
+template <typename To>
+std::vector<std::byte> narrowed(std::span<const int64_t> values) {
+  std::vector<std::byte> bytes(values.size() * sizeof(To));
+  for (size_t i = 0; i < values.size(); ++i) {
+    const auto value = static_cast<To>(values[i]);
+    if (static_cast<int64_t>(value) != values[i])
+      throw Error::make("value {} does not fit the input's type", values[i]);
+    std::memcpy(bytes.data() + i * sizeof(To), &value, sizeof(To));
+  }
+  return bytes;
+}
+
+std::vector<std::byte> from_integers(int32_t dtype, std::span<const int64_t> values) {
+  using onnx::TensorProto;
+  switch (dtype) {
+    case TensorProto::INT64:
+      return narrowed<int64_t>(values);
+    case TensorProto::INT32:
+      return narrowed<int32_t>(values);
+    case TensorProto::INT16:
+      return narrowed<int16_t>(values);
+    case TensorProto::INT8:
+      return narrowed<int8_t>(values);
+    case TensorProto::UINT64:
+      return narrowed<uint64_t>(values);
+    case TensorProto::UINT32:
+      return narrowed<uint32_t>(values);
+    case TensorProto::UINT16:
+      return narrowed<uint16_t>(values);
+    case TensorProto::UINT8:
+    case TensorProto::BOOL:
+      return narrowed<uint8_t>(values);
+    default:
+      throw Error::make("values cannot be converted to {}", type_name(dtype));
+  }
+}
+
+std::vector<int64_t> rounded(std::span<const float> values) {
+  std::vector<int64_t> integers;
+  integers.reserve(values.size());
+  for (const float value : values) {
+    if (!(std::abs(value) < 0x1p62f)) throw Error::make("value {} does not fit an integer", value);
+    integers.push_back(std::llround(value));
+  }
+  return integers;
+}
+
+}  // namespace
+
+std::vector<ValueSpec> declared_inputs(const onnx::GraphProto& graph) {
+  std::set<std::string> initializers;
+  for (const onnx::TensorProto& tensor : graph.initializer()) initializers.insert(tensor.name());
+  std::vector<ValueSpec> inputs;
+  for (const onnx::ValueInfoProto& info : graph.input()) {
+    if (initializers.contains(info.name())) continue;
+    const onnx::TypeProto::Tensor& type = info.type().tensor_type();
+    ValueSpec input{info.name(), type.elem_type(), {}, type.has_shape()};
+    for (const auto& dim : type.shape().dim()) {
+      input.dims.push_back(dim.has_dim_value() && dim.dim_value() >= 0 ? dim.dim_value() : -1);
+    }
+    inputs.push_back(std::move(input));
+  }
+  return inputs;
+}
+
+HostTensor as_type(const HostTensor& tensor, int32_t dtype) {
+  if (tensor.dtype == dtype || dtype == 0) return tensor;
+  HostTensor converted{tensor.name, dtype, tensor.dims, {}};
+  const bool from_float_type = is_float_type(tensor.dtype);
+  const data::Array array{static_cast<ElementType>(tensor.dtype), tensor.dims,
+                          from_float_type ? std::vector<std::byte>() : tensor.bytes};
+  const std::vector<float> floats = from_float_type ? to_float(tensor.dtype, tensor.bytes) : std::vector<float>();
+  if (is_float_type(dtype)) {
+    converted.bytes = from_float(dtype, from_float_type ? floats : array.to_float());
+  } else {
+    converted.bytes = from_integers(dtype, from_float_type ? rounded(floats) : array.to_int64());
+  }
+  return converted;
+}
+
+Runner::Runner(std::string name, OnnxModel model)
+    : name_(std::move(name)), model_(std::move(model)), inputs_(declared_inputs(model_.proto.graph())) {}
+
+std::unique_ptr<Runner> Runner::open(const std::filesystem::path& path, int threads) {
+  if (quantizer::is_quench_file(path)) return std::make_unique<QuenchRunner>(path, threads);
+  return std::make_unique<OnnxRunner>(path, threads);
+}
+
+std::vector<HostTensor> Runner::seeded_inputs(const InputShapes& shapes, int64_t batch, uint64_t seed,
+                                              uint64_t index) const {
+  return quantizer::seeded_inputs(model_, {.batch = batch, .by_name = shapes}, seed, index);
+}
+
+std::vector<HostTensor> Runner::as_declared(std::span<const HostTensor> inputs) const {
+  std::vector<HostTensor> declared;
+  for (const HostTensor& input : inputs) {
+    int32_t dtype = input.dtype;
+    for (const ValueSpec& spec : inputs_) {
+      if (spec.name == input.name) dtype = spec.dtype;
+    }
+    declared.push_back(as_type(input, dtype));
+  }
+  return declared;
+}
+
+}  // namespace quench::report

@@ -1,0 +1,137 @@
+#include "compressor/networks/graph_builder.h"
+
+#include <fmt/ranges.h>
+
+#include <utility>
+
+#include "formats/base/error.h"
+
+namespace quench::networks {
+namespace {
+
+constexpr int64_t kIrVersion = 8;
+
+void declare(onnx::ValueInfoProto& info, std::string_view name, const std::vector<int64_t>& dims) {
+  info.set_name(std::string(name));
+  onnx::TypeProto::Tensor& type = *info.mutable_type()->mutable_tensor_type();
+  type.set_elem_type(onnx::TensorProto::FLOAT);
+  for (const int64_t dim : dims) {
+    if (dim < 0) {
+      type.mutable_shape()->add_dim()->set_dim_param("N");
+    } else {
+      type.mutable_shape()->add_dim()->set_dim_value(dim);
+    }
+  }
+}
+
+void assign(onnx::AttributeProto& proto, int64_t value) {
+  proto.set_type(onnx::AttributeProto::INT);
+  proto.set_i(value);
+}
+void assign(onnx::AttributeProto& proto, float value) {
+  proto.set_type(onnx::AttributeProto::FLOAT);
+  proto.set_f(value);
+}
+void assign(onnx::AttributeProto& proto, const std::string& value) {
+  proto.set_type(onnx::AttributeProto::STRING);
+  proto.set_s(value);
+}
+void assign(onnx::AttributeProto& proto, const std::vector<int64_t>& values) {
+  proto.set_type(onnx::AttributeProto::INTS);
+  proto.mutable_ints()->Assign(values.begin(), values.end());
+}
+
+std::vector<std::byte> little_endian(const std::vector<int64_t>& values) {
+  std::vector<std::byte> bytes;
+  for (const int64_t value : values) {
+    for (int shift = 0; shift < 64; shift += 8)
+      bytes.push_back(std::byte(static_cast<uint64_t>(value) >> shift & 0xff));
+  }
+  return bytes;
+}
+
+}  // namespace
+
+GraphBuilder::GraphBuilder(std::string name, int64_t opset) {
+  model_.proto.set_ir_version(kIrVersion);
+  model_.proto.set_producer_name("quench");
+  model_.proto.add_opset_import()->set_version(opset);
+  model_.proto.mutable_graph()->set_name(name);
+  model_.name = std::move(name);
+}
+
+void GraphBuilder::input(std::string_view name, const std::vector<int64_t>& dims) {
+  declare(*model_.proto.mutable_graph()->add_input(), name, dims);
+  values_.emplace(name);
+}
+
+void GraphBuilder::output(std::string_view name, const std::vector<int64_t>& dims) {
+  declare(*model_.proto.mutable_graph()->add_output(), name, dims);
+}
+
+std::string GraphBuilder::floats(const std::string& name, const std::vector<int64_t>& dims,
+                                 const std::function<std::vector<float>()>& values) {
+  const auto found = initializers_.find(name);
+  if (found == initializers_.end()) {
+    add_initializer(name, dims, onnx::TensorProto::FLOAT, from_float(onnx::TensorProto::FLOAT, values()));
+  } else if (found->second != dims) {
+    throw Error::make("{}: initializer '{}' is wanted with the shape [{}] but has the shape [{}]: give it another name",
+                      model_.name, name, fmt::join(dims, ", "), fmt::join(found->second, ", "));
+  }
+  return name;
+}
+
+std::string GraphBuilder::integers(const std::string& name, const std::vector<int64_t>& values) {
+  add_initializer(name, {static_cast<int64_t>(values.size())}, onnx::TensorProto::INT64, little_endian(values));
+  return name;
+}
+
+void GraphBuilder::add_initializer(const std::string& name, const std::vector<int64_t>& dims, int32_t dtype,
+                                   std::vector<std::byte> raw) {
+  if (!values_.insert(name).second) {
+    throw Error::make("{}: '{}' is the name of another value already: give the initializer another one", model_.name,
+                      name);
+  }
+  initializers_.emplace(name, dims);
+  onnx::TensorProto& tensor = *model_.proto.mutable_graph()->add_initializer();
+  tensor.set_name(name);
+  set_weight(model_, tensor, dtype, dims, owned_source(std::move(raw)));
+}
+
+std::string GraphBuilder::node(std::string_view op_type, const std::string& name,
+                               const std::vector<std::string>& inputs, const std::vector<Attribute>& attributes,
+                               const std::string& result) {
+  onnx::NodeProto& node = *model_.proto.mutable_graph()->add_node();
+  node.set_op_type(std::string(op_type));
+  node.set_name(unique(name, nodes_));
+  for (const std::string& input : inputs) {
+    if (!values_.contains(input)) {
+      throw Error::make("{}: node '{}' uses '{}', which nothing makes: emit its producer first", model_.name,
+                        node.name(), input);
+    }
+    node.add_input(input);
+  }
+  for (const Attribute& attribute : attributes) {
+    onnx::AttributeProto& proto = *node.add_attribute();
+    proto.set_name(attribute.name);
+    std::visit([&proto](const auto& value) { assign(proto, value); }, attribute.value);
+  }
+  node.add_output(unique(result.empty() ? node.name() + ".out" : result, values_));
+  return node.output(0);
+}
+
+std::string GraphBuilder::unique(const std::string& wish, std::unordered_set<std::string>& names) {
+  std::string name = wish;
+  for (int number = 2; !names.insert(name).second; ++number) name = fmt::format("{}_{}", wish, number);
+  return name;
+}
+
+OnnxModel GraphBuilder::finish() {
+  model_.reindex();
+  initializers_.clear();
+  values_.clear();
+  nodes_.clear();
+  return std::exchange(model_, OnnxModel());
+}
+
+}  // namespace quench::networks

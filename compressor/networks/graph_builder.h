@@ -1,0 +1,66 @@
+// Writes an ONNX graph node by node.
+//
+//     GraphBuilder graph("tiny", 13);
+//     graph.input("input", {-1, 3, 32, 32});
+//     const std::string w = graph.floats("conv.weight", {16, 3, 3, 3}, values);
+//     const std::string u = graph.node("Conv", "conv", {"input", w}, {{"pads", std::vector<int64_t>{1, 1, 1, 1}}});
+//     graph.output(u, {-1, 16, 32, 32});
+//     OnnxModel model = graph.finish();
+//
+// Values are strings, as in ONNX: each call that makes one returns its name. Throws quench::Error when a name is used
+// for two different things.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <variant>
+#include <vector>
+
+#include "formats/onnx/model_file.h"
+
+namespace quench::networks {
+
+struct Attribute {
+  std::string name;
+  std::variant<int64_t, float, std::string, std::vector<int64_t>> value;
+};
+
+class GraphBuilder {
+ public:
+  GraphBuilder(std::string name, int64_t opset);
+
+  // float32; -1 leaves a dimension open, and it is called N.
+  void input(std::string_view name, const std::vector<int64_t>& dims);
+  void output(std::string_view name, const std::vector<int64_t>& dims);
+
+  // An initializer that training may change. When the name exists already, with the same dims, that one is meant and
+  // `values` is not called: this is how nodes share weights. `values` returns the product of dims.
+  std::string floats(const std::string& name, const std::vector<int64_t>& dims,
+                     const std::function<std::vector<float>()>& values);
+  // A rank-1 initializer of structure (the starts of a Slice, say).
+  std::string integers(const std::string& name, const std::vector<int64_t>& values);
+
+  // A node with one output, which is returned: `result`, or "<name>.out". A node's name that exists already gets a
+  // number behind it, and so does its output: the same piece of a graph may be emitted several times.
+  std::string node(std::string_view op_type, const std::string& name, const std::vector<std::string>& inputs,
+                   const std::vector<Attribute>& attributes = {}, const std::string& result = {});
+
+  // The model. The builder is empty afterwards.
+  OnnxModel finish();
+
+ private:
+  void add_initializer(const std::string& name, const std::vector<int64_t>& dims, int32_t dtype,
+                       std::vector<std::byte> raw);
+  static std::string unique(const std::string& wish, std::unordered_set<std::string>& names);
+
+  OnnxModel model_;
+  std::unordered_map<std::string, std::vector<int64_t>> initializers_;  // name -> dims
+  std::unordered_set<std::string> values_;
+  std::unordered_set<std::string> nodes_;
+};
+
+}  // namespace quench::networks

@@ -1,0 +1,32 @@
+// How good a model is on test data.
+#pragma once
+
+#include <optional>
+
+#include "compressor/data/dataset.h"
+#include "compressor/training/distributed/communicator.h"
+#include "compressor/training/loop/teacher.h"
+#include "formats/onnx/model_file.h"
+
+namespace quench::training {
+
+struct TestResult {
+  std::optional<double> accuracy;  // 0 to 1, where there are labels and a score for each class
+  std::optional<double> loss;      // cross entropy in nats, likewise
+  std::optional<double> snr_db;    // of all float outputs against the teacher's, where there is no accuracy
+};
+
+// The output that has a score for each class; null: there is none. Data that has no sample of the last classes fits,
+// too, but not where there is a teacher, so that labels need not mean anything to the model.
+const torch::Tensor* scores_of(const Tensors& outputs, int64_t classes, bool has_teacher);
+
+// `teacher` may be null. `batch`: what the model takes at a time; 0: any number. With a communicator all ranks must
+// call it: each measures its share, and all get the result. Throws quench::Error where the runtime cannot run the
+// model.
+TestResult measure(Teacher& model, int64_t batch, const data::Dataset& dataset, Teacher* teacher,
+                   Communicator* communicator = nullptr);
+
+// The batch size that a model with one input declares; 0 where it is open.
+int64_t input_batch(const OnnxModel& model);
+
+}  // namespace quench::training

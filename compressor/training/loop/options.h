@@ -1,0 +1,64 @@
+// What tuning and training have in common: data, loss, loop. No libtorch here, so that the program's command line need
+// not know it.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "compressor/data/dataset.h"
+#include "compressor/training/training_record.h"
+
+namespace quench::training {
+
+enum class OptimizerKind : uint8_t { kSgd, kAdam };
+
+// Of the learning rate over the run.
+//     kCosine    from the full rate to 0
+//     kStep      divided by 10 after half and after three quarters of the epochs
+//     kOneCycle  rises over the first quarter, then falls to 0 (Smith and Topin 2018; linear both ways)
+enum class RateSchedule : uint8_t { kCosine, kStep, kOneCycle };
+
+struct LoopOptions {
+  // Specs of data/dataset.h. "cifar10:DIR" and "synthetic:shapes" mean their training split, and then `test_data` is by
+  // default their test split; otherwise no accuracy is measured where `test_data` is empty.
+  std::string data, test_data;
+  data::DatasetOptions preprocessing;
+  uint64_t samples = 0;  // of an epoch; 0: all
+
+  int epochs = 10;      // at least 1
+  int64_t batch = 128;  // of all processes together
+  OptimizerKind optimizer = OptimizerKind::kSgd;
+  RateSchedule schedule = RateSchedule::kCosine;
+  double learning_rate = 0.02;
+  double momentum = 0.9;
+  double weight_decay = 0;  // of tensors with two and more dimensions
+  bool augment = true;      // images: pad by an eighth and crop, mirror half of them
+
+  std::filesystem::path teacher;      // an .onnx or .quench file to learn from
+  double temperature = 4;             // of the distillation of class scores (Hinton et al. 2015)
+  std::optional<double> label_share;  // of the labels in the loss, 0 to 1; the rest is the teacher's
+
+  std::string device = "cpu";  // cpu, cuda, cuda:1
+  bool bfloat16 = true;        // autocast, where the device is faster with it
+  int threads = 1;
+  uint64_t seed = 1;
+
+  std::filesystem::path checkpoint;  // empty: none
+  double checkpoint_minutes = 5;
+  bool resume = false;            // go on from the checkpoint
+  std::filesystem::path metrics;  // JSON lines, one for each epoch; empty: none
+  std::filesystem::path page;     // HTML with plots; empty: none
+
+  std::function<void(std::string_view stage, double share)> progress;
+  std::function<void(const report::TrainingRecord&)> on_epoch;
+};
+
+// Whether this machine computes faster in bfloat16 on the device.
+bool bfloat16_pays(const std::string& device);
+
+}  // namespace quench::training

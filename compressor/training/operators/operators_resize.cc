@@ -1,0 +1,348 @@
+// Resize and Upsample: by torch's functions where they compute the same, otherwise an axis at a time, a weighted sum
+// of a few selections.
+//
+// Coordinates are computed in float32, as the runtime does: in double, halves would round differently.
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "compressor/training/operators/operators_support.h"
+#include "formats/base/error.h"
+
+namespace quench::training {
+namespace {
+
+using torch::Tensor;
+
+enum class Mode { kNearest, kLinear, kCubic };
+enum class Transformation {
+  kHalfPixel,
+  kPytorchHalfPixel,
+  kAlignCorners,
+  kAsymmetric,
+  kTfHalfPixelForNearest,
+  kTfCropAndResize,
+};
+enum class Rounding {
+  kPreferFloor,
+  kPreferCeil,
+  kFloor,
+  kCeil,
+  kSimple,  // before version 11: down when enlarging, up when shrinking
+};
+
+struct Resampling {
+  Mode mode = Mode::kNearest;
+  Transformation transformation = Transformation::kAsymmetric;
+  Rounding rounding = Rounding::kSimple;
+  bool excludes_outside = false;
+  float cubic_a = -0.75f;
+};
+
+struct Axis {
+  int64_t in_size = 0;
+  int64_t out_size = 0;
+  float scale = 1;
+  float crop_begin = 0;
+  float crop_end = 1;
+};
+
+// `names[i]` stands for the enumerator of number i; the first is the default.
+template <typename Enum, size_t N>
+Enum enumerator(const NodeView& node, std::string_view attribute, const std::string_view (&names)[N]) {
+  const std::string_view name = text(node, attribute, names[0]);
+  for (size_t i = 0; i < N; ++i) {
+    if (name == names[i]) return static_cast<Enum>(i);
+  }
+  throw Error::make("attribute '{}' is '{}', which cannot be trained", attribute, name);
+}
+
+Resampling read_resampling(const NodeView& node) {
+  if (integer(node, "antialias", 0) != 0) throw Error::make("attribute 'antialias' cannot be trained");
+  if (text(node, "keep_aspect_ratio_policy", "stretch") != "stretch") {
+    throw Error::make("attribute 'keep_aspect_ratio_policy' is not 'stretch', which cannot be trained");
+  }
+  constexpr std::string_view kModes[] = {"nearest", "linear", "cubic"};
+  constexpr std::string_view kTransformations[] = {"half_pixel", "pytorch_half_pixel",   "align_corners",
+                                                   "asymmetric", "tf_half_pixel_for_nn", "tf_crop_and_resize"};
+  constexpr std::string_view kRoundings[] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"};
+  Resampling resampling;
+  const bool is_bilinear = text(node, "mode", "") == "bilinear";  // of Upsample before version 7
+  resampling.mode = is_bilinear ? Mode::kLinear : enumerator<Mode>(node, "mode", kModes);
+  if (node.opset < 11) return resampling;
+  resampling.transformation = enumerator<Transformation>(node, "coordinate_transformation_mode", kTransformations);
+  resampling.rounding = enumerator<Rounding>(node, "nearest_mode", kRoundings);
+  resampling.excludes_outside = integer(node, "exclude_outside", 0) != 0;
+  resampling.cubic_a = static_cast<float>(real(node, "cubic_coeff_a", -0.75));
+  return resampling;
+}
+
+std::vector<float> real_input(const Tensors& inputs, size_t index) {
+  const Tensor tensor = optional(inputs, index);
+  if (!tensor.defined()) return {};
+  const Tensor values = tensor.to(torch::kCPU, torch::kFloat).contiguous();
+  return std::vector<float>(values.data_ptr<float>(), values.data_ptr<float>() + values.numel());
+}
+
+void check_count(size_t count, size_t axes, std::string_view what) {
+  if (count != axes) throw Error::make("there are {} {} for {} axes", count, what, axes);
+}
+
+// The axes of the input, with what the node says of those that it names, which without `axes` are all.
+std::vector<Axis> read_axes(const NodeView& node, const Tensors& inputs, const Resampling& resampling) {
+  const Tensor& x = required(inputs, 0);
+  std::vector<Axis> axes;
+  for (const int64_t size : x.sizes()) axes.push_back({size, size});
+  std::vector<Axis*> named;
+  for (const int64_t axis : integers(node, "axes")) {
+    named.push_back(&axes[static_cast<size_t>(c10::maybe_wrap_dim(axis, x.dim()))]);
+  }
+  for (size_t axis = 0; axis < axes.size() && !has(node, "axes"); ++axis) named.push_back(&axes[axis]);
+
+  const Integers sizes = node.opset >= 11 ? integer_input(inputs, 3) : Integers();
+  const std::vector<float> scales = node.opset >= 11                ? real_input(inputs, 2)
+                                    : optional(inputs, 1).defined() ? real_input(inputs, 1)
+                                                                    : reals(node, "scales");
+  if (!sizes.empty()) {
+    check_count(sizes.size(), named.size(), "sizes");
+  } else {
+    check_count(scales.size(), named.size(), "scales");
+  }
+  for (size_t i = 0; i < named.size(); ++i) {
+    Axis& axis = *named[i];
+    const auto in_size = static_cast<float>(axis.in_size);
+    axis.scale = sizes.empty() ? scales[i] : static_cast<float>(sizes[i]) / in_size;
+    axis.out_size = sizes.empty() ? static_cast<int64_t>(std::floor(in_size * axis.scale)) : sizes[i];
+  }
+  if (resampling.transformation == Transformation::kTfCropAndResize) {
+    const std::vector<float> region = real_input(inputs, 1);
+    check_count(region.size(), 2 * named.size(), "limits of the region");
+    for (size_t i = 0; i < named.size(); ++i) {
+      named[i]->crop_begin = region[i];
+      named[i]->crop_end = region[named.size() + i];
+    }
+  }
+  return axes;
+}
+
+// By torch's functions
+
+bool is_power_of_two(float scale) { return scale >= 1 && std::exp2(std::round(std::log2(scale))) == scale; }
+
+// Nearest neighbors that any rounding finds in the same place, however exact the coordinates are.
+bool torch_finds_nearest(const Resampling& resampling, const Axis& axis) {
+  const bool rounds_down = resampling.rounding == Rounding::kFloor || resampling.rounding == Rounding::kSimple;
+  const bool rounds_to_nearest =
+      resampling.rounding == Rounding::kPreferFloor || resampling.rounding == Rounding::kPreferCeil;
+  return is_power_of_two(axis.scale) &&
+         ((resampling.transformation == Transformation::kAsymmetric && rounds_down) ||
+          (resampling.transformation == Transformation::kHalfPixel && rounds_to_nearest));
+}
+
+bool torch_interpolates(const Resampling& resampling, const Axis& axis) {
+  if (resampling.transformation == Transformation::kHalfPixel) return true;
+  // Torch aligns the corners of the rounded size, ONNX those of the size as it is.
+  return resampling.transformation == Transformation::kAlignCorners &&
+         static_cast<float>(axis.in_size) * axis.scale == static_cast<float>(axis.out_size);
+}
+
+bool torch_can_resize(const Resampling& resampling, const std::vector<Axis>& axes, const Tensor& x) {
+  if (x.dim() < 3 || x.dim() > 5 || !at::isFloatingType(x.scalar_type())) return false;
+  if (resampling.mode == Mode::kCubic &&
+      (x.dim() != 4 || resampling.cubic_a != -0.75f || resampling.excludes_outside)) {
+    return false;
+  }
+  bool can = axes[0].scale == 1 && axes[1].scale == 1;
+  for (size_t axis = 2; axis < axes.size(); ++axis) {
+    can = can && (resampling.mode == Mode::kNearest ? torch_finds_nearest(resampling, axes[axis])
+                                                    : torch_interpolates(resampling, axes[axis]));
+  }
+  return can;
+}
+
+Tensor resize_by_torch(const Resampling& resampling, const std::vector<Axis>& axes, const Tensor& x) {
+  Integers sizes;
+  std::vector<double> scale;
+  for (size_t axis = 2; axis < axes.size(); ++axis) {
+    sizes.push_back(axes[axis].out_size);
+    scale.push_back(static_cast<double>(axes[axis].scale));
+  }
+  const torch::IntArrayRef size = sizes;
+  const bool corners = resampling.transformation == Transformation::kAlignCorners;
+  if (resampling.mode == Mode::kCubic) {
+    // Torch 1.13 has coordinates in the type of the data, too rough where that is 16 bits.
+    const bool is_short = x.scalar_type() == torch::kHalf || x.scalar_type() == torch::kBFloat16;
+    const Tensor values = is_short ? x.to(torch::kFloat) : x;
+    return at::upsample_bicubic2d(values, size, corners, scale[0], scale[1]).to(x.scalar_type());
+  }
+  const bool nearest = resampling.mode == Mode::kNearest;
+  switch (size.size()) {
+    case 1:
+      return nearest ? at::upsample_nearest1d(x, size, scale[0]) : at::upsample_linear1d(x, size, corners, scale[0]);
+    case 2:
+      return nearest ? at::upsample_nearest2d(x, size, scale[0], scale[1])
+                     : at::upsample_bilinear2d(x, size, corners, scale[0], scale[1]);
+    default:
+      return nearest ? at::upsample_nearest3d(x, size, scale[0], scale[1], scale[2])
+                     : at::upsample_trilinear3d(x, size, corners, scale[0], scale[1], scale[2]);
+  }
+}
+
+// An axis at a time
+
+// The input coordinate of output coordinate `at`, as a real number.
+float original_coordinate(Transformation transformation, const Axis& axis, int64_t at) {
+  const auto x = static_cast<float>(at);
+  const auto last = static_cast<float>(axis.in_size - 1);
+  switch (transformation) {
+    case Transformation::kPytorchHalfPixel:
+      return axis.out_size > 1 ? (x + 0.5f) / axis.scale - 0.5f : 0;
+    case Transformation::kAlignCorners: {
+      // The length is not rounded: it matters where the scale does not give a whole number.
+      const float length = axis.scale * static_cast<float>(axis.in_size);
+      return axis.out_size > 1 ? x * last / (length - 1) : 0;
+    }
+    case Transformation::kAsymmetric:
+      return x / axis.scale;
+    case Transformation::kTfHalfPixelForNearest:
+      return (x + 0.5f) / axis.scale;
+    case Transformation::kTfCropAndResize:
+      return axis.out_size > 1 ? axis.crop_begin * last + x * (axis.crop_end - axis.crop_begin) * last /
+                                                              static_cast<float>(axis.out_size - 1)
+                               : 0.5f * (axis.crop_begin + axis.crop_end) * last;
+    case Transformation::kHalfPixel:
+      break;
+  }
+  return (x + 0.5f) / axis.scale - 0.5f;
+}
+
+float round_coordinate(Rounding rounding, float x, float scale) {
+  switch (rounding) {
+    case Rounding::kPreferFloor:
+      return x == std::floor(x) + 0.5f ? std::floor(x) : std::round(x);
+    case Rounding::kPreferCeil:
+      return std::round(x);
+    case Rounding::kFloor:
+      return std::floor(x);
+    case Rounding::kCeil:
+      return std::ceil(x);
+    case Rounding::kSimple:
+      break;
+  }
+  return scale < 1 ? std::ceil(x) : std::floor(x);
+}
+
+// What the outputs along an axis take: output i has the sum over k of weights[k][i] times input coordinates[k][i].
+struct Taps {
+  std::vector<Integers> coordinates;
+  std::vector<std::vector<float>> weights;
+
+  explicit Taps(size_t count) : coordinates(count), weights(count) {}
+  void add(size_t tap, float coordinate, float weight, int64_t size) {
+    coordinates[tap].push_back(
+        static_cast<int64_t>(std::clamp(coordinate, 0.0f, static_cast<float>(std::max<int64_t>(size - 1, 0)))));
+    weights[tap].push_back(weight);
+  }
+};
+
+Taps linear_taps(const std::vector<float>& coordinates, int64_t size) {
+  Taps taps(2);
+  for (const float x : coordinates) {
+    const float inside = std::clamp(x, 0.0f, static_cast<float>(size - 1));
+    const float whole = std::floor(inside);
+    taps.add(0, whole, 1 - (inside - whole), size);
+    taps.add(1, whole + 1, inside - whole, size);
+  }
+  return taps;
+}
+
+// Keys, "Cubic Convolution Interpolation for Digital Image Processing", 1981.
+Taps cubic_taps(const std::vector<float>& coordinates, int64_t size, float a, bool excludes_outside) {
+  const auto near = [a](float s) { return ((a + 2) * s - (a + 3)) * s * s + 1; };
+  const auto far = [a](float s) { return ((a * s - 5 * a) * s + 8 * a) * s - 4 * a; };
+  Taps taps(4);
+  for (const float x : coordinates) {
+    const float whole = std::floor(x);
+    const float t = x - whole;
+    std::array<float, 4> weights = {far(1 + t), near(t), near(1 - t), far(2 - t)};
+    float sum = 0;
+    for (size_t k = 0; k < 4; ++k) {
+      const float coordinate = whole + static_cast<float>(k) - 1;
+      if (excludes_outside && (coordinate < 0 || coordinate >= static_cast<float>(size))) weights[k] = 0;
+      sum += weights[k];
+    }
+    for (size_t k = 0; k < 4; ++k) {
+      taps.add(k, whole + static_cast<float>(k) - 1, excludes_outside ? weights[k] / sum : weights[k], size);
+    }
+  }
+  return taps;
+}
+
+Taps nearest_taps(const std::vector<float>& coordinates, const Axis& axis, Rounding rounding) {
+  Taps taps(1);
+  for (const float x : coordinates) taps.add(0, round_coordinate(rounding, x, axis.scale), 1, axis.in_size);
+  return taps;
+}
+
+// `shape` has the taps' number of elements along the axis, and 1 along the others.
+Tensor resample_axis(const Tensor& x, int64_t axis, const Taps& taps, torch::IntArrayRef shape) {
+  Tensor sum;
+  for (size_t k = 0; k < taps.coordinates.size(); ++k) {
+    const Tensor indices = at::tensor(taps.coordinates[k], torch::kLong).to(x.device());
+    const Tensor selected = x.index_select(axis, indices);
+    if (taps.coordinates.size() == 1) return selected;
+    const Tensor term = selected * at::tensor(taps.weights[k], torch::kFloat).to(x.options()).reshape(shape);
+    sum = sum.defined() ? sum + term : term;
+  }
+  return sum;
+}
+
+Tensor resize_by_axes(const Resampling& resampling, const std::vector<Axis>& axes, const Tensor& x,
+                      double outside_value) {
+  if (resampling.mode != Mode::kNearest && !at::isFloatingType(x.scalar_type())) {
+    throw Error::make("integers can only be resized to their nearest neighbors");
+  }
+  const bool crops = resampling.transformation == Transformation::kTfCropAndResize;
+  Tensor y = x;
+  Tensor is_outside;
+  for (size_t i = 0; i < axes.size(); ++i) {
+    const Axis& axis = axes[i];
+    // An axis that stays as it is takes no part, whatever the transformation.
+    if (axis.in_size == axis.out_size && axis.scale == 1 && !crops) continue;
+    std::vector<float> coordinates;
+    for (int64_t at = 0; at < axis.out_size; ++at) {
+      coordinates.push_back(original_coordinate(resampling.transformation, axis, at));
+    }
+    Integers shape(axes.size(), 1);
+    shape[i] = axis.out_size;
+    const Taps taps = resampling.mode == Mode::kLinear ? linear_taps(coordinates, axis.in_size)
+                      : resampling.mode == Mode::kCubic
+                          ? cubic_taps(coordinates, axis.in_size, resampling.cubic_a, resampling.excludes_outside)
+                          : nearest_taps(coordinates, axis, resampling.rounding);
+    y = resample_axis(y, static_cast<int64_t>(i), taps, shape);
+    if (!crops) continue;
+    const Tensor position = at::tensor(coordinates, torch::kFloat).to(x.device()).reshape(shape);
+    const Tensor beyond = at::logical_or(position < 0, position > axis.in_size - 1);
+    is_outside = is_outside.defined() ? at::logical_or(is_outside, beyond) : beyond;
+  }
+  return is_outside.defined() ? at::masked_fill(y, is_outside, outside_value) : y;
+}
+
+Tensors resize(const NodeView& node, const Tensors& inputs) {
+  const Tensor& x = required(inputs, 0);
+  const Resampling resampling = read_resampling(node);
+  const std::vector<Axis> axes = read_axes(node, inputs, resampling);
+  if (torch_can_resize(resampling, axes, x)) return {resize_by_torch(resampling, axes, x)};
+  return {resize_by_axes(resampling, axes, x, real(node, "extrapolation_value", 0))};
+}
+
+constexpr OperatorEntry kResizeOperators[] = {{"Resize", resize}, {"Upsample", resize}};
+
+}  // namespace
+
+std::span<const OperatorEntry> resize_operators() { return kResizeOperators; }
+
+}  // namespace quench::training

@@ -1,0 +1,773 @@
+#include "runtime/graph/graph.h"
+
+#include <algorithm>
+#include <cstdio>
+
+namespace quench::rt {
+namespace {
+
+constexpr int kMaxDepth = 32;  // of subgraphs inside attributes
+constexpr uint64_t kMaxArity = 1u << 16;
+
+// Field numbers of onnx.proto.
+namespace model_field {
+enum : uint32_t { kGraph = 7, kOpsetImport = 8 };
+}
+namespace graph_field {
+enum : uint32_t { kNode = 1, kInitializer = 5, kInput = 11, kOutput = 12, kSparseInitializer = 15 };
+}
+namespace node_field {
+enum : uint32_t { kInput = 1, kOutput = 2, kName = 3, kOpType = 4, kAttribute = 5, kDomain = 7 };
+}
+namespace attribute_field {
+enum : uint32_t {
+  kName = 1,
+  kFloat = 2,
+  kInt = 3,
+  kString = 4,
+  kTensor = 5,
+  kGraph = 6,
+  kFloats = 7,
+  kInts = 8,
+  kStrings = 9,
+  kTensors = 10,
+  kGraphs = 11,
+  kType = 20,
+  kSparseTensor = 22,
+  kSparseTensors = 23
+};
+}
+namespace tensor_field {
+enum : uint32_t {
+  kDims = 1,
+  kDataType = 2,
+  kFloatData = 4,
+  kInt32Data = 5,
+  kStringData = 6,
+  kInt64Data = 7,
+  kName = 8,
+  kRawData = 9,
+  kDoubleData = 10,
+  kUint64Data = 11
+};
+}
+
+float float_from_bits(uint32_t bits) {
+  float value = 0;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+// Numbers beyond those of ElementType are all the same to the runtime: types that it does not have.
+ElementType type_of(uint64_t number) {
+  return number <= static_cast<uint64_t>(ElementType::kBfloat16) ? static_cast<ElementType>(number)
+                                                                 : ElementType::kUndefined;
+}
+
+// A node while its inputs and outputs are still names.
+struct NamedNode {
+  std::span<std::string_view> inputs, outputs;
+};
+
+struct OpsetImport {
+  std::string_view domain;
+  int64_t version = 0;
+};
+
+std::string_view plain_domain(std::string_view domain) { return domain == "ai.onnx" ? std::string_view() : domain; }
+
+class GraphReader {
+ public:
+  GraphReader(const GraphOptions& options, Pool& pool, Graph& graph)
+      : options_(options), pool_(pool), graph_(graph), named_(pool), opsets_(pool), names_(pool) {}
+
+  Status read(Bytes model);
+
+ private:
+  Status read_model_fields(Bytes model, Bytes& graph);
+  Status read_opset(Bytes bytes);
+  Status read_graph_fields(Bytes graph);
+  Status read_node(Bytes bytes);
+  Status read_attribute(Bytes bytes, Attribute& attribute);
+  Status read_repeated(Bytes bytes, Attribute& attribute);
+  Status read_tensor(Bytes bytes, StoredTensor& tensor);
+  Status read_value_info(Bytes bytes, ValueInfo& info);
+  Status read_shape(Bytes bytes, ValueInfo& info);
+  Status count_sparse(Bytes bytes);
+  Status count_tensors_in_graph(Bytes bytes, int depth);
+  Status count_tensors_in_node(Bytes bytes, int depth);
+  Status count_tensors_in_attribute(Bytes bytes, int depth);
+
+  Status number_values();
+  Status define_inputs();
+  Status define_initializers();
+  Status define_nodes();
+  Status constant_node(const Node& node, bool& is_constant);
+  Status define_outputs();
+  int find(std::string_view name) const;
+  Status find_opset(Node& node) const;
+
+  const GraphOptions& options_;
+  Pool& pool_;
+  Graph& graph_;
+  List<NamedNode> named_;
+  List<OpsetImport> opsets_;
+  List<std::string_view> names_;  // sorted; position = number of the value
+  int64_t next_source_ = 0;
+  size_t next_stored_ = 0;  // in graph_.stored_attributes
+};
+
+Status GraphReader::read(Bytes model) {
+  if (model.size() > options_.limits.max_graph_bytes) {
+    return Status::error(StatusCode::kLimit, "graph: %zu bytes are more than the limit allows", model.size());
+  }
+  Bytes graph;
+  QUENCH_RETURN_IF_ERROR(read_model_fields(model, graph));
+  QUENCH_RETURN_IF_ERROR(read_graph_fields(graph));
+  QUENCH_RETURN_IF_ERROR(number_values());
+  QUENCH_RETURN_IF_ERROR(define_initializers());
+  QUENCH_RETURN_IF_ERROR(define_inputs());
+  QUENCH_RETURN_IF_ERROR(define_nodes());
+  return define_outputs();
+}
+
+Status GraphReader::read_model_fields(Bytes model, Bytes& graph) {
+  bool found = false;
+  WireReader reader(model);
+  for (WireField field; reader.next(field);) {
+    if (!field.is_bytes()) continue;
+    if (field.number == model_field::kGraph) {
+      if (found) return Status::error(StatusCode::kCorrupt, "graph: the model has two graphs");
+      graph = field.bytes;
+      found = true;
+    } else if (field.number == model_field::kOpsetImport) {
+      QUENCH_RETURN_IF_ERROR(read_opset(field.bytes));
+    }
+  }
+  QUENCH_RETURN_IF_ERROR(reader.status());
+  if (!found) return Status::error(StatusCode::kCorrupt, "graph: the model has no graph");
+  return Status();
+}
+
+Status GraphReader::read_opset(Bytes bytes) {
+  OpsetImport import;
+  WireReader reader(bytes);
+  for (WireField field; reader.next(field);) {
+    if (field.number == 1 && field.is_bytes()) import.domain = plain_domain(field.text());
+    if (field.number == 2 && field.is_varint()) import.version = static_cast<int64_t>(field.value);
+  }
+  QUENCH_RETURN_IF_ERROR(reader.status());
+  if (import.version < 0 || import.version > 1 << 20) {
+    return Status::error(StatusCode::kCorrupt, "graph: an operator set has an impossible version");
+  }
+  return opsets_.push(import) ? Status() : out_of_memory();
+}
+
+Status GraphReader::find_opset(Node& node) const {
+  for (const OpsetImport& import : opsets_) {
+    if (import.domain != node.domain) continue;
+    node.opset = static_cast<int>(import.version);
+    return Status();
+  }
+  if (!node.domain.empty()) return Status();  // no kernel will be found, which says more than this could
+  return at_node(graph_, node,
+                 Status::error(StatusCode::kCorrupt, "the model does not say which operator set version it uses"));
+}
+
+Status GraphReader::read_graph_fields(Bytes graph) {
+  WireReader reader(graph);
+  for (WireField field; reader.next(field);) {
+    if (!field.is_bytes()) continue;
+    switch (field.number) {
+      case graph_field::kNode:
+        if (graph_.nodes.size() >= options_.limits.max_nodes) {
+          return Status::error(StatusCode::kLimit, "graph: more nodes than the limit allows");
+        }
+        QUENCH_RETURN_IF_ERROR(read_node(field.bytes));
+        break;
+      case graph_field::kInitializer: {
+        Initializer initializer;
+        QUENCH_RETURN_IF_ERROR(read_tensor(field.bytes, initializer.stored));
+        initializer.type = compute_type(initializer.stored.type);
+        initializer.shape = initializer.stored.shape;
+        if (!graph_.initializers.push(initializer)) return out_of_memory();
+        break;
+      }
+      case graph_field::kSparseInitializer:
+        QUENCH_RETURN_IF_ERROR(count_sparse(field.bytes));
+        break;
+      case graph_field::kInput:
+      case graph_field::kOutput: {
+        ValueInfo info;
+        QUENCH_RETURN_IF_ERROR(read_value_info(field.bytes, info));
+        List<ValueInfo>& list = field.number == graph_field::kInput ? graph_.inputs : graph_.outputs;
+        if (!list.push(info)) return out_of_memory();
+        break;
+      }
+      default:
+        break;
+    }
+  }
+  return reader.status();
+}
+
+Status GraphReader::read_node(Bytes bytes) {
+  size_t inputs = 0;
+  size_t outputs = 0;
+  size_t attributes = 0;
+  WireReader counter(bytes);
+  for (WireField field; counter.next(field);) {
+    if (!field.is_bytes()) continue;
+    inputs += field.number == node_field::kInput;
+    outputs += field.number == node_field::kOutput;
+    attributes += field.number == node_field::kAttribute;
+  }
+  QUENCH_RETURN_IF_ERROR(counter.status());
+  if (inputs > kMaxArity || outputs > kMaxArity || attributes > kMaxArity) {
+    return Status::error(StatusCode::kLimit, "graph: a node has more than %d inputs, outputs or attributes",
+                         static_cast<int>(kMaxArity));
+  }
+
+  Node node;
+  NamedNode named;
+  if (!pool_.make(inputs, &named.inputs) || !pool_.make(outputs, &named.outputs) || !pool_.make(inputs, &node.inputs) ||
+      !pool_.make(outputs, &node.outputs) || !pool_.make(attributes, &node.attributes)) {
+    return out_of_memory();
+  }
+  inputs = outputs = attributes = 0;
+  WireReader reader(bytes);
+  for (WireField field; reader.next(field);) {
+    if (!field.is_bytes()) continue;
+    switch (field.number) {
+      case node_field::kInput:
+        named.inputs[inputs++] = field.text();
+        break;
+      case node_field::kOutput:
+        named.outputs[outputs++] = field.text();
+        break;
+      case node_field::kName:
+        node.name = field.text();
+        break;
+      case node_field::kOpType:
+        node.op = field.text();
+        break;
+      case node_field::kDomain:
+        node.domain = plain_domain(field.text());
+        break;
+      case node_field::kAttribute:
+        QUENCH_RETURN_IF_ERROR(read_attribute(field.bytes, node.attributes[attributes++]));
+        break;
+      default:
+        break;
+    }
+  }
+  if (!graph_.nodes.push(node) || !named_.push(named)) return out_of_memory();
+  return Status();
+}
+
+Status GraphReader::read_attribute(Bytes bytes, Attribute& attribute) {
+  bool has_f = false;
+  bool has_i = false;
+  bool has_s = false;
+  bool has_t = false;
+  StoredTensor tensor;
+  WireReader reader(bytes);
+  for (WireField field; reader.next(field);) {
+    switch (field.number) {
+      case attribute_field::kName:
+        if (field.is_bytes()) attribute.name = field.text();
+        break;
+      case attribute_field::kFloat:
+        if (field.type == WireField::kFixed32) {
+          attribute.f = float_from_bits(static_cast<uint32_t>(field.value));
+          has_f = true;
+        }
+        break;
+      case attribute_field::kInt:
+        if (field.is_varint()) {
+          attribute.i = static_cast<int64_t>(field.value);
+          has_i = true;
+        }
+        break;
+      case attribute_field::kString:
+        if (field.is_bytes()) {
+          attribute.s = field.text();
+          has_s = true;
+        }
+        break;
+      case attribute_field::kTensor:
+        if (field.is_bytes()) {
+          QUENCH_RETURN_IF_ERROR(read_tensor(field.bytes, tensor));
+          has_t = true;
+        }
+        break;
+      case attribute_field::kType:
+        if (field.is_varint() && field.value <= 64) attribute.type = static_cast<int32_t>(field.value);
+        break;
+      default:
+        break;
+    }
+    if (field.is_bytes() &&
+        (field.number == attribute_field::kGraph || field.number == attribute_field::kTensors ||
+         field.number == attribute_field::kGraphs || field.number == attribute_field::kSparseTensor ||
+         field.number == attribute_field::kSparseTensors)) {
+      // Not used by any operator here, but the stripped tensors in them count.
+      if (field.number == attribute_field::kTensors) {
+        StoredTensor ignored;
+        QUENCH_RETURN_IF_ERROR(read_tensor(field.bytes, ignored));
+      } else if (field.number == attribute_field::kSparseTensor || field.number == attribute_field::kSparseTensors) {
+        QUENCH_RETURN_IF_ERROR(count_sparse(field.bytes));
+      } else {
+        QUENCH_RETURN_IF_ERROR(count_tensors_in_graph(field.bytes, 1));
+      }
+    }
+  }
+  QUENCH_RETURN_IF_ERROR(reader.status());
+  QUENCH_RETURN_IF_ERROR(read_repeated(bytes, attribute));
+  if (attribute.type == 0) {  // written before the field existed
+    attribute.type = has_f                        ? Attribute::kFloat
+                     : has_i                      ? Attribute::kInt
+                     : has_s                      ? Attribute::kString
+                     : has_t                      ? Attribute::kTensor
+                     : !attribute.floats.empty()  ? Attribute::kFloats
+                     : !attribute.ints.empty()    ? Attribute::kInts
+                     : !attribute.strings.empty() ? Attribute::kStrings
+                                                  : 0;
+  }
+  if (has_t && attribute.type == Attribute::kTensor) {
+    if (!graph_.stored_attributes.push({&attribute, tensor})) return out_of_memory();
+  } else if (attribute.type == Attribute::kTensor) {
+    return Status::error(StatusCode::kCorrupt, "graph: a tensor attribute holds no tensor");
+  }
+  return Status();
+}
+
+// floats, ints and strings, each packed or one field per value: counted first, then read.
+Status GraphReader::read_repeated(Bytes bytes, Attribute& attribute) {
+  std::span<float> floats;
+  std::span<int64_t> ints;
+  std::span<std::string_view> strings;
+  for (int pass = 0; pass < 2; ++pass) {
+    size_t float_count = 0;
+    size_t int_count = 0;
+    size_t string_count = 0;
+    WireReader reader(bytes);
+    for (WireField field; reader.next(field);) {
+      if (field.number == attribute_field::kFloats && field.type == WireField::kFixed32) {
+        if (pass == 1) floats[float_count] = float_from_bits(static_cast<uint32_t>(field.value));
+        ++float_count;
+      } else if (field.number == attribute_field::kFloats && field.is_bytes()) {
+        WireReader packed(field.bytes);
+        for (uint32_t bits = 0; packed.next_fixed32(bits); ++float_count) {
+          if (pass == 1) floats[float_count] = float_from_bits(bits);
+        }
+        QUENCH_RETURN_IF_ERROR(packed.status());
+      } else if (field.number == attribute_field::kInts && field.is_varint()) {
+        if (pass == 1) ints[int_count] = static_cast<int64_t>(field.value);
+        ++int_count;
+      } else if (field.number == attribute_field::kInts && field.is_bytes()) {
+        WireReader packed(field.bytes);
+        for (uint64_t value = 0; packed.next_varint(value); ++int_count) {
+          if (pass == 1) ints[int_count] = static_cast<int64_t>(value);
+        }
+        QUENCH_RETURN_IF_ERROR(packed.status());
+      } else if (field.number == attribute_field::kStrings && field.is_bytes()) {
+        if (pass == 1) strings[string_count] = field.text();
+        ++string_count;
+      }
+    }
+    if (pass == 0 &&
+        (!pool_.make(float_count, &floats) || !pool_.make(int_count, &ints) || !pool_.make(string_count, &strings))) {
+      return out_of_memory();
+    }
+  }
+  attribute.floats = floats;
+  attribute.ints = ints;
+  attribute.strings = strings;
+  return Status();
+}
+
+Status GraphReader::read_tensor(Bytes bytes, StoredTensor& tensor) {
+  tensor = StoredTensor();
+  tensor.proto = bytes;
+  bool has_data = false;
+  bool too_many_dims = false;
+  const auto add_dim = [&](uint64_t size) {
+    if (tensor.shape.rank == kMaxRank) {
+      too_many_dims = true;
+      return;
+    }
+    tensor.shape.dims[tensor.shape.rank++] = static_cast<int64_t>(size);
+  };
+  WireReader reader(bytes);
+  for (WireField field; reader.next(field);) {
+    switch (field.number) {
+      case tensor_field::kDims:
+        if (field.is_varint()) add_dim(field.value);
+        if (field.is_bytes()) {
+          WireReader packed(field.bytes);
+          for (uint64_t size = 0; packed.next_varint(size);) add_dim(size);
+          QUENCH_RETURN_IF_ERROR(packed.status());
+        }
+        break;
+      case tensor_field::kDataType:
+        if (field.is_varint()) tensor.type = type_of(field.value);
+        break;
+      case tensor_field::kName:
+        if (field.is_bytes()) tensor.name = field.text();
+        break;
+      case tensor_field::kFloatData:
+      case tensor_field::kInt32Data:
+      case tensor_field::kStringData:
+      case tensor_field::kInt64Data:
+      case tensor_field::kRawData:
+      case tensor_field::kDoubleData:
+      case tensor_field::kUint64Data:
+        if (!field.is_bytes() || !field.bytes.empty() || field.number == tensor_field::kStringData) has_data = true;
+        break;
+      default:
+        break;
+    }
+  }
+  QUENCH_RETURN_IF_ERROR(reader.status());
+  const int name_length = static_cast<int>(std::min<size_t>(tensor.name.size(), 60));
+  if (too_many_dims) {
+    return Status::error(StatusCode::kShape, "tensor '%.*s' has more than %d dimensions", name_length,
+                         tensor.name.data(), kMaxRank);
+  }
+  if (!tensor.shape.valid(8)) {
+    return Status::error(StatusCode::kShape, "tensor '%.*s' has an impossible shape", name_length, tensor.name.data());
+  }
+  const int64_t elements = tensor.shape.elements();
+  if (static_cast<uint64_t>(elements) > options_.limits.max_tensor_elements) {
+    return Status::error(StatusCode::kLimit, "tensor '%.*s' has more elements than the limit allows", name_length,
+                         tensor.name.data());
+  }
+  if (elements > 0 && !has_data) tensor.source = next_source_++;
+  return Status();
+}
+
+Status GraphReader::count_sparse(Bytes bytes) {
+  WireReader reader(bytes);
+  for (WireField field; reader.next(field);) {
+    StoredTensor ignored;
+    if (field.is_bytes() && (field.number == 1 || field.number == 2)) {
+      QUENCH_RETURN_IF_ERROR(read_tensor(field.bytes, ignored));
+    }
+  }
+  return reader.status();
+}
+
+Status GraphReader::count_tensors_in_graph(Bytes bytes, int depth) {
+  if (depth > kMaxDepth) return Status::error(StatusCode::kLimit, "graph: subgraphs are nested too deeply");
+  WireReader reader(bytes);
+  for (WireField field; reader.next(field);) {
+    if (!field.is_bytes()) continue;
+    StoredTensor ignored;
+    if (field.number == graph_field::kNode) QUENCH_RETURN_IF_ERROR(count_tensors_in_node(field.bytes, depth));
+    if (field.number == graph_field::kInitializer) QUENCH_RETURN_IF_ERROR(read_tensor(field.bytes, ignored));
+    if (field.number == graph_field::kSparseInitializer) QUENCH_RETURN_IF_ERROR(count_sparse(field.bytes));
+  }
+  return reader.status();
+}
+
+Status GraphReader::count_tensors_in_node(Bytes bytes, int depth) {
+  WireReader reader(bytes);
+  for (WireField field; reader.next(field);) {
+    if (field.number == node_field::kAttribute && field.is_bytes()) {
+      QUENCH_RETURN_IF_ERROR(count_tensors_in_attribute(field.bytes, depth));
+    }
+  }
+  return reader.status();
+}
+
+Status GraphReader::count_tensors_in_attribute(Bytes bytes, int depth) {
+  WireReader reader(bytes);
+  for (WireField field; reader.next(field);) {
+    if (!field.is_bytes()) continue;
+    StoredTensor ignored;
+    switch (field.number) {
+      case attribute_field::kTensor:
+      case attribute_field::kTensors:
+        QUENCH_RETURN_IF_ERROR(read_tensor(field.bytes, ignored));
+        break;
+      case attribute_field::kGraph:
+      case attribute_field::kGraphs:
+        QUENCH_RETURN_IF_ERROR(count_tensors_in_graph(field.bytes, depth + 1));
+        break;
+      case attribute_field::kSparseTensor:
+      case attribute_field::kSparseTensors:
+        QUENCH_RETURN_IF_ERROR(count_sparse(field.bytes));
+        break;
+      default:
+        break;
+    }
+  }
+  return reader.status();
+}
+
+// ValueInfoProto {name = 1, type = 2 {tensor_type = 1 {elem_type = 1, shape = 2}}}
+Status GraphReader::read_value_info(Bytes bytes, ValueInfo& info) {
+  WireReader reader(bytes);
+  for (WireField field; reader.next(field);) {
+    if (!field.is_bytes()) continue;
+    if (field.number == 1) info.name = field.text();
+    if (field.number != 2) continue;
+    WireReader type(field.bytes);
+    for (WireField inner; type.next(inner);) {
+      if (inner.number != 1 || !inner.is_bytes()) continue;
+      WireReader tensor(inner.bytes);
+      for (WireField part; tensor.next(part);) {
+        if (part.number == 1 && part.is_varint()) info.type = type_of(part.value);
+        if (part.number == 2 && part.is_bytes()) QUENCH_RETURN_IF_ERROR(read_shape(part.bytes, info));
+      }
+      QUENCH_RETURN_IF_ERROR(tensor.status());
+    }
+    QUENCH_RETURN_IF_ERROR(type.status());
+  }
+  return reader.status();
+}
+
+// TensorShapeProto {dim = 1 {dim_value = 1}}
+Status GraphReader::read_shape(Bytes bytes, ValueInfo& info) {
+  info.rank = 0;
+  WireReader reader(bytes);
+  for (WireField field; reader.next(field);) {
+    if (field.number != 1 || !field.is_bytes()) continue;
+    if (info.rank == kMaxRank) {
+      return Status::error(StatusCode::kShape, "value '%.*s' has more than %d dimensions",
+                           static_cast<int>(std::min<size_t>(info.name.size(), 60)), info.name.data(), kMaxRank);
+    }
+    int64_t size = -1;
+    WireReader dim(field.bytes);
+    for (WireField part; dim.next(part);) {
+      // Exporters write 0 or -1 for "any".
+      if (part.number == 1 && part.is_varint() && static_cast<int64_t>(part.value) > 0) {
+        size = static_cast<int64_t>(part.value);
+      }
+    }
+    QUENCH_RETURN_IF_ERROR(dim.status());
+    info.dims[info.rank++] = size;
+  }
+  return reader.status();
+}
+
+// Sorting gives numbers without a hash table, in O(bytes log names) whatever the names are.
+Status GraphReader::number_values() {
+  size_t count = graph_.inputs.size() + graph_.outputs.size() + graph_.initializers.size();
+  for (const NamedNode& node : named_) count += node.inputs.size() + node.outputs.size();
+  if (!names_.reserve(count)) return out_of_memory();
+  const auto add = [&](std::string_view name) { return name.empty() || names_.push(name); };
+  for (const ValueInfo& info : graph_.inputs) {
+    if (!add(info.name)) return out_of_memory();
+  }
+  for (const ValueInfo& info : graph_.outputs) {
+    if (!add(info.name)) return out_of_memory();
+  }
+  for (const Initializer& initializer : graph_.initializers) {
+    if (!add(initializer.stored.name)) return out_of_memory();
+  }
+  for (const NamedNode& node : named_) {
+    for (std::string_view name : node.inputs) {
+      if (!add(name)) return out_of_memory();
+    }
+    for (std::string_view name : node.outputs) {
+      if (!add(name)) return out_of_memory();
+    }
+  }
+  std::sort(names_.begin(), names_.end());
+  const size_t distinct = static_cast<size_t>(std::unique(names_.begin(), names_.end()) - names_.begin());
+  names_.truncate(distinct);
+  if (!graph_.values.reserve(distinct)) return out_of_memory();
+  for (std::string_view name : names_) {
+    Value value;
+    value.name = name;
+    if (!graph_.values.push(value)) return out_of_memory();
+  }
+  return Status();
+}
+
+int GraphReader::find(std::string_view name) const {
+  const std::string_view* at = std::lower_bound(names_.begin(), names_.end(), name);
+  return at != names_.end() && *at == name ? static_cast<int>(at - names_.begin()) : -1;
+}
+
+Status named_error(StatusCode code, std::string_view name, const char* what) {
+  return Status::error(code, "value '%.*s' %s", static_cast<int>(std::min<size_t>(name.size(), 80)), name.data(), what);
+}
+
+bool is_defined(const Value& value) { return value.producer >= 0 || value.initializer >= 0 || value.input >= 0; }
+
+Status GraphReader::define_initializers() {
+  for (size_t i = 0; i < graph_.initializers.size(); ++i) {
+    const std::string_view name = graph_.initializers[i].stored.name;
+    if (name.empty()) continue;
+    Value& value = graph_.values[static_cast<size_t>(find(name))];
+    if (is_defined(value)) return named_error(StatusCode::kCorrupt, name, "is defined twice");
+    value.initializer = static_cast<int>(i);
+  }
+  return Status();
+}
+
+// A declared input that has an initializer too is a constant: old exporters list all weights as inputs.
+Status GraphReader::define_inputs() {
+  List<ValueInfo> inputs(pool_);
+  for (ValueInfo info : graph_.inputs) {
+    const int number = find(info.name);
+    if (number < 0) return Status::error(StatusCode::kCorrupt, "graph: an input has no name");
+    Value& value = graph_.values[static_cast<size_t>(number)];
+    if (value.initializer >= 0) continue;
+    if (is_defined(value)) return named_error(StatusCode::kCorrupt, info.name, "is defined twice");
+    if (size_of(info.type) == 0) {
+      return named_error(StatusCode::kUnsupportedType, info.name,
+                         "is an input of a type that the runtime does not have");
+    }
+    value.input = static_cast<int>(inputs.size());
+    info.value = number;
+    if (!inputs.push(info)) return out_of_memory();
+  }
+  graph_.inputs = inputs;
+  return Status();
+}
+
+Status GraphReader::define_nodes() {
+  List<Node> nodes(pool_);
+  if (!nodes.reserve(graph_.nodes.size())) return out_of_memory();
+  for (size_t n = 0; n < graph_.nodes.size(); ++n) {
+    Node& node = graph_.nodes[n];
+    for (size_t i = 0; i < node.outputs.size(); ++i) node.outputs[i] = find(named_[n].outputs[i]);
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      node.inputs[i] = find(named_[n].inputs[i]);
+      if (node.inputs[i] >= 0 && !is_defined(graph_.values[static_cast<size_t>(node.inputs[i])])) {
+        return at_node(graph_, node,
+                       named_error(StatusCode::kCorrupt, named_[n].inputs[i], "is used before anything makes it"));
+      }
+    }
+    QUENCH_RETURN_IF_ERROR(find_opset(node));
+    for (int output : node.outputs) {
+      if (output >= 0 && is_defined(graph_.values[static_cast<size_t>(output)])) {
+        return named_error(StatusCode::kCorrupt, graph_.values[static_cast<size_t>(output)].name, "is defined twice");
+      }
+    }
+    bool is_constant = false;
+    QUENCH_RETURN_IF_ERROR(constant_node(node, is_constant));
+    if (is_constant) continue;
+    for (int output : node.outputs) {
+      if (output < 0) continue;
+      Value& value = graph_.values[static_cast<size_t>(output)];
+      if (value.producer >= 0) return named_error(StatusCode::kCorrupt, value.name, "is defined twice");
+      value.producer = static_cast<int>(nodes.size());
+    }
+    if (!nodes.push(node)) return out_of_memory();
+  }
+  graph_.nodes = nodes;
+  return Status();
+}
+
+// Turns a Constant node into an initializer; sparse and string constants stay nodes, which no kernel takes.
+Status GraphReader::constant_node(const Node& node, bool& is_constant) {
+  if (node.op != "Constant" || !node.domain.empty() || node.outputs.size() != 1 || node.outputs[0] < 0 ||
+      node.attributes.size() != 1) {
+    return Status();
+  }
+  const Attribute& attribute = node.attributes[0];
+  Initializer initializer;
+  const void* values = nullptr;
+  if (attribute.name == "value" && attribute.type == Attribute::kTensor) {
+    // Both lists are in the order of the nodes.
+    while (graph_.stored_attributes[next_stored_].attribute != &attribute) ++next_stored_;
+    initializer.stored = graph_.stored_attributes[next_stored_].stored;
+    graph_.stored_attributes[next_stored_].attribute = nullptr;
+    initializer.type = compute_type(initializer.stored.type);
+    initializer.shape = initializer.stored.shape;
+  } else if (attribute.name == "value_float" && attribute.type == Attribute::kFloat) {
+    initializer.type = ElementType::kFloat32;
+    values = &attribute.f;
+  } else if (attribute.name == "value_int" && attribute.type == Attribute::kInt) {
+    initializer.type = ElementType::kInt64;
+    values = &attribute.i;
+  } else if (attribute.name == "value_floats" && attribute.type == Attribute::kFloats) {
+    initializer.type = ElementType::kFloat32;
+    initializer.shape = {static_cast<int64_t>(attribute.floats.size())};
+    values = attribute.floats.data();
+  } else if (attribute.name == "value_ints" && attribute.type == Attribute::kInts) {
+    initializer.type = ElementType::kInt64;
+    initializer.shape = {static_cast<int64_t>(attribute.ints.size())};
+    values = attribute.ints.data();
+  } else {
+    return Status();
+  }
+  if (attribute.name != "value") {
+    const uint64_t bytes = static_cast<uint64_t>(initializer.shape.elements() * size_of(initializer.type));
+    void* copy = pool_.allocate(std::max<uint64_t>(bytes, 1), kAlignment);
+    if (!copy) return out_of_memory();
+    if (bytes > 0) std::memcpy(copy, values, static_cast<size_t>(bytes));
+    initializer.direct = copy;
+  }
+  Value& value = graph_.values[static_cast<size_t>(node.outputs[0])];
+  initializer.stored.name = value.name;
+  value.initializer = static_cast<int>(graph_.initializers.size());
+  is_constant = true;
+  return graph_.initializers.push(initializer) ? Status() : out_of_memory();
+}
+
+Status GraphReader::define_outputs() {
+  for (ValueInfo& info : graph_.outputs) {
+    info.value = find(info.name);
+    if (info.value < 0) return Status::error(StatusCode::kCorrupt, "graph: an output has no name");
+    Value& value = graph_.values[static_cast<size_t>(info.value)];
+    if (!is_defined(value)) return named_error(StatusCode::kCorrupt, info.name, "is an output that nothing makes");
+    value.is_output = true;
+  }
+  for (std::string_view name : options_.extra_outputs) {
+    ValueInfo info;
+    info.name = name;
+    info.value = find(name);
+    if (info.value < 0 || !is_defined(graph_.values[static_cast<size_t>(info.value)])) {
+      return named_error(StatusCode::kNotFound, name, "is not in the graph");
+    }
+    graph_.values[static_cast<size_t>(info.value)].is_output = true;
+    if (!graph_.outputs.push(info)) return out_of_memory();
+  }
+  if (graph_.outputs.size() == 0) return Status::error(StatusCode::kCorrupt, "graph: the model has no outputs");
+  return Status();
+}
+
+}  // namespace
+
+Status read_graph(Bytes model_proto, const GraphOptions& options, Pool& pool, Graph& graph) {
+  return GraphReader(options, pool, graph).read(model_proto);
+}
+
+void mark_live(Graph& graph) {
+  for (Value& value : graph.values) value.uses = 0;
+  for (const ValueInfo& output : graph.outputs) ++graph.values[static_cast<size_t>(output.value)].uses;
+  for (size_t n = graph.nodes.size(); n-- > 0;) {
+    Node& node = graph.nodes[n];
+    node.live = false;
+    for (int output : node.outputs) {
+      if (output >= 0 && graph.values[static_cast<size_t>(output)].uses > 0) node.live = true;
+    }
+    if (!node.live) continue;
+    for (int input : node.inputs) {
+      if (input >= 0) ++graph.values[static_cast<size_t>(input)].uses;
+    }
+  }
+}
+
+const char* label(const Graph& graph, const Node& node, char* text) {
+  std::string_view name = node.name;
+  for (int output : node.outputs) {
+    if (name.empty() && output >= 0) name = graph.values[static_cast<size_t>(output)].name;
+  }
+  snprintf(text, kNodeLabel, "node '%.*s' (%.*s)", static_cast<int>(std::min<size_t>(name.size(), 48)), name.data(),
+           static_cast<int>(std::min<size_t>(node.op.size(), 32)), node.op.data());
+  return text;
+}
+
+Status at_node(const Graph& graph, const Node& node, const Status& status) {
+  char text[kNodeLabel];
+  return Status::error(status.code(), "%s: %s", label(graph, node, text), status.detail());
+}
+
+}  // namespace quench::rt

@@ -1,0 +1,134 @@
+// A graph as the runtime sees it: the ModelProto's wire bytes, checked and indexed. Names, attributes and weights
+// inside the bytes stay where they are, so the bytes must outlive the graph.
+//
+// Values (what flows along an edge) are numbered; a node refers to its inputs and outputs by number, -1 for an omitted
+// one. Constant nodes have become initializers. Nodes that no output needs are marked dead.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "runtime/contract/memory.h"
+#include "runtime/graph/wire.h"
+#include "runtime/kernels/registry.h"
+
+namespace quench::rt {
+
+// What a caller is willing to spend on a model. Exceeding one of these is kLimit; exceeding max_memory_bytes
+// kOutOfMemory.
+struct Limits {
+  uint64_t max_memory_bytes = uint64_t{1} << 36;  // all memory of a model or of a session
+  uint64_t max_graph_bytes = uint64_t{1} << 30;
+  uint64_t max_tensor_elements = uint64_t{1} << 34;
+  uint32_t max_nodes = 1u << 15;
+};
+
+// Where the values of stripped tensors come from: tensors that have elements, but no data in the graph. Tensor k is the
+// k-th of them in the order of the bytes, those inside nodes' attributes and subgraphs included. read fills `out` with
+// the values in compute_type(type), row-major, `count` elements; it is called under a lock of the model. A null `read`
+// means that all weights are in the graph.
+struct WeightSource {
+  Status (*read)(void* user, uint32_t tensor, ElementType type, uint64_t count, std::span<std::byte> out) = nullptr;
+  void* user = nullptr;
+};
+
+// A TensorProto.
+struct StoredTensor {
+  std::string_view name;
+  ElementType type = ElementType::kUndefined;  // as declared
+  Shape shape;
+  Bytes proto;
+  int64_t source = -1;  // number in the WeightSource; -1 if the data is in `proto`
+};
+
+// Writes the values in compute_type(stored.type) to `out`, which has exactly their bytes.
+Status read_stored(const StoredTensor& stored, const WeightSource& source, std::span<std::byte> out);
+
+struct ValueInfo {
+  std::string_view name;
+  ElementType type = ElementType::kUndefined;  // as declared; kUndefined if it is not
+  int rank = -1;                               // -1: not declared
+  int64_t dims[kMaxRank] = {};                 // -1: dynamic
+  int value = -1;
+};
+
+// A weight made of others when it is first needed: BatchNormalization folded into the node before.
+struct Derivation {
+  enum Kind : uint8_t { kWeight, kBias };
+  Kind kind = kWeight;
+  int base = -1;  // initializer that is scaled, -1 for a bias of zeros
+  int scale = -1, shift = -1, mean = -1, variance = -1;
+  float epsilon = 0;
+  int64_t channels = 0;
+  // Element e of the base belongs to channel (e / inner) % within + (e / outer) * within: within channels per group,
+  // one group for everything but a grouped ConvTranspose.
+  int64_t inner = 1, within = 1, outer = INT64_MAX;
+};
+
+struct Initializer {
+  StoredTensor stored;
+  ElementType type = ElementType::kUndefined;  // as computed
+  Shape shape;
+  // Where the values come from if not from `stored`.
+  const Derivation* derivation = nullptr;
+  const void* direct = nullptr;
+};
+
+struct Node {
+  std::string_view name, op, domain;
+  int opset = 1;
+  std::span<int> inputs, outputs;
+  std::span<Attribute> attributes;
+  const Kernel* kernel = nullptr;
+  bool live = false;
+};
+
+struct Value {
+  std::string_view name;
+  int producer = -1;     // node
+  int initializer = -1;  // number of the initializer that it is
+  int input = -1;        // number of the graph input that it is
+  int uses = 0;          // by live nodes and as a graph output
+  bool is_output = false;
+};
+
+struct Graph {
+  explicit Graph(Pool& pool)
+      : nodes(pool), values(pool), initializers(pool), inputs(pool), outputs(pool), stored_attributes(pool) {}
+
+  List<Node> nodes;  // in an order in which every value is made before it is used
+  List<Value> values;
+  List<Initializer> initializers;
+  List<ValueInfo> inputs;
+  List<ValueInfo> outputs;
+  // Attributes that hold a tensor; the model fills Attribute::tensor.
+  struct StoredAttribute {
+    Attribute* attribute;
+    StoredTensor stored;
+  };
+  List<StoredAttribute> stored_attributes;
+};
+
+struct GraphOptions {
+  Limits limits;
+  std::span<const std::string_view> extra_outputs;  // names of inner values to be outputs too, behind the declared ones
+};
+
+// Reads a ModelProto. Kernels are not looked up yet.
+Status read_graph(Bytes model_proto, const GraphOptions& options, Pool& pool, Graph& graph);
+
+// Folds BatchNormalization with constant parameters into the Conv, ConvTranspose or Gemm before it.
+Status fold_batch_normalization(Pool& pool, Graph& graph);
+
+// Recounts uses and marks the nodes that outputs need.
+void mark_live(Graph& graph);
+
+// "node 'name' (Op)", or with the first output's name if the node has none; `text` has room for kNodeLabel bytes.
+inline constexpr int kNodeLabel = 96;
+const char* label(const Graph& graph, const Node& node, char* text);
+
+// `status` with the node's label in front of its detail.
+Status at_node(const Graph& graph, const Node& node, const Status& status);
+
+}  // namespace quench::rt

@@ -1,0 +1,211 @@
+#include "runtime/graph/model.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace quench::rt {
+
+Model::Model(const Memory& memory, const ModelOptions& options)
+    : options_(options), memory_(memory), pool_(memory_), graph_(pool_) {}
+
+Status Model::load(Bytes model_proto) {
+  GraphOptions graph_options;
+  graph_options.limits = options_.limits;
+  graph_options.extra_outputs = options_.extra_outputs;
+  QUENCH_RETURN_IF_ERROR(read_graph(model_proto, graph_options, pool_, graph_));
+  options_.extra_outputs = {};  // the caller's; not needed any more
+  QUENCH_RETURN_IF_ERROR(terminate_names(graph_.inputs));
+  QUENCH_RETURN_IF_ERROR(terminate_names(graph_.outputs));
+  mark_live(graph_);
+  if (options_.fuse) {
+    QUENCH_RETURN_IF_ERROR(fold_batch_normalization(pool_, graph_));
+    mark_live(graph_);
+  }
+  QUENCH_RETURN_IF_ERROR(find_kernels());
+  QUENCH_RETURN_IF_ERROR(load_attributes());
+  if (!pool_.make(graph_.initializers.size(), &weights_) || !pool_.make(graph_.nodes.size(), &packed_)) {
+    return out_of_memory();
+  }
+  return Status();
+}
+
+// Names that callers see get a zero behind them, for C.
+Status Model::terminate_names(List<ValueInfo>& values) {
+  for (ValueInfo& value : values) {
+    char* copy = static_cast<char*>(pool_.allocate(value.name.size() + 1, 1));
+    if (!copy) return out_of_memory();
+    std::memcpy(copy, value.name.data(), value.name.size());
+    value.name = {copy, value.name.size()};
+  }
+  return Status();
+}
+
+Status Model::find_kernels() {
+  for (Node& node : graph_.nodes) {
+    if (!node.live) continue;
+    node.kernel = find_kernel(node.domain, node.op, node.opset, options_.kernels);
+    if (node.kernel) continue;
+    const std::string_view domain = node.domain.empty() ? std::string_view("ai.onnx") : node.domain;
+    char text[kNodeLabel];
+    return Status::error(StatusCode::kUnsupportedOperator,
+                         "%s: the runtime does not have operator %.*s.%.*s, version %d", label(graph_, node, text),
+                         static_cast<int>(std::min<size_t>(domain.size(), 24)), domain.data(),
+                         static_cast<int>(std::min<size_t>(node.op.size(), 32)), node.op.data(), node.opset);
+  }
+  return Status();
+}
+
+Status Model::load_attributes() {
+  for (Graph::StoredAttribute& stored : graph_.stored_attributes) {
+    if (!stored.attribute) continue;
+    std::span<Tensor> tensor;
+    if (!pool_.make(1, &tensor)) return out_of_memory();
+    tensor[0].type = compute_type(stored.stored.type);
+    tensor[0].shape = stored.stored.shape;
+    const uint64_t bytes = static_cast<uint64_t>(tensor[0].bytes());
+    tensor[0].data = pool_.allocate(std::max<uint64_t>(bytes, 1), kAlignment);
+    if (!tensor[0].data) return out_of_memory();
+    QUENCH_RETURN_IF_ERROR(
+        read_stored(stored.stored, source_, {static_cast<std::byte*>(tensor[0].data), static_cast<size_t>(bytes)}));
+    stored.attribute->tensor = &tensor[0];
+  }
+  return Status();
+}
+
+uint64_t Model::bytes_of(int number) const {
+  const Initializer& initializer = graph_.initializers[static_cast<size_t>(number)];
+  return static_cast<uint64_t>(initializer.shape.elements() * size_of(initializer.type));
+}
+
+Status Model::acquire(int number, void** data) const {
+  const Initializer& initializer = graph_.initializers[static_cast<size_t>(number)];
+  if (initializer.direct) {
+    *data = const_cast<void*>(initializer.direct);
+    return Status();
+  }
+  WeightSlot& slot = weights_[static_cast<size_t>(number)];
+  if (!slot.data) {
+    Block block(memory_, bytes_of(number));
+    if (!block) return out_of_memory();
+    QUENCH_RETURN_IF_ERROR(initializer.derivation
+                               ? derive(*initializer.derivation, initializer.shape, static_cast<float*>(block.data()))
+                               : read_stored(initializer.stored, source_, block.span()));
+    slot.data = block.take();
+  }
+  ++slot.users;
+  *data = slot.data;
+  return Status();
+}
+
+void Model::release(int number) const {
+  if (graph_.initializers[static_cast<size_t>(number)].direct) return;
+  WeightSlot& slot = weights_[static_cast<size_t>(number)];
+  if (--slot.users > 0) return;
+  memory_.release(slot.data, bytes_of(number));
+  slot.data = nullptr;
+}
+
+Status Model::derive(const Derivation& derivation, const Shape& shape, float* out) const {
+  const int numbers[] = {derivation.scale, derivation.shift, derivation.mean, derivation.variance, derivation.base};
+  void* data[5] = {};
+  Status status;
+  int acquired = 0;
+  for (; acquired < 5 && status.ok(); ++acquired) {
+    if (numbers[acquired] >= 0) status = acquire(numbers[acquired], &data[acquired]);
+  }
+  if (status.ok()) {
+    const auto* scale = static_cast<const float*>(data[0]);
+    const auto* shift = static_cast<const float*>(data[1]);
+    const auto* mean = static_cast<const float*>(data[2]);
+    const auto* variance = static_cast<const float*>(data[3]);
+    const auto* base = static_cast<const float*>(data[4]);
+    const auto factor = [&](int64_t channel) {
+      return static_cast<double>(scale[channel]) /
+             std::sqrt(static_cast<double>(variance[channel]) + static_cast<double>(derivation.epsilon));
+    };
+    if (derivation.kind == Derivation::kBias) {
+      for (int64_t channel = 0; channel < derivation.channels; ++channel) {
+        const double before = (base ? static_cast<double>(base[channel]) : 0.0) - static_cast<double>(mean[channel]);
+        out[channel] = static_cast<float>(before * factor(channel) + static_cast<double>(shift[channel]));
+      }
+    } else {
+      const int64_t runs = shape.elements() / derivation.inner;
+      for (int64_t run = 0; run < runs; ++run) {
+        const int64_t first = run * derivation.inner;
+        const double by = factor(run % derivation.within + first / derivation.outer * derivation.within);
+        for (int64_t e = first; e < first + derivation.inner; ++e) {
+          out[e] = static_cast<float>(static_cast<double>(base[e]) * by);
+        }
+      }
+    }
+  } else {
+    --acquired;  // the one that failed
+  }
+  for (int i = 0; i < acquired; ++i) {
+    if (numbers[i] >= 0) release(numbers[i]);
+  }
+  return status;
+}
+
+const void* Model::packed(int node, uint32_t variant) const {
+  for (const Packed* at = packed_[static_cast<size_t>(node)]; at; at = at->next) {
+    if (at->variant == variant) return at->data;
+  }
+  return nullptr;
+}
+
+void* Model::allocate_packed(int node, uint32_t variant, int64_t bytes) const {
+  if (bytes < 0) return nullptr;
+  std::span<Packed> entry;
+  if (!pool_.make(1, &entry)) return nullptr;
+  void* data = memory_.allocate(static_cast<uint64_t>(bytes));
+  if (!data) return nullptr;
+  std::memset(data, 0, static_cast<size_t>(bytes));
+  entry[0] = {variant, data, static_cast<uint64_t>(bytes), packed_[static_cast<size_t>(node)]};
+  packed_[static_cast<size_t>(node)] = &entry[0];
+  return data;
+}
+
+void Model::discard_packed(int node, uint32_t variant) const {
+  for (Packed** at = &packed_[static_cast<size_t>(node)]; *at; at = &(*at)->next) {
+    if ((*at)->variant != variant) continue;
+    memory_.release((*at)->data, (*at)->bytes);
+    *at = (*at)->next;
+    return;
+  }
+}
+
+void Model::release_all() {
+  for (size_t i = 0; i < weights_.size(); ++i) {
+    if (weights_[i].data) memory_.release(weights_[i].data, bytes_of(static_cast<int>(i)));
+  }
+  for (Packed* first : packed_) {
+    for (; first; first = first->next) memory_.release(first->data, first->bytes);
+  }
+  if (owned_source_) owned_source_->release(memory_);
+  pool_.clear();
+}
+
+void ModelHandle::reset() {
+  if (!model) return;
+  model->release_all();
+  Memory memory = model->memory_;
+  model->~Model();
+  memory.release(model, sizeof(Model));
+  model = nullptr;
+}
+
+Status open_model(Bytes model_proto, const WeightSource& source, const ModelOptions& options, ModelHandle& model) {
+  model.reset();
+  Memory memory(options.allocator, options.limits.max_memory_bytes);
+  void* block = memory.allocate(sizeof(Model));
+  if (!block) return out_of_memory();
+  ModelHandle made;
+  made.model = new (block) Model(memory, options);
+  made->source_ = source;
+  QUENCH_RETURN_IF_ERROR(made->load(model_proto));
+  model = std::move(made);
+  return Status();
+}
+
+}  // namespace quench::rt

@@ -1,0 +1,128 @@
+// A model: the checked graph, its weights (decoded when a plan needs them, shared by all sessions), and the packed
+// weights.
+//
+//     ModelOptions options;
+//     ModelHandle model;
+//     QUENCH_RETURN_IF_ERROR(open_model(model_proto_bytes, source, options, model));   // or open_container
+//     SessionHandle session;                                                           // session.h, one per thread
+//     QUENCH_RETURN_IF_ERROR(create_session(*model, {}, session));
+//
+// A model is immutable for its users and may be shared by threads; the caches inside are guarded by a lock that a
+// session holds while it plans. The bytes that it was opened from must outlive it, and it must outlive its sessions.
+#pragma once
+
+#include <memory>
+
+#include "runtime/graph/graph.h"
+#include "runtime/graph/lock.h"
+
+namespace quench::rt {
+
+struct ModelOptions {
+  Allocator allocator;
+  Limits limits;
+  KernelSet kernels = KernelSet::kFast;
+  bool fuse = true;            // BatchNormalization, residual Add and activations into the node before
+  bool verify_streams = true;  // containers: see container::Limits
+  // Names of inner values that become outputs too, numbered behind the declared ones.
+  std::span<const std::string_view> extra_outputs;
+};
+
+// The sources of weights that need an end.
+class OwnedSource {
+ public:
+  virtual void release(Memory& memory) = 0;
+
+ protected:
+  ~OwnedSource() = default;
+};
+
+class Model {
+ public:
+  Model(const Memory& memory, const ModelOptions& options);
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  const Graph& graph() const { return graph_; }
+  const ModelOptions& options() const { return options_; }
+  std::span<const ValueInfo> inputs() const { return graph_.inputs.span(); }
+  std::span<const ValueInfo> outputs() const { return graph_.outputs.span(); }
+
+  Lock& lock() const { return lock_; }
+
+  // The rest is for plans, under the lock.
+
+  // Decoded values of an initializer, shared and counted: every acquire needs its release.
+  Status acquire(int initializer, void** data) const;
+  void release(int initializer) const;
+
+  // The packed weights of a node: nullptr if nobody has packed them in this variant yet.
+  const void* packed(int node, uint32_t variant) const;
+  // Memory that the model keeps for (node, variant); nullptr if there is none.
+  void* allocate_packed(int node, uint32_t variant, int64_t bytes) const;
+  void discard_packed(int node, uint32_t variant) const;
+
+  uint64_t memory_used() const { return memory_.used(); }
+  uint64_t memory_peak() const { return memory_.peak(); }
+
+ private:
+  friend Status open_model(Bytes, const WeightSource&, const ModelOptions&, struct ModelHandle&);
+  friend Status open_container(Bytes, const ModelOptions&, struct ModelHandle&);
+  friend struct ModelHandle;
+
+  struct WeightSlot {
+    void* data;
+    int users;
+  };
+  struct Packed {
+    uint32_t variant;
+    void* data;
+    uint64_t bytes;
+    Packed* next;
+  };
+
+  ~Model() = default;
+  Status load(Bytes model_proto);
+  Status find_kernels();
+  Status load_attributes();
+  Status terminate_names(List<ValueInfo>& values);
+  Status derive(const Derivation& derivation, const Shape& shape, float* out) const;
+  uint64_t bytes_of(int initializer) const;
+  void release_all();
+
+  ModelOptions options_;
+  mutable Memory memory_;
+  mutable Pool pool_;
+  Graph graph_;
+  WeightSource source_;
+  OwnedSource* owned_source_ = nullptr;
+  std::span<WeightSlot> weights_;
+  std::span<Packed*> packed_;
+  mutable Lock lock_;
+};
+
+// Owns a model.
+struct ModelHandle {
+  ModelHandle() = default;
+  ModelHandle(ModelHandle&& other) noexcept : model(other.model) { other.model = nullptr; }
+  ModelHandle& operator=(ModelHandle&& other) noexcept {
+    std::swap(model, other.model);
+    return *this;
+  }
+  ~ModelHandle() { reset(); }
+  void reset();
+  Model& operator*() const { return *model; }
+  Model* operator->() const { return model; }
+
+  Model* model = nullptr;
+};
+
+// From a ModelProto, with weights inside, or stripped and coming from `source`.
+// Errors: kCorrupt, kTruncated, kLimit, kShape, kUnsupportedOperator, kUnsupportedType, kNotFound (extra outputs),
+// kOutOfMemory, and what the source returns for tensors inside attributes. Weights are not decoded yet.
+Status open_model(Bytes model_proto, const WeightSource& source, const ModelOptions& options, ModelHandle& model);
+
+// From the bytes of a .quench file. Errors: also those of container::Reader::open.
+Status open_container(Bytes file, const ModelOptions& options, ModelHandle& model);
+
+}  // namespace quench::rt

@@ -1,0 +1,167 @@
+// Gemm and MatMul of float32.
+
+#include "runtime/kernels/reference/matrix.h"
+
+#include "runtime/kernels/reference/checks.h"
+#include "runtime/kernels/tables.h"
+
+namespace quench::rt {
+namespace {
+
+// Rows of x times the matrix w. With w's rows contiguous they are added up, otherwise each value is a dot product.
+void multiply_row(const Product& product, const float* x, const float* w, float* y) {
+  if (product.w_column == 1) {
+    for (int64_t j = 0; j < product.columns; ++j) y[j] = 0;
+    for (int64_t k = 0; k < product.inner; ++k) {
+      const float factor = x[k * product.x_inner];
+      const float* row = w + k * product.w_inner;
+      for (int64_t j = 0; j < product.columns; ++j) y[j] += factor * row[j];
+    }
+    return;
+  }
+  for (int64_t j = 0; j < product.columns; ++j) {
+    double sum = 0;
+    for (int64_t k = 0; k < product.inner; ++k) {
+      sum += static_cast<double>(x[k * product.x_inner]) * w[k * product.w_inner + j * product.w_column];
+    }
+    y[j] = static_cast<float>(sum);
+  }
+}
+
+}  // namespace
+
+Status infer_gemm(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 2, 3, kFloatType));
+  QUENCH_RETURN_IF_ERROR(check_type(context, 1, kFloatType));
+  const Shape& a = context.input(0)->shape;
+  const Shape& b = context.input(1)->shape;
+  if (a.rank != 2 || b.rank != 2) {
+    return Status::error(StatusCode::kShape, "inputs have rank %d and %d, not 2", a.rank, b.rank);
+  }
+  const bool turn_a = context.attributes().get_int("transA", 0) != 0;
+  const bool turn_b = context.attributes().get_int("transB", 0) != 0;
+  GemmState& state = context.state<GemmState>();
+  state.alpha = context.attributes().get_float("alpha", 1);
+  state.beta = context.attributes().get_float("beta", 1);
+  state.product = {a[turn_a ? 1 : 0], a[turn_a ? 0 : 1], b[turn_b ? 0 : 1], turn_a ? 1 : a[1],
+                   turn_a ? a[1] : 1, turn_b ? 1 : b[1], turn_b ? b[1] : 1};
+  if (state.product.inner != b[turn_b ? 1 : 0]) {
+    return Status::error(StatusCode::kShape, "inner dimensions are %lld and %lld",
+                         static_cast<long long>(state.product.inner), static_cast<long long>(b[turn_b ? 1 : 0]));
+  }
+  const Shape shape = {state.product.rows, state.product.columns};
+  if (context.input(2)) {
+    QUENCH_RETURN_IF_ERROR(check_type(context, 2, kFloatType));
+    Shape together;
+    QUENCH_RETURN_IF_ERROR(broadcast_shapes(shape, context.input(2)->shape, &together));
+    if (!(together == shape)) return Status::error(StatusCode::kShape, "input 2 does not broadcast to the output");
+  }
+  return context.set_output(0, ElementType::kFloat32, shape);
+}
+
+namespace {
+
+Status run_gemm(RunContext& context) {
+  const GemmState& state = context.state<GemmState>();
+  const Product& product = state.product;
+  int64_t c_strides[kMaxRank] = {};
+  if (context.input(2)) broadcast_strides(*context.input(2), 2, c_strides);
+  context.parallel_for(product.rows, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      float* y = context.output(0)->as<float>() + i * product.columns;
+      multiply_row(product, context.input(0)->as<float>() + i * product.x_row, context.input(1)->as<float>(), y);
+      for (int64_t j = 0; j < product.columns; ++j) y[j] *= state.alpha;
+      if (!context.input(2)) continue;
+      const float* c = context.input(2)->as<float>() + i * c_strides[0];
+      for (int64_t j = 0; j < product.columns; ++j) y[j] += state.beta * c[j * c_strides[1]];
+    }
+  });
+  return Status();
+}
+
+// MatMul as numpy.matmul: leading axes broadcast, a vector counts as a row on the left and as a column on the right.
+
+// Strides of the leading axes in matrices, 0 where they repeat.
+void batch_strides(const Shape& shape, int batch_rank, int64_t strides[kMaxRank]) {
+  Tensor batch;
+  batch.shape.rank = shape.rank > 2 ? shape.rank - 2 : 0;
+  for (int axis = 0; axis < batch.shape.rank; ++axis) batch.shape[axis] = shape[axis];
+  broadcast_strides(batch, batch_rank, strides);
+}
+
+}  // namespace
+
+Status infer_matmul(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 2, 2, kFloatType));
+  QUENCH_RETURN_IF_ERROR(check_type(context, 1, kFloatType));
+  const Shape& a = context.input(0)->shape;
+  const Shape& b = context.input(1)->shape;
+  if (a.rank < 1 || b.rank < 1) return Status::error(StatusCode::kShape, "an input is a scalar");
+  const int64_t rows = a.rank == 1 ? 1 : a[a.rank - 2];
+  const int64_t inner = a[a.rank - 1];
+  const int64_t columns = b.rank == 1 ? 1 : b[b.rank - 1];
+  const int64_t b_inner = b.rank == 1 ? b[0] : b[b.rank - 2];
+  if (inner != b_inner) {
+    return Status::error(StatusCode::kShape, "inner dimensions are %lld and %lld", static_cast<long long>(inner),
+                         static_cast<long long>(b_inner));
+  }
+  MatMulState& state = context.state<MatMulState>();
+  state.product = {rows, inner, columns, inner, 1, columns, 1};
+  Shape lead_a = a;
+  Shape lead_b = b;
+  lead_a.rank = a.rank > 2 ? a.rank - 2 : 0;
+  lead_b.rank = b.rank > 2 ? b.rank - 2 : 0;
+  Shape shape;
+  QUENCH_RETURN_IF_ERROR(broadcast_shapes(lead_a, lead_b, &shape));
+  const int batch_rank = shape.rank;
+  if (a.rank > 1) shape[shape.rank++] = rows;
+  if (b.rank > 1) shape[shape.rank++] = columns;
+  QUENCH_RETURN_IF_ERROR(context.set_output(0, ElementType::kFloat32, shape));
+  shape.rank = batch_rank;
+  int64_t a_strides[kMaxRank];
+  int64_t b_strides[kMaxRank];
+  batch_strides(a, batch_rank, a_strides);
+  batch_strides(b, batch_rank, b_strides);
+  int64_t y_strides[kMaxRank];
+  compute_strides(shape, Layout::kRowMajor, y_strides);
+  state.batches = StridedLoop<3>();
+  for (int axis = 0; axis < batch_rank; ++axis) {
+    state.batches.add_axis(shape[axis], {y_strides[axis], a_strides[axis], b_strides[axis]});
+  }
+  state.batches.finish();
+  return Status();
+}
+
+namespace {
+
+Status run_matmul(RunContext& context) {
+  const MatMulState& state = context.state<MatMulState>();
+  const Product& product = state.product;
+  const float* a = context.input(0)->as<float>();
+  const float* b = context.input(1)->as<float>();
+  float* y = context.output(0)->as<float>();
+  walk(state.batches, [&](const int64_t* at, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+      const float* left = a + (at[1] + i * state.batches.step(1)) * product.rows * product.inner;
+      const float* right = b + (at[2] + i * state.batches.step(2)) * product.inner * product.columns;
+      float* target = y + (at[0] + i * state.batches.step(0)) * product.rows * product.columns;
+      context.parallel_for(product.rows, 1, [&](int64_t begin, int64_t end, int) {
+        for (int64_t row = begin; row < end; ++row) {
+          multiply_row(product, left + row * product.inner, right, target + row * product.columns);
+        }
+      });
+    }
+  });
+  return Status();
+}
+
+constexpr Kernel kKernels[] = {
+    {.op = "Gemm", .infer = infer_gemm, .run = run_gemm, .state_bytes = sizeof(GemmState)},
+    {.op = "MatMul", .infer = infer_matmul, .run = run_matmul, .state_bytes = sizeof(MatMulState)},
+};
+
+}  // namespace
+
+std::span<const Kernel> matrix_kernels() { return kKernels; }
+
+}  // namespace quench::rt

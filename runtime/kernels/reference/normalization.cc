@@ -1,0 +1,240 @@
+// BatchNormalization, InstanceNormalization, LayerNormalization and LRN of float32, at inference.
+
+#include <cmath>
+
+#include "runtime/kernels/reference/checks.h"
+#include "runtime/kernels/reference/strided.h"
+#include "runtime/kernels/tables.h"
+
+namespace quench::rt {
+namespace {
+
+Status check_per_channel(const InferContext& context, int index, int64_t channels) {
+  QUENCH_RETURN_IF_ERROR(check_type(context, index, kFloatType));
+  const Shape& shape = context.input(index)->shape;
+  if (shape.rank == 1 && shape[0] == channels) return Status();
+  return Status::error(StatusCode::kShape, "input %d does not have one value for each of %lld channels", index,
+                       static_cast<long long>(channels));
+}
+
+struct Epsilon {
+  float value;
+};
+
+Status infer_batch_normalization(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 5, 5, kFloatType));
+  const Shape& x = context.input(0)->shape;
+  if (x.rank < 2) return Status::error(StatusCode::kShape, "input 0 has rank %d, not 2 or more", x.rank);
+  for (int index = 1; index < 5; ++index) QUENCH_RETURN_IF_ERROR(check_per_channel(context, index, x[1]));
+  bool trains = context.attributes().get_int("training_mode", 0) != 0 ||
+                (context.opset() < 7 && context.attributes().get_int("is_test", 0) == 0);
+  for (int index = 1; index < context.outputs(); ++index) trains |= context.output(index) != nullptr;
+  if (trains) return Status::error(StatusCode::kUnsupportedFeature, "training mode");
+  if (context.attributes().get_int("spatial", 1) == 0) {
+    return Status::error(StatusCode::kUnsupportedFeature, "attribute 'spatial' is 0");
+  }
+  context.state<Epsilon>().value = context.attributes().get_float("epsilon", 1e-5f);
+  context.set_scratch(2 * x[1] * static_cast<int64_t>(sizeof(float)));
+  return context.set_output(0, ElementType::kFloat32, x);
+}
+
+Status run_batch_normalization(RunContext& context) {
+  const int64_t channels = context.input(0)->shape[1];
+  const float epsilon = context.state<Epsilon>().value;
+  float* scales = static_cast<float*>(context.scratch());
+  float* shifts = scales + channels;
+  for (int64_t c = 0; c < channels; ++c) {
+    scales[c] = context.input(1)->as<float>()[c] / std::sqrt(context.input(4)->as<float>()[c] + epsilon);
+    shifts[c] = context.input(2)->as<float>()[c] - context.input(3)->as<float>()[c] * scales[c];
+  }
+  // Per-channel values broadcast along all axes but the second.
+  Tensor per_channel;
+  per_channel.shape.rank = context.input(0)->shape.rank;
+  for (int axis = 0; axis < per_channel.shape.rank; ++axis) per_channel.shape[axis] = axis == 1 ? channels : 1;
+  const Tensor* output = context.output(0);
+  const auto loop = broadcast_loop<3>(*output, {output, context.input(0), &per_channel});
+  const float* x = context.input(0)->as<float>();
+  float* y = output->as<float>();
+  parallel_walk(context, loop, [=, &loop](const int64_t* at, int64_t count) {
+    const float* from = x + at[1];
+    float* to = y + at[0];
+    const float* scale = scales + at[2];
+    const float* shift = shifts + at[2];
+    if (loop.step(0) == 1 && loop.step(1) == 1 && loop.step(2) == 0) {
+      const float factor = *scale;
+      const float term = *shift;
+      for (int64_t i = 0; i < count; ++i) to[i] = from[i] * factor + term;
+    } else {
+      for (int64_t i = 0; i < count; ++i) {
+        to[i * loop.step(0)] = from[i * loop.step(1)] * scale[i * loop.step(2)] + shift[i * loop.step(2)];
+      }
+    }
+  });
+  return Status();
+}
+
+// Mean and 1 / sqrt(variance + epsilon) of consecutive values.
+struct Moments {
+  double mean = 0;
+  double inverse_deviation = 0;
+
+  Moments(const float* x, int64_t count, float epsilon) {
+    for (int64_t i = 0; i < count; ++i) mean += x[i];
+    mean /= static_cast<double>(count);
+    double variance = 0;
+    for (int64_t i = 0; i < count; ++i) variance += (x[i] - mean) * (x[i] - mean);
+    inverse_deviation = 1 / std::sqrt(variance / static_cast<double>(count) + epsilon);
+  }
+
+  float normalize(float x) const { return static_cast<float>((x - mean) * inverse_deviation); }
+};
+
+Status infer_instance_normalization(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 3, 3, kFloatType));
+  const Shape& x = context.input(0)->shape;
+  if (x.rank < 3) return Status::error(StatusCode::kShape, "input 0 has rank %d, not 3 or more", x.rank);
+  QUENCH_RETURN_IF_ERROR(check_per_channel(context, 1, x[1]));
+  QUENCH_RETURN_IF_ERROR(check_per_channel(context, 2, x[1]));
+  context.state<Epsilon>().value = context.attributes().get_float("epsilon", 1e-5f);
+  return context.set_output(0, ElementType::kFloat32, x);
+}
+
+Status run_instance_normalization(RunContext& context) {
+  const Shape& shape = context.input(0)->shape;
+  const int64_t count = shape.elements(2, shape.rank);
+  const float epsilon = context.state<Epsilon>().value;
+  context.parallel_for(shape[0] * shape[1], 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t plane = begin; plane < end; ++plane) {
+      const float* x = context.input(0)->as<float>() + plane * count;
+      float* y = context.output(0)->as<float>() + plane * count;
+      const float scale = context.input(1)->as<float>()[plane % shape[1]];
+      const float shift = context.input(2)->as<float>()[plane % shape[1]];
+      const Moments moments(x, count, epsilon);
+      for (int64_t i = 0; i < count; ++i) y[i] = moments.normalize(x[i]) * scale + shift;
+    }
+  });
+  return Status();
+}
+
+struct LayerState {
+  int64_t rows;
+  int64_t count;
+  float epsilon;
+};
+
+Status infer_layer_normalization(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 2, 3, kFloatType));
+  const Shape& x = context.input(0)->shape;
+  int first = 0;
+  QUENCH_RETURN_IF_ERROR(normalize_axis(context.attributes().get_int("axis", -1), x.rank, &first));
+  LayerState& state = context.state<LayerState>();
+  state = {x.elements(0, first), x.elements(first, x.rank), context.attributes().get_float("epsilon", 1e-5f)};
+  for (int index = 1; index < 3; ++index) {
+    if (!context.input(index)) continue;
+    QUENCH_RETURN_IF_ERROR(check_type(context, index, kFloatType));
+    const Shape& shape = context.input(index)->shape;
+    bool fits = shape.rank == x.rank - first;
+    for (int axis = 0; fits && axis < shape.rank; ++axis) fits = shape[axis] == x[first + axis];
+    if (!fits) return Status::error(StatusCode::kShape, "input %d does not have the normalized axes' shape", index);
+  }
+  Shape reduced = x;
+  for (int axis = first; axis < x.rank; ++axis) reduced[axis] = 1;
+  QUENCH_RETURN_IF_ERROR(context.set_output(1, ElementType::kFloat32, reduced));
+  QUENCH_RETURN_IF_ERROR(context.set_output(2, ElementType::kFloat32, reduced));
+  return context.set_output(0, ElementType::kFloat32, x);
+}
+
+Status run_layer_normalization(RunContext& context) {
+  const LayerState& state = context.state<LayerState>();
+  const float* scale = context.input(1)->as<float>();
+  const float* shift = context.input(2) ? context.input(2)->as<float>() : nullptr;
+  context.parallel_for(state.rows, 16, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      const float* x = context.input(0)->as<float>() + row * state.count;
+      float* y = context.output(0)->as<float>() + row * state.count;
+      const Moments moments(x, state.count, state.epsilon);
+      for (int64_t i = 0; i < state.count; ++i) {
+        y[i] = moments.normalize(x[i]) * scale[i] + (shift ? shift[i] : 0.0f);
+      }
+      if (Tensor* mean = context.output(1)) mean->as<float>()[row] = static_cast<float>(moments.mean);
+      if (Tensor* inverse = context.output(2)) {
+        inverse->as<float>()[row] = static_cast<float>(moments.inverse_deviation);
+      }
+    }
+  });
+  return Status();
+}
+
+// Local response normalization: x / (bias + alpha / size * sum of squares over `size` neighbouring channels) ^ beta.
+struct LrnState {
+  int64_t size;
+  float alpha;
+  float beta;
+  float bias;
+};
+
+Status infer_lrn(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 1, 1, kFloatType));
+  const Shape& x = context.input(0)->shape;
+  if (x.rank < 2) return Status::error(StatusCode::kShape, "input 0 has rank %d, not 2 or more", x.rank);
+  const Attributes& attributes = context.attributes();
+  LrnState& state = context.state<LrnState>();
+  state = {attributes.get_int("size", 0), attributes.get_float("alpha", 0.0001f), attributes.get_float("beta", 0.75f),
+           attributes.get_float("bias", 1)};
+  if (state.size < 1) return Status::error(StatusCode::kInvalidArgument, "attribute 'size' is missing or below 1");
+  return context.set_output(0, ElementType::kFloat32, x);
+}
+
+Status run_lrn(RunContext& context) {
+  const LrnState& state = context.state<LrnState>();
+  const Shape& shape = context.input(0)->shape;
+  const int64_t channels = shape[1];
+  const int64_t count = shape.elements(2, shape.rank);
+  const int64_t before = (state.size - 1) / 2;
+  const int64_t after = state.size - 1 - before;
+  context.parallel_for(shape[0] * channels, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t plane = begin; plane < end; ++plane) {
+      const int64_t channel = plane % channels;
+      const int64_t first = channel < before ? 0 : channel - before;
+      const int64_t last = channels - 1 - channel < after ? channels - 1 : channel + after;
+      const float* x = context.input(0)->as<float>() + plane * count;
+      float* y = context.output(0)->as<float>() + plane * count;
+      for (int64_t i = 0; i < count; ++i) {
+        double sum = 0;
+        for (int64_t c = first; c <= last; ++c) {
+          const double value = x[(c - channel) * count + i];
+          sum += value * value;
+        }
+        const double base = state.bias + state.alpha / static_cast<double>(state.size) * sum;
+        y[i] = static_cast<float>(x[i] / std::pow(base, static_cast<double>(state.beta)));
+      }
+    }
+  });
+  return Status();
+}
+
+constexpr Kernel kKernels[] = {
+    {.op = "BatchNormalization",
+     .infer = infer_batch_normalization,
+     .run = run_batch_normalization,
+     .state_bytes = sizeof(Epsilon),
+     .inplace_inputs = 1,
+     .layout = LayoutRule::kFollows},
+    {.op = "InstanceNormalization",
+     .infer = infer_instance_normalization,
+     .run = run_instance_normalization,
+     .state_bytes = sizeof(Epsilon),
+     .inplace_inputs = 1},
+    {.op = "LayerNormalization",
+     .infer = infer_layer_normalization,
+     .run = run_layer_normalization,
+     .state_bytes = sizeof(LayerState),
+     .inplace_inputs = 1},
+    {.op = "LRN", .infer = infer_lrn, .run = run_lrn, .state_bytes = sizeof(LrnState)},
+};
+
+}  // namespace
+
+std::span<const Kernel> normalization_kernels() { return kKernels; }
+
+}  // namespace quench::rt

@@ -1,0 +1,245 @@
+// MaxPool, AveragePool and their global forms, in either layout.
+
+#include "runtime/kernels/reference/pooling.h"
+
+#include <limits>
+
+#include "runtime/kernels/reference/checks.h"
+#include "runtime/kernels/tables.h"
+
+namespace quench::rt {
+namespace {
+
+// Strides of a tensor of rank 3 to 5 as batch, channel, depth, height, width.
+struct PlaneStrides {
+  int64_t batch;
+  int64_t channel;
+  int64_t spatial[kSpatialAxes] = {0, 0, 0};
+
+  explicit PlaneStrides(const Tensor& tensor) {
+    int64_t strides[kMaxRank] = {};
+    compute_strides(tensor.shape, tensor.layout, strides);
+    batch = strides[0];
+    channel = strides[1];
+    for (int axis = 2; axis < tensor.shape.rank; ++axis) {
+      spatial[kSpatialAxes - tensor.shape.rank + axis] = strides[axis];
+    }
+  }
+};
+
+Status infer_pool(InferContext& context, TypeSet types) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 1, 1, types));
+  const Shape& x = context.input(0)->shape;
+  PoolState& state = context.state<PoolState>();
+  QUENCH_RETURN_IF_ERROR(read_window(context, x, nullptr, &state.window));
+  AutoPad auto_pad;
+  QUENCH_RETURN_IF_ERROR(read_auto_pad(context, &auto_pad));
+  QUENCH_RETURN_IF_ERROR(place_windows(auto_pad, context.attributes().get_int("ceil_mode", 0) != 0, &state.window));
+  state.includes_padding = context.attributes().get_int("count_include_pad", 0) != 0;
+  state.column_major = context.attributes().get_int("storage_order", 0) != 0;
+  const Shape shape = window_output_shape(state.window, x.rank, x[0], x[1]);
+  if (context.output(1)) QUENCH_RETURN_IF_ERROR(context.set_output(1, ElementType::kInt64, shape));
+  return context.set_output(0, context.input(0)->type, shape);
+}
+
+}  // namespace
+
+Status infer_max_pool(InferContext& context) {
+  return infer_pool(context, type_set(ElementType::kFloat32, ElementType::kInt8, ElementType::kUint8));
+}
+
+Status infer_average_pool(InferContext& context) {
+  if (context.output(1)) return Status::error(StatusCode::kInvalidArgument, "has one output only");
+  return infer_pool(context, kFloatType);
+}
+
+namespace {
+
+// The taps of a window that lie inside the input, along each axis.
+struct Taps {
+  Range range[kSpatialAxes];
+
+  Taps(const Window& window, const int64_t at[kSpatialAxes]) {
+    for (int axis = 0; axis < kSpatialAxes; ++axis) {
+      range[axis] = positions_inside(window.kernel[axis], window.dilation[axis], window.coordinate(axis, at[axis], 0),
+                                     window.input[axis]);
+    }
+  }
+};
+
+// Calls function(batch and channel, output coordinates, output offset, input offset of the plane) for each output.
+template <typename Function>
+void for_each_window(const RunContext& context, const Window& window, const Function& function) {
+  const Tensor& x = *context.input(0);
+  const PlaneStrides from(x);
+  const PlaneStrides to(*context.output(0));
+  const int64_t channels = x.shape[1];
+  context.parallel_for(x.shape[0] * channels, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t plane = begin; plane < end; ++plane) {
+      const int64_t batch = plane / channels;
+      const int64_t channel = plane % channels;
+      const int64_t source = batch * from.batch + channel * from.channel;
+      const int64_t target = batch * to.batch + channel * to.channel;
+      int64_t at[kSpatialAxes];
+      for (at[0] = 0; at[0] < window.output[0]; ++at[0]) {
+        for (at[1] = 0; at[1] < window.output[1]; ++at[1]) {
+          for (at[2] = 0; at[2] < window.output[2]; ++at[2]) {
+            const int64_t offset = at[0] * to.spatial[0] + at[1] * to.spatial[1] + at[2] * to.spatial[2];
+            function(plane, at, target + offset, source);
+          }
+        }
+      }
+    }
+  });
+}
+
+template <typename T>
+Status pool_max(RunContext& context) {
+  const PoolState& state = context.state<PoolState>();
+  const Window& window = state.window;
+  const PlaneStrides from(*context.input(0));
+  const T* x = context.input(0)->as<T>();
+  T* y = context.output(0)->as<T>();
+  int64_t* indices = context.output(1) ? context.output(1)->as<int64_t>() : nullptr;
+  // Indices count the elements of the row-major input, or of one with its spatial axes turned around.
+  int64_t index_strides[kSpatialAxes] = {window.input[1] * window.input[2], window.input[2], 1};
+  if (state.column_major) {
+    index_strides[0] = 1;
+    index_strides[1] = window.input[0];
+    index_strides[2] = window.input[0] * window.input[1];
+  }
+  for_each_window(context, window, [&](int64_t plane, const int64_t* at, int64_t target, int64_t source) {
+    const Taps taps(window, at);
+    T best =
+        std::numeric_limits<T>::has_infinity ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::lowest();
+    int64_t best_index = -1;
+    for (int64_t tap_z = taps.range[0].begin; tap_z < taps.range[0].end; ++tap_z) {
+      const int64_t z = window.coordinate(0, at[0], tap_z);
+      for (int64_t tap_y = taps.range[1].begin; tap_y < taps.range[1].end; ++tap_y) {
+        const int64_t row = window.coordinate(1, at[1], tap_y);
+        for (int64_t tap_x = taps.range[2].begin; tap_x < taps.range[2].end; ++tap_x) {
+          const int64_t column = window.coordinate(2, at[2], tap_x);
+          const T value = x[source + z * from.spatial[0] + row * from.spatial[1] + column * from.spatial[2]];
+          if (best_index >= 0 && !(value > best)) continue;
+          best = value;
+          best_index = plane * window.input_elements() + z * index_strides[0] + row * index_strides[1] +
+                       column * index_strides[2];
+        }
+      }
+    }
+    y[target] = best;
+    if (indices) indices[target] = best_index;
+  });
+  return Status();
+}
+
+Status run_max_pool(RunContext& context) {
+  switch (context.input(0)->type) {
+    case ElementType::kInt8:
+      return pool_max<int8_t>(context);
+    case ElementType::kUint8:
+      return pool_max<uint8_t>(context);
+    default:
+      return pool_max<float>(context);
+  }
+}
+
+// The elements that an average is divided by: those inside the input, or inside the padded one.
+double window_size(const PoolState& state, const Taps& taps, const int64_t* at) {
+  double size = 1;
+  for (int axis = 0; axis < kSpatialAxes; ++axis) {
+    Range range = taps.range[axis];
+    if (state.includes_padding) {
+      const Window& window = state.window;
+      range = positions_inside(window.kernel[axis], window.dilation[axis], at[axis] * window.stride[axis],
+                               window.input[axis] + window.pad_begin[axis] + window.pad_end[axis]);
+    }
+    size *= static_cast<double>(range.end - range.begin);
+  }
+  return size;
+}
+
+Status run_average_pool(RunContext& context) {
+  const PoolState& state = context.state<PoolState>();
+  const Window& window = state.window;
+  const PlaneStrides from(*context.input(0));
+  const float* x = context.input(0)->as<float>();
+  float* y = context.output(0)->as<float>();
+  for_each_window(context, window, [&](int64_t, const int64_t* at, int64_t target, int64_t source) {
+    const Taps taps(window, at);
+    double sum = 0;
+    for (int64_t tap_z = taps.range[0].begin; tap_z < taps.range[0].end; ++tap_z) {
+      const int64_t z = source + window.coordinate(0, at[0], tap_z) * from.spatial[0];
+      for (int64_t tap_y = taps.range[1].begin; tap_y < taps.range[1].end; ++tap_y) {
+        const int64_t row = z + window.coordinate(1, at[1], tap_y) * from.spatial[1];
+        for (int64_t tap_x = taps.range[2].begin; tap_x < taps.range[2].end; ++tap_x) {
+          sum += x[row + window.coordinate(2, at[2], tap_x) * from.spatial[2]];
+        }
+      }
+    }
+    const double size = window_size(state, taps, at);
+    y[target] = static_cast<float>(size > 0 ? sum / size : 0);
+  });
+  return Status();
+}
+
+}  // namespace
+
+Status infer_global_pool(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 1, 1, kFloatType));
+  Shape shape = context.input(0)->shape;
+  if (shape.rank < 3) return Status::error(StatusCode::kShape, "input 0 has rank %d, not 3 or more", shape.rank);
+  if (shape.elements(2, shape.rank) == 0) return Status::error(StatusCode::kShape, "input 0 has no elements to pool");
+  for (int axis = 2; axis < shape.rank; ++axis) shape[axis] = 1;
+  return context.set_output(0, ElementType::kFloat32, shape);
+}
+
+namespace {
+
+template <bool kMax>
+Status run_global_pool(RunContext& context) {
+  const Tensor& x = *context.input(0);
+  const int64_t channels = x.shape[1];
+  const int64_t count = x.shape.elements(2, x.shape.rank);
+  const bool channels_last = x.layout == Layout::kChannelsLast;
+  const int64_t step = channels_last ? channels : 1;
+  context.parallel_for(x.shape[0] * channels, 16, [&](int64_t begin, int64_t end, int) {
+    for (int64_t plane = begin; plane < end; ++plane) {
+      const int64_t first = channels_last ? plane / channels * channels * count + plane % channels : plane * count;
+      const float* values = x.as<float>() + first;
+      float largest = values[0];
+      double sum = 0;
+      for (int64_t i = 0; i < count; ++i) {
+        const float value = values[i * step];
+        if (value > largest) largest = value;
+        sum += value;
+      }
+      context.output(0)->as<float>()[plane] = kMax ? largest : static_cast<float>(sum / static_cast<double>(count));
+    }
+  });
+  return Status();
+}
+
+constexpr Kernel kKernels[] = {
+    {.op = "MaxPool",
+     .infer = infer_max_pool,
+     .run = run_max_pool,
+     .state_bytes = sizeof(PoolState),
+     .layout = LayoutRule::kFollows},
+    {.op = "AveragePool",
+     .infer = infer_average_pool,
+     .run = run_average_pool,
+     .state_bytes = sizeof(PoolState),
+     .layout = LayoutRule::kFollows},
+    {.op = "GlobalAveragePool",
+     .infer = infer_global_pool,
+     .run = run_global_pool<false>,
+     .layout = LayoutRule::kFollows},
+    {.op = "GlobalMaxPool", .infer = infer_global_pool, .run = run_global_pool<true>, .layout = LayoutRule::kFollows},
+};
+
+}  // namespace
+
+std::span<const Kernel> pooling_kernels() { return kKernels; }
+
+}  // namespace quench::rt

@@ -1,0 +1,521 @@
+// Resize and Upsample, in either layout. Each axis is resampled on its own: an output coordinate becomes a handful of
+// taps, input coordinates with weights, and an output is the sum over the products of its taps.
+//
+// Coordinates are computed in float32, as ONNX Runtime does: in double, halves would round differently.
+
+#include <cmath>
+
+#include "runtime/kernels/reference/checks.h"
+#include "runtime/kernels/reference/strided.h"
+#include "runtime/kernels/tables.h"
+
+namespace quench::rt {
+namespace {
+
+enum class Mode : uint8_t { kNearest, kLinear, kCubic };
+
+enum class Transformation : uint8_t {
+  kHalfPixel,
+  kPytorchHalfPixel,
+  kAlignCorners,
+  kAsymmetric,
+  kTfHalfPixelForNearest,
+  kTfCropAndResize,
+};
+
+enum class Rounding : uint8_t {
+  kPreferFloor,
+  kPreferCeil,
+  kFloor,
+  kCeil,
+  kSimple,  // before version 11: down when enlarging, up when shrinking
+};
+
+struct ResizeState {
+  Mode mode;
+  Transformation transformation;
+  Rounding rounding;
+  bool excludes_outside;
+  float cubic_a;
+  float outside_value;
+  float scale[kMaxRank];
+  float crop_begin[kMaxRank];
+  float crop_end[kMaxRank];
+};
+
+constexpr int kMaxTaps = 4;
+
+// What one output coordinate takes along an axis.
+struct Taps {
+  int64_t coordinate[kMaxTaps];
+  float weight[kMaxTaps];
+  bool outside;  // only for tf_crop_and_resize: the output is the extrapolation value
+};
+
+int taps_of(Mode mode) { return mode == Mode::kNearest ? 1 : mode == Mode::kLinear ? 2 : 4; }
+
+// `names[i]` stands for the enumerator of number i; the first is the default.
+template <typename Enum, size_t N>
+Status read_enum(const InferContext& context, std::string_view attribute, const std::string_view (&names)[N],
+                 Enum* result) {
+  const std::string_view name = context.attributes().get_string(attribute, names[0]);
+  for (size_t i = 0; i < N; ++i) {
+    if (name == names[i]) {
+      *result = static_cast<Enum>(i);
+      return Status();
+    }
+  }
+  return Status::error(StatusCode::kUnsupportedFeature, "attribute '%.*s' is '%.*s'",
+                       static_cast<int>(attribute.size()), attribute.data(), static_cast<int>(name.size()),
+                       name.data());
+}
+
+constexpr std::string_view kModes[] = {"nearest", "linear", "cubic"};
+constexpr std::string_view kTransformations[] = {"half_pixel", "pytorch_half_pixel",   "align_corners",
+                                                 "asymmetric", "tf_half_pixel_for_nn", "tf_crop_and_resize"};
+constexpr std::string_view kRoundings[] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"};
+
+Status read_attributes(const InferContext& context, ResizeState* state) {
+  const Attributes& attributes = context.attributes();
+  if (attributes.get_int("antialias", 0) != 0) {
+    return Status::error(StatusCode::kUnsupportedFeature, "attribute 'antialias'");
+  }
+  if (attributes.get_string("keep_aspect_ratio_policy", "stretch") != "stretch") {
+    return Status::error(StatusCode::kUnsupportedFeature, "attribute 'keep_aspect_ratio_policy'");
+  }
+  if (attributes.get_string("mode", "nearest") == "bilinear") {
+    state->mode = Mode::kLinear;  // of Upsample before version 7
+  } else {
+    QUENCH_RETURN_IF_ERROR(read_enum(context, "mode", kModes, &state->mode));
+  }
+  if (context.opset() < 11) {
+    state->transformation = Transformation::kAsymmetric;
+    state->rounding = Rounding::kSimple;
+    return Status();
+  }
+  QUENCH_RETURN_IF_ERROR(
+      read_enum(context, "coordinate_transformation_mode", kTransformations, &state->transformation));
+  QUENCH_RETURN_IF_ERROR(read_enum(context, "nearest_mode", kRoundings, &state->rounding));
+  state->excludes_outside = attributes.get_int("exclude_outside", 0) != 0;
+  state->cubic_a = attributes.get_float("cubic_coeff_a", -0.75f);
+  state->outside_value = attributes.get_float("extrapolation_value", 0);
+  return Status();
+}
+
+// Values for each axis out of a constant float32 input of one value per listed axis.
+Status read_floats(InferContext& context, int index, int count, float* values) {
+  QUENCH_RETURN_IF_ERROR(check_type(context, index, kFloatType));
+  const Shape& shape = context.input(index)->shape;
+  if (shape.rank != 1 || shape[0] != count) {
+    return Status::error(StatusCode::kShape, "input %d does not have %d values", index, count);
+  }
+  const Tensor* value = context.value(index);
+  if (!value) return InferContext::needs_value(index);
+  for (int i = 0; i < count; ++i) values[i] = value->as<float>()[i];
+  return Status();
+}
+
+bool has_elements(const InferContext& context, int index) {
+  return context.input(index) && context.input(index)->elements() > 0;
+}
+
+// Output size by a scale.
+Status scale_axis(int64_t size, float scale, int64_t* result) {
+  const float scaled = std::floor(static_cast<float>(size) * scale);
+  if (!(scale > 0) || !(scaled < 1e12f)) {
+    return Status::error(StatusCode::kShape, "an axis of %lld elements is scaled by %g", static_cast<long long>(size),
+                         static_cast<double>(scale));
+  }
+  *result = static_cast<int64_t>(scaled);
+  return Status();
+}
+
+// The axes that scales, sizes and the region of interest speak of, in their order.
+struct ResizedAxes {
+  int count = 0;
+  int axes[kMaxRank] = {};
+};
+
+Status read_resized_axes(const InferContext& context, int rank, ResizedAxes* resized) {
+  IntList list;
+  QUENCH_RETURN_IF_ERROR(read_attribute(context, "axes", &list));
+  bool marked[kMaxRank] = {};
+  QUENCH_RETURN_IF_ERROR(mark_axes(list, rank, marked));
+  resized->count = list.present ? list.count : rank;
+  for (int i = 0; i < resized->count; ++i) {
+    resized->axes[i] = i;
+    if (list.present) QUENCH_RETURN_IF_ERROR(normalize_axis(list[i], rank, &resized->axes[i]));
+  }
+  return Status();
+}
+
+Status resize_by_scales(const ResizedAxes& resized, const float* scales, Shape* shape, ResizeState* state) {
+  for (int i = 0; i < resized.count; ++i) {
+    const int axis = resized.axes[i];
+    state->scale[axis] = scales[i];
+    QUENCH_RETURN_IF_ERROR(scale_axis((*shape)[axis], scales[i], &(*shape)[axis]));
+  }
+  return Status();
+}
+
+Status resize_by_sizes(const ResizedAxes& resized, const IntList& sizes, Shape* shape, ResizeState* state) {
+  if (sizes.count != resized.count) {
+    return Status::error(StatusCode::kShape, "there are %d sizes for %d axes", sizes.count, resized.count);
+  }
+  for (int i = 0; i < resized.count; ++i) {
+    const int axis = resized.axes[i];
+    if (sizes[i] < 0) return Status::error(StatusCode::kShape, "size %d is negative", i);
+    state->scale[axis] = static_cast<float>(sizes[i]) / static_cast<float>((*shape)[axis]);
+    (*shape)[axis] = sizes[i];
+  }
+  return Status();
+}
+
+Status read_region(InferContext& context, const ResizedAxes& resized, ResizeState* state) {
+  float region[2 * kMaxRank] = {};
+  if (state->transformation != Transformation::kTfCropAndResize) return Status();
+  QUENCH_RETURN_IF_ERROR(read_floats(context, 1, 2 * resized.count, region));
+  for (int i = 0; i < resized.count; ++i) {
+    state->crop_begin[resized.axes[i]] = region[i];
+    state->crop_end[resized.axes[i]] = region[resized.count + i];
+  }
+  return Status();
+}
+
+Status finish_resize(InferContext& context, const Shape& shape, const ResizeState& state) {
+  const Shape& x = context.input(0)->shape;
+  if (state.mode != Mode::kNearest && context.input(0)->type != ElementType::kFloat32) {
+    return Status::error(StatusCode::kUnsupportedType, "input 0 has type %s", name_of(context.input(0)->type));
+  }
+  QUENCH_RETURN_IF_ERROR(context.set_output(0, context.input(0)->type, shape));
+  int64_t coordinates = 0;
+  for (int axis = 0; axis < shape.rank; ++axis) {
+    if (x[axis] == 0 && shape[axis] > 0) return Status::error(StatusCode::kShape, "axis %d has no elements", axis);
+    // set_output allows 2^62 bytes in all, except along axes beside an empty one.
+    if (shape[axis] > (int64_t{1} << 40)) return Status::error(StatusCode::kShape, "axis %d is too long", axis);
+    coordinates += shape[axis];
+  }
+  context.set_scratch(coordinates * static_cast<int64_t>(sizeof(Taps)));
+  return Status();
+}
+
+// Upsample before version 9, scales as an attribute.
+Status infer_upsample_attribute(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 1, 1, kAllTypes));
+  Shape shape = context.input(0)->shape;
+  ResizeState& state = context.state<ResizeState>();
+  QUENCH_RETURN_IF_ERROR(read_attributes(context, &state));
+  const std::span<const float> scales = context.attributes().get_floats("scales");
+  ResizedAxes resized;
+  QUENCH_RETURN_IF_ERROR(read_resized_axes(context, shape.rank, &resized));
+  if (scales.size() != static_cast<size_t>(resized.count)) {
+    return Status::error(StatusCode::kShape, "there are %zu scales for %d axes", scales.size(), resized.count);
+  }
+  QUENCH_RETURN_IF_ERROR(resize_by_scales(resized, scales.data(), &shape, &state));
+  return finish_resize(context, shape, state);
+}
+
+// X, scales
+Status infer_resize_10(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 2, 2, kAllTypes));
+  Shape shape = context.input(0)->shape;
+  ResizeState& state = context.state<ResizeState>();
+  QUENCH_RETURN_IF_ERROR(read_attributes(context, &state));
+  ResizedAxes resized;
+  QUENCH_RETURN_IF_ERROR(read_resized_axes(context, shape.rank, &resized));
+  float scales[kMaxRank] = {};
+  QUENCH_RETURN_IF_ERROR(read_floats(context, 1, resized.count, scales));
+  QUENCH_RETURN_IF_ERROR(resize_by_scales(resized, scales, &shape, &state));
+  return finish_resize(context, shape, state);
+}
+
+// X, roi, scales, sizes; of scales and sizes one has elements.
+Status infer_resize(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 1, 4, kAllTypes));
+  Shape shape = context.input(0)->shape;
+  ResizeState& state = context.state<ResizeState>();
+  QUENCH_RETURN_IF_ERROR(read_attributes(context, &state));
+  ResizedAxes resized;
+  QUENCH_RETURN_IF_ERROR(read_resized_axes(context, shape.rank, &resized));
+  for (int axis = 0; axis < shape.rank; ++axis) {
+    state.scale[axis] = 1;
+    state.crop_begin[axis] = 0;
+    state.crop_end[axis] = 1;
+  }
+  QUENCH_RETURN_IF_ERROR(read_region(context, resized, &state));
+  if (has_elements(context, 3)) {
+    IntList sizes;
+    QUENCH_RETURN_IF_ERROR(read_input(context, 3, &sizes));
+    QUENCH_RETURN_IF_ERROR(resize_by_sizes(resized, sizes, &shape, &state));
+  } else if (has_elements(context, 2)) {
+    float scales[kMaxRank] = {};
+    QUENCH_RETURN_IF_ERROR(read_floats(context, 2, resized.count, scales));
+    QUENCH_RETURN_IF_ERROR(resize_by_scales(resized, scales, &shape, &state));
+  } else if (shape.rank > 0) {
+    return Status::error(StatusCode::kInvalidArgument, "neither scales nor sizes are given");
+  }
+  return finish_resize(context, shape, state);
+}
+
+// The input coordinate of output coordinate `at`, as a real number.
+float original_coordinate(const ResizeState& state, int axis, int64_t at, int64_t in_size, int64_t out_size) {
+  const auto x = static_cast<float>(at);
+  const float scale = state.scale[axis];
+  switch (state.transformation) {
+    case Transformation::kPytorchHalfPixel:
+      return out_size > 1 ? (x + 0.5f) / scale - 0.5f : 0;
+    case Transformation::kAlignCorners: {
+      // The length is not rounded, as in ONNX's reference: it matters where the scale does not give a whole number.
+      const float length = scale * static_cast<float>(in_size);
+      return out_size > 1 ? x * static_cast<float>(in_size - 1) / (length - 1) : 0;
+    }
+    case Transformation::kAsymmetric:
+      return x / scale;
+    case Transformation::kTfHalfPixelForNearest:
+      return (x + 0.5f) / scale;
+    case Transformation::kTfCropAndResize: {
+      const float begin = state.crop_begin[axis];
+      const float end = state.crop_end[axis];
+      const auto last = static_cast<float>(in_size - 1);
+      return out_size > 1 ? begin * last + x * (end - begin) * last / static_cast<float>(out_size - 1)
+                          : 0.5f * (begin + end) * last;
+    }
+    case Transformation::kHalfPixel:
+      break;
+  }
+  return (x + 0.5f) / scale - 0.5f;
+}
+
+int64_t clamp_coordinate(float x, int64_t size) {
+  if (!(x > 0)) return 0;
+  return x >= static_cast<float>(size) ? size - 1 : static_cast<int64_t>(x);
+}
+
+float round_coordinate(Rounding rounding, float x, float scale) {
+  switch (rounding) {
+    case Rounding::kPreferFloor:
+      return x == std::floor(x) + 0.5f ? std::floor(x) : std::round(x);
+    case Rounding::kPreferCeil:
+      return std::round(x);
+    case Rounding::kFloor:
+      return std::floor(x);
+    case Rounding::kCeil:
+      return std::ceil(x);
+    case Rounding::kSimple:
+      break;
+  }
+  return scale < 1 ? std::ceil(x) : std::floor(x);
+}
+
+Taps linear_taps(float x, int64_t size) {
+  const auto last = static_cast<float>(size - 1);
+  const float inside = x < 0 ? 0 : x > last ? last : x;
+  Taps taps = {};
+  taps.coordinate[0] = clamp_coordinate(inside, size);
+  taps.coordinate[1] = taps.coordinate[0] + 1 < size ? taps.coordinate[0] + 1 : size - 1;
+  taps.weight[1] = inside - static_cast<float>(taps.coordinate[0]);
+  taps.weight[0] = 1 - taps.weight[1];
+  return taps;
+}
+
+// Keys, "Cubic Convolution Interpolation for Digital Image Processing", 1981.
+Taps cubic_taps(const ResizeState& state, float x, int64_t size) {
+  const float whole = std::floor(x);
+  const float t = x - whole;
+  const float a = state.cubic_a;
+  const auto near = [a](float s) { return ((a + 2) * s - (a + 3)) * s * s + 1; };
+  const auto far = [a](float s) { return ((a * s - 5 * a) * s + 8 * a) * s - 4 * a; };
+  Taps taps = {};
+  taps.weight[0] = far(1 + t);
+  taps.weight[1] = near(t);
+  taps.weight[2] = near(1 - t);
+  taps.weight[3] = far(2 - t);
+  float sum = 0;
+  for (int k = 0; k < 4; ++k) {
+    const float coordinate = whole + static_cast<float>(k - 1);
+    if (state.excludes_outside && (coordinate < 0 || coordinate >= static_cast<float>(size))) taps.weight[k] = 0;
+    taps.coordinate[k] = clamp_coordinate(coordinate, size);
+    sum += taps.weight[k];
+  }
+  for (int k = 0; state.excludes_outside && k < 4; ++k) taps.weight[k] /= sum;
+  return taps;
+}
+
+Taps make_taps(const ResizeState& state, int axis, int64_t at, int64_t in_size, int64_t out_size) {
+  // An axis that stays as it is takes no part, whatever the transformation.
+  const bool stays =
+      in_size == out_size && state.scale[axis] == 1 && state.transformation != Transformation::kTfCropAndResize;
+  Taps taps = {};
+  if (stays) {
+    taps.coordinate[0] = at;
+    taps.weight[0] = 1;
+    return taps;
+  }
+  const float x = original_coordinate(state, axis, at, in_size, out_size);
+  switch (state.mode) {
+    case Mode::kNearest:
+      taps.coordinate[0] = clamp_coordinate(round_coordinate(state.rounding, x, state.scale[axis]), in_size);
+      taps.weight[0] = 1;
+      break;
+    case Mode::kLinear:
+      taps = linear_taps(x, in_size);
+      break;
+    case Mode::kCubic:
+      taps = cubic_taps(state, x, in_size);
+      break;
+  }
+  taps.outside =
+      state.transformation == Transformation::kTfCropAndResize && !(x >= 0 && x <= static_cast<float>(in_size - 1));
+  return taps;
+}
+
+// One axis during the run, outermost in memory first.
+struct Axis {
+  int64_t size;
+  int64_t step;  // in the input
+  const Taps* taps;
+  int count;  // taps per coordinate; 1 for an axis that stays
+};
+
+struct Axes {
+  int rank;
+  Axis axes[kMaxRank];
+};
+
+float sample(const Axes& axes, int axis, const float* x, const int64_t* at) {
+  if (axis == axes.rank) return *x;
+  const Axis& here = axes.axes[axis];
+  const Taps& taps = here.taps[at[axis]];
+  if (here.count == 1) return sample(axes, axis + 1, x + taps.coordinate[0] * here.step, at);
+  float sum = 0;
+  for (int k = 0; k < here.count; ++k) {
+    if (taps.weight[k] == 0) continue;
+    sum += taps.weight[k] * sample(axes, axis + 1, x + taps.coordinate[k] * here.step, at);
+  }
+  return sum;
+}
+
+Axes prepare_axes(RunContext& context, const ResizeState& state) {
+  const Tensor& source = *context.input(0);
+  const Tensor& target = *context.output(0);
+  int64_t strides[kMaxRank] = {};
+  compute_strides(source.shape, source.layout, strides);
+  int order[kMaxRank] = {};
+  memory_order(target, order);
+  Taps* taps = static_cast<Taps*>(context.scratch());
+  Axes axes = {};
+  axes.rank = source.shape.rank;
+  for (int i = 0; i < axes.rank; ++i) {
+    const int axis = order[i];
+    const int64_t in_size = source.shape[axis];
+    const int64_t out_size = target.shape[axis];
+    bool one_tap = true;
+    for (int64_t at = 0; at < out_size; ++at) {
+      taps[at] = make_taps(state, axis, at, in_size, out_size);
+      one_tap = one_tap && taps[at].weight[0] == 1;
+    }
+    axes.axes[i] = {out_size, strides[axis], taps, one_tap ? 1 : taps_of(state.mode)};
+    taps += out_size;
+  }
+  return axes;
+}
+
+// Calls function(output element, coordinates, true if an axis lies outside the crop) for the elements [begin, end).
+template <typename Function>
+void for_each_output(const Axes& axes, int64_t begin, int64_t end, const Function& function) {
+  for (int64_t element = begin; element < end; ++element) {
+    int64_t at[kMaxRank];
+    int64_t rest = element;
+    bool outside = false;
+    for (int i = axes.rank - 1; i >= 0; --i) {
+      at[i] = rest % axes.axes[i].size;
+      rest /= axes.axes[i].size;
+      outside = outside || axes.axes[i].taps[at[i]].outside;
+    }
+    function(element, static_cast<const int64_t*>(at), outside);
+  }
+}
+
+void resize_float(const RunContext& context, const ResizeState& state, const Axes& axes) {
+  const float* x = context.input(0)->as<float>();
+  float* y = context.output(0)->as<float>();
+  context.parallel_for(context.output(0)->elements(), kParallelGrain / 4, [&](int64_t begin, int64_t end, int) {
+    for_each_output(axes, begin, end, [&](int64_t element, const int64_t* at, bool outside) {
+      y[element] = outside ? state.outside_value : sample(axes, 0, x, at);
+    });
+  });
+}
+
+// Nearest, of any type: rows are gathered along the innermost axis.
+template <typename T>
+void gather_nearest(const RunContext& context, const Axes& axes) {
+  const T* x = context.input(0)->as<T>();
+  T* y = context.output(0)->as<T>();
+  const Axis inner = axes.rank > 0 ? axes.axes[axes.rank - 1] : Axis{1, 0, nullptr, 1};
+  if (context.output(0)->elements() == 0) return;
+  context.parallel_for(context.output(0)->elements() / inner.size, kParallelGrain / inner.size + 1,
+                       [&](int64_t begin, int64_t end, int) {
+                         for (int64_t row = begin; row < end; ++row) {
+                           int64_t rest = row;
+                           int64_t offset = 0;
+                           for (int i = axes.rank - 2; i >= 0; --i) {
+                             const Axis& axis = axes.axes[i];
+                             offset += axis.taps[rest % axis.size].coordinate[0] * axis.step;
+                             rest /= axis.size;
+                           }
+                           for (int64_t i = 0; i < inner.size; ++i) {
+                             const int64_t step = inner.taps ? inner.taps[i].coordinate[0] * inner.step : 0;
+                             y[row * inner.size + i] = x[offset + step];
+                           }
+                         }
+                       });
+}
+
+Status run_resize(RunContext& context) {
+  const ResizeState& state = context.state<ResizeState>();
+  const Axes axes = prepare_axes(context, state);
+  const ElementType type = context.input(0)->type;
+  const bool crops = state.transformation == Transformation::kTfCropAndResize;
+  if (state.mode != Mode::kNearest || (crops && type == ElementType::kFloat32)) {
+    resize_float(context, state, axes);
+    return Status();
+  }
+  switch (size_of(type)) {
+    case 1:
+      gather_nearest<uint8_t>(context, axes);
+      break;
+    case 2:
+      gather_nearest<uint16_t>(context, axes);
+      break;
+    case 4:
+      gather_nearest<uint32_t>(context, axes);
+      break;
+    default:
+      gather_nearest<uint64_t>(context, axes);
+  }
+  return Status();
+}
+
+constexpr Kernel resizing(const char* op, int since, int until, Status (*infer)(InferContext&)) {
+  return {.op = op,
+          .since_version = since,
+          .until_version = until,
+          .infer = infer,
+          .run = run_resize,
+          .state_bytes = sizeof(ResizeState),
+          .layout = LayoutRule::kFollows,
+          .layout_inputs = 0b1};
+}
+
+constexpr Kernel kKernels[] = {
+    resizing("Upsample", 7, 8, infer_upsample_attribute),
+    resizing("Upsample", 9, 9, infer_resize_10),
+    resizing("Resize", 10, 10, infer_resize_10),
+    resizing("Resize", 11, 1 << 30, infer_resize),
+};
+
+}  // namespace
+
+std::span<const Kernel> resize_kernels() { return kKernels; }
+
+}  // namespace quench::rt

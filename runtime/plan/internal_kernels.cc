@@ -1,0 +1,84 @@
+#include "runtime/plan/internal_kernels.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "formats/base/float16.h"
+
+namespace quench::rt {
+namespace {
+
+constexpr int64_t kTile = 16;  // of a blocked transpose: two tiles fit the smallest cache
+
+Status run_convert_type(RunContext& context) {
+  const Tensor& from = *context.input(0);
+  const Tensor& to = *context.output(0);
+  const auto count = static_cast<size_t>(from.elements());
+  if (to.type == ElementType::kFloat32) {
+    return convert_to_float32({from.as<const std::byte>(), static_cast<size_t>(from.bytes())},
+                              static_cast<ElementType>(from.type), {to.as<float>(), count});
+  }
+  return convert_from_float32({from.as<const float>(), count}, static_cast<ElementType>(to.type),
+                              {to.as<std::byte>(), static_cast<size_t>(to.bytes())});
+}
+
+Status run_copy(RunContext& context) {
+  const Tensor& from = *context.input(0);
+  std::memcpy(context.output(0)->data, from.data, static_cast<size_t>(from.bytes()));
+  return Status();
+}
+
+// rows x columns to columns x rows.
+template <typename T>
+void transpose(const T* from, T* to, int64_t rows, int64_t columns) {
+  for (int64_t row = 0; row < rows; row += kTile) {
+    const int64_t row_end = std::min(row + kTile, rows);
+    for (int64_t column = 0; column < columns; column += kTile) {
+      const int64_t column_end = std::min(column + kTile, columns);
+      for (int64_t c = column; c < column_end; ++c) {
+        for (int64_t r = row; r < row_end; ++r) to[c * rows + r] = from[r * columns + c];
+      }
+    }
+  }
+}
+
+template <typename T>
+void convert_as(const Tensor& from, const Tensor& to, int64_t begin, int64_t end) {
+  const int64_t channels = from.shape[1];
+  const int64_t pixels = from.shape[2] * from.shape[3];
+  const bool to_channels_last = to.layout == Layout::kChannelsLast;
+  for (int64_t n = begin; n < end; ++n) {
+    const int64_t offset = n * channels * pixels;
+    transpose(from.as<const T>() + offset, to.as<T>() + offset, to_channels_last ? channels : pixels,
+              to_channels_last ? pixels : channels);
+  }
+}
+
+Status run_convert_layout(RunContext& context) {
+  const Tensor& from = *context.input(0);
+  const Tensor& to = *context.output(0);
+  context.parallel_for(from.shape[0], 1,
+                       [&](int64_t begin, int64_t end, int) { convert_layout(from, to, begin, end); });
+  return Status();
+}
+
+}  // namespace
+
+void convert_layout(const Tensor& from, const Tensor& to, int64_t begin, int64_t end) {
+  switch (size_of(from.type)) {
+    case 1:
+      return convert_as<uint8_t>(from, to, begin, end);
+    case 2:
+      return convert_as<uint16_t>(from, to, begin, end);
+    case 4:
+      return convert_as<uint32_t>(from, to, begin, end);
+    default:
+      return convert_as<uint64_t>(from, to, begin, end);
+  }
+}
+
+const Kernel kConvertType = {.op = "type conversion", .run = run_convert_type};
+const Kernel kConvertLayout = {.op = "layout conversion", .run = run_convert_layout};
+const Kernel kCopy = {.op = "copy", .run = run_copy};
+
+}  // namespace quench::rt

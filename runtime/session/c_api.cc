@@ -1,0 +1,302 @@
+// quench.h over Model and Session.
+#include <quench/quench.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "runtime/session/mapped_file.h"
+#include "runtime/session/session.h"
+
+#define QUENCH_STRING_(x) #x
+#define QUENCH_STRING(x) QUENCH_STRING_(x)
+
+using quench::Status;
+using quench::StatusCode;
+namespace rt = quench::rt;
+
+static_assert(QUENCH_INVALID_ARGUMENT == static_cast<int>(StatusCode::kInvalidArgument));
+static_assert(QUENCH_OUT_OF_MEMORY == static_cast<int>(StatusCode::kOutOfMemory));
+static_assert(QUENCH_IO == static_cast<int>(StatusCode::kIo));
+static_assert(QUENCH_BAD_MAGIC == static_cast<int>(StatusCode::kBadMagic));
+static_assert(QUENCH_UNSUPPORTED_VERSION == static_cast<int>(StatusCode::kUnsupportedVersion));
+static_assert(QUENCH_TRUNCATED == static_cast<int>(StatusCode::kTruncated));
+static_assert(QUENCH_CHECKSUM == static_cast<int>(StatusCode::kChecksum));
+static_assert(QUENCH_CORRUPT == static_cast<int>(StatusCode::kCorrupt));
+static_assert(QUENCH_LIMIT == static_cast<int>(StatusCode::kLimit));
+static_assert(QUENCH_UNSUPPORTED_FEATURE == static_cast<int>(StatusCode::kUnsupportedFeature));
+static_assert(QUENCH_UNSUPPORTED_OPERATOR == static_cast<int>(StatusCode::kUnsupportedOperator));
+static_assert(QUENCH_UNSUPPORTED_TYPE == static_cast<int>(StatusCode::kUnsupportedType));
+static_assert(QUENCH_SHAPE == static_cast<int>(StatusCode::kShape));
+static_assert(QUENCH_NOT_FOUND == static_cast<int>(StatusCode::kNotFound));
+static_assert(QUENCH_NOT_READY == static_cast<int>(StatusCode::kNotReady));
+static_assert(QUENCH_MAX_RANK == rt::kMaxRank);
+static_assert(QUENCH_FLOAT32 == static_cast<int>(quench::ElementType::kFloat32));
+static_assert(QUENCH_UINT8 == static_cast<int>(quench::ElementType::kUint8));
+static_assert(QUENCH_INT8 == static_cast<int>(quench::ElementType::kInt8));
+static_assert(QUENCH_UINT16 == static_cast<int>(quench::ElementType::kUint16));
+static_assert(QUENCH_INT16 == static_cast<int>(quench::ElementType::kInt16));
+static_assert(QUENCH_INT32 == static_cast<int>(quench::ElementType::kInt32));
+static_assert(QUENCH_INT64 == static_cast<int>(quench::ElementType::kInt64));
+static_assert(QUENCH_BOOL == static_cast<int>(quench::ElementType::kBool));
+static_assert(QUENCH_FLOAT16 == static_cast<int>(quench::ElementType::kFloat16));
+static_assert(QUENCH_FLOAT64 == static_cast<int>(quench::ElementType::kFloat64));
+static_assert(QUENCH_UINT32 == static_cast<int>(quench::ElementType::kUint32));
+static_assert(QUENCH_UINT64 == static_cast<int>(quench::ElementType::kUint64));
+static_assert(QUENCH_BFLOAT16 == static_cast<int>(quench::ElementType::kBfloat16));
+
+struct quench_model {
+  explicit quench_model(const rt::Memory& of_this) : memory(of_this) {}
+  rt::Memory memory;
+  rt::MappedFile file;  // outlives the model
+  rt::ModelHandle model;
+};
+
+struct quench_session {
+  explicit quench_session(const rt::Memory& of_this) : memory(of_this) {}
+  rt::Memory memory;
+  rt::SessionHandle session;
+};
+
+namespace {
+
+quench_code report(const Status& from, quench_status* to) {
+  if (to) {
+    to->code = static_cast<quench_code>(from.code());
+    to->offset = from.offset();
+    to->message[0] = '\0';
+    if (!from.ok()) {
+      const size_t length = std::min(std::strlen(from.detail()), sizeof to->message - 1);
+      std::memcpy(to->message, from.detail(), length);
+      to->message[length] = '\0';
+    }
+  }
+  return static_cast<quench_code>(from.code());
+}
+
+Status null_argument(const char* what) {
+  return Status::error(StatusCode::kInvalidArgument, "%s must not be NULL", what);
+}
+
+// Fields beyond what the caller's header knew keep their defaults.
+template <typename Options>
+Status read_options(const Options* given, Options& options) {
+  std::memset(&options, 0, sizeof options);
+  if (!given) return Status();
+  if (given->size < sizeof given->size || given->size > 4096) {
+    return Status::error(StatusCode::kInvalidArgument, "options.size is not set");
+  }
+  std::memcpy(&options, given, std::min(given->size, sizeof options));
+  return Status();
+}
+
+Status read_allocator(const quench_allocator& given, rt::Allocator& allocator) {
+  if ((given.allocate == nullptr) != (given.release == nullptr)) {
+    return Status::error(StatusCode::kInvalidArgument, "an allocator needs both functions, or none");
+  }
+  allocator = {given.allocate, given.release, given.user};
+  return Status();
+}
+
+template <typename T>
+void destroy(T* object) {
+  rt::Memory memory = object->memory;
+  object->~T();
+  memory.release(object, sizeof(T));
+}
+
+// A quench_model or quench_session from the caller's allocator, still empty.
+template <typename T>
+T* make(const rt::Allocator& allocator) {
+  rt::Memory memory(allocator, UINT64_MAX);
+  void* block = memory.allocate(sizeof(T));
+  return block ? new (block) T(memory) : nullptr;
+}
+
+// From `bytes`, or from the file at `path` if that is given.
+Status open_any(const char* path, rt::Bytes bytes, const quench_model_options* given, quench_model** model) {
+  quench_model_options options;
+  QUENCH_RETURN_IF_ERROR(read_options(given, options));
+  rt::ModelOptions inner;
+  QUENCH_RETURN_IF_ERROR(read_allocator(options.allocator, inner.allocator));
+  if (options.max_memory_bytes) inner.limits.max_memory_bytes = options.max_memory_bytes;
+  if (options.max_tensor_elements) inner.limits.max_tensor_elements = options.max_tensor_elements;
+  if (options.max_nodes) inner.limits.max_nodes = options.max_nodes;
+  inner.verify_streams = options.skip_stream_checksums == 0;
+  quench_model* made = make<quench_model>(inner.allocator);
+  if (!made) return rt::out_of_memory();
+  Status status;
+  if (path) {
+    status = made->file.map(path);
+    bytes = made->file.bytes();
+  }
+  if (status.ok()) status = rt::open_container(bytes, inner, made->model);
+  if (!status.ok()) {
+    destroy(made);
+    return status;
+  }
+  *model = made;
+  return Status();
+}
+
+Status create_any(const quench_model* model, const quench_session_options* given, quench_session** session) {
+  quench_session_options options;
+  QUENCH_RETURN_IF_ERROR(read_options(given, options));
+  rt::SessionOptions inner;
+  QUENCH_RETURN_IF_ERROR(read_allocator(options.allocator, inner.allocator));
+  if (options.max_memory_bytes) inner.max_memory_bytes = options.max_memory_bytes;
+  if (options.threads) inner.threads = options.threads;
+  inner.parallel = options.parallel_for;
+  inner.parallel_user = options.parallel_for_user;
+  quench_session* made = make<quench_session>(inner.allocator);
+  if (!made) return rt::out_of_memory();
+  const Status status = rt::create_session(*model->model, inner, made->session);
+  if (!status.ok()) {
+    destroy(made);
+    return status;
+  }
+  *session = made;
+  return Status();
+}
+
+Status describe(std::span<const rt::ValueInfo> values, const char* what, int32_t index, quench_value_info* info) {
+  if (!info) return null_argument("info");
+  if (index < 0 || static_cast<size_t>(index) >= values.size()) {
+    return Status::error(StatusCode::kInvalidArgument, "there is no %s %d: the model has %zu", what,
+                         static_cast<int>(index), values.size());
+  }
+  const rt::ValueInfo& value = values[static_cast<size_t>(index)];
+  info->name = value.name.data();
+  info->name_length = value.name.size();
+  info->type = static_cast<quench_type>(rt::size_of(value.type) > 0 ? value.type : quench::ElementType::kUndefined);
+  info->rank = value.rank;
+  std::copy(std::begin(value.dims), std::end(value.dims), info->shape);
+  return Status();
+}
+
+Status read_shape(const int64_t* shape, int32_t rank, std::span<const int64_t>& view) {
+  if (rank < 0 || rank > QUENCH_MAX_RANK) {
+    return Status::error(StatusCode::kInvalidArgument, "rank %d is not between 0 and %d", static_cast<int>(rank),
+                         QUENCH_MAX_RANK);
+  }
+  if (!shape && rank > 0) return null_argument("shape");
+  view = {shape, static_cast<size_t>(rank)};
+  return Status();
+}
+
+Status read_output(const quench_session& session, int32_t index, quench_tensor* tensor) {
+  if (!tensor) return null_argument("tensor");
+  const quench::Result<rt::Tensor> output = session.session->output(index);
+  QUENCH_RETURN_IF_ERROR(output.status());
+  tensor->data = output->data;
+  tensor->bytes = static_cast<size_t>(output->bytes());
+  tensor->type = static_cast<quench_type>(output->type);
+  tensor->rank = output->shape.rank;
+  std::copy(std::begin(output->shape.dims), std::end(output->shape.dims), tensor->shape);
+  return Status();
+}
+
+}  // namespace
+
+const char* quench_version(void) {
+  return QUENCH_STRING(QUENCH_VERSION_MAJOR) "." QUENCH_STRING(QUENCH_VERSION_MINOR) "." QUENCH_STRING(
+      QUENCH_VERSION_PATCH);
+}
+
+const char* quench_status_name(int code) { return quench::meaning(static_cast<StatusCode>(code)); }
+
+quench_code quench_model_open_file(const char* path, const quench_model_options* options, quench_model** model,
+                                   quench_status* status) {
+  if (!model) return report(null_argument("model"), status);
+  *model = nullptr;
+  if (!path) return report(null_argument("path"), status);
+  return report(open_any(path, {}, options, model), status);
+}
+
+quench_code quench_model_open_memory(const void* bytes, size_t size, const quench_model_options* options,
+                                     quench_model** model, quench_status* status) {
+  if (!model) return report(null_argument("model"), status);
+  *model = nullptr;
+  if (!bytes && size > 0) return report(null_argument("bytes"), status);
+  return report(open_any(nullptr, {static_cast<const std::byte*>(bytes), size}, options, model), status);
+}
+
+void quench_model_release(quench_model* model) {
+  if (model) destroy(model);
+}
+
+int32_t quench_model_input_count(const quench_model* model) {
+  return model ? static_cast<int32_t>(model->model->inputs().size()) : 0;
+}
+
+int32_t quench_model_output_count(const quench_model* model) {
+  return model ? static_cast<int32_t>(model->model->outputs().size()) : 0;
+}
+
+quench_code quench_model_input(const quench_model* model, int32_t index, quench_value_info* info,
+                               quench_status* status) {
+  return report(model ? describe(model->model->inputs(), "input", index, info) : null_argument("model"), status);
+}
+
+quench_code quench_model_output(const quench_model* model, int32_t index, quench_value_info* info,
+                                quench_status* status) {
+  return report(model ? describe(model->model->outputs(), "output", index, info) : null_argument("model"), status);
+}
+
+quench_code quench_session_create(const quench_model* model, const quench_session_options* options,
+                                  quench_session** session, quench_status* status) {
+  if (!session) return report(null_argument("session"), status);
+  *session = nullptr;
+  return report(model ? create_any(model, options, session) : null_argument("model"), status);
+}
+
+void quench_session_release(quench_session* session) {
+  if (session) destroy(session);
+}
+
+quench_code quench_session_set_input(quench_session* session, int32_t index, const void* data, const int64_t* shape,
+                                     int32_t rank, quench_status* status) {
+  if (!session) return report(null_argument("session"), status);
+  std::span<const int64_t> view;
+  Status result = read_shape(shape, rank, view);
+  if (result.ok()) result = session->session->set_input(index, data, view);
+  return report(result, status);
+}
+
+quench_code quench_session_set_input_shape(quench_session* session, int32_t index, const int64_t* shape, int32_t rank,
+                                           quench_status* status) {
+  if (!session) return report(null_argument("session"), status);
+  std::span<const int64_t> view;
+  Status result = read_shape(shape, rank, view);
+  if (result.ok()) result = session->session->set_input_shape(index, view);
+  return report(result, status);
+}
+
+quench_code quench_session_prepare(quench_session* session, quench_status* status) {
+  return report(session ? session->session->prepare() : null_argument("session"), status);
+}
+
+quench_code quench_session_arena_bytes(quench_session* session, uint64_t* bytes, quench_status* status) {
+  if (!session || !bytes) return report(null_argument(session ? "bytes" : "session"), status);
+  const quench::Result<uint64_t> result = session->session->arena_bytes();
+  *bytes = result.ok() ? *result : 0;
+  return report(result.status(), status);
+}
+
+quench_code quench_session_set_arena(quench_session* session, void* memory, size_t bytes, quench_status* status) {
+  return report(session ? session->session->set_arena(memory, bytes) : null_argument("session"), status);
+}
+
+quench_code quench_session_run(quench_session* session, quench_status* status) {
+  return report(session ? session->session->run() : null_argument("session"), status);
+}
+
+quench_code quench_session_output(const quench_session* session, int32_t index, quench_tensor* tensor,
+                                  quench_status* status) {
+  return report(session ? read_output(*session, index, tensor) : null_argument("session"), status);
+}
+
+uint64_t quench_session_peak_bytes(const quench_session* session) {
+  return session ? session->session->memory_peak() : 0;
+}
+
+uint64_t quench_model_peak_bytes(const quench_model* model) { return model ? model->model->memory_peak() : 0; }

@@ -1,0 +1,222 @@
+#include "runtime/session/session.h"
+
+#include <algorithm>
+
+#include "runtime/session/threads.h"
+
+namespace quench::rt {
+
+Session::Session(const Model& model, const Memory& memory, const SessionOptions& options)
+    : model_(model), options_(options), memory_(memory), pool_(memory_) {}
+
+Status Session::start() {
+  const std::span<const ValueInfo> declared = model_.inputs();
+  if (!pool_.make(declared.size(), &inputs_) || !pool_.make(declared.size(), &shapes_)) return out_of_memory();
+  for (size_t i = 0; i < declared.size(); ++i) {
+    Input& input = inputs_[i];
+    input.known = declared[i].rank >= 0;
+    input.shape.rank = std::max(declared[i].rank, 0);
+    for (int axis = 0; axis < input.shape.rank; ++axis) {
+      input.shape[axis] = declared[i].dims[axis];
+      input.known = input.known && declared[i].dims[axis] >= 0;
+    }
+    input.known = input.known && input.shape.valid(size_of(declared[i].type));
+  }
+  if (options_.threads > 1 && !options_.parallel) return ThreadPool::create(memory_, options_.threads, &threads_);
+  return Status();
+}
+
+Status Session::set_input_shape(int index, std::span<const int64_t> shape) {
+  const std::span<const ValueInfo> declared = model_.inputs();
+  if (index < 0 || static_cast<size_t>(index) >= declared.size()) {
+    return Status::error(StatusCode::kInvalidArgument, "there is no input %d: the model has %zu", index,
+                         declared.size());
+  }
+  const ValueInfo& info = declared[static_cast<size_t>(index)];
+  const int length = static_cast<int>(std::min<size_t>(info.name.size(), 80));
+  if (shape.size() > kMaxRank || (info.rank >= 0 && shape.size() != static_cast<size_t>(info.rank))) {
+    return Status::error(StatusCode::kShape, "input '%.*s' has rank %d, not %zu", length, info.name.data(), info.rank,
+                         shape.size());
+  }
+  Shape given;
+  given.rank = static_cast<int>(shape.size());
+  for (int axis = 0; axis < given.rank; ++axis) {
+    given[axis] = shape[static_cast<size_t>(axis)];
+    if (info.rank >= 0 && info.dims[axis] >= 0 && info.dims[axis] != given[axis]) {
+      return Status::error(StatusCode::kShape, "input '%.*s' has %lld in dimension %d, not %lld", length,
+                           info.name.data(), static_cast<long long>(info.dims[axis]), axis,
+                           static_cast<long long>(given[axis]));
+    }
+  }
+  if (!given.valid(size_of(info.type)) ||
+      static_cast<uint64_t>(given.elements()) > model_.options().limits.max_tensor_elements) {
+    return Status::error(StatusCode::kShape, "input '%.*s' is too large or has a negative dimension", length,
+                         info.name.data());
+  }
+  Input& input = inputs_[static_cast<size_t>(index)];
+  if (!input.known || !(input.shape == given)) drop_plan();
+  input.shape = given;
+  input.known = true;
+  return Status();
+}
+
+Status Session::set_input(int index, const void* data, std::span<const int64_t> shape) {
+  QUENCH_RETURN_IF_ERROR(set_input_shape(index, shape));
+  const ValueInfo& info = model_.inputs()[static_cast<size_t>(index)];
+  if (!data && inputs_[static_cast<size_t>(index)].shape.elements() > 0) {
+    return Status::error(StatusCode::kInvalidArgument, "input %d has no data", index);
+  }
+  if (reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(size_of(info.type)) != 0) {
+    return Status::error(StatusCode::kInvalidArgument, "the data of input %d is not aligned to its elements", index);
+  }
+  static const uint64_t kNothing = 0;  // an input without elements still has an address
+  inputs_[static_cast<size_t>(index)].data = data ? data : &kNothing;
+  return Status();
+}
+
+Status Session::prepare() {
+  if (plan_) return Status();
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    if (!inputs_[i].known) {
+      const std::string_view name = model_.inputs()[i].name;
+      return Status::error(StatusCode::kNotReady, "the shape of input '%.*s' is not known yet",
+                           static_cast<int>(std::min<size_t>(name.size(), 80)), name.data());
+    }
+    shapes_[i] = inputs_[i].shape;
+  }
+  void* block = memory_.allocate(sizeof(Plan));
+  if (!block) return out_of_memory();
+  PlanOptions options;
+  options.threads = std::max(options_.threads, 1);
+  options.fuse = model_.options().fuse;
+  options.reuse = options_.reuse_memory;
+  plan_ = new (block) Plan(model_, memory_, options);
+  const Status status = plan_->build(shapes_);
+  if (!status.ok()) drop_plan();
+  return status;
+}
+
+void Session::drop_plan() {
+  if (!plan_) return;
+  plan_->~Plan();
+  memory_.release(plan_, sizeof(Plan));
+  plan_ = nullptr;
+  bound_arena_ = nullptr;
+  has_outputs_ = false;
+}
+
+Result<uint64_t> Session::arena_bytes() {
+  QUENCH_RETURN_IF_ERROR(prepare());
+  return plan_->arena_bytes();
+}
+
+Status Session::set_arena(void* memory, uint64_t bytes) {
+  if (reinterpret_cast<uintptr_t>(memory) % kAlignment != 0) {
+    return Status::error(StatusCode::kInvalidArgument, "the arena must be aligned to %zu bytes", kAlignment);
+  }
+  caller_arena_ = memory;
+  caller_arena_bytes_ = memory ? bytes : 0;
+  if (memory) arena_.reset();
+  bound_arena_ = nullptr;
+  has_outputs_ = false;
+  return Status();
+}
+
+Status Session::bind() {
+  const uint64_t bytes = plan_->arena_bytes();
+  void* arena = caller_arena_;
+  if (arena && caller_arena_bytes_ < bytes) {
+    return Status::error(StatusCode::kInvalidArgument, "the arena has %llu bytes, %llu are needed",
+                         static_cast<unsigned long long>(caller_arena_bytes_), static_cast<unsigned long long>(bytes));
+  }
+  if (!arena) {
+    if ((!arena_ || arena_.bytes() < bytes) && !arena_.allocate(memory_, bytes)) return out_of_memory();
+    arena = arena_.data();
+  }
+  if (arena != bound_arena_) {
+    plan_->bind_arena(arena);
+    bound_arena_ = arena;
+  }
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    if (!inputs_[i].data) {
+      const std::string_view name = model_.inputs()[i].name;
+      return Status::error(StatusCode::kNotReady, "input '%.*s' is not set",
+                           static_cast<int>(std::min<size_t>(name.size(), 80)), name.data());
+    }
+    plan_->bind_input(static_cast<int>(i), const_cast<void*>(inputs_[i].data));  // nothing writes to it
+  }
+  return Status();
+}
+
+Status Session::run() {
+  has_outputs_ = false;
+  QUENCH_RETURN_IF_ERROR(prepare());
+  QUENCH_RETURN_IF_ERROR(bind());
+  RunContext context;
+  context.threads_ = std::max(options_.threads, 1);
+  context.parallel_ = threads_ ? ThreadPool::run : options_.parallel;
+  context.parallel_user_ = threads_ ? threads_ : options_.parallel_user;
+  const std::span<const Buffer> buffers = plan_->buffers();
+  for (const Step& step : plan_->steps()) {
+    if (step.node >= 0) {
+      const Node& node = plan_->node_of(step);
+      context.attributes_ = Attributes(node.attributes);
+      context.opset_ = node.opset;
+    }
+    context.inputs_ = step.input_tensors;
+    context.outputs_ = step.output_tensors;
+    context.state_ = step.state;
+    context.epilogue_ = {step.residual_tensor, step.activation};
+    context.packed_ = step.packed;
+    context.scratch_ = step.scratch_buffer < 0 ? nullptr
+                                               : static_cast<std::byte*>(bound_arena_) +
+                                                     buffers[static_cast<size_t>(step.scratch_buffer)].offset;
+    const Status status = step.kernel->run(context);
+    if (!status.ok()) return plan_->at_step(step, status);
+  }
+  has_outputs_ = true;
+  return Status();
+}
+
+Result<Tensor> Session::output(int index) const {
+  if (index < 0 || static_cast<size_t>(index) >= model_.outputs().size()) {
+    return Status::error(StatusCode::kInvalidArgument, "there is no output %d: the model has %zu", index,
+                         model_.outputs().size());
+  }
+  if (!has_outputs_) return Status::error(StatusCode::kNotReady, "the model has not been run");
+  return plan_->output(index);
+}
+
+void Session::release_all() {
+  drop_plan();
+  arena_.reset();
+  if (threads_) ThreadPool::destroy(memory_, threads_);
+  pool_.clear();
+}
+
+void SessionHandle::reset() {
+  if (!session) return;
+  session->release_all();
+  Memory memory = session->memory_;
+  session->~Session();
+  memory.release(session, sizeof(Session));
+  session = nullptr;
+}
+
+Status create_session(const Model& model, const SessionOptions& options, SessionHandle& session) {
+  session.reset();
+  if (options.threads < 0 || options.threads > ThreadPool::kMaxThreads) {
+    return Status::error(StatusCode::kInvalidArgument, "%d threads are not between 1 and %d", options.threads,
+                         ThreadPool::kMaxThreads);
+  }
+  Memory memory(options.allocator, options.max_memory_bytes);
+  void* block = memory.allocate(sizeof(Session));
+  if (!block) return out_of_memory();
+  SessionHandle made;
+  made.session = new (block) Session(model, memory, options);
+  QUENCH_RETURN_IF_ERROR(made->start());
+  session = std::move(made);
+  return Status();
+}
+
+}  // namespace quench::rt

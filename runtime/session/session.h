@@ -1,0 +1,99 @@
+// Runs a model: holds the plan for the current input shapes, the arena and the inputs. One thread at a time may use a
+// session.
+#pragma once
+
+#include "runtime/plan/plan.h"
+
+namespace quench::rt {
+
+class ThreadPool;
+
+struct SessionOptions {
+  Allocator allocator;
+  uint64_t max_memory_bytes = uint64_t{1} << 36;
+  int threads = 1;  // at least 1; more start a pool of threads - 1, unless `parallel` is given
+  ParallelFunction parallel = nullptr;
+  void* parallel_user = nullptr;
+  bool reuse_memory = true;  // off: every buffer has its own place, for tests
+};
+
+class Session {
+ public:
+  Session(const Model& model, const Memory& memory, const SessionOptions& options);
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // Input `index`, row-major, in its declared type and aligned to its element. The memory is borrowed: it must hold the
+  // values when run is called. Errors: kInvalidArgument, kShape if a declared dimension differs.
+  Status set_input(int index, const void* data, std::span<const int64_t> shape);
+  // The shape alone, for prepare.
+  Status set_input_shape(int index, std::span<const int64_t> shape);
+
+  // Makes the plan for the current input shapes, if there is none yet; run does it too. Errors: kNotReady while the
+  // shape of an input is unknown, and whatever the operators say about shapes and types.
+  Status prepare();
+  // Bytes that the arena needs for the current input shapes. Calls prepare.
+  Result<uint64_t> arena_bytes();
+  // Memory for the arena, kAlignment-aligned, in place of the allocator's; nullptr goes back to that. Used as long as
+  // the session runs; outputs lie in it.
+  Status set_arena(void* memory, uint64_t bytes);
+
+  Status run();
+
+  // Valid after a run, until the next run or change of input shapes.
+  Result<Tensor> output(int index) const;
+
+  const Plan* plan() const { return plan_; }
+  const Model& model() const { return model_; }
+  uint64_t memory_peak() const { return memory_.peak(); }
+
+ private:
+  friend Status create_session(const Model&, const SessionOptions&, struct SessionHandle&);
+  friend struct SessionHandle;
+
+  struct Input {
+    Shape shape;
+    bool known = false;
+    const void* data = nullptr;
+  };
+
+  ~Session() = default;
+  Status start();
+  void drop_plan();
+  void release_all();
+  Status bind();
+
+  const Model& model_;
+  SessionOptions options_;
+  Memory memory_;
+  Pool pool_;
+  std::span<Input> inputs_;
+  std::span<Shape> shapes_;
+  Plan* plan_ = nullptr;
+  Block arena_;
+  void* caller_arena_ = nullptr;
+  uint64_t caller_arena_bytes_ = 0;
+  void* bound_arena_ = nullptr;
+  bool has_outputs_ = false;
+  ThreadPool* threads_ = nullptr;
+};
+
+struct SessionHandle {
+  SessionHandle() = default;
+  SessionHandle(SessionHandle&& other) noexcept : session(other.session) { other.session = nullptr; }
+  SessionHandle& operator=(SessionHandle&& other) noexcept {
+    std::swap(session, other.session);
+    return *this;
+  }
+  ~SessionHandle() { reset(); }
+  void reset();
+  Session& operator*() const { return *session; }
+  Session* operator->() const { return session; }
+
+  Session* session = nullptr;
+};
+
+// The model must outlive the session. Inputs with static shapes need no set_input_shape before prepare.
+Status create_session(const Model& model, const SessionOptions& options, SessionHandle& session);
+
+}  // namespace quench::rt

@@ -1,0 +1,187 @@
+#include "compressor/compress/calibration.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <numeric>
+#include <random>
+
+#include "compressor/compress/error_feedback.h"
+#include "compressor/quantizer/hard_assignment.h"
+#include "compressor/quantizer/uniform_grid.h"
+#include "tests/compressor/compress/small_model.h"
+
+namespace quench::quantizer {
+namespace {
+
+using graph::HostTensor;
+
+HostTensor random_tensor(std::vector<int64_t> dims, unsigned seed) {
+  HostTensor tensor = HostTensor::float32("x", std::move(dims));
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0.3f, 1.0f);
+  for (float& value : tensor.floats()) value = normal(random);
+  return tensor;
+}
+
+// y = sum over the window, by definition; rows x places.
+std::vector<double> convolve(const WeightUse& use, const std::vector<float>& w, const HostTensor& x, int64_t group) {
+  const Window& window = *use.window;
+  const int64_t channels = x.dims[1] / use.view.groups, height = x.dims[2], width = x.dims[3];
+  std::vector<double> y;
+  for (int64_t row = 0; row < use.view.rows / use.view.groups; ++row) {
+    for (int64_t oy = 0; oy * window.stride[0] + window.kernel[0] <= height + 2; ++oy) {
+      for (int64_t ox = 0; ox * window.stride[1] + window.kernel[1] <= width + 2; ++ox) {
+        double sum = 0;
+        for (int64_t c = 0; c < channels; ++c) {
+          for (int64_t i = 0; i < 9; ++i) {
+            const int64_t yy = oy * window.stride[0] + i / 3 - 1, xx = ox * window.stride[1] + i % 3 - 1;
+            if (yy < 0 || yy >= height || xx < 0 || xx >= width) continue;
+            const int64_t full_row = group * use.view.rows / use.view.groups + row;
+            sum += w[static_cast<size_t>(full_row * use.view.columns + c * 9 + i)] *
+                   x.floats()[static_cast<size_t>(((group * channels + c) * height + yy) * width + xx)];
+          }
+        }
+        y.push_back(sum);
+      }
+    }
+  }
+  return y;
+}
+
+TEST(Moments, GiveTheSquaredOutputOfAConvolution) {
+  for (const int64_t groups : {1, 2}) {
+    for (const int64_t stride : {1, 2}) {
+      WeightUse use;
+      use.view = {4, 6 / groups * 9, 6 / groups * 9, 1, groups};
+      use.window = Window{{3, 3}, {stride, stride}, {1, 1}, {1, 1}, {1, 1}, false, false};
+      const HostTensor x = random_tensor({1, 6, 7, 5}, 3);
+      Moments moments(use, 1 << 20);  // all places
+      moments.add(x);
+      const HostTensor w = random_tensor({4, 6 / groups, 3, 3}, 5);
+      const std::vector<float> values(w.floats().begin(), w.floats().end());
+      for (int64_t g = 0; g < groups; ++g) {
+        const std::vector<double> y = convolve(use, values, x, g);
+        const double direct = std::inner_product(y.begin(), y.end(), y.begin(), 0.0) / static_cast<double>(y.size());
+        const Eigen::MatrixXd h = moments.second_moment(g, 0);
+        const Eigen::VectorXd mean = moments.mean(g);
+        double by_moments = 0, mean_by_moments = 0;
+        const int64_t rows = 4 / groups;
+        for (int64_t r = g * rows; r < (g + 1) * rows; ++r) {
+          const Eigen::VectorXd row =
+              Eigen::Map<const Eigen::VectorXf>(values.data() + r * use.view.columns, use.view.columns).cast<double>();
+          by_moments += row.dot(h * row) / static_cast<double>(rows);
+          mean_by_moments += row.dot(mean) / static_cast<double>(rows);
+        }
+        EXPECT_NEAR(by_moments, direct, 1e-4 * direct);
+        EXPECT_NEAR(mean_by_moments, std::accumulate(y.begin(), y.end(), 0.0) / static_cast<double>(y.size()), 1e-4);
+      }
+    }
+  }
+}
+
+TEST(ErrorFeedback, MovesTheOutputLessThanRoundingEachWeightAlone) {
+  WeightUse use;
+  use.activation = "x";
+  for (const bool by_columns : {true, false}) {
+    use.view = by_columns ? MatrixView{8, 64, 64, 1, 1} : MatrixView{8, 64, 1, 8, 1};
+    // Correlated activations: a few directions hold most of the power.
+    HostTensor x = random_tensor({512, 64}, 11);
+    const HostTensor mix = random_tensor({64, 6}, 12);
+    for (int64_t n = 0; n < 512; ++n) {
+      float* row = x.floats().data() + n * 64;
+      const std::vector<float> sources(row, row + 6);
+      for (int64_t c = 0; c < 64; ++c) {
+        row[c] *= 0.2f;
+        for (int64_t k = 0; k < 6; ++k)
+          row[c] += sources[static_cast<size_t>(k)] * mix.floats()[static_cast<size_t>(c * 6 + k)];
+      }
+    }
+    Moments moments(use, 512);
+    moments.add(x);
+    const HostTensor w = random_tensor({8, 64}, 13);
+    const std::vector<float> values(w.floats().begin(), w.floats().end());
+    const Codebook grid = learn_uniform_grid(values, {.max_centers = 75, .beta = 0.05f, .step = 0.5f});
+    std::vector<uint32_t> plain(values.size()), fed(values.size());
+    HardAssigner(grid, 0.05f).assign_all(values, plain);
+    std::vector<float> scratch = values;
+    ASSERT_TRUE(assign_with_feedback(use.view, moments, grid, 0.05f, scratch, fed));
+    const auto output_error = [&](const std::vector<uint32_t>& indices) {
+      const Eigen::MatrixXd h = moments.second_moment(0, 0);
+      double sum = 0;
+      for (int64_t r = 0; r < 8; ++r) {
+        Eigen::VectorXd error(64);
+        for (int64_t c = 0; c < 64; ++c) {
+          const auto e = static_cast<size_t>(r * use.view.row_stride + c * use.view.column_stride);
+          error[c] = static_cast<double>(values[e]) - grid.centers[indices[e]];
+        }
+        sum += error.dot(h * error);
+      }
+      return sum;
+    };
+    EXPECT_LT(output_error(fed), 0.5 * output_error(plain)) << by_columns;
+  }
+}
+
+TEST(ErrorFeedback, RefusesWhatCannotBeCutIntoVectors) {
+  WeightUse use;
+  use.view = {4, 27, 27, 1, 1};
+  Moments moments(use, 64);
+  moments.add(random_tensor({64, 27}, 1));
+  const Codebook pair{2, {0, 0, 1, 1}, {1, 1}, 0};
+  std::vector<float> values(4 * 27, 0.4f);
+  std::vector<uint32_t> indices(54);
+  EXPECT_FALSE(assign_with_feedback(use.view, moments, pair, 0.1f, values, indices));
+}
+
+// Whatever the scale of the seeded inputs, the statistics of batch normalization bring activations to their real size:
+// a model whose statistics say that its inputs are 3 times larger has the same sensitivities.
+TEST(Calibration, FollowsTheStatisticsOfBatchNormalization) {
+  TemporaryFolder folder;
+  onnx::ModelProto proto = make_small_model();
+  write_model(folder / "a.onnx", proto);
+  for (onnx::TensorProto& tensor : *proto.mutable_graph()->mutable_initializer()) {
+    if (tensor.name() != "stem.mean" && tensor.name() != "stem.variance") continue;
+    const float factor = tensor.name() == "stem.mean" ? 3.0f : 9.0f;
+    std::vector<float> values(32);
+    std::memcpy(values.data(), tensor.raw_data().data(), 128);
+    for (float& value : values) value *= factor;
+    tensor.set_raw_data(values.data(), 128);
+  }
+  write_model(folder / "b.onnx", proto);
+  const auto relative_sensitivity = [](const std::filesystem::path& path) {
+    const OnnxModel model = load(path);
+    std::vector<size_t> candidates;
+    for (size_t w = 0; w < model.weights.size(); ++w) {
+      if (model.weights[w].name == "first.weight" || model.weights[w].name == "second.weight") candidates.push_back(w);
+    }
+    const Calibration calibration(model, model, [](OnnxModel&) {}, candidates, {});
+    EXPECT_TRUE(calibration.is_classifier());
+    return std::pair(calibration.sensitivity(candidates[0]), calibration.sensitivity(candidates[1]));
+  };
+  const auto [first_a, second_a] = relative_sensitivity(folder / "a.onnx");
+  const auto [first_b, second_b] = relative_sensitivity(folder / "b.onnx");
+  EXPECT_GT(first_a, 0);
+  EXPECT_NEAR(first_b / first_a, 1, 0.15);
+  EXPECT_NEAR(second_b / second_a, 1, 0.15);
+}
+
+TEST(SeededInputs, FollowTheDeclaredShapesAndTheSeed) {
+  TemporaryFolder folder;
+  write_model(folder / "model.onnx", make_small_model());
+  const OnnxModel model = load(folder / "model.onnx");
+  const std::vector<HostTensor> a = seeded_inputs(model, {.batch = 4, .by_name = {}}, 1, 0);
+  ASSERT_EQ(a.size(), 1u);
+  EXPECT_EQ(a[0].name, "image");
+  EXPECT_EQ(a[0].dims, (std::vector<int64_t>{4, 3, 16, 16}));
+  EXPECT_EQ(a[0].bytes, seeded_inputs(model, {.batch = 4, .by_name = {}}, 1, 0)[0].bytes);
+  EXPECT_NE(a[0].bytes, seeded_inputs(model, {.batch = 4, .by_name = {}}, 1, 1)[0].bytes);
+  EXPECT_NE(a[0].bytes, seeded_inputs(model, {.batch = 4, .by_name = {}}, 2, 0)[0].bytes);
+  double power = 0;
+  for (const float value : a[0].floats()) power += static_cast<double>(value) * value;
+  EXPECT_NEAR(power / static_cast<double>(a[0].elements()), 1.0, 0.6);
+}
+
+}  // namespace
+}  // namespace quench::quantizer

@@ -1,0 +1,199 @@
+#include "compressor/compress/compress.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "compressor/compress/seeded_inputs.h"
+#include "formats/base/error.h"
+#include "tests/compressor/compress/small_model.h"
+
+namespace quench::quantizer {
+namespace {
+
+class CompressTest : public testing::Test {
+ protected:
+  void SetUp() override { write_model(folder_ / "model.onnx", make_small_model()); }
+
+  CompressReport compress_to(const char* name, const CompressOptions& options) const {
+    return compress(folder_ / "model.onnx", folder_ / name, options);
+  }
+
+  // Outputs of a model (or of a .quench file, unpacked) on seeded images.
+  std::vector<float> outputs(const char* name) const {
+    std::filesystem::path path = folder_ / name;
+    if (path.extension() == ".quench") {
+      unpack(path, folder_ / "unpacked.onnx");
+      path = folder_ / "unpacked.onnx";
+    }
+    const OnnxModel model = load(path);
+    graph::Evaluator evaluator(model);
+    const std::vector<graph::HostTensor> result =
+        evaluator.run(seeded_inputs(model, {.batch = 32, .by_name = {}}, 99, 0));
+    return {result[0].floats().begin(), result[0].floats().end()};
+  }
+
+  double output_snr(const char* name) const {
+    const std::vector<float> y = outputs("model.onnx"), other = outputs(name);
+    double power = 0, error = 0, mean = 0;
+    for (const float value : y) mean += value / static_cast<double>(y.size());
+    for (size_t i = 0; i < y.size(); ++i) {
+      power += (y[i] - mean) * (y[i] - mean);
+      error += (y[i] - other[i]) * (y[i] - other[i]);
+    }
+    return 10 * std::log10(power / error);
+  }
+
+  std::string error_of(const CompressOptions& options) const {
+    try {
+      compress_to("error.quench", options);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(CompressTest, LosslessGivesBackEveryBitOfEveryWeight) {
+  CompressOptions options;
+  options.quality = Quality::kLossless;
+  options.keep_graph = true;
+  const CompressReport report = compress_to("lossless.quench", options);
+  EXPECT_GT(report.ratio, 1.0);
+  unpack(folder_ / "lossless.quench", folder_ / "again.onnx");
+  const OnnxModel before = load(folder_ / "model.onnx"), after = load(folder_ / "again.onnx");
+  ASSERT_EQ(before.weights.size(), after.weights.size());
+  for (size_t w = 0; w < before.weights.size(); ++w) {
+    EXPECT_EQ(before.weights[w].name, after.weights[w].name);
+    EXPECT_EQ(read(before.weights[w]), read(after.weights[w])) << before.weights[w].name;
+  }
+  EXPECT_NO_THROW(check(after));
+}
+
+TEST_F(CompressTest, QualityIsTheSignalToNoiseRatioOfTheOutputs) {
+  CompressOptions options;
+  uint64_t previous_bytes = UINT64_MAX;
+  for (const Quality quality : {Quality::kTransparent, Quality::kBalanced, Quality::kSmall}) {
+    options.quality = quality;
+    const CompressReport report = compress_to("quality.quench", options);
+    ASSERT_TRUE(report.calibrated);
+    EXPECT_LT(report.output_bytes, previous_bytes);
+    previous_bytes = report.output_bytes;
+    const double promised = quality == Quality::kTransparent ? 16 : quality == Quality::kBalanced ? 11 : 6;
+    EXPECT_GE(report.predicted_snr_db, promised - 0.01);
+    EXPECT_LE(report.predicted_snr_db, promised + 2.5);
+    // On images that calibration has not seen; the statistics of this model's batch normalization are made up.
+    EXPECT_GT(output_snr("quality.quench"), promised - 5);
+  }
+}
+
+TEST_F(CompressTest, SizeCanBeAskedFor) {
+  CompressOptions options;
+  options.ratio = 6;
+  const CompressReport by_ratio = compress_to("ratio.quench", options);
+  EXPECT_GE(by_ratio.ratio, 6);
+  EXPECT_LE(by_ratio.ratio, 6 * 1.1);
+  EXPECT_EQ(by_ratio.output_bytes, read_bytes(folder_ / "ratio.quench").size());
+  EXPECT_EQ(by_ratio.input_bytes, read_bytes(folder_ / "model.onnx").size());
+
+  options.ratio.reset();
+  options.bits = 7;
+  const CompressReport by_bits = compress_to("bits.quench", options);
+  EXPECT_LE(by_bits.bits_per_weight, 7);
+  EXPECT_GE(by_bits.bits_per_weight, 7 * 0.9);
+}
+
+TEST_F(CompressTest, ImpossibleSizesAreRefused) {
+  CompressOptions options;
+  options.ratio = 1000;
+  EXPECT_NE(error_of(options).find("cannot be made as small"), std::string::npos) << error_of(options);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "error.quench"));
+}
+
+TEST_F(CompressTest, BytesDependOnNeitherThreadsNorRuns) {
+  CompressOptions options;
+  compress_to("one.quench", options);
+  compress_to("again.quench", options);
+  options.threads = 3;
+  compress_to("three.quench", options);
+  const std::string bytes = read_bytes(folder_ / "one.quench");
+  EXPECT_EQ(bytes, read_bytes(folder_ / "again.quench"));
+  EXPECT_EQ(bytes, read_bytes(folder_ / "three.quench"));
+}
+
+TEST_F(CompressTest, EveryCoderAndCodebookRunsAndHoldsTheSameValuesForAllCoders) {
+  CompressOptions options;
+  std::vector<float> expected;
+  for (const entropy::Coder coder : {entropy::Coder::kHuffman, entropy::Coder::kRans, entropy::Coder::kArithmetic}) {
+    options.coder = coder;
+    compress_to("coder.quench", options);
+    const std::vector<float> values = outputs("coder.quench");
+    if (expected.empty()) expected = values;
+    EXPECT_EQ(values, expected);
+  }
+  for (const CodebookScope scope : {CodebookScope::kModel, CodebookScope::kGroup, CodebookScope::kTensor}) {
+    for (const ScaleScope scales : {ScaleScope::kTensor, ScaleScope::kChannel}) {
+      options.codebook = scope;
+      options.scales = scales;
+      compress_to("scope.quench", options);
+      EXPECT_GT(output_snr("scope.quench"), 10);
+    }
+  }
+}
+
+TEST_F(CompressTest, VectorCodebooksOfEveryDimension) {
+  CompressOptions options;
+  for (const int dimension : {2, 4, 8}) {
+    options.dimension = dimension;
+    options.max_centers = 256;
+    options.bits = 5;
+    const CompressReport report = compress_to("vector.quench", options);
+    EXPECT_LE(report.bits_per_weight, 5.1) << dimension;
+    EXPECT_GT(output_snr("vector.quench"), 0) << dimension;
+  }
+}
+
+TEST_F(CompressTest, PatternsChooseWhatIsQuantized) {
+  CompressOptions options;
+  options.exclude = {"second.*"};
+  options.keep_names = true;
+  const CompressReport report = compress_to("exclude.quench", options);
+  for (const TensorReport& tensor : report.tensors) {
+    if (tensor.name == "second.weight") {
+      EXPECT_EQ(tensor.method, TensorMethod::kLossless);
+    }
+    if (tensor.name == "first.weight") {
+      EXPECT_NE(tensor.method, TensorMethod::kLossless);
+    }
+  }
+  options.exclude = {"no such*"};
+  EXPECT_NE(error_of(options).find("no weight's name matches 'no such*'"), std::string::npos) << error_of(options);
+}
+
+TEST_F(CompressTest, WeightsThatAreNoNumbersAreNamed) {
+  write_model(folder_ / "model.onnx", make_small_model({.channels = 32, .nan_weight = true}));
+  EXPECT_NE(error_of({}).find("'first.weight' holds NaN"), std::string::npos) << error_of({});
+  CompressOptions options;
+  options.quality = Quality::kLossless;
+  EXPECT_NO_THROW(compress_to("nan.quench", options));
+}
+
+TEST_F(CompressTest, ReportAddsUp) {
+  const CompressReport report = compress_to("report.quench", {});
+  uint64_t after = 0;
+  for (const TensorReport& tensor : report.tensors) after += tensor.bytes_after;
+  EXPECT_LT(after, report.output_bytes);
+  EXPECT_GT(after, report.output_bytes / 2);
+  EXPECT_DOUBLE_EQ(report.ratio, static_cast<double>(report.input_bytes) / static_cast<double>(report.output_bytes));
+  EXPECT_GT(report.paper_ratio, report.ratio);
+}
+
+TEST_F(CompressTest, InputAndOutputMayNotBeTheSameFile) {
+  EXPECT_THROW(compress(folder_ / "model.onnx", folder_ / "model.onnx", {}), Error);
+  EXPECT_GT(read_bytes(folder_ / "model.onnx").size(), 0u);
+}
+
+}  // namespace
+}  // namespace quench::quantizer

@@ -1,0 +1,183 @@
+#include "compressor/networks/integrator.h"
+
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "compressor/graph/evaluator.h"
+#include "compressor/networks/network.h"
+#include "tests/compressor/networks/evaluate.h"
+
+namespace quench::networks {
+namespace {
+
+using ::quench::testing::evaluator_of;
+using ::quench::testing::expect_near;
+using ::quench::testing::random_images;
+
+using Values = std::vector<float>;
+
+Values values_of(const graph::HostTensor& tensor) { return {tensor.floats().begin(), tensor.floats().end()}; }
+
+// f(u) = w * u with one number w per name, all drawn by `next`.
+RightHandSide linear_rhs(GraphBuilder& graph, Values& next) {
+  return [&graph, &next](const std::string& name, const std::string& u) {
+    const std::string w = graph.floats(name + ".w", {1}, [&] {
+      const float value = next.back();
+      next.pop_back();
+      return Values{value};
+    });
+    return graph.node("Mul", name + ".f", {u, w});
+  };
+}
+
+Values run_steps(const Integrator& integrator, const Values& weights, Values* ks) {
+  GraphBuilder graph("steps", 13);
+  graph.input("input", {-1, 3});
+  History history{"input"};
+  Values next(weights.rbegin(), weights.rend());
+  const RightHandSide f = linear_rhs(graph, next);
+  for (size_t i = 0; i < weights.size(); ++i) {
+    history.insert(history.begin(), integrator.step(graph, "step" + std::to_string(i), 4, history, f));
+  }
+  graph.output(history[0], {-1, 3});
+  const OnnxModel model = graph.finish();
+  check(model);
+  for (const Weight& weight : model.weights) {
+    if (ks != nullptr && weight.name.ends_with(".k")) ks->push_back(read_float(weight).at(0));
+  }
+  const Values input{1, -2, 0.5f};
+  return values_of(graph::Evaluator(model).run({{graph::HostTensor::float32("input", {1, 3}, input)}})[0]);
+}
+
+TEST(Euler, FollowsItsFormula) {
+  const Values result = run_steps(euler(), {0.5f, -0.25f, 2}, nullptr);
+  const float growth = 1.5f * 0.75f * 3;
+  expect_near(result, Values{growth, -2 * growth, 0.5f * growth}, 1e-6f);
+}
+
+TEST(LinearMultistep, FollowsItsFormula) {
+  Values ks;
+  const Values weights{0.5f, -0.25f, 2};
+  const Values result = run_steps(linear_multistep(), weights, &ks);
+  ASSERT_EQ(ks.size(), 2u);
+  double before = 1, u = 1 + weights[0];
+  for (size_t n = 1; n < weights.size(); ++n) {
+    const double k = ks[n - 1];
+    EXPECT_GE(k, -0.1);
+    EXPECT_LT(k, 0);
+    const double next = (1 - k) * u + k * before + weights[n] * u;
+    before = std::exchange(u, next);
+  }
+  const float growth = static_cast<float>(u);
+  expect_near(result, Values{growth, -2 * growth, 0.5f * growth}, 1e-6f);
+}
+
+// What integrators of a later day need: f several times in a step, with shared weights and with fresh ones.
+TEST(GraphBuilder, RightHandSidesShareWeightsByName) {
+  GraphBuilder graph("shared", 13);
+  graph.input("input", {-1, 3});
+  Values next{7, 3};
+  const RightHandSide f = linear_rhs(graph, next);
+  const std::string twice = f("a", f("a", "input"));
+  graph.output(f("b", twice), {-1, 3});
+  const OnnxModel model = graph.finish();
+  EXPECT_EQ(check(model), std::vector<std::string>());
+  EXPECT_EQ(model.weights.size(), 2u);
+  const Values input{1, 2, 3};
+  const Values result =
+      values_of(graph::Evaluator(model).run({{graph::HostTensor::float32("input", {1, 3}, input)}})[0]);
+  EXPECT_EQ(result, (Values{3 * 3 * 7, 2 * 3 * 3 * 7, 3 * 3 * 3 * 7}));
+}
+
+TEST(GraphBuilder, RefusesNamesForTwoThings) {
+  GraphBuilder graph("clash", 13);
+  graph.input("input", {-1, 3});
+  graph.floats("w", {2}, [] { return Values{1, 2}; });
+  EXPECT_THROW(graph.floats("w", {1, 2}, [] { return Values{1, 2}; }), Error);
+  EXPECT_THROW(graph.integers("w", {1}), Error);
+  EXPECT_THROW(graph.floats("input", {1}, [] { return Values{1}; }), Error);
+  EXPECT_THROW(graph.node("Relu", "relu", {"nothing"}), Error);
+}
+
+struct Step {
+  Values u, u_previous, f, result, k;
+};
+
+// The values around one step of a network, and its k.
+Step evaluate_step(const OnnxModel& model, const std::vector<std::string>& names, const std::string& k) {
+  graph::Evaluator evaluator = evaluator_of(model, names);
+  const std::vector<graph::HostTensor> outputs = evaluator.run({{random_images({2, 3, 8, 8})}});
+  Step step{values_of(outputs[1]), values_of(outputs[2]), values_of(outputs[3]), values_of(outputs[4]), {}};
+  for (const Weight& weight : model.weights) {
+    if (weight.name == k) step.k = read_float(weight);
+  }
+  return step;
+}
+
+OnnxModel small_network(const std::string& integrator) {
+  return quench::testing::with_random_normalization(build({.depth = 20, .integrator = integrator, .input = {3, 8, 8}}));
+}
+
+TEST(Network, EulerStepsAddAndActivate) {
+  const Step step =
+      evaluate_step(small_network("euler"),
+                    {"layer2.1.relu2.out", "layer2.0.relu2.out", "layer2.2.bn2.out", "layer2.2.relu2.out"}, "");
+  Values expected(step.u.size());
+  for (size_t i = 0; i < expected.size(); ++i) expected[i] = std::max(0.0f, step.u[i] + step.f[i]);
+  expect_near(step.result, expected, 1e-6f);
+}
+
+void expect_multistep(const Step& step) {
+  ASSERT_EQ(step.k.size(), 1u);
+  Values expected(step.u.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    expected[i] = (1 - step.k[0]) * step.u[i] + step.k[0] * step.u_previous[i] + step.f[i];
+  }
+  expect_near(step.result, expected, 1e-6f);
+}
+
+TEST(Network, MultistepLooksBackOneStep) {
+  const OnnxModel model = small_network("linear-multistep");
+  expect_multistep(
+      evaluate_step(model, {"layer1.0.sum", "conv1.out", "layer1.1.conv2.out", "layer1.1.sum"}, "layer1.1.k"));
+  expect_multistep(
+      evaluate_step(model, {"layer2.1.sum", "layer2.0.sum", "layer2.2.conv2.out", "layer2.2.sum"}, "layer2.2.k"));
+}
+
+TEST(Network, MultistepLooksBackOnTheShortcutAfterDownsampling) {
+  expect_multistep(evaluate_step(small_network("linear-multistep"),
+                                 {"layer3.0.sum", "layer3.0.pad.out", "layer3.1.conv2.out", "layer3.1.sum"},
+                                 "layer3.1.k"));
+}
+
+// Rewires every step with a k to the plain sum of u and f(u).
+OnnxModel without_multistep(const OnnxModel& model) {
+  OnnxModel plain = model.clone();
+  std::map<std::string, std::string> u_of_mix;
+  for (onnx::NodeProto& node : *plain.proto.mutable_graph()->mutable_node()) {
+    if (node.name().ends_with(".mix")) u_of_mix[node.output(0)] = node.input(0);
+    const auto found = node.input_size() == 2 ? u_of_mix.find(node.input(1)) : u_of_mix.end();
+    if (found != u_of_mix.end()) node.set_input(1, found->second);
+  }
+  graph::Report report;
+  EXPECT_TRUE(graph::remove_unused(plain, report));
+  EXPECT_EQ(report.initializers_removed, 6u);
+  return plain;
+}
+
+TEST(Network, MultistepWithoutKIsThePlainResidualNetwork) {
+  const OnnxModel model = small_network("linear-multistep");
+  graph::EvaluatorOptions no_k;
+  no_k.replace = [&](size_t weight) -> std::optional<Values> {
+    if (!model.weights[weight].name.ends_with(".k")) return std::nullopt;
+    return Values{0};
+  };
+  const std::vector<graph::HostTensor> images{random_images({2, 3, 8, 8})};
+  const Values plain = values_of(graph::Evaluator(without_multistep(model)).run(images)[0]);
+  expect_near(values_of(graph::Evaluator(model, no_k).run(images)[0]), plain, 1e-6f);
+  EXPECT_NE(values_of(graph::Evaluator(model).run(images)[0]), plain);
+}
+
+}  // namespace
+}  // namespace quench::networks

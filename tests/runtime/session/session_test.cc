@@ -1,0 +1,250 @@
+#include "runtime/session/session.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <thread>
+
+#include "runtime/session/threads.h"
+#include "tests/runtime/sample_graphs.h"
+
+namespace quench::rt {
+namespace {
+
+// Counts what is out, and fails the allocation number `fail_at` and all later ones.
+struct CountingAllocator {
+  std::atomic<int64_t> blocks{0};
+  std::atomic<int64_t> bytes{0};
+  std::atomic<int64_t> calls{0};
+  int64_t fail_at = INT64_MAX;
+  bool once = false;
+
+  Allocator hooks() {
+    return {[](void* user, size_t size, size_t alignment) -> void* {
+              auto& self = *static_cast<CountingAllocator*>(user);
+              const int64_t call = self.calls++;
+              if (self.once ? call == self.fail_at : call >= self.fail_at) return nullptr;
+              ++self.blocks;
+              self.bytes += static_cast<int64_t>(size);
+              return std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+            },
+            [](void* user, void* block, size_t size) {
+              auto& self = *static_cast<CountingAllocator*>(user);
+              --self.blocks;
+              self.bytes -= static_cast<int64_t>(size);
+              std::free(block);
+            },
+            this};
+  }
+};
+
+Status run_with(CountingAllocator& memory, const std::string& bytes, const HostTensor& x, int threads,
+                std::vector<HostTensor>* outputs) {
+  ModelOptions options;
+  options.allocator = memory.hooks();
+  SessionOptions session_options;
+  session_options.allocator = memory.hooks();
+  session_options.threads = threads;
+  return try_run_model(bytes, {x}, outputs, options, session_options);
+}
+
+TEST(Session, TakesAllMemoryFromTheHooksAndGivesItBack) {
+  CountingAllocator memory;
+  std::vector<HostTensor> outputs;
+  ASSERT_TRUE(run_with(memory, residual_graph().build(), random_tensor({1, 4, 6, 6}, 1), 1, &outputs).ok());
+  EXPECT_GT(memory.calls, 5);
+  EXPECT_EQ(memory.blocks, 0);
+  EXPECT_EQ(memory.bytes, 0);
+}
+
+TEST(Session, SurvivesEveryFailedAllocation) {
+  const std::string bytes = residual_graph().build();
+  const HostTensor x = random_tensor({1, 4, 6, 6}, 1);
+  CountingAllocator all;
+  std::vector<HostTensor> expected;
+  ASSERT_TRUE(run_with(all, bytes, x, 2, &expected).ok());
+  for (const bool once : {false, true}) {
+    for (int64_t n = 0; n < all.calls; ++n) {
+      CountingAllocator memory;
+      memory.fail_at = n;
+      memory.once = once;
+      std::vector<HostTensor> outputs;
+      const Status status = run_with(memory, bytes, x, 2, &outputs);
+      EXPECT_EQ(status.code(), StatusCode::kOutOfMemory) << n << ": " << status.detail();
+      EXPECT_EQ(memory.blocks, 0) << n;
+    }
+  }
+}
+
+TEST(Session, RecoversWhenMemoryComesBack) {
+  const std::string bytes = residual_graph().build();
+  CountingAllocator memory;
+  ModelOptions options;
+  ModelHandle model;
+  ASSERT_TRUE(open_model(as_bytes(bytes), {}, options, model).ok());
+  SessionOptions session_options;
+  session_options.allocator = memory.hooks();
+  SessionHandle session;
+  ASSERT_TRUE(create_session(*model, session_options, session).ok());
+  std::vector<HostTensor> outputs;
+  memory.fail_at = memory.calls + 2;
+  EXPECT_EQ(run_session(*session, {random_tensor({1, 4, 6, 6}, 1)}, &outputs).code(), StatusCode::kOutOfMemory);
+  EXPECT_EQ(session->output(0).status().code(), StatusCode::kNotReady);
+  memory.fail_at = INT64_MAX;
+  EXPECT_TRUE(run_session(*session, {random_tensor({1, 4, 6, 6}, 1)}, &outputs).ok());
+}
+
+TEST(Session, KeepsItsMemoryLimit) {
+  const std::string bytes = residual_graph().build();
+  SessionOptions options;
+  options.max_memory_bytes = 1 << 20;
+  std::vector<HostTensor> outputs;
+  EXPECT_TRUE(try_run_model(bytes, {random_tensor({1, 4, 6, 6}, 1)}, &outputs, {}, options).ok());
+  EXPECT_FALSE(try_run_model(bytes, {random_tensor({2000, 4, 6, 6}, 1)}, &outputs, {}, options).ok());
+}
+
+TEST(Session, RunsInTheCallersArena) {
+  const std::string bytes = residual_graph().build();
+  ModelHandle model;
+  ASSERT_TRUE(open_model(as_bytes(bytes), {}, {}, model).ok());
+  SessionHandle session;
+  ASSERT_TRUE(create_session(*model, {}, session).ok());
+  EXPECT_EQ(session->arena_bytes().status().code(), StatusCode::kNotReady);  // the batch is open
+  const HostTensor x = random_tensor({2, 4, 6, 6}, 1);
+  ASSERT_TRUE(session->set_input_shape(0, x.shape).ok());
+  const Result<uint64_t> bytes_needed = session->arena_bytes();
+  ASSERT_TRUE(bytes_needed.ok());
+
+  // The arena between two guards that must stay as they are.
+  const size_t guard = 256;
+  const size_t size = static_cast<size_t>(*bytes_needed);
+  auto* block = static_cast<uint8_t*>(std::aligned_alloc(kAlignment, size + 2 * guard));
+  std::memset(block, 0xA5, size + 2 * guard);
+  EXPECT_EQ(session->set_arena(block + guard + 8, size).code(), StatusCode::kInvalidArgument);
+  std::vector<HostTensor> outputs;
+  ASSERT_TRUE(session->set_arena(block + guard, size - 1).ok());
+  EXPECT_EQ(run_session(*session, {x}, &outputs).code(), StatusCode::kInvalidArgument);
+  ASSERT_TRUE(session->set_arena(block + guard, size).ok());
+  ASSERT_TRUE(run_session(*session, {x}, &outputs).ok());
+  const auto* data = static_cast<const uint8_t*>(session->output(0)->data);
+  EXPECT_GE(data, block + guard);
+  EXPECT_LT(data, block + guard + size);
+  for (size_t i = 0; i < guard; ++i) {
+    ASSERT_EQ(block[i], 0xA5);
+    ASSERT_EQ(block[guard + size + i], 0xA5);
+  }
+  std::vector<HostTensor> own;
+  ASSERT_TRUE(session->set_arena(nullptr, 0).ok());
+  ASSERT_TRUE(run_session(*session, {x}, &own).ok());
+  EXPECT_EQ(own[0].values<float>(), outputs[0].values<float>());
+  session.reset();
+  std::free(block);
+}
+
+TEST(Session, RefusesWrongInputs) {
+  const std::string bytes = residual_graph().build();
+  ModelHandle model;
+  ASSERT_TRUE(open_model(as_bytes(bytes), {}, {}, model).ok());
+  SessionHandle session;
+  ASSERT_TRUE(create_session(*model, {}, session).ok());
+  const HostTensor x = random_tensor({1, 4, 6, 6}, 1);
+  const auto set = [&](int index, const void* data, std::vector<int64_t> shape) {
+    return session->set_input(index, data, shape).code();
+  };
+  EXPECT_EQ(session->run().code(), StatusCode::kNotReady);
+  EXPECT_EQ(set(1, x.data(), {1, 4, 6, 6}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(set(-1, x.data(), {1, 4, 6, 6}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(set(0, nullptr, {1, 4, 6, 6}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(set(0, static_cast<const char*>(x.data()) + 1, {1, 4, 6, 6}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(set(0, x.data(), {1, 4, 6}), StatusCode::kShape);
+  EXPECT_EQ(set(0, x.data(), {1, 4, 6, 7}), StatusCode::kShape);
+  EXPECT_EQ(set(0, x.data(), {-1, 4, 6, 6}), StatusCode::kShape);
+  EXPECT_EQ(set(0, x.data(), {int64_t{1} << 60, 4, 6, 6}), StatusCode::kShape);
+  EXPECT_EQ(set(0, x.data(), std::vector<int64_t>(9, 1)), StatusCode::kShape);
+  EXPECT_EQ(session->output(0).status().code(), StatusCode::kNotReady);
+  EXPECT_EQ(set(0, x.data(), {1, 4, 6, 6}), StatusCode::kOk);
+  EXPECT_TRUE(session->run().ok());
+  EXPECT_EQ(session->output(1).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(session->output(-1).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_TRUE(session->output(0).ok());
+}
+
+TEST(Session, RunsAnEmptyBatch) {
+  GraphBuilder graph;
+  graph.input("x", ElementType::kFloat32, {-1, 4, 6, 6}).initializer("w", {4, 4, 3, 3}, random_values(144, 1));
+  graph.node("Conv", {"x", "w"}, {"c"})
+      .node("Relu", {"c"}, {"r"})
+      .node("MaxPool", {"r"}, {"m"}, {ints("kernel_shape", {2, 2})});
+  graph.node("Add", {"m", "m"}, {"y"}).output("y");
+  std::vector<HostTensor> outputs = run_model(graph.build(), {HostTensor::of<float>({0, 4, 6, 6}, {})});
+  ASSERT_EQ(outputs.size(), 1u);
+  EXPECT_EQ(outputs[0].shape, (std::vector<int64_t>{0, 4, 3, 3}));
+}
+
+TEST(Session, UsesTheCallersThreads) {
+  const std::string bytes = residual_graph().build();
+  const HostTensor x = random_tensor({8, 4, 6, 6}, 1);
+  const auto expected = run_model(bytes, {x});
+  struct Calls {
+    int count = 0;
+    int largest = 0;
+  } calls;
+  SessionOptions options;
+  options.threads = 4;
+  options.parallel_user = &calls;
+  options.parallel = [](void* user, int tasks, void (*task)(void*, int), void* argument) {
+    auto& seen = *static_cast<Calls*>(user);
+    ++seen.count;
+    seen.largest = std::max(seen.largest, tasks);
+    for (int i = tasks; i-- > 0;) task(argument, i);  // any order
+  };
+  const auto outputs = run_model(bytes, {x}, {}, options);
+  EXPECT_GT(calls.count, 0);
+  EXPECT_LE(calls.largest, 4);
+  EXPECT_EQ(outputs[0].values<float>(), expected[0].values<float>());
+}
+
+TEST(Session, SessionsOfOneModelRunInTheirOwnThreads) {
+  const std::string bytes = residual_graph().build();
+  ModelHandle model;
+  ASSERT_TRUE(open_model(as_bytes(bytes), {}, {}, model).ok());
+  const auto expected = run_model(bytes, {random_tensor({3, 4, 6, 6}, 1)});
+  std::atomic<int> failures{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int round = 0; round < 20; ++round) {
+        SessionHandle session;
+        std::vector<HostTensor> outputs;
+        if (!create_session(*model, {}, session).ok() ||
+            !run_session(*session, {random_tensor({3, 4, 6, 6}, 1)}, &outputs).ok() ||
+            outputs[0].values<float>() != expected[0].values<float>()) {
+          ++failures;
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(failures, 0);
+}
+
+TEST(ThreadPool, RunsEveryTaskOnce) {
+  Memory memory;
+  ThreadPool* pool = nullptr;
+  ASSERT_TRUE(ThreadPool::create(memory, 4, &pool).ok());
+  for (int round = 0; round < 500; ++round) {
+    const int tasks = round % 7;
+    std::vector<std::atomic<int>> done(8);
+    ThreadPool::run(
+        pool, tasks,
+        [](void* argument, int index) {
+          ++(*static_cast<std::vector<std::atomic<int>>*>(argument))[static_cast<size_t>(index)];
+        },
+        &done);
+    for (int i = 0; i < 8; ++i) ASSERT_EQ(done[static_cast<size_t>(i)], i < tasks ? 1 : 0);
+  }
+  ThreadPool::destroy(memory, pool);
+  EXPECT_EQ(memory.used(), 0u);
+}
+
+}  // namespace
+}  // namespace quench::rt
