@@ -44,28 +44,34 @@ struct Evaluator::State {
   rt::SessionHandle session;
   std::string failure;  // of a weight that could not be read, behind the runtime's back
 
-  static Status read_weight(void* user, uint32_t tensor, ElementType, uint64_t, std::span<std::byte> out);
+  static Status decode_weight(void* user, uint32_t tensor, uint64_t first, std::span<std::byte> out);
   int input_index(const std::string& name) const;
   HostTensor output(int index) const;
 };
 
-Status Evaluator::State::read_weight(void* user, uint32_t tensor, ElementType, uint64_t, std::span<std::byte> out) {
+// Reads the whole weight for any part of it: the runtime asks for all of it at once.
+Status Evaluator::State::decode_weight(void* user, uint32_t tensor, uint64_t first, std::span<std::byte> out) {
   State& state = *static_cast<State*>(user);
   const size_t index = state.graph.stripped[tensor];
   const Weight& weight = state.model->weights[index];
+  const auto copy = [&](std::span<const std::byte> all, size_t width) {
+    const uint64_t skipped = first * width;
+    if (skipped > all.size() || out.size() > all.size() - skipped) {
+      return Status::error(StatusCode::kShape, "weight of another size");
+    }
+    std::memcpy(out.data(), all.data() + skipped, out.size());
+    return Status();
+  };
   try {
     std::optional<std::vector<float>> values;
     if (state.options.replace) values = state.options.replace(index);
     if (!values && !is_float_type(weight.dtype)) {
       const std::vector<std::byte> raw = read(weight);
-      std::memcpy(out.data(), raw.data(), std::min(raw.size(), out.size()));
-      return Status();
+      return copy(raw, static_cast<size_t>(rt::size_of(static_cast<ElementType>(weight.dtype))));
     }
     if (!values) values = read_float(weight);
-    if (values->size() * sizeof(float) != out.size())
-      return Status::error(StatusCode::kShape, "weight of another size");
-    std::memcpy(out.data(), values->data(), out.size());
-    return Status();
+    if (values->size() != weight.elements()) return Status::error(StatusCode::kShape, "weight of another size");
+    return copy(std::as_bytes(std::span(*values)), sizeof(float));
   } catch (const std::exception& error) {
     state.failure = error.what();
     return Status(StatusCode::kIo);
@@ -113,7 +119,7 @@ Evaluator::Evaluator(const OnnxModel& model, const EvaluatorOptions& options) : 
   rt::SessionOptions session_options;
   session_options.threads = options.threads;
   session_options.max_memory_bytes = options.max_memory_bytes;
-  Status status = rt::open_model(bytes, {&State::read_weight, &state}, model_options, state.runtime);
+  Status status = rt::open_model(bytes, {nullptr, &State::decode_weight, &state}, model_options, state.runtime);
   if (status.ok()) status = rt::create_session(*state.runtime, session_options, state.session);
   if (!status.ok()) refuse(model.name, status);
 }

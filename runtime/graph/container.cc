@@ -28,7 +28,7 @@ class ContainerSource final : public OwnedSource {
 
   Bytes graph() const { return graph_.span(); }
 
-  WeightSource source() { return {read, this}; }
+  WeightSource source() { return {describe, decode, this}; }
 
   void release(Memory& memory) override {
     this->~ContainerSource();
@@ -44,23 +44,78 @@ class ContainerSource final : public OwnedSource {
     return reader_.decode_graph(graph_.span(), scratch.span());
   }
 
-  static Status read(void* user, uint32_t tensor, ElementType type, uint64_t count, std::span<std::byte> out) {
-    return static_cast<ContainerSource*>(user)->read_tensor(tensor, type, count, out);
+  static Status describe(void* user, uint32_t tensor, WeightInfo* info) {
+    return static_cast<ContainerSource*>(user)->describe_tensor(tensor, *info);
+  }
+  static Status decode(void* user, uint32_t tensor, uint64_t first, std::span<std::byte> out) {
+    return static_cast<ContainerSource*>(user)->decode_tensor(tensor, first, out);
   }
 
-  Status read_tensor(uint32_t tensor, ElementType type, uint64_t count, std::span<std::byte> out) {
+  Status describe_tensor(uint32_t tensor, WeightInfo& info) const {
     if (tensor >= reader_.tensor_count()) return Status::error(StatusCode::kCorrupt, "is not in the file");
-    const container::TensorInfo info = reader_.tensor(tensor);
-    if (static_cast<int32_t>(info.type) != static_cast<int32_t>(type) || info.element_count != count) {
-      return Status::error(StatusCode::kCorrupt, "has another type or size in the graph than in the file");
+    const container::TensorInfo stored = reader_.tensor(tensor);
+    info = {};
+    info.type = stored.type;
+    info.elements = stored.element_count;
+    info.chunk_elements = reader_.chunk(tensor, 0).element_count;
+    if (stored.encoding != container::Encoding::kQuantized) return Status();
+    const container::CodebookInfo codebook = reader_.codebook(stored.codebook);
+    info.codebook_entries = codebook.entries;
+    info.codebook_dimension = codebook.dimension;
+    info.scales = stored.scales.values.size();
+    return Status();
+  }
+
+  Status decode_tensor(uint32_t tensor, uint64_t first, std::span<std::byte> out) {
+    WeightInfo info;
+    QUENCH_RETURN_IF_ERROR(describe_tensor(tensor, info));
+    const auto width = static_cast<uint64_t>(size_of(compute_type(info.type)));
+    if (width == 0) return Status(StatusCode::kUnsupportedType);
+    if (out.size() % width != 0 || first > info.elements || out.size() / width > info.elements - first) {
+      return Status::error(StatusCode::kInvalidArgument, "has no such elements");
     }
     const uint64_t scratch_bytes = reader_.scratch_size(tensor);
     if ((!scratch_ || scratch_.bytes() < scratch_bytes) && !scratch_.allocate(memory_, scratch_bytes)) {
       return out_of_memory();
     }
-    const std::span<std::byte> scratch = scratch_.span().first(static_cast<size_t>(scratch_bytes));
-    if (compute_type(type) != ElementType::kFloat32) return reader_.decode_bytes(tensor, out, scratch);
-    return reader_.decode_float32(tensor, {reinterpret_cast<float*>(out.data()), out.size() / sizeof(float)}, scratch);
+    for (uint32_t chunk = chunk_of(tensor, first); !out.empty(); ++chunk) {
+      const container::ChunkRange range = reader_.chunk(tensor, chunk);
+      const uint64_t skipped = (first - range.first_element) * width;
+      const std::span<std::byte> part = out.first(std::min(out.size(), range.element_count * width - skipped));
+      QUENCH_RETURN_IF_ERROR(decode_part(tensor, chunk, range.element_count * width, skipped, part));
+      first += part.size() / width;
+      out = out.subspan(part.size());
+    }
+    return Status();
+  }
+
+  // The chunk that holds element `first`: chunks tile the tensor in order.
+  uint32_t chunk_of(uint32_t tensor, uint64_t first) const {
+    uint32_t low = 0;
+    for (uint32_t high = reader_.tensor(tensor).chunk_count; high - low > 1;) {
+      const uint32_t middle = low + (high - low) / 2;
+      (reader_.chunk(tensor, middle).first_element <= first ? low : high) = middle;
+    }
+    return low;
+  }
+
+  // Bytes [skipped, skipped + out.size()) of a chunk's values, `bytes` in all.
+  Status decode_part(uint32_t tensor, uint32_t chunk, uint64_t bytes, uint64_t skipped, std::span<std::byte> out) {
+    if (out.size() == bytes) return decode_chunk(tensor, chunk, out);
+    Block whole(memory_, bytes);
+    if (!whole) return out_of_memory();
+    QUENCH_RETURN_IF_ERROR(decode_chunk(tensor, chunk, whole.span()));
+    std::memcpy(out.data(), whole.span().data() + skipped, out.size());
+    return Status();
+  }
+
+  Status decode_chunk(uint32_t tensor, uint32_t chunk, std::span<std::byte> out) {
+    const std::span<std::byte> scratch = scratch_.span().first(reader_.scratch_size(tensor));
+    if (compute_type(reader_.tensor(tensor).type) != ElementType::kFloat32) {
+      return reader_.decode_chunk_bytes(tensor, chunk, out, scratch);
+    }
+    const std::span<float> values(reinterpret_cast<float*>(out.data()), out.size() / sizeof(float));
+    return reader_.decode_chunk_float32(tensor, chunk, values, scratch);
   }
 
   Memory& memory_;

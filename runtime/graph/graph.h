@@ -24,12 +24,26 @@ struct Limits {
   uint32_t max_nodes = 1u << 15;
 };
 
+// How a stripped tensor is stored, as far as can be said before any of it is decoded. Its dimensions are in the graph.
+struct WeightInfo {
+  ElementType type = ElementType::kUndefined;  // as declared
+  uint64_t elements = 0;
+  uint64_t chunk_elements = 0;      // decoded in pieces that begin at multiples of this, a tensor takes no more memory
+  uint32_t codebook_entries = 0;    // of a quantized tensor; 0: stored bit-exactly
+  uint32_t codebook_dimension = 0;  // elements for an index
+  uint64_t scales = 0;              // of a quantized tensor; 0: it has none
+};
+
 // Where the values of stripped tensors come from: tensors that have elements, but no data in the graph. Tensor k is the
-// k-th of them in the order of the bytes, those inside nodes' attributes and subgraphs included. read fills `out` with
-// the values in compute_type(type), row-major, `count` elements; it is called under a lock of the model. A null `read`
-// means that all weights are in the graph.
+// k-th of them in the order of the bytes, those inside nodes' attributes and subgraphs included. Both functions are
+// called under a lock of the model.
 struct WeightSource {
-  Status (*read)(void* user, uint32_t tensor, ElementType type, uint64_t count, std::span<std::byte> out) = nullptr;
+  // Null: the source has what the graph declares. Otherwise a tensor of another type or size than the graph's is
+  // refused.
+  Status (*describe)(void* user, uint32_t tensor, WeightInfo* info) = nullptr;
+  // Fills `out` with the values of the elements from number `first` (row-major) on, in compute_type(type): as many as
+  // `out` holds. Null: all weights are in the graph.
+  Status (*decode)(void* user, uint32_t tensor, uint64_t first, std::span<std::byte> out) = nullptr;
   void* user = nullptr;
 };
 

@@ -52,6 +52,9 @@ class Model {
 
   // The rest is for plans, under the lock.
 
+  // Weights as they are stored, by pieces.
+  const WeightSource& weights() const { return source_; }
+
   // Decoded values of an initializer, shared and counted: every acquire needs its release.
   Status acquire(int initializer, void** data) const;
   void release(int initializer) const;

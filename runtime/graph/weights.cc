@@ -108,6 +108,19 @@ Status read_raw(const StoredTensor& stored, Bytes raw, std::span<std::byte> out)
                             {reinterpret_cast<float*>(out.data()), out.size() / sizeof(float)});
 }
 
+Status read_source(const StoredTensor& stored, const WeightSource& source, std::span<std::byte> out) {
+  if (!source.decode) return Status::error(StatusCode::kCorrupt, "has no data");
+  const auto tensor = static_cast<uint32_t>(stored.source);
+  if (source.describe) {
+    WeightInfo info;
+    QUENCH_RETURN_IF_ERROR(source.describe(source.user, tensor, &info));
+    if (info.type != stored.type || info.elements != static_cast<uint64_t>(stored.shape.elements())) {
+      return Status::error(StatusCode::kCorrupt, "has another type or size in the graph than in the file");
+    }
+  }
+  return source.decode(source.user, tensor, 0, out);
+}
+
 }  // namespace
 
 Status read_stored(const StoredTensor& stored, const WeightSource& source, std::span<std::byte> out) {
@@ -115,10 +128,8 @@ Status read_stored(const StoredTensor& stored, const WeightSource& source, std::
     return weight_error(StatusCode::kUnsupportedType, stored, "has an element type that the runtime does not have");
   }
   if (out.empty()) return Status();
-  const uint64_t count = static_cast<uint64_t>(stored.shape.elements());
   if (stored.source >= 0) {
-    if (!source.read) return weight_error(StatusCode::kCorrupt, stored, "has no data");
-    const Status status = source.read(source.user, static_cast<uint32_t>(stored.source), stored.type, count, out);
+    const Status status = read_source(stored, source, out);
     return status.ok() ? status : weight_error(status.code(), stored, status.detail());
   }
   TypedWriter writer(stored, out);

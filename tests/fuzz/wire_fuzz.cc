@@ -17,7 +17,7 @@ constexpr uint64_t kMaxMemory = 1 << 22;
 constexpr int64_t kMaxInputElements = 1 << 12;
 
 // Weights that the graph has none of.
-quench::Status read_zeros(void*, uint32_t, quench::ElementType, uint64_t, std::span<std::byte> out) {
+quench::Status read_zeros(void*, uint32_t, uint64_t, std::span<std::byte> out) {
   std::memset(out.data(), 0, out.size());
   return quench::Status();
 }
@@ -45,7 +45,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   options.limits.max_nodes = 256;
   options.fuse = size % 2 == 0;
   ModelHandle model;
-  const WeightSource source{.read = read_zeros};
+  const WeightSource source{.decode = read_zeros};
   if (!open_model(std::as_bytes(std::span(data, size)), source, options, model).ok()) return 0;
   SessionOptions session_options;
   session_options.max_memory_bytes = kMaxMemory;

@@ -228,9 +228,9 @@ TEST(Graph, NumbersStrippedTensors) {
   std::vector<uint32_t> asked;
   WeightSource source;
   source.user = &asked;
-  source.read = [](void* user, uint32_t tensor, ElementType type, uint64_t count, std::span<std::byte> out) {
-    EXPECT_EQ(type, ElementType::kFloat32);
-    EXPECT_EQ(count, 1u);
+  source.decode = [](void* user, uint32_t tensor, uint64_t first, std::span<std::byte> out) {
+    EXPECT_EQ(first, 0u);
+    EXPECT_EQ(out.size(), sizeof(float));
     const auto value = static_cast<float>(tensor);
     std::memcpy(out.data(), &value, sizeof value);
     static_cast<std::vector<uint32_t>*>(user)->push_back(tensor);
