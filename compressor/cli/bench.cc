@@ -11,7 +11,7 @@ namespace quench::cli {
 void add_bench(CLI::App& app) {
   struct Arguments {
     std::string file;
-    report::BenchmarkOptions options;
+    measure::BenchmarkOptions options;
     std::vector<std::string> shapes;
     JsonOption json;
   };
@@ -24,9 +24,9 @@ void add_bench(CLI::App& app) {
   arguments->json.add_to(*command);
   command->callback([arguments] {
     arguments->json.refuse({arguments->file});
-    report::BenchmarkOptions options = arguments->options;
+    measure::BenchmarkOptions options = arguments->options;
     options.shapes = parse_shapes(arguments->shapes);
-    const report::Benchmark benchmark = report::benchmark(arguments->file, options);
+    const measure::Benchmark benchmark = measure::benchmark(arguments->file, options);
     arguments->json.show(report::to_text(benchmark), report::to_json(benchmark));
   });
 }

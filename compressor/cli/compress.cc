@@ -15,11 +15,11 @@
 namespace quench::cli {
 namespace {
 
+using measure::Evaluation;
 using quantizer::CodebookScope;
 using quantizer::CompressOptions;
 using quantizer::CompressReport;
 using quantizer::Quality;
-using report::Evaluation;
 
 constexpr uint64_t kReportSamples = 1000;  // for the accuracy before and after
 
@@ -36,11 +36,11 @@ struct Arguments {
 void set_data(const Arguments& arguments, CompressOptions& options) {
   if (arguments.data.empty()) return;
   const OnnxModel model = load(arguments.model);
-  const auto source = std::make_shared<report::BatchSource>(model.name, report::declared_inputs(model.proto.graph()),
-                                                            arguments.data, arguments.preprocessing.get());
+  const auto source = std::make_shared<measure::BatchSource>(model.name, measure::declared_inputs(model.proto.graph()),
+                                                             arguments.data, arguments.preprocessing.get());
   options.data = [source](uint64_t index, int64_t batch) -> std::vector<graph::HostTensor> {
     const uint64_t count = source->batch_size(batch);
-    report::BatchSource::Batch samples = source->batch(index * count, count);
+    measure::BatchSource::Batch samples = source->batch(index * count, count);
     if (samples.samples == 0) return {};
     return {std::move(samples.input)};
   };
@@ -49,13 +49,13 @@ void set_data(const Arguments& arguments, CompressOptions& options) {
 // Accuracy before and after; nothing where there is no data.
 std::optional<Evaluation> evaluate(const Arguments& arguments, int threads, report::Progress& progress) {
   if (arguments.data.empty()) return std::nullopt;
-  report::EvaluationOptions options;
+  measure::EvaluationOptions options;
   options.data = arguments.data;
   options.preprocessing = arguments.preprocessing.get();
   options.samples = kReportSamples;
   options.threads = threads;
   options.progress = [&](double share) { progress.update("evaluating", share); };
-  return report::evaluate(arguments.output, arguments.model, options);
+  return measure::evaluate(arguments.output, arguments.model, options);
 }
 
 void run(const Arguments& arguments) {

@@ -12,7 +12,7 @@ namespace {
 
 struct Arguments {
   std::string file, against;
-  report::EvaluationOptions options;
+  measure::EvaluationOptions options;
   int threads = 0;
   std::vector<std::string> shapes;
   PreprocessingOptions preprocessing;
@@ -21,13 +21,13 @@ struct Arguments {
 
 void run(const Arguments& arguments) {
   arguments.json.refuse({arguments.file, arguments.against});
-  report::EvaluationOptions options = arguments.options;
+  measure::EvaluationOptions options = arguments.options;
   options.threads = resolve_threads(arguments.threads);
   options.shapes = parse_shapes(arguments.shapes);
   options.preprocessing = arguments.preprocessing.get();
   report::Progress progress;
   options.progress = [&](double share) { progress.update("evaluating", share); };
-  const report::Evaluation evaluation = report::evaluate(arguments.file, arguments.against, options);
+  const measure::Evaluation evaluation = measure::evaluate(arguments.file, arguments.against, options);
   progress.finish();
   arguments.json.show(report::to_text(evaluation), report::to_json(evaluation));
 }

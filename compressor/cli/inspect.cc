@@ -18,7 +18,7 @@ void add_inspect(CLI::App& app) {
   arguments->json.add_to(*command);
   command->callback([arguments] {
     arguments->json.refuse({arguments->file});
-    const report::Inspection inspection = report::inspect(arguments->file);
+    const measure::Inspection inspection = measure::inspect(arguments->file);
     arguments->json.show(report::to_text(inspection), report::to_json(inspection));
   });
 }

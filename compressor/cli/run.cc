@@ -60,9 +60,9 @@ std::vector<NamedPath> assign_names(const std::vector<std::string>& texts, const
   return assigned;
 }
 
-std::vector<HostTensor> read_inputs(const report::Runner& model, const std::vector<std::string>& texts) {
+std::vector<HostTensor> read_inputs(const measure::Runner& model, const std::vector<std::string>& texts) {
   std::vector<std::string> names;
-  for (const report::ValueSpec& input : model.inputs()) names.push_back(input.name);
+  for (const measure::ValueSpec& input : model.inputs()) names.push_back(input.name);
   std::vector<HostTensor> inputs;
   for (const NamedPath& path : assign_names(texts, names)) {
     data::Array array = data::read_npy(path.path);
@@ -122,8 +122,8 @@ std::string summary(const std::vector<HostTensor>& outputs) {
 }
 
 void run(const Arguments& arguments) {
-  const std::unique_ptr<report::Runner> model =
-      report::Runner::open(arguments.file, resolve_threads(arguments.threads));
+  const std::unique_ptr<measure::Runner> model =
+      measure::Runner::open(arguments.file, resolve_threads(arguments.threads));
   const std::vector<HostTensor> outputs = model->run(read_inputs(*model, arguments.inputs));
   write_outputs(outputs, arguments.outputs);
   fmt::print("{}", summary(outputs));

@@ -212,9 +212,9 @@ Calibration::Calibration(const OnnxModel& original, const OnnxModel& model,
 
 std::vector<HostTensor> Calibration::inputs(uint64_t index, int64_t batch) const {
   if (options_.data) return options_.data(index, batch);
-  InputShapes shapes = options_.shapes;
+  measure::SeededShapes shapes = options_.shapes;
   shapes.batch = batch;
-  return seeded_inputs(model_, shapes, options_.seed, index);
+  return measure::seeded_inputs(model_, shapes, options_.seed, index);
 }
 
 void Calibration::make_twin(const OnnxModel& original, const std::function<void(OnnxModel&)>& simplify) {

@@ -1,8 +1,8 @@
 // What a model does to the errors of its weights, measured by running it: how much each weight's error moves the
 // outputs, and which directions of it matter.
 //
-// The inputs are given (real data), or seeded (see seeded_inputs.h). With seeded inputs, the statistics in the model's
-// BatchNormalization nodes say what real activations look like: a *twin* of the model has them replaced by the
+// The inputs are given (real data), or seeded (see measure/seeded_inputs.h). With seeded inputs, the statistics in the
+// model's BatchNormalization nodes say what real activations look like: a *twin* of the model has them replaced by the
 // statistics of the seeded inputs, so that every normalised activation has the mean and variance that it has on real
 // data, whatever the inputs are. (The idea of using BatchNorm statistics in place of data: Nagel et al. 2019, Cai et
 // al. 2020.)
@@ -14,14 +14,14 @@
 #include <vector>
 
 #include "compressor/compress/moments.h"
-#include "compressor/compress/seeded_inputs.h"
+#include "compressor/measure/seeded_inputs.h"
 
 namespace quench::quantizer {
 
 struct CalibrationOptions {
   uint64_t seed = 1;
   int threads = 1;
-  InputShapes shapes;
+  measure::SeededShapes shapes;
   // Batch `index` of real inputs; empty: seeded ones. Returns no tensors when there are no more.
   std::function<std::vector<graph::HostTensor>(uint64_t index, int64_t batch)> data;
   std::function<void(double)> progress;

@@ -1,5 +1,5 @@
 #include "compressor/compress/compress.h"
-#include "compressor/compress/quench_file.h"
+#include "compressor/measure/quench_file.h"
 #include "formats/base/error.h"
 
 namespace quench::quantizer {
@@ -10,7 +10,7 @@ void unpack(const fs::path& input, const fs::path& output) {
   std::error_code ignored;
   if (fs::equivalent(input, output, ignored))
     throw Error::make("{}: output and input are the same file", input.string());
-  const QuenchFile file(input);
+  const measure::QuenchFile file(input);
   const container::Reader& reader = file.reader();
   const onnx::ModelProto proto = file.graph();
   size_t stripped = 0;
@@ -19,7 +19,7 @@ void unpack(const fs::path& input, const fs::path& output) {
     throw Error::make("{}: the graph has {} tensors without values, the file has values of {}", file.name(), stripped,
                       reader.tensor_count());
   }
-  const AlignedBuffer scratch(reader.max_scratch_size());
+  const measure::AlignedBuffer scratch(reader.max_scratch_size());
   const auto provider = [&](size_t index, const onnx::TensorProto& tensor) {
     const container::TensorInfo info = reader.tensor(static_cast<uint32_t>(index));
     uint64_t elements = 0;

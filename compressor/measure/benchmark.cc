@@ -8,10 +8,10 @@
 #include <optional>
 #include <quench/quench.hpp>
 
-#include "compressor/compress/quench_file.h"
+#include "compressor/measure/quench_file.h"
 #include "formats/base/error.h"
 
-namespace quench::report {
+namespace quench::measure {
 namespace {
 
 constexpr int kDecodeRuns = 5;
@@ -80,9 +80,9 @@ class CountedSession {
   std::optional<Session> session_;
 };
 
-double decode_all(const quantizer::QuenchFile& file, uint64_t& elements) {
+double decode_all(const QuenchFile& file, uint64_t& elements) {
   const container::Reader& reader = file.reader();
-  const quantizer::AlignedBuffer scratch(reader.max_scratch_size());
+  const AlignedBuffer scratch(reader.max_scratch_size());
   uint64_t largest = 0;
   elements = 0;
   for (uint32_t t = 0; t < reader.tensor_count(); ++t) {
@@ -90,7 +90,7 @@ double decode_all(const quantizer::QuenchFile& file, uint64_t& elements) {
     elements += info.element_count;
     largest = std::max({largest, info.element_count * sizeof(float), element_bytes(info.type, info.element_count)});
   }
-  const quantizer::AlignedBuffer values(largest);
+  const AlignedBuffer values(largest);
   std::vector<double> times;
   for (int run = 0; run < kDecodeRuns; ++run) {
     times.push_back(milliseconds([&] {
@@ -112,7 +112,7 @@ double decode_all(const quantizer::QuenchFile& file, uint64_t& elements) {
 }  // namespace
 
 Benchmark benchmark(const std::filesystem::path& path, const BenchmarkOptions& options) {
-  if (!quantizer::is_quench_file(path)) {
+  if (!is_quench_file(path)) {
     std::error_code error;
     if (!std::filesystem::exists(path, error)) throw Error::make("{}: there is no such file", path.string());
     throw Error::make("{}: this is not a .quench file; make one with quench compress", path.string());
@@ -122,7 +122,7 @@ Benchmark benchmark(const std::filesystem::path& path, const BenchmarkOptions& o
   result.runs = std::max(1, options.runs);
   std::vector<graph::HostTensor> inputs;
   {
-    const quantizer::QuenchFile file(path);
+    const QuenchFile file(path);
     result.file_bytes = file.size();
     result.decode_ms = decode_all(file, result.weights);
     inputs = Runner::open(path, 1)->seeded_inputs(options.shapes, 1, options.seed, 0);
@@ -143,4 +143,4 @@ Benchmark benchmark(const std::filesystem::path& path, const BenchmarkOptions& o
   return result;
 }
 
-}  // namespace quench::report
+}  // namespace quench::measure

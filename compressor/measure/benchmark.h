@@ -7,7 +7,7 @@
 
 #include "compressor/measure/runner.h"
 
-namespace quench::report {
+namespace quench::measure {
 
 struct BenchmarkOptions {
   int threads = 1;
@@ -34,4 +34,4 @@ struct Benchmark {
 // Inputs are drawn from a seed. Throws quench::Error.
 Benchmark benchmark(const std::filesystem::path& model, const BenchmarkOptions& options);
 
-}  // namespace quench::report
+}  // namespace quench::measure

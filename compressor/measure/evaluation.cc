@@ -6,7 +6,7 @@
 
 #include "formats/base/error.h"
 
-namespace quench::report {
+namespace quench::measure {
 namespace {
 
 using graph::HostTensor;
@@ -231,4 +231,4 @@ Evaluation evaluate(const std::filesystem::path& model, const std::filesystem::p
   return options.data.empty() ? evaluate_on_seeded_inputs(comparison, options) : evaluate_on_data(comparison, options);
 }
 
-}  // namespace quench::report
+}  // namespace quench::measure

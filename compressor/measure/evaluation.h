@@ -11,7 +11,7 @@
 #include "compressor/data/dataset.h"
 #include "compressor/measure/runner.h"
 
-namespace quench::report {
+namespace quench::measure {
 
 struct EvaluationOptions {
   std::string data;  // a spec of data/dataset.h; empty: inputs drawn from a seed, without labels
@@ -69,4 +69,4 @@ class BatchSource {
   std::unique_ptr<data::Dataset> dataset_;
 };
 
-}  // namespace quench::report
+}  // namespace quench::measure

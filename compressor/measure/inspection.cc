@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "compressor/compress/quench_file.h"
+#include "compressor/measure/quench_file.h"
 #include "formats/base/error.h"
 
-namespace quench::report {
+namespace quench::measure {
 namespace {
 
 using container::SectionKind;
@@ -63,8 +63,7 @@ std::vector<InspectedTensor> stripped_tensors(const onnx::ModelProto& graph) {
   return tensors;
 }
 
-void describe(const quantizer::QuenchFile& file, uint32_t number, std::span<std::byte> scratch,
-              InspectedTensor& tensor) {
+void describe(const QuenchFile& file, uint32_t number, std::span<std::byte> scratch, InspectedTensor& tensor) {
   const container::TensorInfo info = file.reader().tensor(number);
   tensor.elements = info.element_count;
   tensor.bytes = info.stored_bytes;
@@ -84,14 +83,14 @@ void describe(const quantizer::QuenchFile& file, uint32_t number, std::span<std:
 }  // namespace
 
 Inspection inspect(const std::filesystem::path& path) {
-  const quantizer::QuenchFile file(path);
+  const QuenchFile file(path);
   const container::Reader& reader = file.reader();
   Inspection inspection{file.name(), file.size(), stripped_tensors(file.graph()), {}, 0, 0};
   if (inspection.tensors.size() != reader.tensor_count()) {
     throw Error::make("{}: the graph has {} tensors without values, the file has values of {}", file.name(),
                       inspection.tensors.size(), reader.tensor_count());
   }
-  const quantizer::AlignedBuffer scratch(reader.max_scratch_size());
+  const AlignedBuffer scratch(reader.max_scratch_size());
   uint64_t rest = file.size();
   for (uint32_t t = 0; t < reader.tensor_count(); ++t) {
     describe(file, t, scratch.span(), inspection.tensors[t]);
@@ -114,4 +113,4 @@ Inspection inspect(const std::filesystem::path& path) {
   return inspection;
 }
 
-}  // namespace quench::report
+}  // namespace quench::measure

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-namespace quench::report {
+namespace quench::measure {
 
 struct InspectedTensor {
   std::string name;  // of the initializer, or of the Constant node's output
@@ -41,4 +41,4 @@ struct Inspection {
 // Decodes every tensor's indices for their entropy. Throws quench::Error.
 Inspection inspect(const std::filesystem::path& path);
 
-}  // namespace quench::report
+}  // namespace quench::measure

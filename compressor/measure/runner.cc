@@ -6,12 +6,12 @@
 #include <quench/quench.hpp>
 #include <set>
 
-#include "compressor/compress/quench_file.h"
-#include "compressor/compress/seeded_inputs.h"
 #include "compressor/data/array.h"
+#include "compressor/measure/quench_file.h"
+#include "compressor/measure/seeded_inputs.h"
 #include "formats/base/error.h"
 
-namespace quench::report {
+namespace quench::measure {
 namespace {
 
 using graph::HostTensor;
@@ -35,7 +35,7 @@ class OnnxRunner : public Runner {
   graph::Evaluator evaluator_;
 };
 
-OnnxModel graph_of(const quantizer::QuenchFile& file) {
+OnnxModel graph_of(const QuenchFile& file) {
   OnnxModel model;
   model.name = file.name();
   model.proto = file.graph();
@@ -45,7 +45,7 @@ OnnxModel graph_of(const quantizer::QuenchFile& file) {
 class QuenchRunner : public Runner {
  public:
   QuenchRunner(const std::filesystem::path& path, int threads)
-      : QuenchRunner(std::make_unique<quantizer::QuenchFile>(path), threads) {}
+      : QuenchRunner(std::make_unique<QuenchFile>(path), threads) {}
 
   std::vector<HostTensor> run(std::span<const HostTensor> inputs) override {
     try {
@@ -62,7 +62,7 @@ class QuenchRunner : public Runner {
   }
 
  private:
-  QuenchRunner(std::unique_ptr<quantizer::QuenchFile> file, int threads)
+  QuenchRunner(std::unique_ptr<QuenchFile> file, int threads)
       : Runner(file->name(), graph_of(*file)), file_(std::move(file)) {
     quench_session_options options{};
     options.size = sizeof options;
@@ -92,7 +92,7 @@ class QuenchRunner : public Runner {
     return host;
   }
 
-  std::unique_ptr<quantizer::QuenchFile> file_;
+  std::unique_ptr<QuenchFile> file_;
   std::unique_ptr<Model> runtime_model_;
   std::unique_ptr<Session> runtime_session_;
 };
@@ -181,13 +181,13 @@ Runner::Runner(std::string name, OnnxModel model)
     : name_(std::move(name)), model_(std::move(model)), inputs_(declared_inputs(model_.proto.graph())) {}
 
 std::unique_ptr<Runner> Runner::open(const std::filesystem::path& path, int threads) {
-  if (quantizer::is_quench_file(path)) return std::make_unique<QuenchRunner>(path, threads);
+  if (is_quench_file(path)) return std::make_unique<QuenchRunner>(path, threads);
   return std::make_unique<OnnxRunner>(path, threads);
 }
 
 std::vector<HostTensor> Runner::seeded_inputs(const InputShapes& shapes, int64_t batch, uint64_t seed,
                                               uint64_t index) const {
-  return quantizer::seeded_inputs(model_, {.batch = batch, .by_name = shapes}, seed, index);
+  return measure::seeded_inputs(model_, {.batch = batch, .by_name = shapes}, seed, index);
 }
 
 std::vector<HostTensor> Runner::as_declared(std::span<const HostTensor> inputs) const {
@@ -202,4 +202,4 @@ std::vector<HostTensor> Runner::as_declared(std::span<const HostTensor> inputs) 
   return declared;
 }
 
-}  // namespace quench::report
+}  // namespace quench::measure

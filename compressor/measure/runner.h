@@ -6,17 +6,15 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <map>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "compressor/graph/evaluator.h"
+#include "compressor/measure/seeded_inputs.h"
 
-namespace quench::report {
-
-using InputShapes = std::map<std::string, std::vector<int64_t>>;
+namespace quench::measure {
 
 // An input or output as the model declares it.
 struct ValueSpec {
@@ -38,7 +36,7 @@ class Runner {
   // as float32. Throws quench::Error with the model's name.
   virtual std::vector<graph::HostTensor> run(std::span<const graph::HostTensor> inputs) = 0;
 
-  // Inputs drawn from a seed to match what the model declares (see quantizer/seeded_inputs.h).
+  // Inputs drawn from a seed to match what the model declares (see seeded_inputs.h).
   std::vector<graph::HostTensor> seeded_inputs(const InputShapes& shapes, int64_t batch, uint64_t seed,
                                                uint64_t index) const;
 
@@ -60,4 +58,4 @@ std::vector<ValueSpec> declared_inputs(const onnx::GraphProto& graph);
 // Throws quench::Error for types that neither NumPy nor the runtime has.
 graph::HostTensor as_type(const graph::HostTensor& tensor, int32_t dtype);
 
-}  // namespace quench::report
+}  // namespace quench::measure

@@ -28,7 +28,7 @@ Json json_of(const quantizer::TensorReport& tensor) {
           {"snr_db", number(tensor.snr_db)}};
 }
 
-Json json_of(const Evaluation& evaluation) {
+Json json_of(const measure::Evaluation& evaluation) {
   Json json = {{"samples", evaluation.samples},
                {"top1", evaluation.accuracy ? number(evaluation.accuracy->top1) : Json(nullptr)},
                {"loss", evaluation.accuracy ? number(evaluation.accuracy->loss) : Json(nullptr)},
@@ -120,7 +120,7 @@ TrainingRecord training_record(std::string_view line) {
   }
 }
 
-std::string to_json(const quantizer::CompressReport& report, const Evaluation* evaluation) {
+std::string to_json(const quantizer::CompressReport& report, const measure::Evaluation* evaluation) {
   Json json = json_of(report);
   if (evaluation) json["eval"] = json_of(*evaluation);
   return text(json);
@@ -145,9 +145,9 @@ std::string to_json(const Tuning& tuning) {
   return text(json);
 }
 
-std::string to_json(const Evaluation& evaluation) { return text(json_of(evaluation)); }
+std::string to_json(const measure::Evaluation& evaluation) { return text(json_of(evaluation)); }
 
-std::string to_json(const Benchmark& benchmark) {
+std::string to_json(const measure::Benchmark& benchmark) {
   return text({{"file_bytes", benchmark.file_bytes},
                {"threads", benchmark.threads},
                {"runs", benchmark.runs},
@@ -161,11 +161,11 @@ std::string to_json(const Benchmark& benchmark) {
                {"peak_bytes", benchmark.peak_bytes}});
 }
 
-std::string to_json(const Inspection& inspection) {
+std::string to_json(const measure::Inspection& inspection) {
   Json json = {{"file", inspection.file},       {"bytes", inspection.bytes},
                {"weights", inspection.weights}, {"bits_per_weight", inspection.bits_per_weight},
                {"tensors", Json::array()},      {"parts", Json::array()}};
-  for (const InspectedTensor& tensor : inspection.tensors) {
+  for (const measure::InspectedTensor& tensor : inspection.tensors) {
     json["tensors"].push_back({{"name", tensor.name},
                                {"type", tensor.type},
                                {"dims", tensor.dims},
@@ -178,7 +178,7 @@ std::string to_json(const Inspection& inspection) {
                                {"entropy", number(tensor.entropy)},
                                {"bytes", tensor.bytes}});
   }
-  for (const InspectedPart& part : inspection.parts)
+  for (const measure::InspectedPart& part : inspection.parts)
     json["parts"].push_back({{"name", part.name}, {"bytes", part.bytes}});
   return text(json);
 }

@@ -16,10 +16,10 @@ namespace quench::report {
 
 // Indented, with a newline at the end.
 // `evaluation` may be null: of the output against the input.
-std::string to_json(const quantizer::CompressReport& report, const Evaluation* evaluation);
-std::string to_json(const Evaluation& evaluation);
-std::string to_json(const Benchmark& benchmark);
-std::string to_json(const Inspection& inspection);
+std::string to_json(const quantizer::CompressReport& report, const measure::Evaluation* evaluation);
+std::string to_json(const measure::Evaluation& evaluation);
+std::string to_json(const measure::Benchmark& benchmark);
+std::string to_json(const measure::Inspection& inspection);
 std::string to_json(const Training& training);
 
 // As of the file, and "top1", "top1_before", "snr_db", and "paper_ratios" with a number for each coder.

@@ -61,7 +61,7 @@ std::string tensor_table(const CompressReport& report) {
   return table.text();
 }
 
-std::string accuracy_text(const Evaluation& evaluation) {
+std::string accuracy_text(const measure::Evaluation& evaluation) {
   std::string text;
   if (evaluation.accuracy && evaluation.against) {
     text += fmt::format("top-1      {} (before {})\n", percent(evaluation.accuracy->top1, 2),
@@ -82,7 +82,7 @@ std::string accuracy_text(const Evaluation& evaluation) {
 
 }  // namespace
 
-std::string to_text(const CompressReport& report, const Evaluation* evaluation, std::string_view input,
+std::string to_text(const CompressReport& report, const measure::Evaluation* evaluation, std::string_view input,
                     std::string_view output) {
   std::string text = tensor_table(report);
   text += '\n';
@@ -98,11 +98,11 @@ std::string to_text(const CompressReport& report, const Evaluation* evaluation, 
   return text;
 }
 
-std::string to_text(const Evaluation& evaluation) {
+std::string to_text(const measure::Evaluation& evaluation) {
   return fmt::format("samples    {}\n", evaluation.samples) + accuracy_text(evaluation);
 }
 
-std::string to_text(const Benchmark& benchmark) {
+std::string to_text(const measure::Benchmark& benchmark) {
   Table table({{"measured", kLeft}, {"value"}, {"", kLeft}});
   const auto time = [](double value) { return fmt::format("{:.3f} ms", value); };
   const double weights_per_second =
@@ -120,7 +120,7 @@ std::string to_text(const Benchmark& benchmark) {
   return table.text();
 }
 
-std::string to_text(const Inspection& inspection) {
+std::string to_text(const measure::Inspection& inspection) {
   Table table({{"tensor", kLeft},
                {"shape", kLeft},
                {"encoding", kLeft},
@@ -133,7 +133,7 @@ std::string to_text(const Inspection& inspection) {
   const auto share = [&](uint64_t bytes) {
     return percent(static_cast<double>(bytes) / static_cast<double>(inspection.bytes), 1);
   };
-  for (const InspectedTensor& tensor : inspection.tensors) {
+  for (const measure::InspectedTensor& tensor : inspection.tensors) {
     const bool is_quantized = tensor.dimension > 0;
     table.row({tensor.name, data::dims_text(tensor.dims), tensor.encoding,
                is_quantized ? std::to_string(tensor.centers) : "", is_quantized ? std::to_string(tensor.dimension) : "",
@@ -141,7 +141,7 @@ std::string to_text(const Inspection& inspection) {
                std::to_string(tensor.bytes), share(tensor.bytes)});
   }
   table.rule();
-  for (const InspectedPart& part : inspection.parts) {
+  for (const measure::InspectedPart& part : inspection.parts) {
     table.row({part.name, "", "", "", "", "", "", std::to_string(part.bytes), share(part.bytes)});
   }
   table.rule();

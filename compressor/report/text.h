@@ -13,11 +13,11 @@
 namespace quench::report {
 
 // Lines that end in a newline. `evaluation` may be null: of the output against the input.
-std::string to_text(const quantizer::CompressReport& report, const Evaluation* evaluation, std::string_view input,
-                    std::string_view output);
-std::string to_text(const Evaluation& evaluation);
-std::string to_text(const Benchmark& benchmark);
-std::string to_text(const Inspection& inspection);
+std::string to_text(const quantizer::CompressReport& report, const measure::Evaluation* evaluation,
+                    std::string_view input, std::string_view output);
+std::string to_text(const measure::Evaluation& evaluation);
+std::string to_text(const measure::Benchmark& benchmark);
+std::string to_text(const measure::Inspection& inspection);
 std::string to_text(const Training& training, std::string_view output);
 std::string to_text(const Tuning& tuning, std::string_view input, std::string_view output);
 

@@ -49,7 +49,7 @@ const torch::Tensor* scores_of(const Tensors& outputs, int64_t classes, bool has
 }
 
 int64_t input_batch(const OnnxModel& model) {
-  const std::vector<report::ValueSpec> inputs = report::declared_inputs(model.proto.graph());
+  const std::vector<measure::ValueSpec> inputs = measure::declared_inputs(model.proto.graph());
   return inputs.empty() || inputs.front().dims.empty() ? 0 : std::max<int64_t>(inputs.front().dims[0], 0);
 }
 

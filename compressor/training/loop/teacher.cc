@@ -16,7 +16,7 @@ using torch::Tensor;
 
 class RuntimeTeacher : public Teacher {
  public:
-  RuntimeTeacher(const std::filesystem::path& path, int threads) : runner_(report::Runner::open(path, threads)) {}
+  RuntimeTeacher(const std::filesystem::path& path, int threads) : runner_(measure::Runner::open(path, threads)) {}
 
   Tensors outputs(const Tensor& inputs) override {
     Tensors result;
@@ -27,13 +27,13 @@ class RuntimeTeacher : public Teacher {
   }
 
  private:
-  std::unique_ptr<report::Runner> runner_;
+  std::unique_ptr<measure::Runner> runner_;
 };
 
 class EvaluatorTeacher : public Teacher {
  public:
   EvaluatorTeacher(const OnnxModel& model, int threads)
-      : evaluator_(model, options(threads)), input_(report::declared_inputs(model.proto.graph()).front().name) {}
+      : evaluator_(model, options(threads)), input_(measure::declared_inputs(model.proto.graph()).front().name) {}
 
   Tensors outputs(const Tensor& inputs) override {
     Tensors result;

@@ -99,7 +99,7 @@ double sum_of(const std::vector<Tensor>& tensors) {
 }  // namespace
 
 std::vector<int64_t> input_dims(const OnnxModel& model) {
-  const std::vector<report::ValueSpec> inputs = report::declared_inputs(model.proto.graph());
+  const std::vector<measure::ValueSpec> inputs = measure::declared_inputs(model.proto.graph());
   if (inputs.size() != 1)
     throw Error::make("{}: has {} inputs; training takes models with one", model.name, inputs.size());
   return inputs.front().dims;

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "compressor/compress/seeded_inputs.h"
+#include "compressor/measure/seeded_inputs.h"
 #include "formats/base/error.h"
 #include "tests/compressor/compress/small_model.h"
 
@@ -29,7 +29,7 @@ class CompressTest : public testing::Test {
     const OnnxModel model = load(path);
     graph::Evaluator evaluator(model);
     const std::vector<graph::HostTensor> result =
-        evaluator.run(seeded_inputs(model, {.batch = 32, .by_name = {}}, 99, 0));
+        evaluator.run(measure::seeded_inputs(model, {.batch = 32, .by_name = {}}, 99, 0));
     return {result[0].floats().begin(), result[0].floats().end()};
   }
 

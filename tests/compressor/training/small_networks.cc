@@ -119,12 +119,12 @@ torch::Tensor random_inputs(std::vector<int64_t> dims, int seed) {
 
 torch::Tensor run_model(const OnnxModel& model, const torch::Tensor& inputs) {
   graph::Evaluator evaluator(model);
-  const std::string name = report::declared_inputs(model.proto.graph()).front().name;
+  const std::string name = measure::declared_inputs(model.proto.graph()).front().name;
   return from_host(evaluator.run({{to_host(name, inputs)}}).front());
 }
 
 torch::Tensor run_file(const std::filesystem::path& path, const torch::Tensor& inputs) {
-  const std::unique_ptr<report::Runner> runner = report::Runner::open(path, 1);
+  const std::unique_ptr<measure::Runner> runner = measure::Runner::open(path, 1);
   return from_host(runner->run({{to_host(runner->inputs().front().name, inputs)}}).front());
 }
 

@@ -1,4 +1,4 @@
-#include "compressor/compress/seeded_inputs.h"
+#include "compressor/measure/seeded_inputs.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,7 +6,7 @@
 #include <random>
 #include <set>
 
-namespace quench::quantizer {
+namespace quench::measure {
 namespace {
 
 using graph::HostTensor;
@@ -83,7 +83,7 @@ void draw_dead_leaves(const Plane& image, Random& random) {
   }
 }
 
-std::vector<int64_t> concrete_shape(const onnx::ValueInfoProto& input, const InputShapes& shapes) {
+std::vector<int64_t> concrete_shape(const onnx::ValueInfoProto& input, const SeededShapes& shapes) {
   if (const auto given = shapes.by_name.find(input.name()); given != shapes.by_name.end()) return given->second;
   const auto& declared = input.type().tensor_type().shape();
   std::vector<int64_t> dims;
@@ -115,7 +115,7 @@ void fill_floats(HostTensor& tensor, Random& random) {
 
 }  // namespace
 
-std::vector<HostTensor> seeded_inputs(const OnnxModel& model, const InputShapes& shapes, uint64_t seed,
+std::vector<HostTensor> seeded_inputs(const OnnxModel& model, const SeededShapes& shapes, uint64_t seed,
                                       uint64_t index) {
   std::set<std::string> initializers;
   for (const TensorProto& tensor : model.proto.graph().initializer()) initializers.insert(tensor.name());
@@ -138,4 +138,4 @@ std::vector<HostTensor> seeded_inputs(const OnnxModel& model, const InputShapes&
   return inputs;
 }
 
-}  // namespace quench::quantizer
+}  // namespace quench::measure

@@ -10,7 +10,7 @@
 #include "formats/container/reader.h"
 #include "formats/onnx/model_file.h"
 
-namespace quench::quantizer {
+namespace quench::measure {
 
 // Memory at the alignment that the reader asks for.
 class AlignedBuffer {
@@ -64,4 +64,4 @@ class QuenchFile {
 // By the file's first bytes, whatever it is called.
 bool is_quench_file(const std::filesystem::path& path);
 
-}  // namespace quench::quantizer
+}  // namespace quench::measure

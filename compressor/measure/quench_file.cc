@@ -1,4 +1,4 @@
-#include "compressor/compress/quench_file.h"
+#include "compressor/measure/quench_file.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -13,7 +13,7 @@
 
 #include "formats/base/error.h"
 
-namespace quench::quantizer {
+namespace quench::measure {
 namespace {
 
 constexpr auto kAlignment = std::align_val_t(container::Reader::kMemoryAlignment);
@@ -68,4 +68,4 @@ bool is_quench_file(const std::filesystem::path& path) {
   return file.gcount() == sizeof magic && std::memcmp(magic, container::kMagic, sizeof magic) == 0;
 }
 
-}  // namespace quench::quantizer
+}  // namespace quench::measure

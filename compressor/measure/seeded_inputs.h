@@ -13,16 +13,19 @@
 
 #include "compressor/graph/evaluator.h"
 
-namespace quench::quantizer {
+namespace quench::measure {
 
-struct InputShapes {
-  int64_t batch = 1;                                    // for a leading dimension that the model leaves open
-  std::map<std::string, std::vector<int64_t>> by_name;  // whole shapes, where the declared one is to be overruled
+// Whole shapes by the input's name, for inputs whose declared shape is open or is to be overruled.
+using InputShapes = std::map<std::string, std::vector<int64_t>>;
+
+struct SeededShapes {
+  int64_t batch = 1;  // for a leading dimension that the model leaves open
+  InputShapes by_name;
 };
 
 // One set of inputs (graph inputs that are no initializers), batch `index` of an endless sequence. Open dimensions
 // other than the first become 224 (height, width of rank 4) or 16.
-std::vector<graph::HostTensor> seeded_inputs(const OnnxModel& model, const InputShapes& shapes, uint64_t seed,
+std::vector<graph::HostTensor> seeded_inputs(const OnnxModel& model, const SeededShapes& shapes, uint64_t seed,
                                              uint64_t index);
 
-}  // namespace quench::quantizer
+}  // namespace quench::measure
