@@ -7,6 +7,7 @@
 #include <random>
 #include <set>
 
+#include "compressor/measure/fidelity.h"
 #include "formats/base/error.h"
 #include "formats/base/parallel.h"
 
@@ -167,29 +168,6 @@ double norm_of_row(const std::vector<float>& values, const MatrixView& view, int
   return std::sqrt(sum);
 }
 
-// |y - y'|^2 / |y - mean(y)|^2, averaged over the float outputs; infinite where y' is not finite.
-double output_distance(const std::vector<HostTensor>& reference, const std::vector<HostTensor>& outputs) {
-  double sum = 0;
-  int count = 0;
-  for (size_t o = 0; o < reference.size(); ++o) {
-    if (reference[o].dtype != TensorProto::FLOAT) continue;
-    const std::span<const float> y = reference[o].floats(), other = outputs[o].floats();
-    if (y.size() != other.size() || y.empty()) continue;
-    double mean = 0, power = 0, error = 0;
-    for (const float value : y) mean += value;
-    mean /= static_cast<double>(y.size());
-    for (size_t i = 0; i < y.size(); ++i) {
-      power += (y[i] - mean) * (y[i] - mean);
-      error += (static_cast<double>(other[i]) - y[i]) * (static_cast<double>(other[i]) - y[i]);
-    }
-    if (power == 0) continue;
-    sum += error / power;
-    ++count;
-  }
-  if (count == 0) return 0;
-  return std::isfinite(sum) ? sum / count : std::numeric_limits<double>::infinity();
-}
-
 }  // namespace
 
 Calibration::Calibration(const OnnxModel& original, const OnnxModel& model,
@@ -307,6 +285,9 @@ void Calibration::gather_moments() {
     report(0.3 * static_cast<double>(b + 1) / static_cast<double>(batches + held_out));
   }
   if (batches_.empty()) throw Error::make("{}: the data for calibration is empty", model_.name);
+  measure::Fidelity same;
+  for (const Batch& batch : batches_) same.add(batch.outputs, batch.outputs);
+  if (!same.error()) throw Error::make("{}: its outputs are all zero, whatever the input", model_.name);
 }
 
 // Multiply-accumulates of one batch.
@@ -357,9 +338,9 @@ double Calibration::error_against_reference(const std::function<std::optional<st
   evaluator_options.threads = options_.threads;
   evaluator_options.replace = values;
   Evaluator evaluator(twin_ ? *twin_ : model_, evaluator_options);
-  double sum = 0;
-  for (size_t b = 0; b < batches; ++b) sum += output_distance(batches_[b].outputs, evaluator.run(batches_[b].inputs));
-  return sum / static_cast<double>(batches);
+  measure::Fidelity fidelity;
+  for (size_t b = 0; b < batches; ++b) fidelity.add(batches_[b].outputs, evaluator.run(batches_[b].inputs));
+  return fidelity.error().value_or(0);
 }
 
 double Calibration::output_error(const std::function<std::optional<std::vector<float>>(size_t)>& values) const {

@@ -50,7 +50,7 @@ class Calibration {
   const CalibratedUse* use(size_t weight) const;
 
   // The relative squared error of the outputs when weights have the values that `values` gives (nullopt: the model's
-  // own): mean over the float outputs of |y - y'|^2 / |y - mean(y)|^2.
+  // own), as measure/fidelity.h defines it.
   double output_error(const std::function<std::optional<std::vector<float>>(size_t weight)>& values) const;
 
   // True if the only float output is a matrix of scores, batch x classes, so that what matters is their order.
