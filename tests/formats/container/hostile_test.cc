@@ -3,6 +3,7 @@
 
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <random>
 
 #include "formats/container/serialize.h"
@@ -267,6 +268,147 @@ TEST(Hostile, TensorTableWithoutElementsOrWithTooManyIsRefused) {
   table = {1, planes, 4, 0};
   EXPECT_EQ(code_of(file_with_table(table, 2)), StatusCode::kCorrupt);
   EXPECT_EQ(code_of(file_with_table(table, 1, 1)), StatusCode::kCorrupt);
+}
+
+// A file of one quantized tensor with one scale of 1.7, and the codebook that is written here by hand.
+FileBytes file_with_codebook(const std::vector<uint8_t>& codebook, float largest = 1.7f) {
+  Writer writer = Writer::in_memory();
+  QuantizedTensor tensor;
+  tensor.codebook = *writer.add_codebook(Codebook::uniform(0.5f, 3, 1));
+  tensor.entropy_model = *writer.add_entropy_model(default_model(entropy::Coder::kHuffman));
+  const std::vector<uint16_t> indices = {1, 1, 2, 0};
+  tensor.indices = indices;
+  tensor.element_count = tensor.channels = 4;
+  tensor.scale_kind = ScaleKind::kTensor;
+  tensor.largest = 1.7f;
+  EXPECT_TRUE(writer.add_quantized(tensor).ok());
+  const FileBytes file = without_section_coding(*writer.finish_bytes());
+  std::vector<RawSection> sections = sections_of(file);
+  for (RawSection& section : sections) {
+    if (section.kind == static_cast<uint64_t>(SectionKind::kCodebooks)) section.stored = as_file_bytes(codebook);
+    if (section.kind != static_cast<uint64_t>(SectionKind::kTensors)) continue;
+    // types, forms, elements, codebook, entropy model, channels and inner are a byte each
+    std::memcpy(section.stored.data() + 7, &largest, sizeof largest);
+  }
+  return assemble(file, sections);
+}
+
+std::vector<uint8_t> uniform_codebook(float step, uint8_t zero_symbol = 1) {
+  std::vector<uint8_t> bytes = {0, 2, zero_symbol, 0, 0, 0, 0};
+  std::memcpy(bytes.data() + 3, &step, sizeof step);
+  return bytes;
+}
+
+// Three centers, the most significant bytes of all first.
+template <typename Bits>
+std::vector<uint8_t> table_codebook(uint8_t form, Bits a, Bits b, Bits c) {
+  std::vector<uint8_t> bytes = {form, 2, 1};
+  for (size_t p = sizeof(Bits); p-- > 0;) {
+    for (const Bits center : {a, b, c}) bytes.push_back(static_cast<uint8_t>(center >> (8 * p)));
+  }
+  return bytes;
+}
+
+TEST(Hostile, CentersThatAreNotFiniteAreRefused) {
+  EXPECT_EQ(code_of(file_with_codebook(uniform_codebook(0.5f))), StatusCode::kOk);
+  for (const float step : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+                           -std::numeric_limits<float>::infinity()}) {
+    EXPECT_EQ(code_of(file_with_codebook(uniform_codebook(step))), StatusCode::kCorrupt) << step;
+  }
+  // A step that is finite, and twice that which is not.
+  EXPECT_EQ(code_of(file_with_codebook(uniform_codebook(3e38f, 1))), StatusCode::kOk);
+  EXPECT_EQ(code_of(file_with_codebook(uniform_codebook(3e38f, 0))), StatusCode::kCorrupt);
+  EXPECT_EQ(code_of(file_with_codebook(uniform_codebook(3e38f, 2))), StatusCode::kCorrupt);
+
+  constexpr uint32_t kOne = 0x3F800000;
+  EXPECT_EQ(code_of(file_with_codebook(table_codebook<uint32_t>(1, kOne, 0, 0x7F7FFFFF))), StatusCode::kOk);
+  for (const uint32_t center : {0x7FC00000u, 0x7F800001u, 0xFFC00000u, 0x7F800000u, 0xFF800000u}) {
+    EXPECT_EQ(code_of(file_with_codebook(table_codebook(1, center, kOne, kOne))), StatusCode::kCorrupt) << center;
+    EXPECT_EQ(code_of(file_with_codebook(table_codebook(1, kOne, kOne, center))), StatusCode::kCorrupt) << center;
+  }
+  constexpr uint16_t kHalfOne = 0x3C00;
+  EXPECT_EQ(code_of(file_with_codebook(table_codebook<uint16_t>(2, kHalfOne, 0, 0x7BFF))), StatusCode::kOk);
+  for (const uint16_t center : std::initializer_list<uint16_t>{0x7E00, 0x7C01, 0xFE00, 0x7C00, 0xFC00}) {
+    EXPECT_EQ(code_of(file_with_codebook(table_codebook(2, center, kHalfOne, kHalfOne))), StatusCode::kCorrupt);
+    EXPECT_EQ(code_of(file_with_codebook(table_codebook(2, kHalfOne, kHalfOne, center))), StatusCode::kCorrupt);
+  }
+}
+
+TEST(Hostile, ScalesThatAreNotFiniteAreRefused) {
+  for (const float largest : {1.7f, -1.7f, 0.0f, 1e-40f, std::numeric_limits<float>::max()}) {
+    EXPECT_EQ(code_of(file_with_codebook(uniform_codebook(0.5f), largest)), StatusCode::kOk) << largest;
+  }
+  for (const float largest : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::quiet_NaN(),
+                              std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()}) {
+    EXPECT_EQ(code_of(file_with_codebook(uniform_codebook(0.5f), largest)), StatusCode::kCorrupt) << largest;
+  }
+}
+
+// A tensor of two chunks of planes alone in a file, with `change` made to its stream.
+template <typename Change>
+FileBytes file_with_directory(Change change) {
+  const std::vector<uint8_t> elements(kChunkUnits + 2, 7);
+  EncodedTensor tensor =
+      *Writer::encode_lossless(ElementType::kUint8, std::as_bytes(std::span(elements)), elements.size());
+  EXPECT_EQ(tensor.encoding, Encoding::kPlanes);
+  EXPECT_EQ(tensor.stream.size(), 2 * sizeof(uint64_t) + 2 * 3);  // two chunks: forms, and the byte that fills all
+  change(tensor.stream);
+  Writer writer = Writer::in_memory();
+  EXPECT_TRUE(writer.append(std::move(tensor)).ok());
+  return *writer.finish_bytes();
+}
+
+StatusCode code_with_ends(uint64_t first, uint64_t second) {
+  return code_of(file_with_directory([&](std::vector<uint8_t>& stream) {
+                   std::memcpy(stream.data(), &first, sizeof first);
+                   std::memcpy(stream.data() + sizeof first, &second, sizeof second);
+                 }),
+                 Limits{});
+}
+
+TEST(Hostile, ADirectoryOfChunksMustAgreeWithItsStream) {
+  EXPECT_EQ(code_with_ends(3, 6), StatusCode::kOk);
+  for (const uint64_t end : {uint64_t{0}, uint64_t{2}, uint64_t{5}, uint64_t{7}, uint64_t{1000}, uint64_t{1} << 40,
+                             ~uint64_t{0}, ~uint64_t{0} - 15}) {
+    EXPECT_EQ(code_with_ends(3, end), StatusCode::kCorrupt) << "last end " << end;
+  }
+  for (const uint64_t end : {uint64_t{7}, uint64_t{1000}, uint64_t{1} << 40, ~uint64_t{0}, ~uint64_t{0} - 15}) {
+    EXPECT_EQ(code_with_ends(end, 6), StatusCode::kCorrupt) << "first end " << end;
+  }
+}
+
+TEST(Hostile, BytesBehindTheLastChunkOfPlanesAreRefused) {
+  for (const size_t more : {1, 3, 100}) {
+    const FileBytes file =
+        file_with_directory([more](std::vector<uint8_t>& stream) { stream.resize(stream.size() + more); });
+    EXPECT_EQ(code_of(file, Limits{}), StatusCode::kCorrupt) << more;
+  }
+  const FileBytes shorter = file_with_directory([](std::vector<uint8_t>& stream) { stream.pop_back(); });
+  EXPECT_EQ(code_of(shorter, Limits{}), StatusCode::kCorrupt);
+  const FileBytes none = file_with_directory([](std::vector<uint8_t>& stream) { stream.resize(15); });
+  EXPECT_EQ(code_of(none, Limits{}), StatusCode::kTruncated);
+}
+
+// A stream of 15 symbols under a codebook of fewer: what lies behind the centers must not be read as a center.
+TEST(Hostile, IndicesBeyondTheCodebookAreRefused) {
+  for (const auto coder : {entropy::Coder::kHuffman, entropy::Coder::kRans, entropy::Coder::kArithmetic}) {
+    const std::vector<uint16_t> indices = {7, 7, 14, 7, 6, 8, 7, 7};
+    Writer writer = Writer::in_memory();
+    QuantizedTensor tensor;
+    tensor.codebook = *writer.add_codebook(Codebook::uniform(0.5f, 15, 7));
+    tensor.entropy_model = *writer.add_entropy_model(default_model(coder));
+    tensor.indices = indices;
+    tensor.element_count = tensor.channels = 8;
+    EncodedTensor encoded = *writer.encode_quantized(tensor);
+    for (const uint32_t entries : {15u, 14u, 9u, 8u}) {
+      Writer other = Writer::in_memory();
+      ASSERT_TRUE(other.add_codebook(Codebook::uniform(0.5f, entries, 7)).ok());
+      ASSERT_TRUE(other.add_entropy_model(default_model(coder)).ok());
+      ASSERT_TRUE(other.append(encoded).ok());
+      const StatusCode expected = entries == 15 ? StatusCode::kOk : StatusCode::kCorrupt;
+      EXPECT_EQ(code_of(*other.finish_bytes()), expected) << entries;
+    }
+  }
 }
 
 }  // namespace
