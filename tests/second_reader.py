@@ -795,7 +795,7 @@ class File:
         self.metadata, cursor = {}, Cursor(found.get(METADATA, b""))
         while cursor.left():
             key = cursor.take(cursor.varint())
-            self.metadata[key.decode()] = cursor.take(cursor.varint()).decode()
+            self.metadata[key.decode(errors="replace")] = cursor.take(cursor.varint()).decode(errors="replace")
         cursor = Cursor(found.get(CODEBOOKS, b""))
         self.codebooks = [Codebook(cursor) for _ in range(codebooks)]
         need(cursor.left() == 0 and centers == sum(len(c.centers) for c in self.codebooks), "the number of centers")

@@ -53,6 +53,20 @@ TEST_P(ChecksTest, IndicesBelowZeroAreRefused) {
   EXPECT_EQ(decode(stream, sample.layout), StatusCode::kCorrupt);
 }
 
+// Each chunk decodes as it should; what is left over belongs to none.
+TEST_P(ChecksTest, BytesBehindTheLastChunkAreRefused) {
+  for (const uint32_t alphabet : {1u, 15u}) {
+    const SampleStream sample = make_constant_stream({3, 100000, 1, alphabet, alphabet / 2}, alphabet / 2);
+    const std::vector<uint8_t> stream = encode(sample);
+    ASSERT_EQ(decode(stream, sample.layout), StatusCode::kOk);
+    for (const size_t more : {1, 2, 100}) {
+      std::vector<uint8_t> longer = stream;
+      longer.resize(longer.size() + more);
+      EXPECT_EQ(decode(longer, sample.layout), StatusCode::kCorrupt) << alphabet << ", " << more;
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Coders, ChecksTest, ::testing::Values(Coder::kHuffman, Coder::kRans, Coder::kArithmetic),
                          [](const ::testing::TestParamInfo<Coder>& tested) {
                            return tested.param == Coder::kHuffman ? "Huffman"
