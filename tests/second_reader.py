@@ -4,9 +4,9 @@
     second_reader.py [--names] FILE...      print sums of all that the files decode to
     second_reader.py --compare SUMS FILE... compare with what was printed before; exit 1 where a line differs
 
-It is slow and plain, shares nothing with the C++ reader, and prints the lines that tests/formats/container/container_dump
-prints: where the two differ, one of them or one of the pages is wrong. --names reads the graph, too, for the tensors'
-names and shapes, and checks that they fit the tensors.
+It is slow and plain, shares nothing with the C++ reader, and prints the lines that container_dump in
+tests/formats/container prints: where the two differ, one of them or one of the pages is wrong. --names reads the graph,
+too, for the tensors' names and shapes, and checks that they fit the tensors.
 """
 import struct
 import sys
@@ -262,7 +262,8 @@ def chunks_of(rows, channels, inner):
         step = LONGEST // inner
         return [((r * channels + c) * inner, 1, min(step, channels - c), inner)
                 for r in range(rows) for c in range(0, channels, step)]
-    return [(r * inner + i, 1, 1, min(LONGEST, inner - i)) for r in range(rows * channels) for i in range(0, inner, LONGEST)]
+    return [(r * inner + i, 1, 1, min(LONGEST, inner - i))
+            for r in range(rows * channels) for i in range(0, inner, LONGEST)]
 
 
 def split(stream, count):
@@ -404,7 +405,8 @@ class Rans:
                             m += (sums[channel >> shift] + sum(channelsum)) * 16
                             n += (seen * kernel << shift) + p * len(active)
                         m += n // 2
-                        scale = bits_of(m) - bits_of(n) - bits_of(mean) - bits_of(rowcount + 8) + bits_of(4) + bits_of(1)
+                        scale = bits_of(m) - bits_of(n) - bits_of(mean) - bits_of(rowcount + 8)
+                        scale += bits_of(4) + bits_of(1)
                         base = [self.base(rowsum[i] * 16 + mean * 8 + (rowcount + 8) // 2, scale) for i in range(lanes)]
                     has_left, has_upper = p % side != 0, p >= side
                     n = p + 2 + has_left + has_upper
@@ -450,16 +452,16 @@ class Rans:
 
 
 STEPS = [22, 28, 36, 47, 60, 77, 98, 126, 162, 208, 267, 342, 439, 562, 720, 922, 1179, 1506, 1921, 2446, 3108, 3938,
-         4971, 6249, 7812, 9702, 11955, 14595, 17625, 21025, 24743, 28693, 32768, 36843, 40793, 44511, 47911, 50941, 53581,
-         55834, 57724, 59287, 60565, 61598, 62428, 63090, 63615, 64030, 64357, 64614, 64816, 64974, 65097, 65194, 65269,
-         65328, 65374, 65410, 65438, 65459, 65476, 65489, 65500, 65508]
+         4971, 6249, 7812, 9702, 11955, 14595, 17625, 21025, 24743, 28693, 32768, 36843, 40793, 44511, 47911, 50941,
+         53581, 55834, 57724, 59287, 60565, 61598, 62428, 63090, 63615, 64030, 64357, 64614, 64816, 64974, 65097,
+         65194, 65269, 65328, 65374, 65410, 65438, 65459, 65476, 65489, 65500, 65508]
 CONTRARY, ABOVE, TAIL = 128, 256, 3840  # where the lists begin; zero begins at 0
 
 
 class Arithmetic:
     def __init__(self, body):
-        decoder, changed, more, negative = RangeDecoder(body), contexts_of(HALF, HALF), contexts_of(HALF, HALF), [HALF, HALF]
-        steps, has_changed = [], 0
+        decoder, steps, has_changed = RangeDecoder(body), [], 0
+        changed, more, negative = contexts_of(HALF, HALF), contexts_of(HALF, HALF), [HALF, HALF]
         for i in range(4108):
             step = steps[i - 1] if i % 16 else steps[i - 16] if i >= 16 else 32
             has_changed = decoder.adaptive(changed[has_changed])
