@@ -78,6 +78,17 @@ SampleStream any_indices(StreamLayout layout, uint64_t seed) {
   return make_uniform_stream(random, layout);
 }
 
+// Large levels in one row and one channel and none elsewhere: where both meet, the product of their means is beyond all
+// bounds.
+SampleStream crossing(StreamLayout layout, uint64_t row, uint64_t channel) {
+  SampleStream sample = make_constant_stream(layout, static_cast<uint16_t>(layout.zero_symbol));
+  for (uint64_t i = 0; i < layout.symbols(); ++i) {
+    const bool hit = i / (layout.channels * layout.inner) == row || i / layout.inner % layout.channels == channel;
+    if (hit) sample.indices[i] = static_cast<uint16_t>(layout.zero_symbol + 150);
+  }
+  return sample;
+}
+
 struct Sample {
   const char* name;
   SampleStream stream;
@@ -98,6 +109,8 @@ const std::vector<Sample>& samples() {
       {"more rows than lanes", small_levels({19, 2, 4, 31, 15}, 6), 's'},
       {"segments", small_levels({3, 700, 1, 3, 1}, 7, 1), 's'},
       {"segments of one row", small_levels({1, 1100, 1, 3, 1}, 8, 1), 's'},
+      {"too short for segments", small_levels({1, 255, 1, 3, 1}, 28, 1), 's'},
+      {"just long enough for segments", small_levels({1, 256, 1, 3, 1}, 29, 1), 's'},
       {"511 symbols", small_levels({7, 73, 1, 3, 1}, 9), 's'},
       {"512 symbols", small_levels({8, 64, 1, 3, 1}, 10), 's'},
       {"4095 symbols", small_levels({45, 91, 1, 3, 1}, 11, 1), 's'},
@@ -107,6 +120,8 @@ const std::vector<Sample>& samples() {
       {"more channels than bins", small_levels({33, 5000, 1, 3, 1}, 15, 4), 's'},
       {"wide levels", any_indices({3, 5, 9, 401, 200}, 16), 's'},
       {"any 16-bit index", any_indices({2, 3, 9, 65536, 32768}, 17), 's'},
+      {"where a large row meets a large channel", crossing({40, 40, 1, 401, 200}, 20, 30), 's'},
+      {"where they meet in kernels", crossing({40, 20, 4, 401, 200}, 20, 15), 's'},
       {"unsigned kernel", small_levels({4, 3, 9, 16, 0}, 18), 'u'},
       {"unsigned matrix", small_levels({6, 20, 1, 16, 0}, 19), 'u'},
       {"unsigned wide levels", any_indices({2, 20, 1, 65536, 0}, 20), 'u'},
