@@ -325,7 +325,7 @@ Tensor resize_by_axes(const Resampling& resampling, const std::vector<Axis>& axe
     y = resample_axis(y, static_cast<int64_t>(i), taps, shape);
     if (!crops) continue;
     const Tensor position = at::tensor(coordinates, torch::kFloat).to(x.device()).reshape(shape);
-    const Tensor beyond = at::logical_or(position < 0, position > axis.in_size - 1);
+    const Tensor beyond = at::logical_or(position.lt(0), position.gt(axis.in_size - 1));
     is_outside = is_outside.defined() ? at::logical_or(is_outside, beyond) : beyond;
   }
   return is_outside.defined() ? at::masked_fill(y, is_outside, outside_value) : y;
