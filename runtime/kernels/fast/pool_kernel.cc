@@ -2,7 +2,6 @@
 #include "runtime/kernels/fast/pool.h"
 #include "runtime/kernels/fast/tables.h"
 #include "runtime/kernels/reference/pooling.h"
-#include "runtime/kernels/registry.h"
 
 namespace quench::rt {
 namespace {
@@ -42,7 +41,7 @@ fast::PoolShape shape_of(const NodeContext& context, bool is_max) {
 template <bool kMax>
 Status run_pool(RunContext& context) {
   // Where the maxima lie is asked for by few.
-  if (context.output(1)) return find_kernel("", "MaxPool", context.opset(), KernelSet::kReference)->run(context);
+  if (context.output(1)) return run_max_pool(context);
   const fast::PoolShape shape = shape_of(context, kMax);
   if (shape.channels == 0) return Status();
   const int64_t row_values = shape.out_width * shape.kernel_height * shape.kernel_width * shape.channels;

@@ -133,6 +133,8 @@ Status pool_max(RunContext& context) {
   return Status();
 }
 
+}  // namespace
+
 Status run_max_pool(RunContext& context) {
   switch (context.input(0)->type) {
     case ElementType::kInt8:
@@ -143,6 +145,8 @@ Status run_max_pool(RunContext& context) {
       return pool_max<float>(context);
   }
 }
+
+namespace {
 
 // The elements that an average is divided by: those inside the input, or inside the padded one.
 double window_size(const PoolState& state, const Taps& taps, const int64_t* at) {

@@ -16,4 +16,7 @@ Status infer_max_pool(InferContext& context);
 Status infer_average_pool(InferContext& context);
 Status infer_global_pool(InferContext& context);
 
+// Kernel::run of MaxPool, the places of the maxima included if the node has a second output.
+Status run_max_pool(RunContext& context);
+
 }  // namespace quench::rt
