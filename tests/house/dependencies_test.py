@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""Who may know whom: every #include of the tree is held to the table below.
+
+A part is a folder, or one file (without its suffix) where a folder has more than one layer; the part of a file is the
+longest name that fits. A file may include its own part and what stands beside it in the table: other parts, and
+libraries. The standard library's and the system's headers are free. The table must not have a circle in it.
+
+What ships on a device is held to more than its own lines: whatever it reaches through other headers counts, too.
+"""
+import os
+import re
+import sys
+
+ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
+
+PARTS = {
+    # What lies on disk.
+    "formats/base": "hwy",
+    "formats/base/error": "fmt",
+    "formats/entropy": "formats/base hwy",
+    "formats/container": "formats/base formats/entropy",
+    "formats/onnx": "formats/base formats/base/error onnx google",
+    # What runs it.
+    "runtime/include": "",
+    "runtime/contract": "formats/base",
+    "runtime/kernels/tables": "runtime/contract",
+    "runtime/kernels/reference": "formats/base runtime/contract runtime/kernels/tables",
+    "runtime/kernels/fast": "formats/base runtime/contract runtime/kernels/reference hwy",
+    "runtime/kernels/registry": "runtime/contract runtime/kernels/tables runtime/kernels/fast",
+    "runtime/graph": "formats/base formats/container runtime/contract runtime/kernels/registry",
+    "runtime/plan": "formats/base runtime/contract runtime/graph",
+    "runtime/session": "formats/base runtime/contract runtime/graph runtime/plan runtime/include",
+    # What makes it.
+    "compressor/data": "formats/base formats/base/error png.h jpeglib.h zlib.h",
+    "compressor/graph": "formats/base formats/base/error formats/onnx runtime/session fmt google",
+    "compressor/quantizer": "formats/base formats/base/error formats/entropy Eigen hwy",
+    "compressor/networks": "formats/base formats/base/error formats/onnx fmt",
+    "compressor/compress": "formats/base formats/base/error formats/container formats/entropy formats/onnx "
+                           "compressor/graph compressor/quantizer Eigen",
+    "compressor/measure": "formats/base formats/base/error runtime/include compressor/data compressor/graph "
+                          "compressor/compress",
+    "compressor/training/training_record": "",
+    "compressor/training/tuning": "compressor/compress",
+    "compressor/report": "formats/base formats/base/error compressor/data compressor/measure compressor/compress "
+                         "compressor/training/training_record compressor/training/tuning fmt nlohmann",
+    "compressor/training/host_tensors": "compressor/graph torch",
+    "compressor/training/distributed": "formats/base/error torch fmt",
+    "compressor/training/operators": "formats/base formats/base/error formats/onnx compressor/graph torch ATen c10 "
+                                     "onnx",
+    "compressor/training/graph_module": "formats/base formats/base/error formats/onnx compressor/graph "
+                                        "compressor/training/operators compressor/training/distributed torch",
+    "compressor/training/quantization": "formats/base formats/base/error formats/entropy compressor/graph "
+                                        "compressor/quantizer compressor/compress compressor/training/graph_module "
+                                        "compressor/training/training_record torch",
+    "compressor/training/loop": "formats/base formats/base/error formats/onnx compressor/data compressor/measure "
+                                "compressor/report compressor/training/operators compressor/training/distributed "
+                                "compressor/training/graph_module compressor/training/host_tensors "
+                                "compressor/training/quantization compressor/training/training_record torch ATen c10",
+    "compressor/training": "formats/base formats/base/error formats/onnx compressor/graph compressor/compress "
+                           "compressor/training/loop compressor/training/quantization compressor/training/tuning torch",
+    "compressor/cli": "formats/base formats/base/error formats/entropy compressor/data compressor/measure "
+                      "compressor/compress compressor/networks compressor/report compressor/training "
+                      "compressor/training/loop runtime/include CLI fmt",
+    "examples": "runtime/include",
+}
+
+LIBRARIES = {"ATen", "CLI", "Eigen", "c10", "fmt", "google", "hwy", "jpeglib.h", "nlohmann", "onnx", "png.h", "torch",
+             "zlib.h"}
+SYSTEM = re.compile(r"[a-z_]+|(std(int|def|io|lib|bool)|string|math|time|errno|limits|assert|signal)\.h|"
+                    r"(sys|net|netinet|arpa)/\w+\.h|"
+                    r"(fcntl|unistd|pthread|sched|spawn|netdb|malloc|fnmatch|cpuid|nmmintrin|immintrin)\.h")
+
+# (files, what none of their headers may lead to): regular expressions on paths and on library names.
+CLOSED = [
+    (r"(runtime|formats/(entropy|container))/.*", r"(compressor|formats/onnx)/.*|formats/base/error\.h|fmt|iostream"),
+    (r"runtime/.*", r"formats/(entropy/\w*encoder|container/(writer|encode)|base/atomic_file)\.h"),
+    (r"formats/(entropy/\w*decoder|container/(reader|decode))\..*",
+     r"formats/(entropy/\w*encoder|container/writer)\.h"),
+    (r"formats/(entropy/\w*encoder|container/(writer|encode))\..*",
+     r"formats/(entropy/\w*decoder|container/reader)\.h"),
+    (r"(?!compressor/training/).*", r"torch|ATen|c10"),
+    (r"examples/.*", r"(formats|compressor)/.*|runtime/(?!include/).*"),
+]
+
+
+def sources():
+    for top in ("formats", "runtime", "compressor", "examples"):
+        for folder, _, names in os.walk(os.path.join(ROOT, top)):
+            for name in sorted(names):
+                if name.endswith((".h", ".hpp", ".cc", ".c")):
+                    yield os.path.relpath(os.path.join(folder, name), ROOT)
+
+
+def part_of(path):
+    fitting = [part for part in PARTS if path.startswith(part + "/") or os.path.splitext(path)[0] == part]
+    return max(fitting, key=len, default=None)
+
+
+def includes_of(path):
+    with open(os.path.join(ROOT, path), encoding="utf-8") as file:
+        for name in re.findall(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', file.read(), re.M):
+            yield "runtime/include/" + name if name.startswith("quench/") else name
+
+
+def circle():
+    """A circle of the table, as a list of parts; None if there is none."""
+    done = set()
+
+    def walk(part, path):
+        if part in path:
+            return path[path.index(part):] + [part]
+        if part in done:
+            return None
+        for other in PARTS[part].split():
+            if other in PARTS:
+                found = walk(other, path + [part])
+                if found:
+                    return found
+        done.add(part)
+        return None
+
+    return next(filter(None, (walk(part, []) for part in PARTS)), None)
+
+
+def closure(path, includes):
+    """What `path` reaches through headers of the tree, each with the header that brings it."""
+    reached = {}
+    waiting = [path]
+    while waiting:
+        source = waiting.pop()
+        for name in includes.get(source, ()):
+            if name not in reached:
+                reached[name] = source
+                waiting.append(name)
+    return reached
+
+
+def main():
+    errors = []
+    includes = {path: list(includes_of(path)) for path in sources()}
+    for part, known in PARTS.items():
+        errors += [f"{part}: the table names {name}, which it does not have" for name in known.split()
+                   if name not in PARTS and name not in LIBRARIES]
+    if not errors and circle():
+        errors.append("parts know each other in a circle: " + " -> ".join(circle()))
+    for path, names in includes.items():
+        part = part_of(path)
+        if part is None:
+            errors.append(f"{path}: its folder is not in the table")
+            continue
+        part_knows = {part, *PARTS[part].split()}
+        for name in names:
+            if name in includes:
+                known = part_of(name)
+            elif SYSTEM.fullmatch(name):
+                continue
+            else:
+                known = name.split("/")[0]
+            if known not in part_knows:
+                errors.append(f"{path}: includes {name}; {part} may not know {known}")
+    for path in includes:
+        for files, refused in CLOSED:
+            if not re.fullmatch(files, path):
+                continue
+            for name, source in closure(path, includes).items():
+                known = name if name in includes else name.split("/")[0]
+                if re.fullmatch(refused, known):
+                    errors.append(f"{path}: reaches {name} (through {source})")
+    for part in PARTS:
+        if not any(part_of(path) == part for path in includes):
+            errors.append(f"{part}: in the table, but it has no file")
+    print("\n".join(errors) or f"{len(includes)} files, {len(PARTS)} parts: all arrows as the table says")
+    return 1 if errors else 0
+
+
+sys.exit(main())
