@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""compressor/cli/README.md has every option that --help has, and no other.
+
+    page_test.py QUENCH [--without-training]
+
+A command's options are those in the tables below its heading and below the headings that its text links to.
+"""
+import os
+import re
+import subprocess
+import sys
+
+PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../compressor/cli/README.md")
+
+
+def help_of(quench, *command):
+    return subprocess.run([quench, *command, "--help"], check=True, capture_output=True, text=True).stdout
+
+
+def options_in_help(text):
+    """`-o,--output OUT REQUIRED   the file`: the names that begin a line, without those of every command."""
+    options = set()
+    for names in re.findall(r"^  (-[-\w,]*)", text, re.M):
+        options |= set(names.split(","))
+    return options - {"-h", "--help"}
+
+
+def sections_of(page):
+    parts = re.split(r"^## (.+)\n", page, flags=re.M)
+    return {heading.lower().replace(" ", "-"): text for heading, text in zip(parts[1::2], parts[2::2])}
+
+
+def options_in(text):
+    """`-o`, `--output OUT` in the first cell of a table's row."""
+    options = set()
+    for cell in re.findall(r"^\| (`.*?) \| ", text, re.M):
+        options |= set(re.findall(r"`(-[-\w]*)", cell))
+    return options
+
+
+def main():
+    quench, without_training = sys.argv[1], "--without-training" in sys.argv[2:]
+    with open(PAGE, encoding="utf-8") as file:
+        sections = sections_of(file.read())
+    commands = re.findall(r"^  (\w+)  ", help_of(quench).split("Subcommands:")[1], re.M)
+    errors = []
+    for command in commands:
+        if command in ("tune", "train") and without_training:
+            print(f"not looked at, as LibTorch is not here: {command}")
+            continue
+        if command not in sections:
+            errors.append(f"{command}: has no section")
+            continue
+        text = sections[command]
+        told = options_in(text)
+        for link in re.findall(r"\]\(#([-\w]+)\)", text):
+            told |= options_in(sections[link])
+        real = options_in_help(help_of(quench, command))
+        errors += [f"{command}: {option} is in --help and not on the page" for option in sorted(real - told)]
+        errors += [f"{command}: {option} is on the page and not in --help" for option in sorted(told - real)]
+    print("\n".join(errors) or f"{len(commands)} commands as the page says")
+    return 1 if errors else 0
+
+
+sys.exit(main())
