@@ -33,10 +33,10 @@ extern "C" {
 #endif
 
 #define QUENCH_VERSION_MAJOR 0
-#define QUENCH_VERSION_MINOR 1
+#define QUENCH_VERSION_MINOR 2
 #define QUENCH_VERSION_PATCH 0
 
-/* "0.1.0": the version of the library, not of this header. */
+/* "0.2.0": the version of the library, not of this header. */
 const char* quench_version(void);
 
 /* Errors. */

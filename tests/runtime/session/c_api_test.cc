@@ -134,7 +134,7 @@ TEST(CApi, SaysWhatIsWrong) {
   EXPECT_EQ(quench_model_open_memory(file.data(), file.size() - 1, nullptr, &model, nullptr), QUENCH_TRUNCATED);
   EXPECT_STREQ(quench_status_name(QUENCH_OK), "no error");
   EXPECT_NE(std::string(quench_status_name(99)), "");
-  EXPECT_STREQ(quench_version(), "0.1.0");
+  EXPECT_STREQ(quench_version(), "0.2.0");
 }
 
 TEST(CApi, ToleratesNull) {
