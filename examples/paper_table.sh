@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Tunes ResNet-32 on CIFAR-10 as in the papers and beyond, and prints the README's table.
+# Tunes ResNet-32 on CIFAR-10 as in the papers and beyond, and prints the table in RESULTS.md.
 #
 #     examples/paper_table.sh MODELS CIFAR10 OUT [ROW...]
 #
-# MODELS: the folder with resnet20-cifar10.onnx, resnet32-cifar10.onnx and resnet56-cifar10.onnx. CIFAR10: the folder with the binary
-# version's data_batch_1.bin to test_batch.bin. OUT keeps the files: a row whose .json file is there is not tuned again, one that was
-# broken off goes on from its checkpoint. ROW: only these (paper, 22x, 30x, 40x, resnet20, resnet56). Each row takes between forty minutes and
-# two hours on one core. Accuracies are those of the .quench file on all 10,000 test images, run by the runtime. QUENCH names the program to use (default: that
-# of the release preset).
+# MODELS: the folder with resnet20-cifar10.onnx, resnet32-cifar10.onnx and resnet56-cifar10.onnx. CIFAR10: the folder with
+# the binary version's data_batch_1.bin to test_batch.bin. OUT keeps the files: a row whose .json file is there is not tuned
+# again, one that was broken off goes on from its checkpoint. ROW: only these (paper, 22x, 30x, 40x, resnet20, resnet56).
+# Each row takes between forty minutes and two hours on one core. Accuracies are those of the .quench file on all 10,000
+# test images, run by the runtime. QUENCH names the program to use (default: that of the release preset).
 set -euo pipefail
 [ $# -ge 3 ] || { echo "usage: examples/paper_table.sh MODELS CIFAR10 OUT [ROW...]" >&2; exit 2; }
 models=$1 cifar=$2 out=$3

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Regenerates README.md's table of CIFAR-10 models compressed without data.
+# Regenerates the table in RESULTS.md of CIFAR-10 models compressed without data.
 #
 #     examples/tables.sh MODELS [CIFAR10]
 #
 # MODELS: a folder of .onnx files; each is compressed at the default quality, without data. CIFAR10: the folder with
-# test_batch.bin; models named *-cifar10.onnx are then evaluated on its 10,000 images by the runtime, before and after. QUENCH names the
-# program to use (default: that of the release preset).
+# test_batch.bin; models named *-cifar10.onnx are then evaluated on its 10,000 images by the runtime, before and after.
+# QUENCH names the program to use (default: that of the release preset).
 set -euo pipefail
 [ $# -ge 1 ] || { echo "usage: examples/tables.sh MODELS [CIFAR10]" >&2; exit 2; }
 models=$1
