@@ -38,18 +38,18 @@ PARTS = {
     # What makes it.
     "compressor/data": "formats/base png.h jpeglib.h zlib.h",
     "compressor/graph": "formats/base formats/operators formats/onnx runtime/session fmt google",
-    "compressor/quantizer": "formats/base formats/entropy formats/coded Eigen hwy",
+    "compressor/quantizer": "formats/base formats/entropy formats/coded hwy Eigen",
     "compressor/networks": "formats/base formats/onnx fmt",
+    "compressor/measure": "formats/base formats/coded formats/container formats/onnx runtime/include compressor/data "
+                          "compressor/graph",
     "compressor/compress": "formats/base formats/operators formats/entropy formats/coded formats/container "
-                           "formats/onnx compressor/graph compressor/quantizer Eigen",
-    "compressor/measure": "formats/base formats/coded formats/container runtime/include compressor/data "
-                          "compressor/graph compressor/compress",
+                           "formats/onnx compressor/graph compressor/quantizer compressor/measure Eigen",
     "compressor/training/training_record": "",
     "compressor/training/tuning": "compressor/compress",
-    "compressor/report": "formats/base compressor/data compressor/compress compressor/measure "
+    "compressor/report": "formats/base compressor/data compressor/measure compressor/compress "
                          "compressor/training/training_record compressor/training/tuning fmt nlohmann",
     "compressor/training/host_tensors": "compressor/graph torch",
-    "compressor/training/distributed": "formats/base torch fmt",
+    "compressor/training/distributed": "formats/base fmt torch",
     "compressor/training/operators": "formats/base formats/operators formats/onnx compressor/graph torch ATen c10 onnx",
     "compressor/training/graph_module": "formats/base formats/operators formats/onnx compressor/graph "
                                         "compressor/training/distributed compressor/training/operators torch",
@@ -64,8 +64,8 @@ PARTS = {
     "compressor/training": "formats/base formats/onnx compressor/graph compressor/compress compressor/training/tuning "
                            "compressor/training/quantization compressor/training/loop torch",
     "compressor/cli": "formats/base formats/entropy runtime/include compressor/data compressor/networks "
-                      "compressor/compress compressor/measure compressor/report compressor/training/loop "
-                      "compressor/training CLI fmt",
+                      "compressor/measure compressor/compress compressor/report compressor/training/loop "
+                      "compressor/training fmt CLI",
     "examples": "runtime/include",
 }
 
