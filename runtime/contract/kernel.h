@@ -292,6 +292,11 @@ using ParallelFunction = void (*)(void* user, int tasks, void (*task)(void* argu
 
 class RunContext : public NodeContext {
  public:
+  // Not to be changed: sessions that run at once share it.
+  template <typename T>
+  const T& state() const {
+    return NodeContext::state<T>();
+  }
   const Epilogue& epilogue() const { return epilogue_; }
   const void* packed() const { return packed_; }  // what pack made; nullptr if there was nothing to pack
   void* scratch() const { return scratch_; }      // as many bytes as were asked for

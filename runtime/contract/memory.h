@@ -6,6 +6,7 @@
 // Nothing throws: a failed allocation gives nullptr or false, and the caller returns StatusCode::kOutOfMemory.
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -46,6 +47,12 @@ class Memory {
   uint64_t used_ = 0;
   uint64_t peak_ = 0;
 };
+
+// An element by a number of any integer type, which must be in range: the numbers of nodes, values and axes are ints.
+template <typename T, std::integral Number>
+T& at(std::span<T> elements, Number number) {
+  return elements[static_cast<size_t>(number)];
+}
 
 // A block that releases itself.
 class Block {
@@ -146,8 +153,9 @@ class List {
   void truncate(size_t count) { size_ = count < size_ ? count : size_; }
 
   size_t size() const { return size_; }
-  T& operator[](size_t i) { return room_[i]; }
-  const T& operator[](size_t i) const { return room_[i]; }
+  int count() const { return static_cast<int>(size_); }  // also the number of the next element
+  T& operator[](std::integral auto i) { return at(room_, i); }
+  const T& operator[](std::integral auto i) const { return at(room_, i); }
   std::span<T> span() const { return room_.first(size_); }
   T* begin() { return room_.data(); }
   T* end() { return room_.data() + size_; }

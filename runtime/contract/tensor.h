@@ -94,6 +94,7 @@ struct Tensor {
   }
   int64_t elements() const { return shape.elements(); }
   int64_t bytes() const { return shape.elements() * size_of(type); }
+  size_t size_bytes() const { return static_cast<size_t>(bytes()); }  // of a tensor that has its memory
 };
 
 // strides[axis]: elements between neighbours along the logical axis, as `layout` says.

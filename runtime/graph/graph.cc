@@ -602,7 +602,7 @@ Status GraphReader::define_initializers() {
   for (size_t i = 0; i < graph_.initializers.size(); ++i) {
     const std::string_view name = graph_.initializers[i].stored.name;
     if (name.empty()) continue;
-    Value& value = graph_.values[static_cast<size_t>(find(name))];
+    Value& value = graph_.values[find(name)];
     if (is_defined(value)) return named_error(StatusCode::kCorrupt, name, "is defined twice");
     value.initializer = static_cast<int>(i);
   }
@@ -615,7 +615,7 @@ Status GraphReader::define_inputs() {
   for (ValueInfo info : graph_.inputs) {
     const int number = find(info.name);
     if (number < 0) return Status::error(StatusCode::kCorrupt, "graph: an input has no name");
-    Value& value = graph_.values[static_cast<size_t>(number)];
+    Value& value = graph_.values[number];
     if (value.initializer >= 0) continue;
     if (is_defined(value)) return named_error(StatusCode::kCorrupt, info.name, "is defined twice");
     if (size_of(info.type) == 0) {
@@ -638,15 +638,15 @@ Status GraphReader::define_nodes() {
     for (size_t i = 0; i < node.outputs.size(); ++i) node.outputs[i] = find(named_[n].outputs[i]);
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       node.inputs[i] = find(named_[n].inputs[i]);
-      if (node.inputs[i] >= 0 && !is_defined(graph_.values[static_cast<size_t>(node.inputs[i])])) {
+      if (node.inputs[i] >= 0 && !is_defined(graph_.values[node.inputs[i]])) {
         return at_node(graph_, node,
                        named_error(StatusCode::kCorrupt, named_[n].inputs[i], "is used before anything makes it"));
       }
     }
     QUENCH_RETURN_IF_ERROR(find_opset(node));
     for (int output : node.outputs) {
-      if (output >= 0 && is_defined(graph_.values[static_cast<size_t>(output)])) {
-        return named_error(StatusCode::kCorrupt, graph_.values[static_cast<size_t>(output)].name, "is defined twice");
+      if (output >= 0 && is_defined(graph_.values[output])) {
+        return named_error(StatusCode::kCorrupt, graph_.values[output].name, "is defined twice");
       }
     }
     bool is_constant = false;
@@ -654,7 +654,7 @@ Status GraphReader::define_nodes() {
     if (is_constant) continue;
     for (int output : node.outputs) {
       if (output < 0) continue;
-      Value& value = graph_.values[static_cast<size_t>(output)];
+      Value& value = graph_.values[output];
       if (value.producer >= 0) return named_error(StatusCode::kCorrupt, value.name, "is defined twice");
       value.producer = static_cast<int>(nodes.size());
     }
@@ -704,7 +704,7 @@ Status GraphReader::constant_node(const Node& node, bool& is_constant) {
     if (bytes > 0) std::memcpy(copy, values, static_cast<size_t>(bytes));
     initializer.direct = copy;
   }
-  Value& value = graph_.values[static_cast<size_t>(node.outputs[0])];
+  Value& value = graph_.values[node.outputs[0]];
   initializer.stored.name = value.name;
   value.initializer = static_cast<int>(graph_.initializers.size());
   is_constant = true;
@@ -715,7 +715,7 @@ Status GraphReader::define_outputs() {
   for (ValueInfo& info : graph_.outputs) {
     info.value = find(info.name);
     if (info.value < 0) return Status::error(StatusCode::kCorrupt, "graph: an output has no name");
-    Value& value = graph_.values[static_cast<size_t>(info.value)];
+    Value& value = graph_.values[info.value];
     if (!is_defined(value)) return named_error(StatusCode::kCorrupt, info.name, "is an output that nothing makes");
     value.is_output = true;
   }
@@ -723,10 +723,10 @@ Status GraphReader::define_outputs() {
     ValueInfo info;
     info.name = name;
     info.value = find(name);
-    if (info.value < 0 || !is_defined(graph_.values[static_cast<size_t>(info.value)])) {
+    if (info.value < 0 || !is_defined(graph_.values[info.value])) {
       return named_error(StatusCode::kNotFound, name, "is not in the graph");
     }
-    graph_.values[static_cast<size_t>(info.value)].is_output = true;
+    graph_.values[info.value].is_output = true;
     if (!graph_.outputs.push(info)) return out_of_memory();
   }
   if (graph_.outputs.size() == 0) return Status::error(StatusCode::kCorrupt, "graph: the model has no outputs");
@@ -741,16 +741,16 @@ Status read_graph(Bytes model_proto, const GraphOptions& options, Pool& pool, Gr
 
 void mark_live(Graph& graph) {
   for (Value& value : graph.values) value.uses = 0;
-  for (const ValueInfo& output : graph.outputs) ++graph.values[static_cast<size_t>(output.value)].uses;
+  for (const ValueInfo& output : graph.outputs) ++graph.values[output.value].uses;
   for (size_t n = graph.nodes.size(); n-- > 0;) {
     Node& node = graph.nodes[n];
     node.live = false;
     for (int output : node.outputs) {
-      if (output >= 0 && graph.values[static_cast<size_t>(output)].uses > 0) node.live = true;
+      if (output >= 0 && graph.values[output].uses > 0) node.live = true;
     }
     if (!node.live) continue;
     for (int input : node.inputs) {
-      if (input >= 0) ++graph.values[static_cast<size_t>(input)].uses;
+      if (input >= 0) ++graph.values[input].uses;
     }
   }
 }
@@ -758,7 +758,7 @@ void mark_live(Graph& graph) {
 const char* label(const Graph& graph, const Node& node, char* text) {
   std::string_view name = node.name;
   for (int output : node.outputs) {
-    if (name.empty() && output >= 0) name = graph.values[static_cast<size_t>(output)].name;
+    if (name.empty() && output >= 0) name = graph.values[output].name;
   }
   snprintf(text, kNodeLabel, "node '%.*s' (%.*s)", static_cast<int>(std::min<size_t>(name.size(), 48)), name.data(),
            static_cast<int>(std::min<size_t>(node.op.size(), 32)), node.op.data());

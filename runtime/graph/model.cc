@@ -62,35 +62,39 @@ Status Model::load_attributes() {
     if (!pool_.make(1, &tensor)) return out_of_memory();
     tensor[0].type = compute_type(stored.stored.type);
     tensor[0].shape = stored.stored.shape;
-    const uint64_t bytes = static_cast<uint64_t>(tensor[0].bytes());
-    tensor[0].data = pool_.allocate(std::max<uint64_t>(bytes, 1), kAlignment);
+    tensor[0].data = pool_.allocate(static_cast<uint64_t>(std::max<int64_t>(tensor[0].bytes(), 1)), kAlignment);
     if (!tensor[0].data) return out_of_memory();
-    QUENCH_RETURN_IF_ERROR(
-        read_stored(stored.stored, source_, {static_cast<std::byte*>(tensor[0].data), static_cast<size_t>(bytes)}));
+    QUENCH_RETURN_IF_ERROR(read_stored(stored.stored, source_, {tensor[0].as<std::byte>(), tensor[0].size_bytes()}));
     stored.attribute->tensor = &tensor[0];
   }
   return Status();
 }
 
 uint64_t Model::bytes_of(int number) const {
-  const Initializer& initializer = graph_.initializers[static_cast<size_t>(number)];
+  const Initializer& initializer = graph_.initializers[number];
   return static_cast<uint64_t>(initializer.shape.elements() * size_of(initializer.type));
 }
 
 Status Model::acquire(int number, void** data) const {
-  const Initializer& initializer = graph_.initializers[static_cast<size_t>(number)];
+  const Initializer& initializer = graph_.initializers[number];
   if (initializer.direct) {
     *data = const_cast<void*>(initializer.direct);
     return Status();
   }
-  WeightSlot& slot = weights_[static_cast<size_t>(number)];
+  WeightSlot& slot = at(weights_, number);
   if (!slot.data) {
-    Block block(memory_, bytes_of(number));
+    const uint64_t bytes = bytes_of(number);
+    void* block = allocate(bytes);
     if (!block) return out_of_memory();
-    QUENCH_RETURN_IF_ERROR(initializer.derivation
-                               ? derive(*initializer.derivation, initializer.shape, static_cast<float*>(block.data()))
-                               : read_stored(initializer.stored, source_, block.span()));
-    slot.data = block.take();
+    const std::span<std::byte> out(static_cast<std::byte*>(block), static_cast<size_t>(bytes));
+    const Status status = initializer.derivation
+                              ? derive(*initializer.derivation, initializer.shape, static_cast<float*>(block))
+                              : read_stored(initializer.stored, source_, out);
+    if (!status.ok()) {
+      free(block, bytes);
+      return status;
+    }
+    slot.data = block;
   }
   ++slot.users;
   *data = slot.data;
@@ -98,8 +102,8 @@ Status Model::acquire(int number, void** data) const {
 }
 
 void Model::release(int number) const {
-  if (graph_.initializers[static_cast<size_t>(number)].direct) return;
-  WeightSlot& slot = weights_[static_cast<size_t>(number)];
+  if (graph_.initializers[number].direct) return;
+  WeightSlot& slot = at(weights_, number);
   if (--slot.users > 0) return;
   memory_.release(slot.data, bytes_of(number));
   slot.data = nullptr;
@@ -147,32 +151,75 @@ Status Model::derive(const Derivation& derivation, const Shape& shape, float* ou
   return status;
 }
 
-const void* Model::packed(int node, uint32_t variant) const {
-  for (const Packed* at = packed_[static_cast<size_t>(node)]; at; at = at->next) {
-    if (at->variant == variant) return at->data;
-  }
-  return nullptr;
+void* Model::allocate(uint64_t bytes) const {
+  void* block = memory_.allocate(bytes);
+  return !block && free_unused_packed() ? memory_.allocate(bytes) : block;
 }
 
-void* Model::allocate_packed(int node, uint32_t variant, int64_t bytes) const {
-  if (bytes < 0) return nullptr;
-  std::span<Packed> entry;
-  if (!pool_.make(1, &entry)) return nullptr;
-  void* data = memory_.allocate(static_cast<uint64_t>(bytes));
-  if (!data) return nullptr;
-  std::memset(data, 0, static_cast<size_t>(bytes));
-  entry[0] = {variant, data, static_cast<uint64_t>(bytes), packed_[static_cast<size_t>(node)]};
-  packed_[static_cast<size_t>(node)] = &entry[0];
-  return data;
+Model::Packed* Model::find_packed(int node, uint32_t variant) const {
+  Packed* found = at(packed_, node);
+  while (found && found->variant != variant) found = found->next;
+  return found;
 }
+
+void Model::free_packed(Packed& packed) const {
+  memory_.release(packed.data, packed.bytes);
+  packed.data = nullptr;
+}
+
+bool Model::free_unused_packed() const {
+  bool any = false;
+  for (Packed* first : packed_) {
+    for (; first; first = first->next) {
+      if (first->users > 0 || !first->data) continue;
+      free_packed(*first);
+      any = true;
+    }
+  }
+  return any;
+}
+
+const void* Model::acquire_packed(int node, uint32_t variant) const {
+  Packed* found = find_packed(node, variant);
+  if (!found || !found->data) return nullptr;
+  ++found->users;
+  return found->data;
+}
+
+void* Model::allocate_packed(int node, uint32_t variant, uint64_t bytes) const {
+  Packed* entry = find_packed(node, variant);
+  if (!entry) {
+    std::span<Packed> made;
+    if (!pool_.make(1, &made)) return nullptr;
+    entry = &made[0];
+    entry->variant = variant;
+    entry->next = at(packed_, node);
+    at(packed_, node) = entry;
+  }
+  entry->data = allocate(bytes);
+  if (!entry->data) return nullptr;
+  entry->bytes = bytes;
+  entry->users = 1;
+  std::memset(entry->data, 0, static_cast<size_t>(bytes));
+  return entry->data;
+}
+
+void Model::release_packed(int node, uint32_t variant) const { --find_packed(node, variant)->users; }
 
 void Model::discard_packed(int node, uint32_t variant) const {
-  for (Packed** at = &packed_[static_cast<size_t>(node)]; *at; at = &(*at)->next) {
-    if ((*at)->variant != variant) continue;
-    memory_.release((*at)->data, (*at)->bytes);
-    *at = (*at)->next;
-    return;
-  }
+  Packed& unfilled = *find_packed(node, variant);
+  unfilled.users = 0;
+  free_packed(unfilled);
+}
+
+uint64_t Model::memory_used() const {
+  LockGuard guard(lock_);
+  return memory_.used();
+}
+
+uint64_t Model::memory_peak() const {
+  LockGuard guard(lock_);
+  return memory_.peak();
 }
 
 void Model::release_all() {
@@ -180,7 +227,7 @@ void Model::release_all() {
     if (weights_[i].data) memory_.release(weights_[i].data, bytes_of(static_cast<int>(i)));
   }
   for (Packed* first : packed_) {
-    for (; first; first = first->next) memory_.release(first->data, first->bytes);
+    for (; first; first = first->next) free_packed(*first);
   }
   if (owned_source_) owned_source_->release(memory_);
   pool_.clear();

@@ -7,8 +7,9 @@
 //     SessionHandle session;                                                           // session.h, one per thread
 //     QUENCH_RETURN_IF_ERROR(create_session(*model, {}, session));
 //
-// A model is immutable for its users and may be shared by threads; the caches inside are guarded by a lock that a
-// session holds while it plans. The bytes that it was opened from must outlive it, and it must outlive its sessions.
+// A model is immutable for its users and may be shared by threads; weights, packed weights and plans inside are shared by
+// its sessions, counted, and guarded by a lock that a session holds while it plans. The bytes that it was opened from
+// must outlive it, and it must outlive its sessions.
 #pragma once
 
 #include <memory>
@@ -17,6 +18,8 @@
 #include "runtime/graph/lock.h"
 
 namespace quench::rt {
+
+class Plan;
 
 struct ModelOptions {
   Allocator allocator;
@@ -59,14 +62,24 @@ class Model {
   Status acquire(int initializer, void** data) const;
   void release(int initializer) const;
 
-  // The packed weights of a node: nullptr if nobody has packed them in this variant yet.
-  const void* packed(int node, uint32_t variant) const;
-  // Memory that the model keeps for (node, variant); nullptr if there is none.
-  void* allocate_packed(int node, uint32_t variant, int64_t bytes) const;
-  void discard_packed(int node, uint32_t variant) const;
+  // The packed weights of (node, variant), counted too: nullptr if there are none yet. Those that nobody uses stay
+  // for the next plan until memory is short.
+  const void* acquire_packed(int node, uint32_t variant) const;
+  // Zeroed memory for them, acquired; nullptr if there is none.
+  void* allocate_packed(int node, uint32_t variant, uint64_t bytes) const;
+  void release_packed(int node, uint32_t variant) const;
+  void discard_packed(int node, uint32_t variant) const;  // allocated, but not filled
 
-  uint64_t memory_used() const { return memory_.used(); }
-  uint64_t memory_peak() const { return memory_.peak(); }
+  // Memory of a plan, for as long as it lives.
+  void* allocate(uint64_t bytes) const;
+  void free(void* block, uint64_t bytes) const { memory_.release(block, bytes); }
+
+  // The first of the plans that sessions use; see plan.h.
+  Plan*& plans() const { return plans_; }
+
+  // These take the lock.
+  uint64_t memory_used() const;
+  uint64_t memory_peak() const;
 
  private:
   friend Status open_model(Bytes, const WeightSource&, const ModelOptions&, struct ModelHandle&);
@@ -79,7 +92,8 @@ class Model {
   };
   struct Packed {
     uint32_t variant;
-    void* data;
+    int users;
+    void* data;  // nullptr: freed, or discarded
     uint64_t bytes;
     Packed* next;
   };
@@ -91,6 +105,9 @@ class Model {
   Status terminate_names(List<ValueInfo>& values);
   Status derive(const Derivation& derivation, const Shape& shape, float* out) const;
   uint64_t bytes_of(int initializer) const;
+  Packed* find_packed(int node, uint32_t variant) const;
+  void free_packed(Packed& packed) const;
+  bool free_unused_packed() const;
   void release_all();
 
   ModelOptions options_;
@@ -101,6 +118,7 @@ class Model {
   OwnedSource* owned_source_ = nullptr;
   std::span<WeightSlot> weights_;
   std::span<Packed*> packed_;
+  mutable Plan* plans_ = nullptr;
   mutable Lock lock_;
 };
 

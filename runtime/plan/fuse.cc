@@ -15,100 +15,95 @@ struct Readers {
 
 class Fuser {
  public:
-  explicit Fuser(Plan& plan) : plan_(plan) {}
+  explicit Fuser(Draft& draft) : draft_(draft) {}
 
   Status run();
 
  private:
   void add_reader(int value, int step);
-  const Readers& readers(int value) const { return readers_[static_cast<size_t>(value)]; }
-  Step& step(int number) { return plan_.steps_[static_cast<size_t>(number)]; }
-  std::string_view op(const Step& step) const {
-    return step.node >= 0 && plan_.node_of(step).domain.empty() ? plan_.node_of(step).op : std::string_view();
+  const Readers& readers(int value) const { return at(readers_, value); }
+  DraftStep& step(int number) { return draft_.steps[number]; }
+  std::string_view op(const DraftStep& step) const {
+    return step.node >= 0 && draft_.node_of(step).domain.empty() ? draft_.node_of(step).op : std::string_view();
   }
-  bool inner(int value) { return !plan_.value(value).is_output && plan_.value(value).alias_of < 0; }
+  bool inner(int value) { return !draft_.value(value).is_output && draft_.value(value).alias_of < 0; }
   bool same_tensor(int a, int b) {
-    return plan_.value(a).tensor.shape == plan_.value(b).tensor.shape &&
-           plan_.value(a).tensor.type == plan_.value(b).tensor.type;
+    return draft_.value(a).tensor.shape == draft_.value(b).tensor.shape &&
+           draft_.value(a).tensor.type == draft_.value(b).tensor.type;
   }
 
   bool fuse_residual(int number);
   Status fuse_activation(int number, bool* fused);
   bool fuse_gate(int number);
-  Status recognise(const Step& step, Activation* activation);
-  Status bound(const Step& step, size_t input, const char* name, float otherwise, float* value);
-  void take_output(Step& from, Step& to);
+  Status recognise(const DraftStep& step, Activation* activation);
+  Status bound(const DraftStep& step, size_t input, const char* name, float otherwise, float* value);
+  void take_output(DraftStep& from, DraftStep& to);
 
-  Plan& plan_;
+  Draft& draft_;
   std::span<Readers> readers_;
 };
 
 void Fuser::add_reader(int value, int step) {
   if (value < 0) return;
-  Readers& readers = readers_[static_cast<size_t>(value)];
+  Readers& readers = at(readers_, value);
   if (readers.count++ == 0) readers.first = step;
   readers.last = step;
 }
 
 Status Fuser::run() {
-  if (!plan_.pool_.make(plan_.values_.size(), &readers_)) return out_of_memory();
-  for (size_t s = 0; s < plan_.steps_.size(); ++s) {
-    for (int input : plan_.steps_[s].inputs) add_reader(input, static_cast<int>(s));
+  if (!draft_.pool.make(draft_.values.size(), &readers_)) return out_of_memory();
+  for (int s = 0; s < draft_.steps.count(); ++s) {
+    for (int input : step(s).inputs) add_reader(input, s);
   }
-  for (size_t s = 0; s < plan_.steps_.size(); ++s) {
-    const int number = static_cast<int>(s);
+  for (int number = 0; number < draft_.steps.count(); ++number) {
     if (step(number).removed || step(number).outputs.empty() || step(number).activation.kind != Activation::kNone)
       continue;
-    if (plan_.value(step(number).outputs[0]).tensor.type != ElementType::kFloat32) continue;
+    if (draft_.value(step(number).outputs[0]).tensor.type != ElementType::kFloat32) continue;
     if (fuse_residual(number)) continue;  // it now sits where the Add was, and its turn comes there
     bool fused = false;
     QUENCH_RETURN_IF_ERROR(fuse_activation(number, &fused));
     if (!fused) fuse_gate(number);
   }
-  size_t kept = 0;
-  for (size_t s = 0; s < plan_.steps_.size(); ++s) {
-    if (!plan_.steps_[s].removed) plan_.steps_[kept++] = plan_.steps_[s];
-  }
-  plan_.steps_.truncate(kept);
+  draft_.drop_removed_steps();
   return Status();
 }
 
 // x = node(...); x + residual. The node moves to the place of the Add, where the residual is known to be there.
 bool Fuser::fuse_residual(int number) {
-  Step& producer = step(number);
+  DraftStep& producer = step(number);
   const int output = producer.outputs[0];
   if ((producer.kernel->flags & kFusesResidual) == 0 || producer.residual >= 0 || producer.outputs.size() != 1 ||
       !inner(output) || readers(output).count != 1) {
     return false;
   }
-  const int at = readers(output).last;
-  Step& add = step(at);
+  const int place = readers(output).last;
+  DraftStep& add = step(place);
   if (add.removed || op(add) != "Add" || add.inputs.size() != 2 || add.inputs[0] < 0 || add.inputs[1] < 0) return false;
   const int residual = add.inputs[0] == output ? add.inputs[1] : add.inputs[0];
   if (residual == output || !same_tensor(residual, output) || !same_tensor(add.outputs[0], output)) return false;
-  Step moved = producer;
+  DraftStep moved = producer;
   moved.outputs[0] = add.outputs[0];
   moved.residual = residual;
   producer.removed = true;
   add = moved;
   for (int input : add.inputs) {
     if (input < 0) continue;
-    Readers& moved_reader = readers_[static_cast<size_t>(input)];
-    if (moved_reader.first == number) moved_reader.first = at;
-    if (moved_reader.last < at) moved_reader.last = at;
+    Readers& moved_reader = at(readers_, input);
+    if (moved_reader.first == number) moved_reader.first = place;
+    if (moved_reader.last < place) moved_reader.last = place;
   }
   return true;
 }
 
 Status Fuser::fuse_activation(int number, bool* fused) {
   *fused = false;
-  const Step& producer = step(number);
+  const DraftStep& producer = step(number);
   const int output = producer.outputs[0];
   if (producer.kernel->activations == 0 || producer.outputs.size() != 1 || !inner(output) ||
       readers(output).count != 1) {
     return Status();
   }
-  Step& next = step(readers(output).last);
+  DraftStep& next = step(readers(output).last);
   if (next.removed || next.inputs.empty() || next.inputs[0] != output || !same_tensor(next.outputs[0], output)) {
     return Status();
   }
@@ -125,14 +120,14 @@ Status Fuser::fuse_activation(int number, bool* fused) {
 
 // x * sigmoid(x) is SiLU, x * hard_sigmoid(x) is HardSwish.
 bool Fuser::fuse_gate(int number) {
-  const Step& producer = step(number);
+  const DraftStep& producer = step(number);
   const int output = producer.outputs[0];
   if (producer.kernel->activations == 0 || producer.outputs.size() != 1 || !inner(output) ||
       readers(output).count != 2) {
     return false;
   }
-  Step& gate = step(readers(output).first);
-  Step& product = step(readers(output).last);
+  DraftStep& gate = step(readers(output).first);
+  DraftStep& product = step(readers(output).last);
   if (gate.removed || product.removed || op(product) != "Mul" || gate.inputs.size() != 1 || gate.outputs.size() != 1) {
     return false;
   }
@@ -145,7 +140,7 @@ bool Fuser::fuse_gate(int number) {
   Activation activation;
   if (op(gate) == "Sigmoid") activation.kind = Activation::kSilu;
   if (op(gate) == "HardSigmoid") {
-    const Attributes attributes(plan_.node_of(gate).attributes);
+    const Attributes attributes(draft_.node_of(gate).attributes);
     const bool standard = std::abs(attributes.get_float("alpha", 0.2f) - 1.0f / 6.0f) < 1e-6f &&
                           attributes.get_float("beta", 0.5f) == 0.5f;
     if (standard) activation.kind = Activation::kHardSwish;
@@ -159,15 +154,15 @@ bool Fuser::fuse_gate(int number) {
   return true;
 }
 
-void Fuser::take_output(Step& from, Step& to) {
+void Fuser::take_output(DraftStep& from, DraftStep& to) {
   to.outputs[0] = from.outputs[0];
   from.removed = true;
 }
 
-Status Fuser::recognise(const Step& step, Activation* activation) {
+Status Fuser::recognise(const DraftStep& step, Activation* activation) {
   const std::string_view name = op(step);
   if (name.empty()) return Status();
-  const Attributes attributes(plan_.node_of(step).attributes);
+  const Attributes attributes(draft_.node_of(step).attributes);
   if (name == "Relu") {
     activation->kind = Activation::kRelu;
   } else if (name == "LeakyRelu") {
@@ -190,27 +185,27 @@ Status Fuser::recognise(const Step& step, Activation* activation) {
 }
 
 // A bound of Clip: an attribute before operator set 11, an input since. NaN if it is not known.
-Status Fuser::bound(const Step& step, size_t input, const char* name, float otherwise, float* value) {
+Status Fuser::bound(const DraftStep& step, size_t input, const char* name, float otherwise, float* value) {
   *value = otherwise;
-  if (plan_.node_of(step).opset < 11) {
-    *value = Attributes(plan_.node_of(step).attributes).get_float(name, otherwise);
+  if (draft_.node_of(step).opset < 11) {
+    *value = Attributes(draft_.node_of(step).attributes).get_float(name, otherwise);
     return Status();
   }
   if (input >= step.inputs.size() || step.inputs[input] < 0) return Status();
   const int number = step.inputs[input];
-  const Tensor& tensor = plan_.value(number).tensor;
+  const Tensor& tensor = draft_.value(number).tensor;
   *value = std::numeric_limits<float>::quiet_NaN();
-  if (plan_.value(number).kind != PlanValue::kConstant || tensor.type != ElementType::kFloat32 ||
+  if (draft_.value(number).kind != DraftValue::kConstant || tensor.type != ElementType::kFloat32 ||
       tensor.elements() != 1) {
     return Status();
   }
-  QUENCH_RETURN_IF_ERROR(plan_.materialize(number));
-  *value = *plan_.value(number).tensor.as<const float>();
+  QUENCH_RETURN_IF_ERROR(draft_.materialize(number));
+  *value = *draft_.value(number).tensor.as<const float>();
   return Status();
 }
 
 }  // namespace
 
-Status fuse_steps(Plan& plan) { return Fuser(plan).run(); }
+Status fuse_steps(Draft& draft) { return Fuser(draft).run(); }
 
 }  // namespace quench::rt

@@ -15,16 +15,14 @@ Status run_convert_type(RunContext& context) {
   const Tensor& to = *context.output(0);
   const auto count = static_cast<size_t>(from.elements());
   if (to.type == ElementType::kFloat32) {
-    return convert_to_float32({from.as<const std::byte>(), static_cast<size_t>(from.bytes())},
-                              static_cast<ElementType>(from.type), {to.as<float>(), count});
+    return convert_to_float32({from.as<const std::byte>(), from.size_bytes()}, from.type, {to.as<float>(), count});
   }
-  return convert_from_float32({from.as<const float>(), count}, static_cast<ElementType>(to.type),
-                              {to.as<std::byte>(), static_cast<size_t>(to.bytes())});
+  return convert_from_float32({from.as<const float>(), count}, to.type, {to.as<std::byte>(), to.size_bytes()});
 }
 
 Status run_copy(RunContext& context) {
   const Tensor& from = *context.input(0);
-  std::memcpy(context.output(0)->data, from.data, static_cast<size_t>(from.bytes()));
+  std::memcpy(context.output(0)->data, from.data, from.size_bytes());
   return Status();
 }
 

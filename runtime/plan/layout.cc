@@ -9,39 +9,39 @@ namespace {
 
 class LayoutPass {
  public:
-  explicit LayoutPass(Plan& plan) : plan_(plan), old_steps_(plan.steps_), new_steps_(plan.pool_) {}
+  explicit LayoutPass(Draft& draft) : draft_(draft), old_steps_(draft.steps), new_steps_(draft.pool) {}
 
   Status run();
 
  private:
-  Status visit(Step step);
-  Layout choose(const Step& step);
+  Status visit(DraftStep step);
+  Layout choose(const DraftStep& step);
   Status convert(int& number, Layout layout);
   Status convert_constant(int number, int converted);
   Status finish_output(int& output);
-  bool alias(const Step& step);
-  bool is_relabelling(const Step& step, Layout* layout);
-  static bool participates(const Step& step, size_t input) {
+  bool alias(const DraftStep& step);
+  bool is_relabelling(const DraftStep& step, Layout* layout);
+  static bool participates(const DraftStep& step, size_t input) {
     return input < 32 && (step.kernel->layout_inputs >> input & 1) != 0;
   }
 
-  Plan& plan_;
-  List<Step> old_steps_;
-  List<Step> new_steps_;
+  Draft& draft_;
+  List<DraftStep> old_steps_;
+  List<DraftStep> new_steps_;
 };
 
 Status LayoutPass::run() {
-  plan_.steps_ = new_steps_;
-  for (const Step& step : old_steps_) QUENCH_RETURN_IF_ERROR(visit(step));
-  for (int& output : plan_.outputs_) QUENCH_RETURN_IF_ERROR(finish_output(output));
+  draft_.steps = new_steps_;
+  for (const DraftStep& step : old_steps_) QUENCH_RETURN_IF_ERROR(visit(step));
+  for (int& output : draft_.outputs) QUENCH_RETURN_IF_ERROR(finish_output(output));
   return Status();
 }
 
-Status LayoutPass::visit(Step step) {
+Status LayoutPass::visit(DraftStep step) {
   Layout relabelled = Layout::kRowMajor;
   if (is_relabelling(step, &relabelled)) {
-    PlanValue& output = plan_.value(step.outputs[0]);
-    output.alias_of = plan_.root(step.inputs[0]);
+    DraftValue& output = draft_.value(step.outputs[0]);
+    output.alias_of = draft_.root(step.inputs[0]);
     output.tensor.layout = relabelled;
     return Status();
   }
@@ -49,22 +49,22 @@ Status LayoutPass::visit(Step step) {
   const bool free_first = step.layout == LayoutRule::kChannelsLast && (step.kernel->flags & kReadsRowMajor) != 0;
   for (size_t i = 0; i < step.inputs.size(); ++i) {
     int& input = step.inputs[i];
-    if (input < 0 || plan_.value(input).tensor.shape.rank != 4) continue;
+    if (input < 0 || draft_.value(input).tensor.shape.rank != 4) continue;
     if (i == 0 && free_first) continue;
     QUENCH_RETURN_IF_ERROR(convert(input, participates(step, i) ? layout : Layout::kRowMajor));
   }
   for (int output : step.outputs) {
-    if (output >= 0 && plan_.value(output).tensor.shape.rank == 4) plan_.value(output).tensor.layout = layout;
+    if (output >= 0 && draft_.value(output).tensor.shape.rank == 4) draft_.value(output).tensor.layout = layout;
   }
-  if (step.residual >= 0 && plan_.value(step.residual).tensor.shape.rank == 4) {
+  if (step.residual >= 0 && draft_.value(step.residual).tensor.shape.rank == 4) {
     QUENCH_RETURN_IF_ERROR(convert(step.residual, layout));
   }
   if (alias(step)) return Status();
-  return plan_.steps_.push(step) ? Status() : out_of_memory();
+  return draft_.add_step(step);
 }
 
 // For a kernel that follows: the layout that most bytes of its inputs are in.
-Layout LayoutPass::choose(const Step& step) {
+Layout LayoutPass::choose(const DraftStep& step) {
   if (step.layout != LayoutRule::kFollows) {
     return step.layout == LayoutRule::kChannelsLast ? Layout::kChannelsLast : Layout::kRowMajor;
   }
@@ -72,8 +72,8 @@ Layout LayoutPass::choose(const Step& step) {
   double row_major = 0;
   for (size_t i = 0; i < step.inputs.size(); ++i) {
     if (step.inputs[i] < 0 || !participates(step, i)) continue;
-    const PlanValue& input = plan_.value(step.inputs[i]);
-    if (input.kind == PlanValue::kConstant || layouts_coincide(input.tensor.shape)) continue;
+    const DraftValue& input = draft_.value(step.inputs[i]);
+    if (input.kind == DraftValue::kConstant || layouts_coincide(input.tensor.shape)) continue;
     (input.tensor.layout == Layout::kChannelsLast ? channels_last : row_major) +=
         static_cast<double>(input.tensor.bytes());
   }
@@ -81,20 +81,20 @@ Layout LayoutPass::choose(const Step& step) {
 }
 
 // Reshape and its like move no byte.
-bool LayoutPass::alias(const Step& step) {
+bool LayoutPass::alias(const DraftStep& step) {
   if ((step.kernel->flags & kAlias) == 0) return false;
   for (size_t i = 1; i < step.outputs.size(); ++i) {
     if (step.outputs[i] >= 0) return false;
   }
-  plan_.value(step.outputs[0]).alias_of = plan_.root(step.inputs[0]);
+  draft_.value(step.outputs[0]).alias_of = draft_.root(step.inputs[0]);
   return true;
 }
 
 // A Transpose between N C H W and N H W C of a tensor that already lies that way.
-bool LayoutPass::is_relabelling(const Step& step, Layout* layout) {
-  if (step.node < 0 || plan_.node_of(step).op != "Transpose" || !plan_.node_of(step).domain.empty()) return false;
-  const Tensor& input = plan_.value(step.inputs[0]).tensor;
-  const std::span<const int64_t> order = Attributes(plan_.node_of(step).attributes).get_ints("perm");
+bool LayoutPass::is_relabelling(const DraftStep& step, Layout* layout) {
+  if (step.node < 0 || draft_.node_of(step).op != "Transpose" || !draft_.node_of(step).domain.empty()) return false;
+  const Tensor& input = draft_.value(step.inputs[0]).tensor;
+  const std::span<const int64_t> order = Attributes(draft_.node_of(step).attributes).get_ints("perm");
   if (input.shape.rank != 4 || order.size() != 4) return false;
   const auto is = [&](int64_t a, int64_t b, int64_t c, int64_t d) {
     return order[0] == a && order[1] == b && order[2] == c && order[3] == d;
@@ -111,60 +111,61 @@ bool LayoutPass::is_relabelling(const Step& step, Layout* layout) {
 }
 
 Status LayoutPass::convert(int& number, Layout layout) {
-  if (plan_.value(number).tensor.layout == layout) return Status();
-  if (plan_.value(number).other_layout >= 0) {
-    number = plan_.value(number).other_layout;
+  if (draft_.value(number).tensor.layout == layout) return Status();
+  if (draft_.value(number).other_layout >= 0) {
+    number = draft_.value(number).other_layout;
     return Status();
   }
-  PlanValue made;
-  made.kind = plan_.value(number).kind;
-  made.depends_on_shapes = plan_.value(number).depends_on_shapes;
-  made.tensor = plan_.value(number).tensor;
+  DraftValue made;
+  made.kind = draft_.value(number).kind;
+  made.depends_on_shapes = draft_.value(number).depends_on_shapes;
+  made.tensor = draft_.value(number).tensor;
   made.tensor.layout = layout;
   made.tensor.data = nullptr;
   made.other_layout = number;
   const bool free = layouts_coincide(made.tensor.shape);
   if (free) {
-    made.alias_of = plan_.root(number);
-  } else if (made.kind == PlanValue::kInput) {
-    made.kind = PlanValue::kComputed;
+    made.alias_of = draft_.root(number);
+  } else if (made.kind == DraftValue::kInput) {
+    made.kind = DraftValue::kComputed;
   }
   int converted = -1;
-  if (!plan_.add_value(made, &converted)) return out_of_memory();
-  plan_.value(number).other_layout = converted;
+  QUENCH_RETURN_IF_ERROR(draft_.add_value(made, &converted));
+  draft_.value(number).other_layout = converted;
   if (!free) {
-    QUENCH_RETURN_IF_ERROR(made.kind == PlanValue::kConstant ? convert_constant(number, converted)
-                                                             : plan_.add_conversion(kConvertLayout, number, converted));
+    QUENCH_RETURN_IF_ERROR(made.kind == DraftValue::kConstant
+                               ? convert_constant(number, converted)
+                               : draft_.add_conversion(kConvertLayout, number, converted));
   }
   number = converted;
   return Status();
 }
 
 Status LayoutPass::convert_constant(int number, int converted) {
-  QUENCH_RETURN_IF_ERROR(plan_.materialize(number));
-  QUENCH_RETURN_IF_ERROR(plan_.own_constant(converted));
-  convert_layout(plan_.value(number).tensor, plan_.value(converted).tensor, 0, plan_.value(number).tensor.shape[0]);
+  QUENCH_RETURN_IF_ERROR(draft_.materialize(number));
+  QUENCH_RETURN_IF_ERROR(draft_.own_constant(converted));
+  convert_layout(draft_.value(number).tensor, draft_.value(converted).tensor, 0, draft_.value(number).tensor.shape[0]);
   return Status();
 }
 
 // The caller sees row-major tensors, and never its own input memory.
 Status LayoutPass::finish_output(int& output) {
   QUENCH_RETURN_IF_ERROR(convert(output, Layout::kRowMajor));
-  if (plan_.value(plan_.root(output)).kind == PlanValue::kInput) {
-    PlanValue copy;
-    copy.kind = PlanValue::kComputed;
-    copy.tensor.type = plan_.value(output).tensor.type;
-    copy.tensor.shape = plan_.value(output).tensor.shape;
+  if (draft_.value(draft_.root(output)).kind == DraftValue::kInput) {
+    DraftValue copy;
+    copy.kind = DraftValue::kComputed;
+    copy.tensor.type = draft_.value(output).tensor.type;
+    copy.tensor.shape = draft_.value(output).tensor.shape;
     const int from = output;
-    if (!plan_.add_value(copy, &output)) return out_of_memory();
-    QUENCH_RETURN_IF_ERROR(plan_.add_conversion(kCopy, from, output));
+    QUENCH_RETURN_IF_ERROR(draft_.add_value(copy, &output));
+    QUENCH_RETURN_IF_ERROR(draft_.add_conversion(kCopy, from, output));
   }
-  plan_.value(output).is_output = true;
-  return plan_.value(output).kind == PlanValue::kConstant ? plan_.materialize(output) : Status();
+  draft_.value(output).is_output = true;
+  return draft_.value(output).kind == DraftValue::kConstant ? draft_.materialize(output) : Status();
 }
 
 }  // namespace
 
-Status assign_layouts(Plan& plan) { return LayoutPass(plan).run(); }
+Status assign_layouts(Draft& draft) { return LayoutPass(draft).run(); }
 
 }  // namespace quench::rt

@@ -7,64 +7,60 @@ namespace {
 
 class Placement {
  public:
-  explicit Placement(Plan& plan) : plan_(plan) {}
+  explicit Placement(Draft& draft) : draft_(draft) {}
 
   Status run();
 
  private:
   void find_lifetimes();
-  void run_in_place(const Step& step, int number);
-  bool may_overwrite(const Step& step, int number, int candidate, size_t input);
+  void run_in_place(const DraftStep& step, int number);
+  bool may_overwrite(const DraftStep& step, int number, int candidate, size_t input);
   void read(int value, int step);
   Status add_buffers();
   Status add_scratch();
-  Status connect_steps();
 
-  Plan& plan_;
+  Draft& draft_;
   std::span<int> first_, last_;  // of each value that is nobody's alias
 };
 
 Status Placement::run() {
-  if (!plan_.pool_.make(plan_.values_.size(), &first_) || !plan_.pool_.make(plan_.values_.size(), &last_)) {
+  if (!draft_.pool.make(draft_.values.size(), &first_) || !draft_.pool.make(draft_.values.size(), &last_)) {
     return out_of_memory();
   }
   find_lifetimes();
-  if (plan_.options_.reuse) {
-    for (size_t s = 0; s < plan_.steps_.size(); ++s) run_in_place(plan_.steps_[s], static_cast<int>(s));
+  if (draft_.options.reuse) {
+    for (int s = 0; s < draft_.steps.count(); ++s) run_in_place(draft_.steps[s], s);
   }
   QUENCH_RETURN_IF_ERROR(add_buffers());
   QUENCH_RETURN_IF_ERROR(add_scratch());
-  QUENCH_RETURN_IF_ERROR(place_buffers(plan_.buffers_.span(), plan_.options_.reuse,
-                                       plan_.model_.options().limits.max_memory_bytes, plan_.pool_,
-                                       &plan_.arena_bytes_));
-  return connect_steps();
+  return place_buffers(draft_.buffers.span(), draft_.options.reuse, draft_.model.options().limits.max_memory_bytes,
+                       draft_.pool, &draft_.arena_bytes);
 }
 
 void Placement::read(int value, int step) {
   if (value < 0) return;
-  int& last = last_[static_cast<size_t>(plan_.root(value))];
+  int& last = at(last_, draft_.root(value));
   if (last < step) last = step;
 }
 
 void Placement::find_lifetimes() {
   for (int& first : first_) first = -1;
   for (int& last : last_) last = -1;
-  for (size_t s = 0; s < plan_.steps_.size(); ++s) {
-    const int number = static_cast<int>(s);
-    const Step& step = plan_.steps_[s];
+  for (int number = 0; number < draft_.steps.count(); ++number) {
+    const DraftStep& step = draft_.steps[number];
     for (int input : step.inputs) read(input, number);
     read(step.residual, number);
     for (int output : step.outputs) {
       if (output < 0) continue;
-      first_[static_cast<size_t>(output)] = number;
+      at(first_, output) = number;
       read(output, number);
     }
   }
-  for (int output : plan_.outputs_) read(output, INT_MAX);
+  for (int output : draft_.outputs) read(output, INT_MAX);
 }
 
 // Output 0 takes the memory of an input, or of the residual, that nobody reads later.
-void Placement::run_in_place(const Step& step, int number) {
+void Placement::run_in_place(const DraftStep& step, int number) {
   if (step.outputs.empty() || step.outputs[0] < 0) return;
   int chosen = -1;
   for (size_t i = 0; i < step.inputs.size() && i < 32 && chosen < 0; ++i) {
@@ -75,78 +71,60 @@ void Placement::run_in_place(const Step& step, int number) {
   if (chosen < 0 && step.residual >= 0 && may_overwrite(step, number, step.residual, SIZE_MAX)) chosen = step.residual;
   if (chosen < 0) return;
   const int output = step.outputs[0];
-  const int owner = plan_.root(chosen);
-  last_[static_cast<size_t>(owner)] = last_[static_cast<size_t>(output)];
-  plan_.value(output).alias_of = owner;
+  const int owner = draft_.root(chosen);
+  at(last_, owner) = at(last_, output);
+  draft_.value(output).alias_of = owner;
 }
 
-bool Placement::may_overwrite(const Step& step, int number, int candidate, size_t input) {
+bool Placement::may_overwrite(const DraftStep& step, int number, int candidate, size_t input) {
   if (candidate < 0) return false;
-  const Tensor& from = plan_.value(candidate).tensor;
-  const Tensor& to = plan_.value(step.outputs[0]).tensor;
+  const Tensor& from = draft_.value(candidate).tensor;
+  const Tensor& to = draft_.value(step.outputs[0]).tensor;
   if (from.type != to.type || from.layout != to.layout || !(from.shape == to.shape)) return false;
-  const int owner = plan_.root(candidate);
-  const PlanValue& owned = plan_.value(owner);
-  if (owned.kind != PlanValue::kComputed || last_[static_cast<size_t>(owner)] != number) return false;
+  const int owner = draft_.root(candidate);
+  const DraftValue& owned = draft_.value(owner);
+  if (owned.kind != DraftValue::kComputed || at(last_, owner) != number) return false;
   // The other inputs must not lie there too, unless they are the same tensor and read in step with the output as well.
   for (size_t i = 0; i < step.inputs.size(); ++i) {
-    if (i == input || step.inputs[i] < 0 || plan_.root(step.inputs[i]) != owner) continue;
+    if (i == input || step.inputs[i] < 0 || draft_.root(step.inputs[i]) != owner) continue;
     const bool in_step = i < 32 && (step.kernel->inplace_inputs >> i & 1) != 0;
-    if (!in_step || plan_.value(step.inputs[i]).tensor.layout != to.layout ||
-        !(plan_.value(step.inputs[i]).tensor.shape == to.shape)) {
+    if (!in_step || draft_.value(step.inputs[i]).tensor.layout != to.layout ||
+        !(draft_.value(step.inputs[i]).tensor.shape == to.shape)) {
       return false;
     }
   }
-  return input == SIZE_MAX || step.residual < 0 || plan_.root(step.residual) != owner;
+  return input == SIZE_MAX || step.residual < 0 || draft_.root(step.residual) != owner;
 }
 
 Status Placement::add_buffers() {
-  for (size_t v = 0; v < plan_.values_.size(); ++v) {
-    PlanValue& value = plan_.values_[v];
-    if (value.kind != PlanValue::kComputed || value.alias_of >= 0 || first_[v] < 0) continue;
+  for (size_t v = 0; v < draft_.values.size(); ++v) {
+    DraftValue& value = draft_.values[v];
+    if (value.kind != DraftValue::kComputed || value.alias_of >= 0 || first_[v] < 0) continue;
     Buffer buffer;
     buffer.bytes = static_cast<uint64_t>(value.tensor.bytes());
     buffer.first = first_[v];
     buffer.last = last_[v];
-    value.buffer = static_cast<int>(plan_.buffers_.size());
-    if (!plan_.buffers_.push(buffer)) return out_of_memory();
+    value.buffer = draft_.buffers.count();
+    if (!draft_.buffers.push(buffer)) return out_of_memory();
   }
   return Status();
 }
 
 Status Placement::add_scratch() {
-  for (size_t s = 0; s < plan_.steps_.size(); ++s) {
-    Step& step = plan_.steps_[s];
+  for (int s = 0; s < draft_.steps.count(); ++s) {
+    DraftStep& step = draft_.steps[s];
     if (step.scratch_bytes == 0) continue;
     Buffer buffer;
     buffer.bytes = static_cast<uint64_t>(step.scratch_bytes);
-    buffer.first = buffer.last = static_cast<int>(s);
-    step.scratch_buffer = static_cast<int>(plan_.buffers_.size());
-    if (!plan_.buffers_.push(buffer)) return out_of_memory();
-  }
-  return Status();
-}
-
-// From here on the list of values does not grow, so steps may point at their tensors.
-Status Placement::connect_steps() {
-  for (Step& step : plan_.steps_) {
-    if (!plan_.pool_.make(step.inputs.size(), &step.input_tensors) ||
-        !plan_.pool_.make(step.outputs.size(), &step.output_tensors)) {
-      return out_of_memory();
-    }
-    for (size_t i = 0; i < step.inputs.size(); ++i) {
-      if (step.inputs[i] >= 0) step.input_tensors[i] = &plan_.value(step.inputs[i]).tensor;
-    }
-    for (size_t i = 0; i < step.outputs.size(); ++i) {
-      if (step.outputs[i] >= 0) step.output_tensors[i] = &plan_.value(step.outputs[i]).tensor;
-    }
-    if (step.residual >= 0) step.residual_tensor = &plan_.value(step.residual).tensor;
+    buffer.first = buffer.last = s;
+    step.scratch_buffer = draft_.buffers.count();
+    if (!draft_.buffers.push(buffer)) return out_of_memory();
   }
   return Status();
 }
 
 }  // namespace
 
-Status place_values(Plan& plan) { return Placement(plan).run(); }
+Status place_values(Draft& draft) { return Placement(draft).run(); }
 
 }  // namespace quench::rt

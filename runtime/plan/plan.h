@@ -1,122 +1,125 @@
-// An execution plan: what to run in which order for one set of input shapes, and where in the arena everything lies.
+// An execution plan: what to run in which order for one set of input shapes, and where everything lies.
 //
-// build() walks the graph once: a node whose inputs are all known is run right then and becomes a constant, for others
-// shapes are inferred. Then follow fusion (fuse.cc), layouts (layout.cc), prepare and pack, and the placement of all
-// buffers (arena.cc). Steps and values refer to each other by number.
+// A plan is made by passes over a Draft (draft.h, passes.h) and never changes afterwards. It refers to no session: where
+// a tensor lies is said by a number or by an offset into the arena, and a session puts in its own memory (binding.h).
+// So sessions of one model with the same input shapes share one plan, and run it without a lock.
+//
+//     const Plan* plan = nullptr;
+//     QUENCH_RETURN_IF_ERROR(acquire_plan(model, shapes, options, memory, &plan));
+//     for (const Step& step : plan->steps()) ...
+//     release_plan(model, plan);
 #pragma once
 
 #include "runtime/graph/model.h"
-#include "runtime/plan/arena.h"
 
 namespace quench::rt {
-
-struct PlanValue {
-  enum Kind : uint8_t {
-    kUnset,
-    kInput,     // the caller's memory
-    kConstant,  // known at plan time
-    kComputed,  // in the arena
-  };
-
-  Tensor tensor;  // data of a constant is set when it is first needed
-  Kind kind = kUnset;
-  bool depends_on_shapes = false;  // a constant that is not the same for other input shapes
-  bool is_output = false;
-  int alias_of = -1;         // value whose bytes this is: no alias itself when it is set, so chains stay short
-  int initializer = -1;      // of a constant that the model owns
-  int input = -1;            // of kInput: number of the graph input
-  bool acquired = false;     // from the model
-  uint64_t owned_bytes = 0;  // of a constant's data that the plan owns
-  int other_layout = -1;     // the value that is this one in the other layout
-  int buffer = -1;           // of the arena
-};
-
-struct Step {
-  const Kernel* kernel = nullptr;
-  int node = -1;  // -1: a conversion that the plan has put in
-  std::span<int> inputs, outputs;
-  void* state = nullptr;
-  int64_t scratch_bytes = 0;
-  LayoutRule layout = LayoutRule::kRowMajor;
-  Activation activation;
-  int residual = -1;
-  uint32_t variant = 0;
-  bool packs = false;
-  bool removed = false;
-  const void* packed = nullptr;
-  int scratch_buffer = -1;
-
-  // For the session.
-  std::span<const Tensor*> input_tensors;
-  std::span<Tensor*> output_tensors;
-  const Tensor* residual_tensor = nullptr;
-};
 
 struct PlanOptions {
   int threads = 1;
   bool fuse = true;
   bool reuse = true;  // share memory between buffers, and run in place
+
+  bool operator==(const PlanOptions&) const = default;
+};
+
+// A tensor of a plan, and where its data is when a step runs.
+struct PlanTensor {
+  enum Place : uint8_t {
+    kNowhere,   // steps look at its shape only
+    kInput,     // `at` is the number of the graph input
+    kConstant,  // `at` is the number of the constant
+    kArena,     // `at` is the offset in the arena, in bytes
+  };
+
+  ElementType type = ElementType::kUndefined;
+  Layout layout = Layout::kRowMajor;
+  Place place = kNowhere;
+  Shape shape;
+  uint64_t at = 0;
+};
+
+// Values that steps read: a weight of the model, acquired from it, or what the plan has computed from weights.
+struct PlanConstant {
+  void* data = nullptr;
+  int initializer = -1;  // -1: computed
+  uint64_t bytes = 0;    // of a computed one
+};
+
+// Weights in the form that a step's kernel wants: in the model's memory, and shared by its plans unless they depend on
+// the input shapes.
+struct PackedWeights {
+  const void* data = nullptr;
+  uint32_t variant = 0;
+  uint64_t own_bytes = 0;  // of weights that only this plan has
+};
+
+struct Step {
+  static constexpr uint64_t kNone = UINT64_MAX;
+
+  const Kernel* kernel = nullptr;
+  int node = -1;         // of the graph; -1: a conversion that the plan has put in
+  size_t arguments = 0;  // where the step's inputs begin in Plan::arguments(); its outputs follow
+  size_t inputs = 0;
+  size_t outputs = 0;
+  int residual = -1;  // tensor that is added to output 0
+  Activation activation;
+  PackedWeights packed;
+  const void* state = nullptr;  // Kernel::state_bytes of it
+  uint64_t scratch = kNone;     // offset in the arena
 };
 
 class Plan {
  public:
-  // The model must outlive the plan. `memory` is the session's.
-  Plan(const Model& model, Memory& memory, const PlanOptions& options);
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
-  ~Plan();  // takes the model's lock
 
-  // `shapes` has one for every input of the model. Takes the model's lock.
-  Status build(std::span<const Shape> shapes);
-
+  std::span<const Step> steps() const { return steps_; }
+  std::span<const PlanTensor> tensors() const { return tensors_; }
+  std::span<const PlanConstant> constants() const { return constants_; }
+  // Tensors of all steps, one step after the other; -1 for one that is omitted.
+  std::span<const int> arguments() const { return arguments_; }
+  std::span<const int> outputs() const { return outputs_; }  // tensor of each graph output
+  std::span<const Shape> input_shapes() const { return input_shapes_; }
+  const PlanOptions& options() const { return options_; }
   uint64_t arena_bytes() const { return arena_bytes_; }
-  uint64_t constant_bytes() const { return constant_bytes_; }
 
-  // Sets all pointers, for an arena of arena_bytes() bytes, aligned to kAlignment.
-  void bind_arena(void* arena);
-  // Input `index` of the model, in its declared type.
-  void bind_input(int index, void* data);
+ private:
+  friend class Draft;
+  friend class Freezer;
+  friend Status acquire_plan(const Model&, std::span<const Shape>, const PlanOptions&, Memory&, const Plan**);
+  friend void release_plan(const Model&, const Plan*);
 
-  const Tensor& output(int index) const {
-    return values_[static_cast<size_t>(outputs_[static_cast<size_t>(index)])].tensor;
-  }
-  std::span<const Step> steps() const { return steps_.span(); }
-  std::span<const PlanValue> values() const { return values_.span(); }
-  std::span<const Buffer> buffers() const { return buffers_.span(); }
+  Plan() = default;
+  ~Plan() = default;
+  void release(const Model& model);
 
-  // `status` of a step, with its node named.
-  Status at_step(const Step& step, const Status& status) const;
-
-  // The rest is for the passes.
-
-  PlanValue& value(int number) { return values_[static_cast<size_t>(number)]; }
-  const Node& node_of(const Step& step) const { return model_.graph().nodes[static_cast<size_t>(step.node)]; }
-  int root(int number) const;
-  Status materialize(int number);
-  // A step that only converts; and the tensors of a step as a kernel sees them, with data or without.
-  Status add_conversion(const Kernel& kernel, int from, int to);
-  Status connect(const Step& step, bool with_data, NodeContext& context);
-  Status own_constant(int number);  // memory for a constant that the plan makes
-  bool add_value(const PlanValue& added, int* number);
-  void release_constant(int number);
-
-  const Model& model_;
-  Memory& memory_;
   PlanOptions options_;
-  Pool pool_;
-  List<PlanValue> values_;  // the first are the graph's, in its order
-  List<Step> steps_;
-  List<Buffer> buffers_;
-  std::span<int> inputs_;   // value of each graph input, as the caller gives it
-  std::span<int> outputs_;  // value of each graph output, as the caller sees it
   uint64_t arena_bytes_ = 0;
-  uint64_t constant_bytes_ = 0;
-  // Packed weights that depend on the shapes.
-  struct OwnPacked {
-    void* data;
-    uint64_t bytes;
-  };
-  List<OwnPacked> own_packed_;
+  uint64_t bytes_ = 0;  // of the block that the plan and all its arrays lie in
+  std::span<Step> steps_;
+  std::span<PlanTensor> tensors_;
+  std::span<PlanConstant> constants_;
+  std::span<int> arguments_;
+  std::span<int> outputs_;
+  std::span<Shape> input_shapes_;
+
+  // For the model's list, under its lock.
+  mutable Plan* next_ = nullptr;
+  mutable int users_ = 0;
 };
+
+// The plan of the model for these shapes (one for every input) and options: the one that a session has already, or a
+// new one. Every acquire needs its release. Planning works in `memory`; the plan itself, its constants and its packed
+// weights lie in the model's memory, which it leaves with its last user. Both take the model's lock.
+// Errors: whatever the operators say about shapes and types, kLimit, kOutOfMemory.
+Status acquire_plan(const Model& model, std::span<const Shape> shapes, const PlanOptions& options, Memory& memory,
+                    const Plan** plan);
+void release_plan(const Model& model, const Plan* plan);
+
+// Of a step that runs `node`. Under the model's lock.
+void release_packed(const Model& model, int node, const PackedWeights& packed);
+
+// `status` of a step of a plan or a draft, with its node named.
+Status at_step(const Graph& graph, const Kernel& kernel, int node, const Status& status);
 
 }  // namespace quench::rt

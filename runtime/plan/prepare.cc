@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "runtime/plan/passes.h"
 
 namespace quench::rt {
@@ -5,14 +7,14 @@ namespace {
 
 class Preparer {
  public:
-  explicit Preparer(Plan& plan) : plan_(plan) {}
+  explicit Preparer(Draft& draft) : draft_(draft) {}
 
   Status run() {
-    for (Step& step : plan_.steps_) {
+    for (DraftStep& step : draft_.steps) {
       if (step.node < 0) continue;
       Status status = prepare(step);
       if (status.ok() && step.packs) status = pack(step);
-      if (!status.ok()) return plan_.at_step(step, status);
+      if (!status.ok()) return at_step(draft_.model.graph(), *step.kernel, step.node, status);
     }
     return drop_constants();
   }
@@ -21,51 +23,51 @@ class Preparer {
   // What the allocation hook of a PackContext works on.
   struct PackMemory {
     Preparer* preparer;
-    const Step* step;
+    DraftStep* step;
     bool shared;
     void* data;
   };
 
-  bool can_pack(const Step& step) const;
-  bool depends_on_shapes(const Step& step) const;
-  bool is_packed_input(const Step& step, size_t input) const {
+  bool can_pack(const DraftStep& step) const;
+  bool depends_on_shapes(const DraftStep& step) const;
+  bool is_packed_input(const DraftStep& step, size_t input) const {
     return input < 32 && (step.kernel->packed_inputs >> input & 1) != 0;
   }
-  Status prepare(Step& step);
-  Status pack(Step& step);
+  Status prepare(DraftStep& step);
+  Status pack(DraftStep& step);
   Status drop_constants();
   static void* allocate(void* user, int64_t bytes);
 
-  Plan& plan_;
+  Draft& draft_;
 };
 
-bool Preparer::can_pack(const Step& step) const {
+bool Preparer::can_pack(const DraftStep& step) const {
   bool any = false;
   if (!step.kernel->pack) return false;
   for (size_t i = 0; i < step.inputs.size(); ++i) {
     if (step.inputs[i] < 0 || !is_packed_input(step, i)) continue;
-    if (plan_.value(step.inputs[i]).kind != PlanValue::kConstant) return false;
+    if (draft_.value(step.inputs[i]).kind != DraftValue::kConstant) return false;
     any = true;
   }
   return any;
 }
 
-bool Preparer::depends_on_shapes(const Step& step) const {
+bool Preparer::depends_on_shapes(const DraftStep& step) const {
   for (size_t i = 0; i < step.inputs.size(); ++i) {
-    if (step.inputs[i] >= 0 && is_packed_input(step, i) && plan_.value(step.inputs[i]).depends_on_shapes) return true;
+    if (step.inputs[i] >= 0 && is_packed_input(step, i) && draft_.value(step.inputs[i]).depends_on_shapes) return true;
   }
   return false;
 }
 
-Status Preparer::prepare(Step& step) {
+Status Preparer::prepare(DraftStep& step) {
   step.packs = can_pack(step);
   if (!step.kernel->prepare) return Status();
   PrepareContext context;
-  QUENCH_RETURN_IF_ERROR(plan_.connect(step, false, context));
+  QUENCH_RETURN_IF_ERROR(draft_.connect(step, false, context));
   context.epilogue_.activation = step.activation;
   Tensor residual;
   if (step.residual >= 0) {
-    residual = plan_.value(step.residual).tensor;
+    residual = draft_.value(step.residual).tensor;
     residual.data = nullptr;
     context.epilogue_.residual = &residual;
   }
@@ -74,102 +76,93 @@ Status Preparer::prepare(Step& step) {
   QUENCH_RETURN_IF_ERROR(step.kernel->prepare(context));
   if (context.scratch_bytes_ < 0) return Status::error(StatusCode::kLimit, "needs too much scratch memory");
   step.scratch_bytes = context.scratch_bytes_;
-  step.variant = context.variant_;
+  step.packed.variant = context.variant_;
   return Status();
 }
 
-void* Preparer::allocate(void* user, int64_t bytes) {
-  auto& wanted = *static_cast<PackMemory*>(user);
-  if (bytes < 0 || wanted.data) return nullptr;
-  Plan& plan = wanted.preparer->plan_;
-  if (wanted.shared) {
-    wanted.data = plan.model_.allocate_packed(wanted.step->node, wanted.step->variant, bytes);
-    return wanted.data;
-  }
-  void* data = plan.memory_.allocate(static_cast<uint64_t>(bytes));
-  if (!data) return nullptr;
-  if (!plan.own_packed_.push({data, static_cast<uint64_t>(bytes)})) {
-    plan.memory_.release(data, static_cast<uint64_t>(bytes));
-    return nullptr;
-  }
-  std::memset(data, 0, static_cast<size_t>(bytes));
-  wanted.data = data;
-  return data;
+void* Preparer::allocate(void* user, int64_t wanted) {
+  auto& memory = *static_cast<PackMemory*>(user);
+  PackedWeights& packed = memory.step->packed;
+  if (wanted < 0 || memory.data) return nullptr;
+  const auto bytes = static_cast<uint64_t>(std::max<int64_t>(wanted, 1));
+  const Model& model = memory.preparer->draft_.model;
+  memory.data = memory.shared ? model.allocate_packed(memory.step->node, packed.variant, bytes) : model.allocate(bytes);
+  if (!memory.data || memory.shared) return memory.data;
+  packed.data = memory.data;
+  packed.own_bytes = bytes;
+  std::memset(memory.data, 0, static_cast<size_t>(bytes));
+  return memory.data;
 }
 
-Status Preparer::pack(Step& step) {
+Status Preparer::pack(DraftStep& step) {
   PackMemory memory{this, &step, !depends_on_shapes(step), nullptr};
   if (memory.shared) {
-    step.packed = plan_.model_.packed(step.node, step.variant);
-    if (step.packed) return Status();
+    step.packed.data = draft_.model.acquire_packed(step.node, step.packed.variant);
+    if (step.packed.data) return Status();
   }
   for (size_t i = 0; i < step.inputs.size(); ++i) {
-    if (step.inputs[i] >= 0 && is_packed_input(step, i)) QUENCH_RETURN_IF_ERROR(plan_.materialize(step.inputs[i]));
+    if (step.inputs[i] >= 0 && is_packed_input(step, i)) QUENCH_RETURN_IF_ERROR(draft_.materialize(step.inputs[i]));
   }
   PackContext context;
-  QUENCH_RETURN_IF_ERROR(plan_.connect(step, true, context));
-  context.variant_ = step.variant;
+  QUENCH_RETURN_IF_ERROR(draft_.connect(step, true, context));
+  context.variant_ = step.packed.variant;
   context.allocate_user_ = &memory;
   context.allocate_function_ = allocate;
   const Status status = step.kernel->pack(context);
-  if (!status.ok() && memory.shared && memory.data) plan_.model_.discard_packed(step.node, step.variant);
+  if (!status.ok() && memory.shared && memory.data) draft_.model.discard_packed(step.node, step.packed.variant);
   QUENCH_RETURN_IF_ERROR(status);
-  step.packed = memory.data;
+  step.packed.data = memory.data;
   return Status();
 }
 
 // Keeps the constants that steps read when they run, and lets go of all others that were decoded on the way.
 Status Preparer::drop_constants() {
   std::span<bool> needed;
-  if (!plan_.pool_.make(plan_.values_.size(), &needed)) return out_of_memory();
+  if (!draft_.pool.make(draft_.values.size(), &needed)) return out_of_memory();
   const auto need = [&](int number) -> Status {
-    if (number < 0 || plan_.value(number).kind != PlanValue::kConstant) return Status();
-    needed[static_cast<size_t>(plan_.root(number))] = true;
-    return plan_.materialize(number);
+    if (number < 0 || draft_.value(number).kind != DraftValue::kConstant) return Status();
+    at(needed, draft_.root(number)) = true;
+    return draft_.materialize(number);
   };
-  for (const Step& step : plan_.steps_) {
+  for (const DraftStep& step : draft_.steps) {
     for (size_t i = 0; i < step.inputs.size(); ++i) {
-      if (step.packed && is_packed_input(step, i)) continue;
+      if (step.packed.data && is_packed_input(step, i)) continue;
       QUENCH_RETURN_IF_ERROR(need(step.inputs[i]));
     }
     QUENCH_RETURN_IF_ERROR(need(step.residual));
   }
-  for (int output : plan_.outputs_) QUENCH_RETURN_IF_ERROR(need(output));
-  for (size_t i = 0; i < plan_.values_.size(); ++i) {
-    if (!needed[i]) plan_.release_constant(static_cast<int>(i));
+  for (int output : draft_.outputs) QUENCH_RETURN_IF_ERROR(need(output));
+  for (int v = 0; v < draft_.values.count(); ++v) {
+    if (!at(needed, v)) draft_.release_constant(v);
   }
   return Status();
 }
 
 }  // namespace
 
-Status remove_dead_steps(Plan& plan) {
+Status remove_dead_steps(Draft& draft) {
   std::span<bool> needed;
-  if (!plan.pool_.make(plan.values_.size(), &needed)) return out_of_memory();
+  if (!draft.pool.make(draft.values.size(), &needed)) return out_of_memory();
   const auto need = [&](int number) {
-    for (; number >= 0 && !needed[static_cast<size_t>(number)]; number = plan.value(number).alias_of) {
-      needed[static_cast<size_t>(number)] = true;
+    for (; number >= 0 && !at(needed, number); number = draft.value(number).alias_of) {
+      at(needed, number) = true;
     }
   };
-  for (int output : plan.outputs_) need(output);
-  for (size_t s = plan.steps_.size(); s-- > 0;) {
-    Step& step = plan.steps_[s];
+  for (int output : draft.outputs) need(output);
+  for (size_t s = draft.steps.size(); s-- > 0;) {
+    DraftStep& step = draft.steps[s];
     step.removed = true;
     for (int output : step.outputs) {
-      if (output >= 0 && needed[static_cast<size_t>(output)]) step.removed = false;
+      if (output >= 0 && at(needed, output)) step.removed = false;
     }
     if (step.removed) continue;
     for (int input : step.inputs) need(input);
     need(step.residual);
   }
-  size_t kept = 0;
-  for (size_t s = 0; s < plan.steps_.size(); ++s) {
-    if (!plan.steps_[s].removed) plan.steps_[kept++] = plan.steps_[s];
-  }
-  plan.steps_.truncate(kept);
+  draft.drop_removed_steps();
   return Status();
 }
 
-Status prepare_steps(Plan& plan) { return Preparer(plan).run(); }
+Status prepare_steps(Draft& draft) { return Preparer(draft).run(); }
 
 }  // namespace quench::rt

@@ -164,7 +164,7 @@ Status describe(std::span<const rt::ValueInfo> values, const char* what, int32_t
     return Status::error(StatusCode::kInvalidArgument, "there is no %s %d: the model has %zu", what,
                          static_cast<int>(index), values.size());
   }
-  const rt::ValueInfo& value = values[static_cast<size_t>(index)];
+  const rt::ValueInfo& value = rt::at(values, index);
   info->name = value.name.data();
   info->name_length = value.name.size();
   info->type = static_cast<quench_type>(rt::size_of(value.type) > 0 ? value.type : quench::ElementType::kUndefined);
@@ -188,7 +188,7 @@ Status read_output(const quench_session& session, int32_t index, quench_tensor* 
   const quench::Result<rt::Tensor> output = session.session->output(index);
   QUENCH_RETURN_IF_ERROR(output.status());
   tensor->data = output->data;
-  tensor->bytes = static_cast<size_t>(output->bytes());
+  tensor->bytes = output->size_bytes();
   tensor->type = static_cast<quench_type>(output->type);
   tensor->rank = output->shape.rank;
   std::copy(std::begin(output->shape.dims), std::end(output->shape.dims), tensor->shape);

@@ -5,6 +5,12 @@
 #include "runtime/session/threads.h"
 
 namespace quench::rt {
+namespace {
+
+// For "%.*s": names in messages are cut.
+int shown_length(std::string_view name) { return static_cast<int>(std::min<size_t>(name.size(), 80)); }
+
+}  // namespace
 
 Session::Session(const Model& model, const Memory& memory, const SessionOptions& options)
     : model_(model), options_(options), memory_(memory), pool_(memory_) {}
@@ -32,8 +38,8 @@ Status Session::set_input_shape(int index, std::span<const int64_t> shape) {
     return Status::error(StatusCode::kInvalidArgument, "there is no input %d: the model has %zu", index,
                          declared.size());
   }
-  const ValueInfo& info = declared[static_cast<size_t>(index)];
-  const int length = static_cast<int>(std::min<size_t>(info.name.size(), 80));
+  const ValueInfo& info = at(declared, index);
+  const int length = shown_length(info.name);
   if (shape.size() > kMaxRank || (info.rank >= 0 && shape.size() != static_cast<size_t>(info.rank))) {
     return Status::error(StatusCode::kShape, "input '%.*s' has rank %d, not %zu", length, info.name.data(), info.rank,
                          shape.size());
@@ -41,7 +47,7 @@ Status Session::set_input_shape(int index, std::span<const int64_t> shape) {
   Shape given;
   given.rank = static_cast<int>(shape.size());
   for (int axis = 0; axis < given.rank; ++axis) {
-    given[axis] = shape[static_cast<size_t>(axis)];
+    given[axis] = at(shape, axis);
     if (info.rank >= 0 && info.dims[axis] >= 0 && info.dims[axis] != given[axis]) {
       return Status::error(StatusCode::kShape, "input '%.*s' has %lld in dimension %d, not %lld", length,
                            info.name.data(), static_cast<long long>(info.dims[axis]), axis,
@@ -53,7 +59,7 @@ Status Session::set_input_shape(int index, std::span<const int64_t> shape) {
     return Status::error(StatusCode::kShape, "input '%.*s' is too large or has a negative dimension", length,
                          info.name.data());
   }
-  Input& input = inputs_[static_cast<size_t>(index)];
+  Input& input = at(inputs_, index);
   if (!input.known || !(input.shape == given)) drop_plan();
   input.shape = given;
   input.known = true;
@@ -62,15 +68,15 @@ Status Session::set_input_shape(int index, std::span<const int64_t> shape) {
 
 Status Session::set_input(int index, const void* data, std::span<const int64_t> shape) {
   QUENCH_RETURN_IF_ERROR(set_input_shape(index, shape));
-  const ValueInfo& info = model_.inputs()[static_cast<size_t>(index)];
-  if (!data && inputs_[static_cast<size_t>(index)].shape.elements() > 0) {
+  const ValueInfo& info = at(model_.inputs(), index);
+  if (!data && at(inputs_, index).shape.elements() > 0) {
     return Status::error(StatusCode::kInvalidArgument, "input %d has no data", index);
   }
   if (reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(size_of(info.type)) != 0) {
     return Status::error(StatusCode::kInvalidArgument, "the data of input %d is not aligned to its elements", index);
   }
   static const uint64_t kNothing = 0;  // an input without elements still has an address
-  inputs_[static_cast<size_t>(index)].data = data ? data : &kNothing;
+  at(inputs_, index).data = data ? data : &kNothing;
   return Status();
 }
 
@@ -79,29 +85,28 @@ Status Session::prepare() {
   for (size_t i = 0; i < inputs_.size(); ++i) {
     if (!inputs_[i].known) {
       const std::string_view name = model_.inputs()[i].name;
-      return Status::error(StatusCode::kNotReady, "the shape of input '%.*s' is not known yet",
-                           static_cast<int>(std::min<size_t>(name.size(), 80)), name.data());
+      return Status::error(StatusCode::kNotReady, "the shape of input '%.*s' is not known yet", shown_length(name),
+                           name.data());
     }
     shapes_[i] = inputs_[i].shape;
   }
-  void* block = memory_.allocate(sizeof(Plan));
-  if (!block) return out_of_memory();
   PlanOptions options;
   options.threads = std::max(options_.threads, 1);
   options.fuse = model_.options().fuse;
   options.reuse = options_.reuse_memory;
-  plan_ = new (block) Plan(model_, memory_, options);
-  const Status status = plan_->build(shapes_);
+  QUENCH_RETURN_IF_ERROR(acquire_plan(model_, shapes_, options, memory_, &plan_));
+  const Status status = binding_.make(*plan_, memory_);
   if (!status.ok()) drop_plan();
   return status;
 }
 
 void Session::drop_plan() {
   if (!plan_) return;
-  plan_->~Plan();
-  memory_.release(plan_, sizeof(Plan));
+  binding_.reset();
+  release_plan(model_, plan_);
   plan_ = nullptr;
   bound_arena_ = nullptr;
+  for (Input& input : inputs_) input.bound = nullptr;
   has_outputs_ = false;
 }
 
@@ -134,16 +139,18 @@ Status Session::bind() {
     arena = arena_.data();
   }
   if (arena != bound_arena_) {
-    plan_->bind_arena(arena);
+    binding_.bind_arena(arena);
     bound_arena_ = arena;
   }
   for (size_t i = 0; i < inputs_.size(); ++i) {
-    if (!inputs_[i].data) {
+    Input& input = inputs_[i];
+    if (!input.data) {
       const std::string_view name = model_.inputs()[i].name;
-      return Status::error(StatusCode::kNotReady, "input '%.*s' is not set",
-                           static_cast<int>(std::min<size_t>(name.size(), 80)), name.data());
+      return Status::error(StatusCode::kNotReady, "input '%.*s' is not set", shown_length(name), name.data());
     }
-    plan_->bind_input(static_cast<int>(i), const_cast<void*>(inputs_[i].data));  // nothing writes to it
+    if (input.data == input.bound) continue;
+    binding_.bind_input(static_cast<int>(i), const_cast<void*>(input.data));  // nothing writes to it
+    input.bound = input.data;
   }
   return Status();
 }
@@ -156,23 +163,20 @@ Status Session::run() {
   context.threads_ = std::max(options_.threads, 1);
   context.parallel_ = threads_ ? ThreadPool::run : options_.parallel;
   context.parallel_user_ = threads_ ? threads_ : options_.parallel_user;
-  const std::span<const Buffer> buffers = plan_->buffers();
   for (const Step& step : plan_->steps()) {
     if (step.node >= 0) {
-      const Node& node = plan_->node_of(step);
+      const Node& node = model_.graph().nodes[step.node];
       context.attributes_ = Attributes(node.attributes);
       context.opset_ = node.opset;
     }
-    context.inputs_ = step.input_tensors;
-    context.outputs_ = step.output_tensors;
-    context.state_ = step.state;
-    context.epilogue_ = {step.residual_tensor, step.activation};
-    context.packed_ = step.packed;
-    context.scratch_ = step.scratch_buffer < 0 ? nullptr
-                                               : static_cast<std::byte*>(bound_arena_) +
-                                                     buffers[static_cast<size_t>(step.scratch_buffer)].offset;
+    context.inputs_ = binding_.inputs(step);
+    context.outputs_ = binding_.outputs(step);
+    context.state_ = const_cast<void*>(step.state);  // RunContext lets nobody write to it
+    context.epilogue_ = {binding_.residual(step), step.activation};
+    context.packed_ = step.packed.data;
+    context.scratch_ = binding_.scratch(step);
     const Status status = step.kernel->run(context);
-    if (!status.ok()) return plan_->at_step(step, status);
+    if (!status.ok()) return at_step(model_.graph(), *step.kernel, step.node, status);
   }
   has_outputs_ = true;
   return Status();
@@ -184,7 +188,7 @@ Result<Tensor> Session::output(int index) const {
                          model_.outputs().size());
   }
   if (!has_outputs_) return Status::error(StatusCode::kNotReady, "the model has not been run");
-  return plan_->output(index);
+  return binding_.output(index);
 }
 
 void Session::release_all() {

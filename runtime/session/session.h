@@ -1,8 +1,8 @@
-// Runs a model: holds the plan for the current input shapes, the arena and the inputs. One thread at a time may use a
-// session.
+// Runs a model: uses the plan for the current input shapes, which it shares with the model's other sessions of the same
+// shapes and threads, and holds the arena and the inputs. One thread at a time may use a session.
 #pragma once
 
-#include "runtime/plan/plan.h"
+#include "runtime/session/binding.h"
 
 namespace quench::rt {
 
@@ -55,6 +55,7 @@ class Session {
     Shape shape;
     bool known = false;
     const void* data = nullptr;
+    const void* bound = nullptr;  // what the binding has
   };
 
   ~Session() = default;
@@ -69,7 +70,8 @@ class Session {
   Pool pool_;
   std::span<Input> inputs_;
   std::span<Shape> shapes_;
-  Plan* plan_ = nullptr;
+  const Plan* plan_ = nullptr;
+  Binding binding_;
   Block arena_;
   void* caller_arena_ = nullptr;
   uint64_t caller_arena_bytes_ = 0;

@@ -20,7 +20,8 @@
  * hostile file is an error, never a crash.
  *
  * Threads: a model is immutable and may be used by any number of threads. A session belongs to one thread at a time;
- * use one for each thread, they share the model's weights. Release the sessions before their model.
+ * use one for each thread, they share the model's weights, and those with the same input shapes and threads their plan
+ * too. Release the sessions before their model.
  */
 #ifndef QUENCH_QUENCH_H
 #define QUENCH_QUENCH_H
@@ -131,7 +132,8 @@ typedef void (*quench_parallel_for)(void* user, int tasks, void (*task)(void* ar
 typedef struct quench_model_options {
   size_t size;
   quench_allocator allocator;
-  uint64_t max_memory_bytes;     /* all memory of the model: graph, weights, packed weights; default 2^36 */
+  uint64_t max_memory_bytes;     /* all memory of the model: graph, weights, packed weights, and the plans of its
+                                  * sessions with their folded constants; default 2^36 */
   uint64_t max_tensor_elements;  /* default 2^34 */
   uint32_t max_nodes;            /* default 2^15 */
   int32_t skip_stream_checksums; /* 1: open a large mapped file without reading all of it; decoding stays safe */
@@ -140,7 +142,8 @@ typedef struct quench_model_options {
 typedef struct quench_session_options {
   size_t size; /* sizeof(quench_session_options) */
   quench_allocator allocator;
-  uint64_t max_memory_bytes;        /* all memory of the session: arena, plan, folded constants; default 2^36 */
+  uint64_t max_memory_bytes;        /* all memory of the session: arena, tensors, and what planning takes for a
+                                     * moment; default 2^36 */
   int32_t threads;                  /* 1 to 256; default 1. Results do not depend on it. */
   quench_parallel_for parallel_for; /* NULL: threads of the session's own, if `threads` is above 1 */
   void* parallel_for_user;
@@ -188,7 +191,8 @@ quench_code quench_session_set_input(quench_session* session, int32_t index, con
 quench_code quench_session_set_input_shape(quench_session* session, int32_t index, const int64_t* shape, int32_t rank,
                                            quench_status* status);
 
-/* Plans for the current input shapes, decoding and packing weights; run does it too when it is due. */
+/* Plans for the current input shapes, decoding and packing weights, unless another session of the model has done it;
+ * run does it too when it is due. */
 quench_code quench_session_prepare(quench_session* session, quench_status* status);
 
 /* Bytes that all activations and scratch need together, for the current input shapes. Prepares. */

@@ -1,7 +1,9 @@
 #include "runtime/plan/plan.h"
 
+#include <algorithm>
 #include <cmath>
 
+#include "runtime/plan/draft.h"
 #include "tests/runtime/sample_graphs.h"
 
 namespace quench::rt {
@@ -249,9 +251,17 @@ TEST(Plan, RandomGraphsComputeTheSameInEveryWay) {
 
 TEST(Plan, LiveBuffersOfRandomGraphsDoNotOverlap) {
   for (uint32_t seed = 100; seed < 130; ++seed) {
-    Opened model(random_graph(seed, 40));
-    model.run({random_tensor({2, 4, 6, 6}, seed)});
-    const std::span<const Buffer> buffers = model.session->plan()->buffers();
+    const std::string bytes = random_graph(seed, 40);
+    ModelHandle model;
+    ASSERT_TRUE(open_model(as_bytes(bytes), {}, {}, model).ok());
+    Memory memory;
+    const Shape shape{2, 4, 6, 6};
+    LockGuard guard(model->lock());
+    Draft draft(*model, memory, {});
+    const Status status = draft.build({&shape, 1});
+    ASSERT_TRUE(status.ok()) << status.detail();
+    const std::span<const Buffer> buffers = draft.buffers.span();
+    EXPECT_GT(buffers.size(), 0u);
     for (size_t i = 0; i < buffers.size(); ++i) {
       for (size_t j = 0; j < i; ++j) {
         const Buffer& a = buffers[i];
@@ -384,6 +394,154 @@ TEST(Plan, SharesPackedWeightsBetweenSessions) {
   ASSERT_TRUE(run_session(*b, {x}, &second).ok());
   EXPECT_EQ(model->memory_used(), used);
   expect_same_bits(first, second);
+}
+
+// A model with several sessions.
+struct Shared {
+  explicit Shared(const ModelOptions& options = {}) : bytes(residual_graph().build()) {
+    EXPECT_TRUE(open_model(as_bytes(bytes), {}, options, model).ok());
+  }
+  SessionHandle session(int64_t batch, int threads = 1) {
+    SessionOptions options;
+    options.threads = threads;
+    SessionHandle made;
+    EXPECT_TRUE(create_session(*model, options, made).ok());
+    run(made, batch);
+    return made;
+  }
+  std::vector<HostTensor> run(SessionHandle& session, int64_t batch) {
+    std::vector<HostTensor> outputs;
+    const Status status = run_session(*session, {random_tensor({batch, 4, 6, 6}, 2)}, &outputs);
+    EXPECT_TRUE(status.ok()) << status.detail();
+    return outputs;
+  }
+
+  std::string bytes;
+  ModelHandle model;
+};
+
+TEST(Plan, SessionsOfTheSameShapesShareIt) {
+  Shared shared;
+  SessionHandle a = shared.session(2);
+  const uint64_t used = shared.model->memory_used();
+  SessionHandle b = shared.session(2);
+  EXPECT_EQ(a->plan(), b->plan());
+  EXPECT_EQ(shared.model->memory_used(), used);
+  EXPECT_LT(b->memory_peak(), a->memory_peak());  // there was nothing to plan
+  expect_same_bits(shared.run(a, 2), shared.run(b, 2));
+  EXPECT_NE(a->output(0)->data, b->output(0)->data);
+}
+
+TEST(Plan, OtherShapesOrThreadsMakeAnother) {
+  Shared shared;
+  SessionHandle a = shared.session(2);
+  SessionHandle b = shared.session(3);
+  SessionHandle c = shared.session(2, 2);
+  EXPECT_NE(a->plan(), b->plan());
+  EXPECT_NE(a->plan(), c->plan());
+  const Plan* two = a->plan();
+  shared.run(b, 2);
+  EXPECT_EQ(b->plan(), two);
+  shared.run(a, 3);
+  EXPECT_NE(a->plan(), two);
+  EXPECT_EQ(b->plan(), two);  // what a has left, b still has
+  expect_same_bits(shared.run(b, 2), run_model(shared.bytes, {random_tensor({2, 4, 6, 6}, 2)}));
+}
+
+TEST(Plan, LivesUntilItsLastSessionGoesInAnyOrder) {
+  const auto expected = run_model(residual_graph().build(), {random_tensor({2, 4, 6, 6}, 2)});
+  for (const bool first_first : {true, false}) {
+    Shared shared;
+    uint64_t idle = 0;
+    for (int round = 0; round < 3; ++round) {
+      SessionHandle a = shared.session(2);
+      SessionHandle b = shared.session(2);
+      (first_first ? a : b).reset();
+      expect_same_bits(shared.run(first_first ? b : a, 2), expected);
+      (first_first ? b : a).reset();
+      EXPECT_EQ(shared.model->plans(), nullptr);
+      if (round == 0) idle = shared.model->memory_used();
+      EXPECT_EQ(shared.model->memory_used(), idle) << round;
+    }
+  }
+}
+
+// y = x + (x's shape, as floats) w: the product is folded, and differs with the shape.
+TEST(Plan, ConstantsThatDependOnShapesAreThePlansOwn) {
+  GraphBuilder graph;
+  graph.input("x", ElementType::kFloat32, {-1, 2}).initializer("w", {2, 2}, std::vector<float>{1, 2, 3, 4});
+  graph.node("Shape", {"x"}, {"s"}).node("Cast", {"s"}, {"f"}, {integer("to", 1)});
+  graph.node("MatMul", {"f", "w"}, {"p"}).node("Add", {"x", "p"}, {"y"}).output("y");
+  const std::string bytes = graph.build();
+  ModelHandle model;
+  ASSERT_TRUE(open_model(as_bytes(bytes), {}, {}, model).ok());
+  SessionHandle a;
+  SessionHandle b;
+  ASSERT_TRUE(create_session(*model, {}, a).ok());
+  ASSERT_TRUE(create_session(*model, {}, b).ok());
+  std::vector<HostTensor> one;
+  std::vector<HostTensor> three;
+  ASSERT_TRUE(run_session(*a, {HostTensor::of<float>({1, 2}, {0, 0})}, &one).ok());
+  ASSERT_TRUE(run_session(*b, {HostTensor::of<float>({3, 2}, std::vector<float>(6))}, &three).ok());
+  EXPECT_EQ(one[0].values<float>(), (std::vector<float>{7, 10}));
+  EXPECT_EQ(three[0].values<float>(), (std::vector<float>{9, 14, 9, 14, 9, 14}));
+  const Plan& plan = *a->plan();
+  const auto computed = [](const PlanConstant& constant) { return constant.initializer < 0; };
+  EXPECT_EQ(std::count_if(plan.constants().begin(), plan.constants().end(), computed), 1);
+}
+
+// Where everything lies is said by numbers: inputs, constants and an arena that nobody has given yet.
+TEST(Plan, PlacesEveryTensorByNumber) {
+  Opened model(random_graph(7, 40));
+  const auto x = random_tensor({2, 4, 6, 6}, 7);
+  model.run({x});
+  const Plan& plan = *model.session->plan();
+  for (const PlanTensor& tensor : plan.tensors()) {
+    const uint64_t bytes = static_cast<uint64_t>(tensor.shape.elements() * size_of(tensor.type));
+    if (tensor.place == PlanTensor::kArena) {
+      EXPECT_LE(tensor.at + bytes, plan.arena_bytes());
+    }
+    if (tensor.place == PlanTensor::kConstant) {
+      EXPECT_LT(tensor.at, plan.constants().size());
+    }
+    if (tensor.place == PlanTensor::kInput) {
+      EXPECT_LT(tensor.at, 1u);
+    }
+  }
+  for (const Step& step : plan.steps()) {
+    ASSERT_LE(step.arguments + step.inputs + step.outputs, plan.arguments().size());
+    if (step.scratch != Step::kNone) {
+      EXPECT_LT(step.scratch, plan.arena_bytes());
+    }
+    if (step.kernel->state_bytes > 0 && step.node >= 0) {
+      EXPECT_NE(step.state, nullptr);
+    }
+  }
+}
+
+TEST(Plan, PackedWeightsThatNobodyUsesMakeRoom) {
+  ModelOptions options;
+  options.limits.max_memory_bytes = 1 << 20;
+  Shared shared(options);
+  const Model& model = *shared.model;
+  LockGuard guard(model.lock());
+  constexpr uint64_t kMost = 700 << 10;
+  ASSERT_NE(model.allocate_packed(0, 1, kMost), nullptr);
+  EXPECT_EQ(model.allocate(kMost), nullptr);  // in use
+  EXPECT_NE(model.acquire_packed(0, 1), nullptr);
+  model.release_packed(0, 1);
+  EXPECT_EQ(model.allocate(kMost), nullptr);  // by one of two
+  model.release_packed(0, 1);
+  EXPECT_NE(model.acquire_packed(0, 1), nullptr);  // kept for the next
+  model.release_packed(0, 1);
+  void* block = model.allocate(kMost);
+  ASSERT_NE(block, nullptr);
+  EXPECT_EQ(model.acquire_packed(0, 1), nullptr);
+  EXPECT_EQ(model.allocate_packed(0, 1, kMost), nullptr);
+  model.free(block, kMost);
+  EXPECT_NE(model.allocate_packed(0, 1, kMost), nullptr);
+  model.discard_packed(0, 1);
+  EXPECT_EQ(model.acquire_packed(0, 1), nullptr);
 }
 
 }  // namespace

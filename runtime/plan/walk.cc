@@ -1,0 +1,258 @@
+// The walk over the graph: a node whose inputs are all known is run right then and becomes a constant, for others shapes
+// are inferred.
+#include <algorithm>
+
+#include "runtime/plan/internal_kernels.h"
+#include "runtime/plan/passes.h"
+
+namespace quench::rt {
+namespace {
+
+class Walker {
+ public:
+  explicit Walker(Draft& draft) : draft_(draft), graph_(draft.model.graph()) {}
+
+  Status run() {
+    if (!draft_.values.reserve(graph_.values.size() * 2)) return out_of_memory();
+    QUENCH_RETURN_IF_ERROR(add_values());
+    for (int n = 0; n < graph_.nodes.count(); ++n) {
+      if (!graph_.nodes[n].live) continue;
+      const Status status = add_node(n);
+      if (!status.ok()) return at_node(graph_, graph_.nodes[n], status);
+    }
+    return add_outputs();
+  }
+
+ private:
+  struct ValueRequest {
+    Walker* walker;
+    std::span<const int> inputs;
+    Status status;
+  };
+
+  Status add_values();
+  Status add_input(const ValueInfo& info, int index);
+  Status add_node(int number);
+  Status infer(int number, const Kernel*& kernel, bool constant, DraftStep& step);
+  Status fold(DraftStep& step);
+  Status alias(DraftStep& step);
+  Status add_outputs();
+  Status convert_output(const ValueInfo& info, int& output);
+  bool wanted(int value) const;
+  int before_identities(int value);
+
+  Draft& draft_;
+  const Graph& graph_;
+};
+
+Status Walker::add_values() {
+  for (const Value& value : graph_.values) {
+    DraftValue added;
+    if (value.initializer >= 0) {
+      const Initializer& initializer = graph_.initializers[value.initializer];
+      added.kind = DraftValue::kConstant;
+      added.initializer = value.initializer;
+      added.tensor.type = initializer.type;
+      added.tensor.shape = initializer.shape;
+    }
+    if (!draft_.values.push(added)) return out_of_memory();
+  }
+  for (int i = 0; i < graph_.inputs.count(); ++i) QUENCH_RETURN_IF_ERROR(add_input(graph_.inputs[i], i));
+  return Status();
+}
+
+Status Walker::add_input(const ValueInfo& info, int index) {
+  DraftValue given;
+  given.kind = DraftValue::kInput;
+  given.input = index;
+  given.tensor.type = info.type;
+  given.tensor.shape = at(draft_.shapes, index);
+  if (compute_type(info.type) == info.type) {
+    draft_.value(info.value) = given;
+    return Status();
+  }
+  int number = -1;
+  QUENCH_RETURN_IF_ERROR(draft_.add_value(given, &number));
+  DraftValue& computed = draft_.value(info.value);
+  computed.kind = DraftValue::kComputed;
+  computed.tensor.type = compute_type(info.type);
+  computed.tensor.shape = given.tensor.shape;
+  return draft_.add_conversion(kConvertType, number, info.value);
+}
+
+// An Identity leaves an alias of the same shape behind, which nobody needs to see.
+int Walker::before_identities(int value) {
+  for (int before = draft_.value(value).alias_of;
+       before >= 0 && draft_.value(before).tensor.shape == draft_.value(value).tensor.shape;
+       before = draft_.value(value).alias_of) {
+    value = before;
+  }
+  return value;
+}
+
+bool Walker::wanted(int value) const { return value >= 0 && graph_.values[value].uses > 0; }
+
+Status Walker::add_node(int number) {
+  const Node& node = graph_.nodes[number];
+  DraftStep step;
+  step.node = number;
+  if (!draft_.pool.make(node.inputs.size(), &step.inputs) || !draft_.pool.make(node.outputs.size(), &step.outputs)) {
+    return out_of_memory();
+  }
+  bool constant = true;
+  bool depends_on_shapes = (node.kernel->flags & kShapeOnly) != 0;
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    step.inputs[i] = node.inputs[i];
+    if (node.inputs[i] < 0) continue;
+    step.inputs[i] = before_identities(step.inputs[i]);
+    const DraftValue& input = draft_.value(step.inputs[i]);
+    constant = constant && input.kind == DraftValue::kConstant;
+    depends_on_shapes = depends_on_shapes || input.depends_on_shapes;
+  }
+  for (size_t i = 0; i < node.outputs.size(); ++i) {
+    step.outputs[i] = wanted(node.outputs[i]) ? node.outputs[i] : -1;
+  }
+  if (node.outputs.empty()) return Status::error(StatusCode::kCorrupt, "has no outputs");
+  if (step.outputs[0] < 0) QUENCH_RETURN_IF_ERROR(draft_.add_value(DraftValue(), &step.outputs[0]));
+
+  constant = (constant || (node.kernel->flags & kShapeOnly) != 0) && (node.kernel->flags & kNotFolded) == 0;
+  const Kernel* kernel = node.kernel;
+  if (constant) kernel = find_kernel(node.domain, node.op, node.opset, KernelSet::kReference);
+  QUENCH_RETURN_IF_ERROR(infer(number, kernel, constant, step));
+  for (int output : step.outputs) {
+    if (output >= 0) draft_.value(output).depends_on_shapes = constant && depends_on_shapes;
+  }
+  bool only_first = true;
+  for (size_t i = 1; i < step.outputs.size(); ++i) only_first = only_first && step.outputs[i] < 0;
+  if ((kernel->flags & kAlias) != 0 && only_first) return alias(step);
+  if (constant) return fold(step);
+  return draft_.add_step(step);
+}
+
+Status Walker::infer(int number, const Kernel*& kernel, bool constant, DraftStep& step) {
+  const Node& node = graph_.nodes[number];
+  InferContext context;
+  QUENCH_RETURN_IF_ERROR(draft_.connect(step, false, context));
+  for (size_t i = 0; i < step.inputs.size() && i < 32; ++i) {
+    if (step.inputs[i] >= 0 && draft_.value(step.inputs[i]).kind == DraftValue::kConstant) {
+      context.constant_inputs_ |= 1u << i;
+    }
+  }
+  ValueRequest request{this, step.inputs, Status()};
+  context.value_user_ = &request;
+  context.value_function_ = [](void* user, int index) -> const Tensor* {
+    auto& asked = *static_cast<ValueRequest*>(user);
+    if (index < 0 || static_cast<size_t>(index) >= asked.inputs.size()) return nullptr;
+    const int input = at(asked.inputs, index);
+    Draft& draft = asked.walker->draft_;
+    if (input < 0 || draft.value(input).kind != DraftValue::kConstant) return nullptr;
+    if (asked.status.ok()) asked.status = draft.materialize(input);
+    return asked.status.ok() ? &draft.value(input).tensor : nullptr;
+  };
+  if (kernel->accepts && !kernel->accepts(context)) {
+    QUENCH_RETURN_IF_ERROR(request.status);
+    kernel = find_kernel(node.domain, node.op, node.opset, KernelSet::kReference);
+    if (!kernel) return Status::error(StatusCode::kUnsupportedOperator, "the runtime has no kernel for this case");
+  }
+  step.kernel = kernel;
+  step.state = draft_.pool.allocate(static_cast<uint64_t>(std::max(kernel->state_bytes, 1)), 16);
+  if (!step.state) return out_of_memory();
+  context.state_ = step.state;
+  context.layout_ = kernel->layout;
+  if (constant) context.threads_ = 1;
+  const Status status = kernel->infer(context);
+  QUENCH_RETURN_IF_ERROR(request.status);
+  QUENCH_RETURN_IF_ERROR(status);
+  if (context.scratch_bytes_ < 0) return Status::error(StatusCode::kLimit, "needs too much scratch memory");
+  step.scratch_bytes = context.scratch_bytes_;
+  step.layout = context.layout_;
+  for (int output : step.outputs) {
+    if (output < 0) continue;
+    DraftValue& made = draft_.value(output);
+    if (size_of(made.tensor.type) == 0) {
+      return Status::error(StatusCode::kUnsupportedType,
+                           "an output has an element type that the runtime does not have");
+    }
+    if (static_cast<uint64_t>(made.tensor.elements()) > draft_.model.options().limits.max_tensor_elements) {
+      return Status::error(StatusCode::kLimit, "an output has more elements than the limit allows");
+    }
+    made.kind = DraftValue::kComputed;
+  }
+  return Status();
+}
+
+Status Walker::alias(DraftStep& step) {
+  const int input = step.inputs.empty() ? -1 : step.inputs[0];
+  if (input < 0) return Status::error(StatusCode::kCorrupt, "has no input");
+  DraftValue& output = draft_.value(step.outputs[0]);
+  const DraftValue& source = draft_.value(input);
+  if (source.tensor.type != output.tensor.type || source.tensor.elements() != output.tensor.elements()) {
+    return Status::error(StatusCode::kShape, "the output has another number of elements than the input");
+  }
+  if (source.kind != DraftValue::kConstant && !(source.tensor.shape == output.tensor.shape)) {
+    return draft_.add_step(step);  // the layout pass makes it an alias
+  }
+  output.alias_of = draft_.root(input);
+  output.kind = source.kind;
+  output.depends_on_shapes = source.depends_on_shapes;
+  return Status();
+}
+
+Status Walker::fold(DraftStep& step) {
+  for (size_t i = 0; i < step.inputs.size(); ++i) {
+    if (step.inputs[i] < 0 || (step.kernel->flags & kShapeOnly) != 0) continue;
+    QUENCH_RETURN_IF_ERROR(draft_.materialize(step.inputs[i]));
+  }
+  if (step.kernel->prepare) {
+    PrepareContext prepare;
+    QUENCH_RETURN_IF_ERROR(draft_.connect(step, false, prepare));
+    prepare.threads_ = 1;
+    prepare.scratch_bytes_ = step.scratch_bytes;
+    QUENCH_RETURN_IF_ERROR(step.kernel->prepare(prepare));
+    step.scratch_bytes = prepare.scratch_bytes_;
+  }
+  for (int output : step.outputs) {
+    if (output >= 0) QUENCH_RETURN_IF_ERROR(draft_.own_constant(output));
+  }
+  Block scratch;
+  if (step.scratch_bytes > 0 && !scratch.allocate(draft_.memory, static_cast<uint64_t>(step.scratch_bytes))) {
+    return out_of_memory();
+  }
+  RunContext run;
+  QUENCH_RETURN_IF_ERROR(draft_.connect(step, true, run));
+  run.threads_ = 1;
+  run.scratch_ = scratch.data();
+  return step.kernel->run(run);
+}
+
+// Outputs are in their declared type where that is a floating-point type.
+Status Walker::add_outputs() {
+  if (!draft_.pool.make(graph_.outputs.size(), &draft_.outputs)) return out_of_memory();
+  for (size_t i = 0; i < graph_.outputs.size(); ++i) {
+    int& output = draft_.outputs[i];
+    output = before_identities(graph_.outputs[i].value);
+    QUENCH_RETURN_IF_ERROR(convert_output(graph_.outputs[i], output));
+    for (int value = output; value >= 0; value = draft_.value(value).alias_of) draft_.value(value).is_output = true;
+  }
+  return Status();
+}
+
+Status Walker::convert_output(const ValueInfo& info, int& output) {
+  const DraftValue& computed = draft_.value(output);
+  if (size_of(info.type) == 0 || info.type == computed.tensor.type || compute_type(info.type) != computed.tensor.type) {
+    return Status();
+  }
+  DraftValue converted;
+  converted.kind = DraftValue::kComputed;
+  converted.tensor.type = info.type;
+  converted.tensor.shape = computed.tensor.shape;
+  const int from = output;
+  QUENCH_RETURN_IF_ERROR(draft_.add_value(converted, &output));
+  return draft_.add_conversion(kConvertType, from, output);
+}
+
+}  // namespace
+
+Status walk_graph(Draft& draft) { return Walker(draft).run(); }
+
+}  // namespace quench::rt
