@@ -9,11 +9,14 @@
 #pragma once
 
 #include <functional>
+#include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "compressor/compress/moments.h"
+#include "compressor/compress/error_feedback.h"
+#include "compressor/compress/resident_weights.h"
 #include "compressor/measure/seeded_inputs.h"
 
 namespace quench::quantizer {
@@ -22,36 +25,42 @@ struct CalibrationOptions {
   uint64_t seed = 1;
   int threads = 1;
   measure::SeededShapes shapes;
+  bool vectors = false;  // codebooks of a dimension above 1 are to come
   // Batch `index` of real inputs; empty: seeded ones. Returns no tensors when there are no more.
   std::function<std::vector<graph::HostTensor>(uint64_t index, int64_t batch)> data;
   std::function<void(double)> progress;
 };
 
-// A weight as it is used, with the moments of its activation.
+// A weight as it is used, with what the moments of its activation come to.
 struct CalibratedUse {
   WeightUse use;
-  Moments moments;
+  std::optional<ErrorFeedback> feedback;   // none where the activation is not float32, or empty
+  std::vector<Eigen::VectorXd> mean = {};  // E[x] for each group
 };
+
+// Values of a weight in place of its own; nullptr: its own.
+using WeightValues = std::function<SharedValues(size_t weight)>;
 
 class Calibration {
  public:
-  // `original`: the model as loaded; `model`: the same, simplified, whose weights are to be quantized, and which must
-  // outlive this object with its weights as they are. `simplify` is what turns the former into the latter.
+  // `original`: the model as loaded; `weights`: those of the same model, simplified, which are to be quantized; they must
+  // outlive this object. `simplify` is what turns the former into the latter.
   // `candidates`: indices of the weights whose sensitivity is wanted. Throws quench::Error when the runtime cannot run
   // the model.
-  Calibration(const OnnxModel& original, const OnnxModel& model, const std::function<void(OnnxModel&)>& simplify,
-              const std::vector<size_t>& candidates, const CalibrationOptions& options);
+  Calibration(const OnnxModel& original, const ResidentWeights& weights,
+              const std::function<void(OnnxModel&)>& simplify, const std::vector<size_t>& candidates,
+              const CalibrationOptions& options);
 
   // The relative squared error of the outputs (see output_error) per unit of variance of independent errors in the
   // weight's elements. 0 where the weight does not move the outputs.
   double sensitivity(size_t weight) const { return sensitivity_[weight]; }
 
-  // Matrices with moments; nullptr for other weights.
+  // Matrices whose activation was seen; nullptr for other weights.
   const CalibratedUse* use(size_t weight) const;
 
-  // The relative squared error of the outputs when weights have the values that `values` gives (nullopt: the model's
+  // The relative squared error of the outputs when weights have the values that `values` gives (nullptr: the model's
   // own), as measure/fidelity.h defines it.
-  double output_error(const std::function<std::optional<std::vector<float>>(size_t weight)>& values) const;
+  double output_error(const WeightValues& values) const;
 
   // True if the only float output is a matrix of scores, batch x classes, so that what matters is their order.
   bool is_classifier() const;
@@ -61,22 +70,30 @@ class Calibration {
     std::vector<graph::HostTensor> inputs;
     std::vector<graph::HostTensor> outputs;
   };
+  struct Batches {
+    uint64_t moments = 1, search = 1;
+  };
+  using Activations = std::map<std::string, const graph::HostTensor*>;
 
   void make_twin(const OnnxModel& original, const std::function<void(OnnxModel&)>& simplify);
   void gather_moments();
+  Batches affordable_batches(const Batch& first, const std::vector<Moments>& moments, const Activations& activations);
+  SharedValues run_values(size_t weight) const;
+  graph::EvaluatorOptions evaluator_options() const;
   void measure_sensitivities(const std::vector<size_t>& candidates);
   std::vector<graph::HostTensor> inputs(uint64_t index, int64_t batch) const;
-  double operations() const;
-  std::vector<float> perturbed(size_t weight, double deviation) const;
-  double error_against_reference(const std::function<std::optional<std::vector<float>>(size_t)>& values,
-                                 size_t batches) const;
+  SharedValues perturbed(size_t weight, double deviation) const;
+  double error_against_reference(const WeightValues& values, size_t batches) const;
   void report(double share) const;
 
   CalibrationOptions options_;
   const OnnxModel& model_;
-  std::optional<OnnxModel> twin_;           // set if BatchNormalization was recalibrated
+  const ResidentWeights& weights_;
+  std::optional<OnnxModel> twin_;  // set if BatchNormalization was recalibrated
+  std::optional<ResidentWeights> twin_weights_;
   std::vector<std::vector<float>> ratios_;  // per weight: twin's row over the model's row; empty: 1
   std::vector<double> sensitivity_;
+  double operations_ = 0;  // multiply-accumulates of a batch
   std::vector<CalibratedUse> uses_;
   std::vector<int> use_of_;  // weight -> index into uses_, -1
   std::vector<Batch> batches_;

@@ -45,12 +45,11 @@ CodedTensor round_to_grid(size_t weight, std::span<const float> values, float st
   return tensor;
 }
 
-CodedModel::CodedModel(const OnnxModel& of)
-    : model(of), methods(of.weights.size(), TensorMethod::kLossless), values(of.weights.size()) {}
-
-std::vector<float> CodedModel::values_of(size_t weight) const {
-  return values[weight].empty() ? read_float(model.weights[weight]) : values[weight];
-}
+CodedModel::CodedModel(const ResidentWeights& of)
+    : weights(of),
+      model(of.model()),
+      methods(model.weights.size(), TensorMethod::kLossless),
+      values(model.weights.size()) {}
 
 void CodedModel::fail(const Weight& weight, const Status& status) const {
   throw Error::make("{}: tensor '{}': {}", model.name, weight.name, status.detail());
@@ -138,9 +137,9 @@ GraphBytes CodedModel::graph_bytes() const {
   // Inline tensors take their other values along.
   OnnxModel changed = model.clone();
   for (size_t w = 0; w < methods.size(); ++w) {
-    if (methods[w] != TensorMethod::kInline || values[w].empty()) continue;
+    if (methods[w] != TensorMethod::kInline || !values[w]) continue;
     const Weight weight = changed.weights[w];
-    set_weight(changed, *weight.tensor, weight.dtype, weight.dims, owned_source(from_float(weight.dtype, values[w])));
+    set_weight(changed, *weight.tensor, weight.dtype, weight.dims, owned_source(from_float(weight.dtype, *values[w])));
   }
   changed.reindex();  // the same weights in the same order
   graph_options.keep_inline = [this, &changed](const Weight& weight) {
@@ -186,7 +185,7 @@ void CodedModel::write_tensors(container::Writer& writer, std::span<const size_t
     const uint64_t before = writer.stream_bytes();
     if (!tensor_of[w]) {
       report.snr_db = std::numeric_limits<double>::infinity();
-      const std::vector<std::byte> bytes = values[w].empty() ? read(weight) : from_float(weight.dtype, values[w]);
+      const std::vector<std::byte> bytes = values[w] ? from_float(weight.dtype, *values[w]) : read(weight);
       check(writer.add_lossless(static_cast<ElementType>(weight.dtype), bytes, weight.elements()), weight);
     } else {
       const CodedTensor& tensor = *tensor_of[w];
@@ -194,7 +193,7 @@ void CodedModel::write_tensors(container::Writer& writer, std::span<const size_t
       if (!tensor.grid) numbers.codebook = codebook_numbers[tensor.scope];
       const std::vector<uint16_t> own = indices_of(tensor);
       check(writer.add_quantized(describe(tensor, own, numbers)), weight);
-      report_quantized(tensor, own, values_of(w), report);
+      report_quantized(tensor, own, *values_of(w), report);
     }
     report.bytes_after = writer.stream_bytes() - before;
     report.bits_per_weight = 8.0 * static_cast<double>(report.bytes_after) / static_cast<double>(weight.elements());
@@ -234,7 +233,7 @@ uint64_t CodedModel::size() const {
   return (*bytes).size();
 }
 
-uint64_t CodedModel::float_weights() const {
+uint64_t float_weights(const OnnxModel& model) {
   uint64_t count = 0;
   for (const Weight& weight : model.weights) {
     if (is_float_type(weight.dtype)) count += weight.elements();
@@ -243,16 +242,16 @@ uint64_t CodedModel::float_weights() const {
 }
 
 double CodedModel::paper_ratio(const std::vector<TensorReport>& reports) const {
-  double weights = 0, bits = 0;
+  double elements = 0, bits = 0;
   for (const Codebook& codebook : codebooks) bits += 32 * static_cast<double>(codebook.centers.size());
   for (const TensorReport& tensor : reports) {
     const bool is_float = tensor.type.find("float") != std::string::npos;
     if (!is_float) continue;
-    weights += static_cast<double>(tensor.elements);
+    elements += static_cast<double>(tensor.elements);
     bits +=
         8.0 * static_cast<double>(tensor.method == TensorMethod::kInline ? tensor.bytes_before : tensor.bytes_after);
   }
-  return bits > 0 ? 32 * weights / bits : 0;
+  return bits > 0 ? 32 * elements / bits : 0;
 }
 
 std::vector<double> CodedModel::paper_ratios() const {
@@ -277,7 +276,7 @@ void CodedModel::save(const std::filesystem::path& output, CompressReport& repor
   report.output_bytes = std::filesystem::file_size(output);
   report.ratio = static_cast<double>(report.input_bytes) / static_cast<double>(report.output_bytes);
   report.paper_ratio = paper_ratio(report.tensors);
-  report.bits_per_weight = 8.0 * static_cast<double>(report.output_bytes) / static_cast<double>(float_weights());
+  report.bits_per_weight = 8.0 * static_cast<double>(report.output_bytes) / static_cast<double>(float_weights(model));
 }
 
 }  // namespace quench::quantizer

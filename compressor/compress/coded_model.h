@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "compressor/compress/compress.h"
+#include "compressor/compress/resident_weights.h"
 #include "compressor/quantizer/codebook.h"
 #include "formats/container/writer.h"
 #include "formats/entropy/coder.h"
@@ -44,19 +45,20 @@ CodedTensor round_to_grid(size_t weight, std::span<const float> values, float st
 
 class CodedModel {
  public:
-  // `model` must outlive this object.
-  explicit CodedModel(const OnnxModel& model);
+  // `weights` and their model must outlive this object.
+  explicit CodedModel(const ResidentWeights& weights);
 
+  const ResidentWeights& weights;
   const OnnxModel& model;
   std::vector<TensorMethod> methods;                                 // per weight
-  std::vector<std::vector<float>> values;                            // per weight: in place of its own; empty: its own
+  std::vector<SharedValues> values;                                  // per weight: in place of its own; null: its own
   std::vector<Codebook> codebooks;                                   // per scope
   std::vector<const CodedTensor*> tensors;                           // those quantized, at most one per weight
   std::function<std::vector<uint16_t>(const CodedTensor&)> indices;  // for tensors that do not hold theirs; may be null
   entropy::Coder coder = entropy::Coder::kArithmetic;
   bool drop_names = true;
 
-  std::vector<float> values_of(size_t weight) const;
+  SharedValues values_of(size_t weight) const { return values[weight] ? values[weight] : weights.values(weight); }
 
   // Adds everything to a writer; reports has an entry for each weight (see blank_reports). Throws quench::Error.
   void write(container::Writer& writer, std::vector<TensorReport>& reports) const;
@@ -67,8 +69,6 @@ class CodedModel {
   std::vector<double> paper_ratios() const;
   // Writes the file and fills in the report's tensors and sizes; `report.input_bytes` is set already.
   void save(const std::filesystem::path& output, CompressReport& report) const;
-
-  uint64_t float_weights() const;
 
  private:
   struct Numbers {
@@ -88,6 +88,9 @@ class CodedModel {
                         TensorReport& report) const;
   [[noreturn]] void fail(const Weight& weight, const Status& status) const;
 };
+
+// Elements of the float weights, at least 1.
+uint64_t float_weights(const OnnxModel& model);
 
 // Vectors of the dimension that cover the elements.
 inline uint64_t vectors_in(uint64_t elements, int dimension) {

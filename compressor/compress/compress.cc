@@ -39,6 +39,7 @@ class Compression {
     report_.warnings = check(original_);
     model_ = original_.clone();
     simplify(model_);
+    weights_.emplace(model_);
     report_.input_bytes = original_.file_bytes;
   }
 
@@ -58,6 +59,7 @@ class Compression {
 
   const CompressOptions& options_;
   OnnxModel original_, model_;
+  std::optional<ResidentWeights> weights_;  // of model_
   std::vector<TensorMethod> methods_;
   std::optional<Calibration> calibration_;
   CompressReport report_;
@@ -95,10 +97,11 @@ void Compression::calibrate() {
   calibration.threads = options_.threads;
   calibration.shapes.by_name = options_.input_shapes;
   calibration.data = options_.data;
+  calibration.vectors = options_.dimension > 1;
   calibration.progress = [&](double share) { progress("calibrating", share); };
   try {
     calibration_.emplace(
-        original_, model_, [&](OnnxModel& twin) { simplify(twin); }, candidates, calibration);
+        original_, *weights_, [&](OnnxModel& twin) { simplify(twin); }, candidates, calibration);
   } catch (const Error& error) {
     if (options_.data) throw;
     report_.warnings.push_back(std::string("not calibrated: ") + error.what());
@@ -112,24 +115,33 @@ double Compression::target_error() const {
   return std::pow(10.0, -decibels / 10);
 }
 
-// Finds the multiplier of the steps at which an increasing measure is 0: grows a bracket around it, then halves that in
-// the logarithm. `measure` quantizes; the quantizer is left at the multiplier that is returned, the best one below 0.
+// Finds the multiplier of the steps at which an increasing measure lies in (-tolerance, 0]: by `slope` (of the measure
+// per octave of the multiplier) until there is a bracket, then by the line through the bracket's ends. `measure`
+// quantizes; the quantizer is left at the multiplier that is returned, the best one not above 0; 0 where there is none.
 template <typename Measure>
 double Compression::search(double multiplier, double slope, double tolerance, const Measure& measure) {
-  double below = 0, above = 0;
+  struct End {
+    double place = 0, value = 0;
+    bool known = false;
+  };
+  End below, above;
+  double place = std::log2(multiplier);
   for (int round = 0; round < kMaxSearchRounds; ++round) {
     progress("quantizing", static_cast<double>(round) / kMaxSearchRounds);
-    const double surplus = measure(multiplier);
-    if (surplus <= 0 && surplus > -tolerance) return multiplier;
-    (surplus <= 0 ? below : above) = multiplier;
-    if (below > 0 && above > 0) {
-      multiplier = std::sqrt(below * above);
+    const double value = measure(std::exp2(place));
+    if (value <= 0 && value > -tolerance) return std::exp2(place);
+    (value <= 0 ? below : above) = {place, value, true};
+    if (below.known && above.known) {
+      const double share = (-tolerance / 2 - below.value) / (above.value - below.value);
+      // A measure with jumps must not keep the bracket from shrinking.
+      place = below.place + std::clamp(share, 0.1, 0.9) * (above.place - below.place);
     } else {
-      multiplier *= std::clamp(std::exp2(-(surplus + tolerance / 2) / slope), 0.25, 4.0);
+      place += std::clamp(-(value + tolerance / 2) / slope, -2.0, 2.0);
     }
   }
-  if (below > 0) measure(below);
-  return below;
+  if (!below.known) return 0;
+  measure(std::exp2(below.place));
+  return std::exp2(below.place);
 }
 
 void Compression::search_error(ModelQuantizer& quantizer) {
@@ -154,7 +166,7 @@ void Compression::search_error(ModelQuantizer& quantizer) {
 void Compression::search_size(ModelQuantizer& quantizer, double target_bytes) {
   // In bits per weight: half the step is one bit more, less where most weights are zero. Below the target, never above
   // it.
-  const double scale = 8 / static_cast<double>(quantizer.coded().float_weights());
+  const double scale = 8 / static_cast<double>(float_weights(model_));
   uint64_t least = UINT64_MAX;
   const double found =
       search(quantizer.first_guess(target_error()), -0.9, 0.01 * target_bytes * scale, [&](double multiplier) {
@@ -173,11 +185,11 @@ void Compression::search_size(ModelQuantizer& quantizer, double target_bytes) {
 CompressReport Compression::run(const fs::path& output) {
   if (options_.quality != Quality::kLossless) calibrate();
   methods_ = choose_methods(model_, options_, calibration_.has_value());
-  ModelQuantizer quantizer(model_, options_, methods_, calibration_ ? &*calibration_ : nullptr);
+  ModelQuantizer quantizer(*weights_, options_, methods_, calibration_ ? &*calibration_ : nullptr);
   if (quantizer.has_quantized_tensors()) {
     const std::optional<double> bytes =
         options_.ratio  ? std::optional(static_cast<double>(report_.input_bytes) / *options_.ratio)
-        : options_.bits ? std::optional(*options_.bits * static_cast<double>(quantizer.coded().float_weights()) / 8)
+        : options_.bits ? std::optional(*options_.bits * static_cast<double>(float_weights(model_)) / 8)
                         : std::nullopt;
     bytes ? search_size(quantizer, *bytes) : search_error(quantizer);
   }

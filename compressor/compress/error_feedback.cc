@@ -14,17 +14,21 @@ namespace {
 // Share of the mean diagonal that is added to H, so that directions without activity stay harmless.
 constexpr double kDamping = 0.01;
 
-// Upper triangular U with U^T U = H^-1 for the damped H with its columns in `order`.
-Eigen::MatrixXf feedback_matrix(const Eigen::MatrixXd& moment, const std::vector<int64_t>& order) {
+// Upper triangular U with U^T U = H^-1 for the damped H with its columns in `order`. With the order reversed by P,
+// P H P = L L^T, so that U = P L^-1 P: one decomposition and no inverse.
+Eigen::MatrixXf spread_matrix(const Eigen::MatrixXd& moment, const std::vector<int64_t>& order) {
   const Eigen::Index n = moment.rows();
-  Eigen::MatrixXd h(n, n);
-  for (Eigen::Index i = 0; i < n; ++i) {
-    for (Eigen::Index j = 0; j < n; ++j) h(i, j) = moment(order[static_cast<size_t>(i)], order[static_cast<size_t>(j)]);
+  Eigen::MatrixXd reversed(n, n);
+  for (Eigen::Index j = 0; j < n; ++j) {
+    const auto column = order[static_cast<size_t>(n - 1 - j)];
+    for (Eigen::Index i = 0; i < n; ++i) reversed(i, j) = moment(order[static_cast<size_t>(n - 1 - i)], column);
   }
-  const double mean = h.diagonal().mean();
-  h.diagonal().array() += mean > 0 ? kDamping * mean : 1.0;
-  const Eigen::MatrixXd inverse = h.llt().solve(Eigen::MatrixXd::Identity(n, n));
-  return inverse.llt().matrixU().toDenseMatrix().cast<float>();
+  const double mean = reversed.diagonal().mean();
+  reversed.diagonal().array() += mean > 0 ? kDamping * mean : 1.0;
+  const Eigen::LLT<Eigen::Ref<Eigen::MatrixXd>> decomposed(reversed);  // in place
+  Eigen::MatrixXd inverse = Eigen::MatrixXd::Identity(n, n);
+  decomposed.matrixL().solveInPlace(inverse);
+  return inverse.reverse().cast<float>();
 }
 
 // Columns with the strongest activations first: their errors have the most columns left to be spread over. Vectors that
@@ -58,49 +62,47 @@ class PricedAssigners {
   std::map<int, HardAssigner> assigners_;
 };
 
-// One group and block of columns: the matrix lies transposed, a column of the weight in a contiguous row-vector.
-class Block {
- public:
-  Block(const MatrixView& view, int64_t first_row, int64_t rows, int64_t first_column, const Eigen::MatrixXd& moment,
-        const Codebook& codebook)
-      : view_(view),
-        first_row_(first_row),
-        rows_(rows),
-        first_column_(first_column),
-        codebook_(codebook),
-        across_columns_(view.column_stride == 1 && codebook.dimension > 1),
-        order_(column_order(moment, across_columns_)),
-        feedback_(feedback_matrix(moment, order_)) {}
+}  // namespace
 
-  void assign(float beta, std::span<float> values, std::span<uint32_t> indices);
+// One block's assignment: the matrix lies transposed, a column of the weight in a contiguous row-vector.
+class ErrorFeedback::Assignment {
+ public:
+  Assignment(const MatrixView& view, const Block& block, const Codebook& codebook)
+      : view_(view),
+        block_(block),
+        codebook_(codebook),
+        rows_(view.rows / view.groups),
+        across_columns_(view.column_stride == 1 && codebook.dimension > 1) {}
+
+  void run(PricedAssigners& assigners, std::span<const float> values, std::span<uint32_t> indices);
 
  private:
   int64_t element(int64_t row, size_t position) const {
-    return (first_row_ + row) * view_.row_stride + (first_column_ + order_[position]) * view_.column_stride;
+    return (block_.first_row + row) * view_.row_stride +
+           (block_.first_column + block_.order[position]) * view_.column_stride;
   }
   void load(std::span<const float> values);
   void choose(size_t position, const HardAssigner& assigner, std::span<uint32_t> indices);
   void spread(size_t position);
 
-  MatrixView view_;
-  int64_t first_row_, rows_, first_column_;
+  const MatrixView& view_;
+  const Block& block_;
   const Codebook& codebook_;
-  bool across_columns_;  // a vector holds d columns of one row; otherwise one column of d rows
-  std::vector<int64_t> order_;
-  Eigen::MatrixXf feedback_;
-  Eigen::MatrixXf columns_;    // rows x columns, in `order_`
+  int64_t rows_;
+  bool across_columns_;        // a vector holds d columns of one row; otherwise one column of d rows
+  Eigen::MatrixXf columns_;    // rows x columns, in the block's order
   Eigen::MatrixXf quantized_;  // the columns of the current step
 };
 
-void Block::load(std::span<const float> values) {
-  columns_.resize(rows_, static_cast<Eigen::Index>(order_.size()));
-  for (size_t p = 0; p < order_.size(); ++p) {
+void ErrorFeedback::Assignment::load(std::span<const float> values) {
+  columns_.resize(rows_, static_cast<Eigen::Index>(block_.order.size()));
+  for (size_t p = 0; p < block_.order.size(); ++p) {
     for (int64_t r = 0; r < rows_; ++r)
       columns_(r, static_cast<Eigen::Index>(p)) = values[static_cast<size_t>(element(r, p))];
   }
 }
 
-void Block::choose(size_t position, const HardAssigner& assigner, std::span<uint32_t> indices) {
+void ErrorFeedback::Assignment::choose(size_t position, const HardAssigner& assigner, std::span<uint32_t> indices) {
   const int64_t d = codebook_.dimension;
   const int64_t rows_per_vector = across_columns_ ? 1 : d;
   const int64_t columns_per_vector = across_columns_ ? d : 1;
@@ -119,42 +121,49 @@ void Block::choose(size_t position, const HardAssigner& assigner, std::span<uint
   }
 }
 
-void Block::spread(size_t position) {
+void ErrorFeedback::Assignment::spread(size_t position) {
   const auto first = static_cast<Eigen::Index>(position);
   for (Eigen::Index j = 0; j < quantized_.cols(); ++j) {
     const Eigen::Index p = first + j;
-    const Eigen::VectorXf error = (columns_.col(p) - quantized_.col(j)) / feedback_(p, p);
+    const Eigen::VectorXf error = (columns_.col(p) - quantized_.col(j)) / block_.spread(p, p);
     for (Eigen::Index later = p + 1; later < columns_.cols(); ++later)
-      columns_.col(later) -= feedback_(p, later) * error;
+      columns_.col(later) -= block_.spread(p, later) * error;
   }
 }
 
-void Block::assign(float beta, std::span<float> values, std::span<uint32_t> indices) {
+void ErrorFeedback::Assignment::run(PricedAssigners& assigners, std::span<const float> values,
+                                    std::span<uint32_t> indices) {
   load(values);
-  const Eigen::VectorXd weights = feedback_.diagonal().cast<double>().array().square();
-  const double middle = std::exp(weights.array().log().mean());
-  PricedAssigners assigners(codebook_, beta);
   const size_t step = across_columns_ ? static_cast<size_t>(codebook_.dimension) : 1;
   quantized_.resize(rows_, static_cast<Eigen::Index>(step));
-  for (size_t p = 0; p < order_.size(); p += step) {
-    choose(p, assigners.at(weights[static_cast<Eigen::Index>(p)] / middle), indices);
+  for (size_t p = 0; p < block_.order.size(); p += step) {
+    choose(p, assigners.at(block_.weights[p]), indices);
     spread(p);
   }
 }
 
-}  // namespace
-
-bool assign_with_feedback(const MatrixView& view, const Moments& moments, const Codebook& codebook, float beta,
-                          std::span<float> values, std::span<uint32_t> indices) {
-  const int64_t d = codebook.dimension;
-  const int64_t group_rows = view.rows / view.groups;
-  if ((view.column_stride == 1 ? view.columns : group_rows) % d != 0) return false;
+ErrorFeedback::ErrorFeedback(const MatrixView& view, const Moments& moments, bool vectors_span_columns) : view_(view) {
+  const bool keep_order = vectors_span_columns && view.column_stride == 1;
   for (int64_t g = 0; g < view.groups; ++g) {
     for (int64_t b = 0; b < moments.blocks_per_group(); ++b) {
-      Block block(view, g * group_rows, group_rows, moments.block_begin(b), moments.second_moment(g, b), codebook);
-      block.assign(beta, values, indices);
+      const Eigen::MatrixXd moment = moments.second_moment(g, b);
+      Block block{g * (view.rows / view.groups), moments.block_begin(b), column_order(moment, keep_order), {}, {}};
+      block.spread = spread_matrix(moment, block.order);
+      const Eigen::ArrayXd weights = block.spread.diagonal().cast<double>().array().square();
+      const double middle = std::exp(weights.log().mean());
+      block.weights.resize(block.order.size());
+      Eigen::Map<Eigen::ArrayXd>(block.weights.data(), weights.size()) = weights / middle;
+      blocks_.push_back(std::move(block));
     }
   }
+}
+
+bool ErrorFeedback::assign(const Codebook& codebook, float beta, std::span<const float> values,
+                           std::span<uint32_t> indices) const {
+  const int64_t d = codebook.dimension;
+  if ((view_.column_stride == 1 ? view_.columns : view_.rows / view_.groups) % d != 0) return false;
+  PricedAssigners assigners(codebook, beta);
+  for (const Block& block : blocks_) Assignment(view_, block, codebook).run(assigners, values, indices);
   return true;
 }
 

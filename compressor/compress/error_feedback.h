@@ -12,10 +12,30 @@
 
 namespace quench::quantizer {
 
-// values: the weight's elements divided by their scales, in memory order; they are overwritten. indices: one for each
-// vector of d elements in memory order. beta: squared distance per bit. False, and nothing done, where the view's rows
-// or columns cannot be cut into whole vectors.
-bool assign_with_feedback(const MatrixView& view, const Moments& moments, const Codebook& codebook, float beta,
-                          std::span<float> values, std::span<uint32_t> indices);
+// What the moments of a weight's activation say about the order of its columns and where each column's error goes. It is
+// worked out once, and serves any number of assignments.
+class ErrorFeedback {
+ public:
+  // vectors_span_columns: the codebooks to come have d > 1 and the columns of a row lie together, so columns must keep
+  // their order; otherwise those with the strongest activations come first.
+  ErrorFeedback(const MatrixView& view, const Moments& moments, bool vectors_span_columns);
+
+  // values: the weight's elements divided by their scales, in memory order. indices: one for each vector of d elements
+  // in memory order. beta: squared distance per bit. False, and nothing done, where the view's rows or columns cannot be
+  // cut into whole vectors.
+  bool assign(const Codebook& codebook, float beta, std::span<const float> values, std::span<uint32_t> indices) const;
+
+ private:
+  struct Block {
+    int64_t first_row, first_column;
+    std::vector<int64_t> order;   // of the block's columns
+    Eigen::MatrixXf spread;       // upper triangular U with U^T U = H^-1
+    std::vector<double> weights;  // of the squared error of each column that is left after spreading, geometric mean 1
+  };
+  class Assignment;
+
+  MatrixView view_;
+  std::vector<Block> blocks_;
+};
 
 }  // namespace quench::quantizer

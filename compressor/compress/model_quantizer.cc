@@ -86,16 +86,21 @@ std::vector<TensorMethod> choose_methods(const OnnxModel& model, const CompressO
   return methods;
 }
 
-ModelQuantizer::ModelQuantizer(const OnnxModel& model, const CompressOptions& options,
+ModelQuantizer::ModelQuantizer(const ResidentWeights& weights, const CompressOptions& options,
                                std::vector<TensorMethod> methods, const Calibration* calibration)
-    : model_(model), options_(options), calibration_(calibration), coded_(model), tensor_of_(model.weights.size(), -1) {
+    : weights_(weights),
+      model_(weights.model()),
+      options_(options),
+      calibration_(calibration),
+      coded_(weights),
+      tensor_of_(model_.weights.size(), -1) {
   coded_.methods = std::move(methods);
   coded_.coder = options.coder;
   coded_.drop_names = !options.keep_names && !options.keep_graph;
   gather_tensors();
   for (const Tensor& tensor : tensors_) coded_.tensors.push_back(&tensor);
   coded_.indices = [this](const CodedTensor& tensor) {
-    return assign(static_cast<const Tensor&>(tensor), coded_.values_of(tensor.weight));
+    return assign(static_cast<const Tensor&>(tensor), *coded_.values_of(tensor.weight));
   };
   assign_scopes();
 }
@@ -108,23 +113,23 @@ void ModelQuantizer::gather_tensors() {
       Tensor tensor;
       tensor.weight = w;
       tensor.method = method;
-      const std::vector<float> values = read_float(model_.weights[w]);
+      const SharedValues values = weights_.values(w);
       double power = 0;
-      for (const float value : values) power += static_cast<double>(value) * value;
+      for (const float value : *values) power += static_cast<double>(value) * value;
       if (!std::isfinite(power)) {
         throw Error::make("{}: tensor '{}' holds NaN or infinities; --exclude '{}' keeps it as it is", model_.name,
                           model_.weights[w].name, model_.weights[w].name);
       }
-      tensor.rms = std::sqrt(power / static_cast<double>(values.size()));
+      tensor.rms = std::sqrt(power / static_cast<double>(values->size()));
       if (tensor.rms < std::numeric_limits<float>::min() * 1e6) {
         coded_.methods[w] = TensorMethod::kLossless;  // all zero, or nearly: nothing to scale
         continue;
       }
-      const double n = static_cast<double>(values.size());
+      const double n = static_cast<double>(values->size());
       tensor.share = std::sqrt(n / sensitivity(tensor));
       tensor_of_[w] = static_cast<int>(tensors_.size());
       tensors_.push_back(std::move(tensor));
-      elements += values.size();
+      elements += values->size();
     }
   }
   resident_ = elements <= kResidentElements;
@@ -213,7 +218,7 @@ void ModelQuantizer::learn_codebooks() {
     std::vector<float> sample;
     for (const Tensor& tensor : tensors_) {
       if (tensor.grid || tensor.scope != scope) continue;
-      const std::vector<float> vectors = normalised(tensor, read_float(model_.weights[tensor.weight]));
+      const std::vector<float> vectors = normalised(tensor, *original_of(tensor));
       for (size_t v = 0; v < vectors.size() / d; v += stride) {
         sample.insert(sample.end(), vectors.begin() + static_cast<std::ptrdiff_t>(v * d),
                       vectors.begin() + static_cast<std::ptrdiff_t>((v + 1) * d));
@@ -262,14 +267,14 @@ void ModelQuantizer::choose_grid(Tensor& tensor, std::span<const float> values) 
 }
 
 std::vector<uint16_t> ModelQuantizer::assign(const Tensor& tensor, std::span<const float> values) const {
-  std::vector<float> vectors = normalised(tensor, values);
+  const std::vector<float> vectors = normalised(tensor, values);
   const auto d = static_cast<size_t>(dimension(tensor));
   const uint32_t offset = tensor.grid ? kGridZero - tensor.codebook.zero_symbol : 0;
   std::vector<uint16_t> indices(vectors.size() / d);
   const CalibratedUse* use = calibration_ ? calibration_->use(tensor.weight) : nullptr;
   if (use && values.size() % d == 0) {
     std::vector<uint32_t> chosen(indices.size());
-    if (assign_with_feedback(use->use.view, use->moments, tensor.codebook, kBeta, vectors, chosen)) {
+    if (use->feedback->assign(tensor.codebook, kBeta, vectors, chosen)) {
       for (size_t i = 0; i < chosen.size(); ++i) indices[i] = static_cast<uint16_t>(chosen[i] + offset);
       return indices;
     }
@@ -286,17 +291,16 @@ std::vector<uint16_t> ModelQuantizer::assign(const Tensor& tensor, std::span<con
 }
 
 void ModelQuantizer::quantize(double multiplier) {
-  for (std::vector<float>& values : coded_.values) values.clear();
+  for (SharedValues& values : coded_.values) values.reset();
   for (Tensor& tensor : tensors_) {
-    const std::vector<float> values = values_of(tensor);
-    set_scales(tensor, multiplier, values);
-    choose_grid(tensor, values);
+    const SharedValues values = original_of(tensor);
+    set_scales(tensor, multiplier, *values);
+    choose_grid(tensor, *values);
   }
   learn_codebooks();
   for (Tensor& tensor : tensors_) {
     if (!tensor.grid) {
-      const std::vector<float> values = read_float(model_.weights[tensor.weight]);
-      std::vector<float> vectors = normalised(tensor, values);
+      std::vector<float> vectors = normalised(tensor, *original_of(tensor));
       const size_t sample = kLearnedVectors * static_cast<size_t>(options_.dimension);
       if (vectors.size() > sample) vectors.resize(sample);
       fit_code_lengths(tensor, vectors);
@@ -305,13 +309,11 @@ void ModelQuantizer::quantize(double multiplier) {
   if (!resident_) return;
   const auto codebook_tensors = static_cast<size_t>(std::count_if(
       tensors_.begin(), tensors_.end(), [](const Tensor& t) { return t.method == TensorMethod::kCodebook; }));
-  parallel_for(codebook_tensors, options_.threads, [&](size_t t) {
-    tensors_[t].indices = assign(tensors_[t], read_float(model_.weights[tensors_[t].weight]));
-  });
-  for (size_t t = 0; t < codebook_tensors; ++t)
-    correct_bias(tensors_[t], read_float(model_.weights[tensors_[t].weight]));
+  parallel_for(codebook_tensors, options_.threads,
+               [&](size_t t) { tensors_[t].indices = assign(tensors_[t], *original_of(tensors_[t])); });
+  for (size_t t = 0; t < codebook_tensors; ++t) correct_bias(tensors_[t], *original_of(tensors_[t]));
   for (size_t t = codebook_tensors; t < tensors_.size(); ++t)
-    tensors_[t].indices = assign(tensors_[t], values_of(tensors_[t]));
+    tensors_[t].indices = assign(tensors_[t], *values_of(tensors_[t]));
 }
 
 // The mean of a row's output moves by (w - q) E[x]; the bias takes that back (Nagel et al. 2019).
@@ -322,11 +324,11 @@ void ModelQuantizer::correct_bias(const Tensor& tensor, const std::vector<float>
   const Weight& weight = model_.weights[bias];
   if (coded_.methods[bias] == TensorMethod::kLossless || matches(options_.exclude, weight.name)) return;
   const std::vector<float> quantized = tensor.dequantize(tensor.indices, values.size());
-  std::vector<float> result = read_float(weight);
+  std::vector<float> result = *weights_.values(bias);
   const MatrixView& view = use->use.view;
   const int64_t group_rows = view.rows / view.groups;
   for (int64_t group = 0; group < view.groups; ++group) {
-    const Eigen::VectorXd mean = use->moments.mean(group);
+    const Eigen::VectorXd& mean = use->mean[static_cast<size_t>(group)];
     for (int64_t row = group * group_rows; row < (group + 1) * group_rows; ++row) {
       double shift = 0;
       for (int64_t c = 0; c < view.columns; ++c) {
@@ -336,18 +338,16 @@ void ModelQuantizer::correct_bias(const Tensor& tensor, const std::vector<float>
       result[static_cast<size_t>(row)] += static_cast<float>(shift);
     }
   }
-  coded_.values[bias] = std::move(result);
+  coded_.values[bias] = std::make_shared<const std::vector<float>>(std::move(result));
 }
 
 double ModelQuantizer::output_error() const {
-  return calibration_->output_error([&](size_t weight) -> std::optional<std::vector<float>> {
+  return calibration_->output_error([&](size_t weight) -> SharedValues {
     const int t = tensor_of_[weight];
-    if (t >= 0) {
-      const Tensor& tensor = tensors_[static_cast<size_t>(t)];
-      return tensor.dequantize(tensor.indices, model_.weights[weight].elements());
-    }
-    if (!coded_.values[weight].empty()) return coded_.values[weight];
-    return std::nullopt;
+    if (t < 0) return coded_.values[weight];
+    const Tensor& tensor = tensors_[static_cast<size_t>(t)];
+    return std::make_shared<const std::vector<float>>(
+        tensor.dequantize(tensor.indices, model_.weights[weight].elements()));
   });
 }
 

@@ -2,7 +2,7 @@
 // learned on the weights in units of their steps, assignment with error feedback where moments are known, biases
 // corrected for the mean shift that the errors make.
 //
-//     ModelQuantizer quantizer(model, options, choose_methods(model, options), calibration);
+//     ModelQuantizer quantizer(weights, options, choose_methods(model, options), calibration);
 //     quantizer.quantize(quantizer.first_guess(0.01));       // multiplier of all steps
 //     double error = quantizer.output_error();
 //     quantizer.coded().write(writer, reports);
@@ -22,8 +22,6 @@
 
 namespace quench::quantizer {
 
-constexpr uint64_t kResidentElements = uint64_t{1} << 24;
-
 // How each weight of the model is to be stored. Throws quench::Error where `include` or `exclude` match no weight.
 std::vector<TensorMethod> choose_methods(const OnnxModel& model, const CompressOptions& options, bool calibrated);
 
@@ -31,7 +29,7 @@ class ModelQuantizer {
  public:
   // `calibration` may be null; all arguments but methods must outlive this object. Throws quench::Error for weights to
   // be quantized that hold NaN or infinities.
-  ModelQuantizer(const OnnxModel& model, const CompressOptions& options, std::vector<TensorMethod> methods,
+  ModelQuantizer(const ResidentWeights& weights, const CompressOptions& options, std::vector<TensorMethod> methods,
                  const Calibration* calibration);
 
   bool has_quantized_tensors() const { return !tensors_.empty(); }
@@ -69,8 +67,11 @@ class ModelQuantizer {
   void choose_grid(Tensor& tensor, std::span<const float> values) const;
   std::vector<uint16_t> assign(const Tensor& tensor, std::span<const float> values) const;
   void correct_bias(const Tensor& tensor, const std::vector<float>& values);
-  std::vector<float> values_of(const Tensor& tensor) const { return coded_.values_of(tensor.weight); }
+  // As read, and as they may have been changed by the errors of other weights.
+  SharedValues original_of(const Tensor& tensor) const { return weights_.values(tensor.weight); }
+  SharedValues values_of(const Tensor& tensor) const { return coded_.values_of(tensor.weight); }
 
+  const ResidentWeights& weights_;
   const OnnxModel& model_;
   const CompressOptions& options_;
   const Calibration* calibration_;

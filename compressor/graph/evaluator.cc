@@ -63,13 +63,13 @@ Status Evaluator::State::decode_weight(void* user, uint32_t tensor, uint64_t fir
     return Status();
   };
   try {
-    std::optional<std::vector<float>> values;
-    if (state.options.replace) values = state.options.replace(index);
-    if (!values && !is_float_type(weight.dtype)) {
+    if (!is_float_type(weight.dtype)) {
       const std::vector<std::byte> raw = read(weight);
       return copy(raw, static_cast<size_t>(rt::size_of(static_cast<ElementType>(weight.dtype))));
     }
-    if (!values) values = read_float(weight);
+    std::shared_ptr<const std::vector<float>> values;
+    if (state.options.values) values = state.options.values(index);
+    if (!values) values = std::make_shared<const std::vector<float>>(read_float(weight));
     if (values->size() != weight.elements()) return Status::error(StatusCode::kShape, "weight of another size");
     return copy(std::as_bytes(std::span(*values)), sizeof(float));
   } catch (const std::exception& error) {
@@ -98,7 +98,7 @@ HostTensor Evaluator::State::output(int index) const {
   host.dims.assign(tensor.shape.dims, tensor.shape.dims + tensor.shape.rank);
   const std::span raw(static_cast<const std::byte*>(tensor.data),
                       static_cast<size_t>(host.elements() * rt::size_of(tensor.type)));
-  if (is_float_type(host.dtype)) {
+  if (host.dtype != TensorProto::FLOAT && is_float_type(host.dtype)) {
     const std::vector<float> values = to_float(host.dtype, raw);
     return HostTensor::float32(std::move(host.name), std::move(host.dims), values);
   }

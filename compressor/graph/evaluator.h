@@ -12,7 +12,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -40,8 +39,8 @@ struct EvaluatorOptions {
   std::vector<std::string> extra_outputs;  // names of inner values, appended to the outputs
   int threads = 1;
   uint64_t max_memory_bytes = uint64_t{1} << 36;  // of the model, and of its activations
-  // Other values for a weight, by its index in OnnxModel::weights: float32 values for float types. nullopt: its own.
-  std::function<std::optional<std::vector<float>>(size_t weight)> replace;
+  // Values for a float weight, by its index in OnnxModel::weights, in place of its own; nullptr: its own.
+  std::function<std::shared_ptr<const std::vector<float>>(size_t weight)> values;
 };
 
 class Evaluator {

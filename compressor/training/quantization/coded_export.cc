@@ -192,7 +192,7 @@ uint64_t stored_weights(const OnnxModel& model) {
   OnnxModel copy = model.clone();
   graph::simplify(copy);
   reduce_normalization(copy);
-  return CodedModel(copy).float_weights();
+  return quantizer::float_weights(copy);
 }
 
 CodedExport::CodedExport(const GraphModule& module, const SoftToHard& quantizer, entropy::Coder coder) {
@@ -200,7 +200,8 @@ CodedExport::CodedExport(const GraphModule& module, const SoftToHard& quantizer,
   model_ = module.to_onnx(quantizer.hard_weights(module.parameters()));
   graph::simplify(model_);
   const std::set<std::string> factors = reduce_normalization(model_);
-  coded_ = std::make_unique<CodedModel>(model_);
+  weights_.emplace(model_);
+  coded_ = std::make_unique<CodedModel>(*weights_);
   coded_->coder = coder;
   std::vector<std::vector<uint64_t>> counts;
   for (size_t scope = 0; scope < quantizer.scopes(); ++scope) {
@@ -247,7 +248,7 @@ void CodedExport::add(std::unique_ptr<CodedTensor> tensor, TensorMethod method) 
 // False where no scales for slices give the weight's values.
 bool CodedExport::add_tensor(size_t w, const SoftToHard::HardTensor& hard) {
   const Weight& weight = model_.weights[w];
-  const std::vector<float> values = read_float(weight);
+  const std::vector<float>& values = *weights_->values(w);
   auto tensor = std::make_unique<CodedTensor>();
   tensor->weight = w;
   tensor->scope = hard.scope;

@@ -66,6 +66,7 @@ class CodedExport {
   void add(std::unique_ptr<quantizer::CodedTensor> tensor, quantizer::TensorMethod method);
 
   OnnxModel model_;
+  std::optional<quantizer::ResidentWeights> weights_;
   std::unique_ptr<quantizer::CodedModel> coded_;
   std::vector<std::unique_ptr<quantizer::CodedTensor>> tensors_;
   std::set<size_t> coarse_;                        // weights that are small, and biases

@@ -57,8 +57,8 @@ TEST(Moments, GiveTheSquaredOutputOfAConvolution) {
       use.view = {4, 6 / groups * 9, 6 / groups * 9, 1, groups};
       use.window = Window{{3, 3}, {stride, stride}, {1, 1}, {1, 1}, {1, 1}, false, false};
       const HostTensor x = random_tensor({1, 6, 7, 5}, 3);
-      Moments moments(use, 1 << 20);  // all places
-      moments.add(x);
+      Moments moments(use);
+      moments.add(x, 1 << 20);  // all places
       const HostTensor w = random_tensor({4, 6 / groups, 3, 3}, 5);
       const std::vector<float> values(w.floats().begin(), w.floats().end());
       for (int64_t g = 0; g < groups; ++g) {
@@ -98,15 +98,15 @@ TEST(ErrorFeedback, MovesTheOutputLessThanRoundingEachWeightAlone) {
           row[c] += sources[static_cast<size_t>(k)] * mix.floats()[static_cast<size_t>(c * 6 + k)];
       }
     }
-    Moments moments(use, 512);
-    moments.add(x);
+    Moments moments(use);
+    moments.add(x, 512);
     const HostTensor w = random_tensor({8, 64}, 13);
     const std::vector<float> values(w.floats().begin(), w.floats().end());
     const Codebook grid = learn_uniform_grid(values, {.max_centers = 75, .beta = 0.05f, .step = 0.5f});
     std::vector<uint32_t> plain(values.size()), fed(values.size());
     HardAssigner(grid, 0.05f).assign_all(values, plain);
     std::vector<float> scratch = values;
-    ASSERT_TRUE(assign_with_feedback(use.view, moments, grid, 0.05f, scratch, fed));
+    ASSERT_TRUE(ErrorFeedback(use.view, moments, false).assign(grid, 0.05f, scratch, fed));
     const auto output_error = [&](const std::vector<uint32_t>& indices) {
       const Eigen::MatrixXd h = moments.second_moment(0, 0);
       double sum = 0;
@@ -127,12 +127,12 @@ TEST(ErrorFeedback, MovesTheOutputLessThanRoundingEachWeightAlone) {
 TEST(ErrorFeedback, RefusesWhatCannotBeCutIntoVectors) {
   WeightUse use;
   use.view = {4, 27, 27, 1, 1};
-  Moments moments(use, 64);
-  moments.add(random_tensor({64, 27}, 1));
+  Moments moments(use);
+  moments.add(random_tensor({64, 27}, 1), 64);
   const Codebook pair{2, {0, 0, 1, 1}, {1, 1}, 0};
   std::vector<float> values(4 * 27, 0.4f);
   std::vector<uint32_t> indices(54);
-  EXPECT_FALSE(assign_with_feedback(use.view, moments, pair, 0.1f, values, indices));
+  EXPECT_FALSE(ErrorFeedback(use.view, moments, true).assign(pair, 0.1f, values, indices));
 }
 
 // Whatever the scale of the seeded inputs, the statistics of batch normalization bring activations to their real size:
@@ -156,7 +156,8 @@ TEST(Calibration, FollowsTheStatisticsOfBatchNormalization) {
     for (size_t w = 0; w < model.weights.size(); ++w) {
       if (model.weights[w].name == "first.weight" || model.weights[w].name == "second.weight") candidates.push_back(w);
     }
-    const Calibration calibration(model, model, [](OnnxModel&) {}, candidates, {});
+    const ResidentWeights weights(model);
+    const Calibration calibration(model, weights, [](OnnxModel&) {}, candidates, {});
     EXPECT_TRUE(calibration.is_classifier());
     return std::pair(calibration.sensitivity(candidates[0]), calibration.sensitivity(candidates[1]));
   };
