@@ -43,7 +43,7 @@ PARTS = {
     "compressor/measure": "formats/base formats/coded formats/container formats/onnx runtime/include compressor/data "
                           "compressor/graph",
     "compressor/compress": "formats/base formats/operators formats/entropy formats/coded formats/container "
-                           "formats/onnx compressor/graph compressor/quantizer compressor/measure Eigen",
+                           "formats/onnx compressor/graph compressor/quantizer compressor/measure hwy Eigen",
     "compressor/training/training_record": "",
     "compressor/training/tuning": "compressor/compress",
     "compressor/report": "formats/base compressor/data compressor/measure compressor/compress "
