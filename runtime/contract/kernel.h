@@ -26,6 +26,7 @@
 #include <type_traits>
 
 #include "formats/base/status.h"
+#include "formats/operators/attributes.h"
 #include "runtime/contract/tensor.h"
 
 namespace quench::rt {
@@ -89,9 +90,36 @@ class Attributes {
   }
   std::span<const Attribute> all() const { return all_; }
 
+  // For what formats/operators asks; valid as long as this object.
+  operators::AttributeView view() const;
+
  private:
+  static const Attributes& of(const void* node) { return *static_cast<const Attributes*>(node); }
+
   std::span<const Attribute> all_;
 };
+
+inline operators::AttributeView Attributes::view() const {
+  static constexpr operators::AttributeFunctions kFunctions = {
+      .get_int = [](const void* node, std::string_view name,
+                    int64_t otherwise) { return of(node).get_int(name, otherwise); },
+      .get_float = [](const void* node, std::string_view name,
+                      float otherwise) { return of(node).get_float(name, otherwise); },
+      .get_string = [](const void* node, std::string_view name,
+                       std::string_view otherwise) { return of(node).get_string(name, otherwise); },
+      .get_ints = [](const void* node, std::string_view name) { return of(node).get_ints(name); },
+      .count_strings =
+          [](const void* node, std::string_view name) {
+            const Attribute* found = of(node).find(name, Attribute::kStrings);
+            return found ? static_cast<int>(found->strings.size()) : 0;
+          },
+      .string_at =
+          [](const void* node, std::string_view name, int index) {
+            return of(node).find(name, Attribute::kStrings)->strings[static_cast<size_t>(index)];
+          },
+  };
+  return {this, kFunctions};
+}
 
 // An elementwise function of one value, as a node of its own or fused into the node before.
 struct Activation {

@@ -1,0 +1,201 @@
+#include "formats/operators/operator.h"
+
+#include <iterator>
+
+namespace quench::operators {
+namespace {
+
+using enum Role;
+
+constexpr Operator unary(std::string_view name, uint8_t flags = 0) { return {name, {kData}, flags}; }
+constexpr Operator function(std::string_view name) { return unary(name, kElementwise); }
+constexpr Operator binary(std::string_view name) { return {name, {kData, kData}, kElementwise}; }
+constexpr Operator variadic(std::string_view name, uint8_t flags = 0) {
+  return {name, {kData}, static_cast<uint8_t>(kVariadic | flags)};
+}
+// With sizes, axes or indices behind the data.
+constexpr Operator placed(std::string_view name) { return {name, {kData, kShape}}; }
+
+constexpr uint8_t kFoldingLinear = kLinear | kFoldsScale;
+
+// By name.
+constexpr Operator kOperators[] = {
+    function("Abs"),
+    binary("Add"),
+    binary("And"),
+    unary("ArgMax"),
+    unary("ArgMin"),
+    unary("AveragePool", kWindowed),
+    {"BatchNormalization", {kData, kWeight, kBias, kStatistic, kStatistic}},
+    unary("Bernoulli", kRandom),
+    function("Cast"),
+    {"CastLike", {kData, kSetting}, kElementwise},
+    function("Ceil"),
+    {"Clip", {kData, kSetting, kSetting}, kElementwise},
+    variadic("Concat"),
+    {"Constant"},
+    {"ConstantOfShape", {kShape}},
+    {"Conv", {kData, kWeight, kBias}, kFoldingLinear | kWindowed, WeightForm::kKernel},
+    {"ConvTranspose", {kData, kWeight, kBias}, kFoldingLinear | kWindowed, WeightForm::kTransposedKernel},
+    function("Cos"),
+    unary("DepthToSpace"),
+    binary("Div"),
+    {"Dropout", {kData, kSetting, kSetting}, kElementwise | kRandom},
+    function("Elu"),
+    binary("Equal"),
+    function("Erf"),
+    function("Exp"),
+    placed("Expand"),
+    unary("Flatten"),
+    function("Floor"),
+    {"GRU", {kData, kWeight, kWeight, kBias, kShape, kState}},
+    placed("Gather"),
+    placed("GatherElements"),
+    placed("GatherND"),
+    {"Gemm", {kData, kWeight, kBias}, kFoldingLinear, WeightForm::kMatrix},
+    unary("GlobalAveragePool"),
+    unary("GlobalMaxPool"),
+    binary("Greater"),
+    binary("GreaterOrEqual"),
+    function("HardSigmoid"),
+    function("HardSwish"),
+    function("Identity"),
+    {"InstanceNormalization", {kData, kWeight, kBias}},
+    unary("LRN"),
+    {"LSTM", {kData, kWeight, kWeight, kBias, kShape, kState, kState, kWeight}},
+    {"LayerNormalization", {kData, kWeight, kBias}},
+    function("LeakyRelu"),
+    binary("Less"),
+    binary("LessOrEqual"),
+    function("Log"),
+    unary("LogSoftmax"),
+    {"MatMul", {kData, kWeight}, kFoldingLinear, WeightForm::kMatrix},
+    variadic("Max", kElementwise),
+    unary("MaxPool", kWindowed),
+    variadic("Mean", kElementwise),
+    variadic("Min", kElementwise),
+    binary("Mod"),
+    binary("Mul"),
+    unary("Multinomial", kRandom),
+    function("Neg"),
+    function("Not"),
+    binary("Or"),
+    {"PRelu", {kData, kWeight}, kElementwise},
+    {"Pad", {kData, kShape, kSetting, kShape}},
+    {"Pow", {kData, kSetting}, kElementwise},
+    {"RNN", {kData, kWeight, kWeight, kBias, kShape, kState}},
+    {"RandomNormal", {}, kRandom},
+    unary("RandomNormalLike", kRandom),
+    {"RandomUniform", {}, kRandom},
+    unary("RandomUniformLike", kRandom),
+    {"Range", {kSetting, kSetting, kSetting}},
+    function("Reciprocal"),
+    placed("ReduceL1"),
+    placed("ReduceL2"),
+    placed("ReduceLogSum"),
+    placed("ReduceLogSumExp"),
+    placed("ReduceMax"),
+    placed("ReduceMean"),
+    placed("ReduceMin"),
+    placed("ReduceProd"),
+    placed("ReduceSum"),
+    placed("ReduceSumSquare"),
+    function("Relu"),
+    placed("Reshape"),
+    {"Resize", {kData, kSetting, kSetting, kShape}},
+    function("Round"),
+    {"Scatter", {kData, kShape, kData}},
+    {"ScatterElements", {kData, kShape, kData}},
+    {"ScatterND", {kData, kShape, kData}},
+    function("Selu"),
+    unary("Shape"),
+    function("Sigmoid"),
+    function("Sign"),
+    function("Sin"),
+    unary("Size"),
+    {"Slice", {kData, kShape, kShape, kShape, kShape}},
+    unary("Softmax"),
+    function("Softplus"),
+    function("Softsign"),
+    unary("SpaceToDepth"),
+    placed("Split"),
+    function("Sqrt"),
+    placed("Squeeze"),
+    binary("Sub"),
+    variadic("Sum", kElementwise),
+    function("Tanh"),
+    function("ThresholdedRelu"),
+    {"Tile", {kData, kShape, kShape}},
+    unary("Transpose"),
+    placed("Trilu"),
+    placed("Unsqueeze"),
+    {"Upsample", {kData, kSetting}},
+    {"Where", {kData, kData, kData}, kElementwise},
+    binary("Xor"),
+};
+
+constexpr bool is_sorted() {
+  for (size_t i = 1; i < std::size(kOperators); ++i) {
+    if (!(kOperators[i - 1].name < kOperators[i].name)) return false;
+  }
+  return true;
+}
+static_assert(is_sorted());
+
+ChannelMap map_kernel(int64_t groups, std::span<const int64_t> dims, int64_t elements) {
+  if (dims.size() < 3 || groups < 1 || dims[0] % groups != 0) return {};
+  return {.channels = dims[0], .groups = groups, .axis = 0, .inner = elements / dims[0], .within = dims[0]};
+}
+
+ChannelMap map_transposed_kernel(int64_t groups, std::span<const int64_t> dims, int64_t elements) {
+  if (dims.size() < 3 || groups < 1 || dims[0] % groups != 0) return {};
+  ChannelMap map{.channels = dims[1] * groups, .groups = groups, .axis = groups == 1 ? 1 : -1, .within = dims[1]};
+  map.inner = elements / dims[0] / dims[1];
+  if (groups > 1) map.outer = elements / groups;
+  return map;
+}
+
+ChannelMap map_matrix(bool is_turned, std::span<const int64_t> dims) {
+  if (dims.size() != 2) return {};
+  if (is_turned) return {.channels = dims[0], .axis = 0, .inner = dims[1], .within = dims[0]};
+  return {.channels = dims[1], .axis = 1, .inner = 1, .within = dims[1]};
+}
+
+}  // namespace
+
+const Operator* find(std::string_view name) {
+  size_t begin = 0;
+  size_t end = std::size(kOperators);
+  while (begin < end) {
+    const size_t middle = (begin + end) / 2;
+    if (kOperators[middle].name == name) return &kOperators[middle];
+    if (kOperators[middle].name < name) {
+      begin = middle + 1;
+    } else {
+      end = middle;
+    }
+  }
+  return nullptr;
+}
+
+std::span<const Operator> all() { return kOperators; }
+
+ChannelMap channel_map(const Operator& op, const AttributeView& attributes, std::span<const int64_t> dims) {
+  int64_t elements = 1;
+  for (const int64_t dim : dims) {
+    if (dim < 1 || __builtin_mul_overflow(elements, dim, &elements)) return {};
+  }
+  switch (op.weight) {
+    case WeightForm::kKernel:
+      return map_kernel(attributes.get_int("group", 1), dims, elements);
+    case WeightForm::kTransposedKernel:
+      return map_transposed_kernel(attributes.get_int("group", 1), dims, elements);
+    case WeightForm::kMatrix:
+      return map_matrix(attributes.get_int("transB", 0) != 0, dims);
+    case WeightForm::kNone:
+      break;
+  }
+  return {};
+}
+
+}  // namespace quench::operators
