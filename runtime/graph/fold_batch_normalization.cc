@@ -1,5 +1,7 @@
 // BatchNormalization after a linear operator: scale * (W x + b - mean) / sqrt(variance + epsilon) + shift is again
 // linear, with the output channels of W scaled. Ioffe and Szegedy, "Batch Normalization", 2015, section 3.1.
+#include "formats/operators/batch_normalization.h"
+#include "formats/operators/operator.h"
 #include "runtime/graph/graph.h"
 
 namespace quench::rt {
@@ -44,7 +46,7 @@ bool Folder::foldable(const Node& node) const {
     if (!parameter || parameter->type != ElementType::kFloat32 || parameter->shape.rank != 1) return false;
   }
   const Attributes attributes(node.attributes);
-  if (attributes.get_int("training_mode", 0) != 0 || attributes.get_int("spatial", 1) != 1) return false;
+  if (!operators::is_inference(attributes.view(), node.opset)) return false;
   const Value& input = graph_.values[static_cast<size_t>(node.inputs[0])];
   return input.producer >= 0 && input.uses == 1;
 }
@@ -57,28 +59,17 @@ bool Folder::describe(const Node& linear, Derivation& derivation) const {
   const Initializer* weight = constant(linear, 1);
   if (!weight || weight->type != ElementType::kFloat32 || weight->shape.rank < 2 || weight->shape.elements() == 0)
     return false;
-  const Shape& shape = weight->shape;
   const Attributes attributes(linear.attributes);
-  if (linear.op == "Conv" && shape.rank >= 3) {
-    derivation.channels = derivation.within = shape[0];
-    derivation.inner = shape.elements(1, shape.rank);
-  } else if (linear.op == "ConvTranspose" && shape.rank >= 3) {
-    const int64_t groups = attributes.get_int("group", 1);
-    if (groups < 1 || groups > shape[0] || shape[0] % groups != 0) return false;
-    derivation.inner = shape.elements(2, shape.rank);
-    derivation.within = shape[1];
-    derivation.channels = shape[1] * groups;
-    derivation.outer = derivation.inner * shape[1] * (shape[0] / groups);
-  } else if (linear.op == "Gemm" && shape.rank == 2 && attributes.get_float("beta", 1.0f) == 1.0f) {
-    const bool transposed = attributes.get_int("transB", 0) != 0;
-    derivation.channels = derivation.within = transposed ? shape[0] : shape[1];
-    derivation.inner = transposed ? shape[1] : 1;
-  } else {
-    return false;
-  }
+  const operators::Operator* op = operators::find(linear.op);
+  // The shift needs a bias to go into.
+  if (!op || !op->is(operators::kFoldsScale) || op->role(2) != operators::Role::kBias) return false;
+  if (attributes.get_float("beta", 1.0f) != 1.0f) return false;  // Gemm's factor of the bias
+  const std::span<const int64_t> dims(weight->shape.dims, static_cast<size_t>(weight->shape.rank));
+  derivation.map = operators::channel_map(*op, attributes.view(), dims);
+  if (derivation.map.channels == 0) return false;
   if (linear.inputs.size() == 3 && linear.inputs[2] >= 0) {
     const Initializer* bias = constant(linear, 2);
-    if (!bias || bias->type != ElementType::kFloat32 || bias->shape != Shape{derivation.channels}) return false;
+    if (!bias || bias->type != ElementType::kFloat32 || bias->shape != Shape{derivation.map.channels}) return false;
   }
   return true;
 }
@@ -104,13 +95,13 @@ Status Folder::fold(Node& normalization) {
   Derivation derivation;
   if (!describe(linear, derivation)) return Status();
   for (size_t i = 1; i < 5; ++i) {
-    if (constant(normalization, i)->shape[0] != derivation.channels) return Status();
+    if (constant(normalization, i)->shape[0] != derivation.map.channels) return Status();
   }
   derivation.scale = constant_number(normalization, 1);
   derivation.shift = constant_number(normalization, 2);
   derivation.mean = constant_number(normalization, 3);
   derivation.variance = constant_number(normalization, 4);
-  derivation.epsilon = Attributes(normalization.attributes).get_float("epsilon", 1e-5f);
+  derivation.epsilon = operators::epsilon_of(Attributes(normalization.attributes).view());
 
   std::span<int> inputs;
   if (!pool_.make(3, &inputs)) return out_of_memory();
@@ -119,7 +110,7 @@ Status Folder::fold(Node& normalization) {
   QUENCH_RETURN_IF_ERROR(derive(derivation, constant(linear, 1)->shape, inputs[1]));
   derivation.kind = Derivation::kBias;
   derivation.base = linear.inputs.size() == 3 && linear.inputs[2] >= 0 ? constant_number(linear, 2) : -1;
-  QUENCH_RETURN_IF_ERROR(derive(derivation, Shape{derivation.channels}, inputs[2]));
+  QUENCH_RETURN_IF_ERROR(derive(derivation, Shape{derivation.map.channels}, inputs[2]));
 
   linear.inputs = inputs;
   linear.outputs[0] = normalization.outputs[0];

@@ -9,6 +9,7 @@
 #include <span>
 #include <string_view>
 
+#include "formats/operators/operator.h"
 #include "runtime/contract/memory.h"
 #include "runtime/graph/wire.h"
 #include "runtime/kernels/registry.h"
@@ -74,10 +75,7 @@ struct Derivation {
   int base = -1;  // initializer that is scaled, -1 for a bias of zeros
   int scale = -1, shift = -1, mean = -1, variance = -1;
   float epsilon = 0;
-  int64_t channels = 0;
-  // Element e of the base belongs to channel (e / inner) % within + (e / outer) * within: within channels per group,
-  // one group for everything but a grouped ConvTranspose.
-  int64_t inner = 1, within = 1, outer = INT64_MAX;
+  operators::ChannelMap map;  // of the weight
 };
 
 struct Initializer {

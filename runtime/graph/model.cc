@@ -1,7 +1,8 @@
 #include "runtime/graph/model.h"
 
 #include <algorithm>
-#include <cmath>
+
+#include "formats/operators/batch_normalization.h"
 
 namespace quench::rt {
 
@@ -123,21 +124,20 @@ Status Model::derive(const Derivation& derivation, const Shape& shape, float* ou
     const auto* mean = static_cast<const float*>(data[2]);
     const auto* variance = static_cast<const float*>(data[3]);
     const auto* base = static_cast<const float*>(data[4]);
-    const auto factor = [&](int64_t channel) {
-      return static_cast<double>(scale[channel]) /
-             std::sqrt(static_cast<double>(variance[channel]) + static_cast<double>(derivation.epsilon));
+    const operators::ChannelMap& map = derivation.map;
+    const auto normalization = [&](int64_t channel) {
+      return operators::BatchNormalization<double>{scale[channel], shift[channel], mean[channel], variance[channel],
+                                                   derivation.epsilon};
     };
     if (derivation.kind == Derivation::kBias) {
-      for (int64_t channel = 0; channel < derivation.channels; ++channel) {
-        const double before = (base ? static_cast<double>(base[channel]) : 0.0) - static_cast<double>(mean[channel]);
-        out[channel] = static_cast<float>(before * factor(channel) + static_cast<double>(shift[channel]));
+      for (int64_t channel = 0; channel < map.channels; ++channel) {
+        const double before = base ? static_cast<double>(base[channel]) : 0.0;
+        out[channel] = static_cast<float>(normalization(channel)(before));
       }
     } else {
-      const int64_t runs = shape.elements() / derivation.inner;
-      for (int64_t run = 0; run < runs; ++run) {
-        const int64_t first = run * derivation.inner;
-        const double by = factor(run % derivation.within + first / derivation.outer * derivation.within);
-        for (int64_t e = first; e < first + derivation.inner; ++e) {
+      for (int64_t first = 0; first < shape.elements(); first += map.inner) {
+        const double by = normalization(map.channel(first)).scale();
+        for (int64_t e = first; e < first + map.inner; ++e) {
           out[e] = static_cast<float>(static_cast<double>(base[e]) * by);
         }
       }

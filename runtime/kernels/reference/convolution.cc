@@ -52,9 +52,7 @@ Status infer_conv(InferContext& context) {
   }
   QUENCH_RETURN_IF_ERROR(check_bias(context, w[0]));
   QUENCH_RETURN_IF_ERROR(read_window(context, x, w.dims + 2, &window));
-  AutoPad auto_pad;
-  QUENCH_RETURN_IF_ERROR(read_auto_pad(context, &auto_pad));
-  QUENCH_RETURN_IF_ERROR(place_windows(auto_pad, false, &window));
+  QUENCH_RETURN_IF_ERROR(place_windows(false, &window));
   return context.set_output(0, ElementType::kFloat32, window_output_shape(window, x.rank, x[0], w[0]));
 }
 
@@ -122,49 +120,6 @@ Status run_conv(RunContext& context) {
   return Status();
 }
 
-// Output sizes and pads of ConvTranspose: window.input is what goes into the node, window.output what comes out.
-Status place_transposed(const InferContext& context, int spatial, Window* window) {
-  const int first = kSpatialAxes - spatial;
-  IntList extra;
-  IntList wanted;
-  AutoPad auto_pad;
-  QUENCH_RETURN_IF_ERROR(read_attribute(context, "output_padding", &extra));
-  QUENCH_RETURN_IF_ERROR(read_attribute(context, "output_shape", &wanted));
-  QUENCH_RETURN_IF_ERROR(read_auto_pad(context, &auto_pad));
-  if (extra.present && extra.count != spatial) {
-    return Status::error(StatusCode::kShape, "output_padding has %d values for %d axes", extra.count, spatial);
-  }
-  // A full shape with batch and channels occurs too.
-  if (wanted.present && wanted.count != spatial && wanted.count != spatial + 2) {
-    return Status::error(StatusCode::kShape, "output_shape has %d values for %d axes", wanted.count, spatial);
-  }
-  // With strides and kernels of at most 2^30 no product below overflows.
-  constexpr int64_t kLargest = int64_t{1} << 31;
-  for (int axis = first; axis < kSpatialAxes; ++axis) {
-    const int i = axis - first;
-    const int64_t added = extra.present ? extra[i] : 0;
-    if (added < 0 || added > kLargest || window->input[axis] > kLargest) {
-      return Status::error(StatusCode::kInvalidArgument, "output_padding or the input is too large");
-    }
-    const int64_t full = window->stride[axis] * (window->input[axis] - 1) + added + window->extent(axis);
-    int64_t size = full - window->pad_begin[axis] - window->pad_end[axis];
-    if (wanted.present) {
-      size = wanted[wanted.count - spatial + i];
-    } else if (auto_pad == AutoPad::kSameUpper || auto_pad == AutoPad::kSameLower) {
-      size = window->input[axis] * window->stride[axis];
-    }
-    if (size < 1 || size > kLargest) {
-      return Status::error(StatusCode::kShape, "the output would have %lld elements along an axis",
-                           static_cast<long long>(size));
-    }
-    if (wanted.present || auto_pad == AutoPad::kSameUpper || auto_pad == AutoPad::kSameLower) {
-      split_padding(auto_pad, full - size, &window->pad_begin[axis], &window->pad_end[axis]);
-    }
-    window->output[axis] = size;
-  }
-  return Status();
-}
-
 Status infer_conv_transpose(InferContext& context) {
   auto& [window, groups] = context.state<ConvolutionState>();
   QUENCH_RETURN_IF_ERROR(check_operands(context, &groups));
@@ -177,7 +132,7 @@ Status infer_conv_transpose(InferContext& context) {
   if (w[1] > (int64_t{1} << 62) / groups) return Status::error(StatusCode::kShape, "too many output channels");
   QUENCH_RETURN_IF_ERROR(check_bias(context, w[1] * groups));
   QUENCH_RETURN_IF_ERROR(read_window(context, x, w.dims + 2, &window));
-  QUENCH_RETURN_IF_ERROR(place_transposed(context, x.rank - 2, &window));
+  QUENCH_RETURN_IF_ERROR(place_transposed_windows(context.attributes().view(), x.rank - 2, &window));
   if (x.elements(2, x.rank) > (int64_t{1} << 40)) return Status::error(StatusCode::kShape, "the input is too large");
   context.set_scratch(context.threads() * window.input_elements() * static_cast<int64_t>(sizeof(float)));
   return context.set_output(0, ElementType::kFloat32, window_output_shape(window, x.rank, x[0], w[1] * groups));

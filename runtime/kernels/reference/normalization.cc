@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "formats/operators/batch_normalization.h"
 #include "runtime/kernels/reference/checks.h"
 #include "runtime/kernels/reference/strided.h"
 #include "runtime/kernels/tables.h"
@@ -26,14 +27,10 @@ Status infer_batch_normalization(InferContext& context) {
   const Shape& x = context.input(0)->shape;
   if (x.rank < 2) return Status::error(StatusCode::kShape, "input 0 has rank %d, not 2 or more", x.rank);
   for (int index = 1; index < 5; ++index) QUENCH_RETURN_IF_ERROR(check_per_channel(context, index, x[1]));
-  bool trains = context.attributes().get_int("training_mode", 0) != 0 ||
-                (context.opset() < 7 && context.attributes().get_int("is_test", 0) == 0);
+  bool trains = !operators::is_inference(context.attributes().view(), context.opset());
   for (int index = 1; index < context.outputs(); ++index) trains |= context.output(index) != nullptr;
-  if (trains) return Status::error(StatusCode::kUnsupportedFeature, "training mode");
-  if (context.attributes().get_int("spatial", 1) == 0) {
-    return Status::error(StatusCode::kUnsupportedFeature, "attribute 'spatial' is 0");
-  }
-  context.state<Epsilon>().value = context.attributes().get_float("epsilon", 1e-5f);
+  if (trains) return Status::error(StatusCode::kUnsupportedFeature, "training mode, or attribute 'spatial' is 0");
+  context.state<Epsilon>().value = operators::epsilon_of(context.attributes().view());
   context.set_scratch(2 * x[1] * static_cast<int64_t>(sizeof(float)));
   return context.set_output(0, ElementType::kFloat32, x);
 }
@@ -44,8 +41,10 @@ Status run_batch_normalization(RunContext& context) {
   float* scales = static_cast<float*>(context.scratch());
   float* shifts = scales + channels;
   for (int64_t c = 0; c < channels; ++c) {
-    scales[c] = context.input(1)->as<float>()[c] / std::sqrt(context.input(4)->as<float>()[c] + epsilon);
-    shifts[c] = context.input(2)->as<float>()[c] - context.input(3)->as<float>()[c] * scales[c];
+    const auto parameter = [&](int index) { return context.input(index)->as<float>()[c]; };
+    const operators::BatchNormalization<float> channel{parameter(1), parameter(2), parameter(3), parameter(4), epsilon};
+    scales[c] = channel.scale();
+    shifts[c] = channel.shift();
   }
   // Per-channel values broadcast along all axes but the second.
   Tensor per_channel;
@@ -95,7 +94,7 @@ Status infer_instance_normalization(InferContext& context) {
   if (x.rank < 3) return Status::error(StatusCode::kShape, "input 0 has rank %d, not 3 or more", x.rank);
   QUENCH_RETURN_IF_ERROR(check_per_channel(context, 1, x[1]));
   QUENCH_RETURN_IF_ERROR(check_per_channel(context, 2, x[1]));
-  context.state<Epsilon>().value = context.attributes().get_float("epsilon", 1e-5f);
+  context.state<Epsilon>().value = operators::epsilon_of(context.attributes().view());
   return context.set_output(0, ElementType::kFloat32, x);
 }
 
@@ -128,7 +127,7 @@ Status infer_layer_normalization(InferContext& context) {
   int first = 0;
   QUENCH_RETURN_IF_ERROR(normalize_axis(context.attributes().get_int("axis", -1), x.rank, &first));
   LayerState& state = context.state<LayerState>();
-  state = {x.elements(0, first), x.elements(first, x.rank), context.attributes().get_float("epsilon", 1e-5f)};
+  state = {x.elements(0, first), x.elements(first, x.rank), operators::epsilon_of(context.attributes().view())};
   for (int index = 1; index < 3; ++index) {
     if (!context.input(index)) continue;
     QUENCH_RETURN_IF_ERROR(check_type(context, index, kFloatType));

@@ -32,9 +32,7 @@ Status infer_pool(InferContext& context, TypeSet types) {
   const Shape& x = context.input(0)->shape;
   PoolState& state = context.state<PoolState>();
   QUENCH_RETURN_IF_ERROR(read_window(context, x, nullptr, &state.window));
-  AutoPad auto_pad;
-  QUENCH_RETURN_IF_ERROR(read_auto_pad(context, &auto_pad));
-  QUENCH_RETURN_IF_ERROR(place_windows(auto_pad, context.attributes().get_int("ceil_mode", 0) != 0, &state.window));
+  QUENCH_RETURN_IF_ERROR(place_windows(context.attributes().get_int("ceil_mode", 0) != 0, &state.window));
   state.includes_padding = context.attributes().get_int("count_include_pad", 0) != 0;
   state.column_major = context.attributes().get_int("storage_order", 0) != 0;
   const Shape shape = window_output_shape(state.window, x.rank, x[0], x[1]);

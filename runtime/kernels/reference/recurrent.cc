@@ -1,5 +1,7 @@
 // LSTM, GRU and RNN of float32, in one or both directions, as the ONNX specification defines them.
 
+#include "formats/operators/recurrent.h"
+
 #include <cmath>
 #include <cstring>
 
@@ -9,9 +11,9 @@
 namespace quench::rt {
 namespace {
 
-enum class Cell : uint8_t { kRnn, kGru, kLstm };
-
-constexpr int gates_of(Cell cell) { return cell == Cell::kLstm ? 4 : cell == Cell::kGru ? 3 : 1; }
+using operators::Cell;
+using operators::CellFunction;
+using operators::gates_of;
 
 struct RecurrentState {
   int64_t steps;
@@ -19,11 +21,12 @@ struct RecurrentState {
   int64_t inputs;
   int64_t hidden;
   int directions;
-  bool backward;        // the only direction there is
-  bool batch_first;     // layout = 1
-  bool reset_last;      // GRU: the reset gate acts behind the product with R
-  bool couples_forget;  // LSTM: the forget gate is 1 - the input gate
-  float clip;           // of what goes into an activation; 0 for none
+  bool backward;                                            // the only direction there is
+  bool batch_first;                                         // layout = 1
+  bool reset_last;                                          // GRU: the reset gate acts behind the product with R
+  bool couples_forget;                                      // LSTM: the forget gate is 1 - the input gate
+  float clip;                                               // of what goes into an activation; 0 for none
+  CellFunction functions[2][operators::kMaxCellFunctions];  // of each direction
 };
 
 // Inputs, by number.
@@ -52,30 +55,18 @@ Status read_direction(const InferContext& context, RecurrentState* state) {
                        direction.data());
 }
 
-// Only the functions that the operator has by default.
-Status check_activations(const InferContext& context, Cell cell) {
-  constexpr std::string_view kDefaults[] = {"Sigmoid", "Tanh", "Tanh"};
-  const Attribute* names = context.attributes().find("activations", Attribute::kStrings);
-  if (!names) return Status();
-  const size_t functions = cell == Cell::kLstm ? 3 : cell == Cell::kGru ? 2 : 1;
-  for (size_t i = 0; i < names->strings.size(); ++i) {
-    if (names->strings[i] != kDefaults[cell == Cell::kRnn ? 1 : i % functions]) {
-      return Status::error(StatusCode::kUnsupportedFeature, "activations other than the default ones");
-    }
-  }
-  return Status();
-}
-
 template <Cell kCell>
 Status infer_recurrent(InferContext& context) {
   QUENCH_RETURN_IF_ERROR(check_node(context, 3, kCell == Cell::kLstm ? 8 : 6, kFloatType));
-  QUENCH_RETURN_IF_ERROR(check_activations(context, kCell));
   const Attributes& attributes = context.attributes();
   const Shape& x = context.input(kX)->shape;
   const Shape& r = context.input(kR)->shape;
   if (x.rank != 3 || r.rank != 3) return Status::error(StatusCode::kShape, "inputs 0 and 2 must have rank 3");
   RecurrentState& state = context.state<RecurrentState>();
   QUENCH_RETURN_IF_ERROR(read_direction(context, &state));
+  for (int direction = 0; direction < state.directions; ++direction) {
+    QUENCH_RETURN_IF_ERROR(operators::read_functions(attributes.view(), kCell, direction, state.functions[direction]));
+  }
   state.batch_first = attributes.get_int("layout", 0) != 0;
   state.reset_last = attributes.get_int("linear_before_reset", 0) != 0;
   state.couples_forget = attributes.get_int("input_forget", 0) != 0;
@@ -135,6 +126,7 @@ class Layer {
         gates_(gates_of(cell)),
         direction_(direction),
         backward_(direction == 1 || state_.backward),
+        functions_(state_.functions[direction]),
         w_(context.input(kW)->as<float>() + direction * gates_ * state_.hidden * state_.inputs),
         r_(context.input(kR)->as<float>() + direction * gates_ * state_.hidden * state_.hidden),
         bias_(per_direction(kBias, 2 * gates_ * state_.hidden)),
@@ -207,8 +199,21 @@ class Layer {
   float limit(float x) const {
     return state_.clip > 0 ? activate({Activation::kClip, -state_.clip, state_.clip}, x) : x;
   }
-  float sigmoid(float x) const { return activate({Activation::kSigmoid, 0, 0}, limit(x)); }
-  float tangent(float x) const { return std::tanh(limit(x)); }
+  // Function f, g or h, by number.
+  float function(int number, float x) const {
+    switch (functions_[number]) {
+      case CellFunction::kSigmoid:
+        return activate({Activation::kSigmoid, 0, 0}, x);
+      case CellFunction::kRelu:
+        return activate({Activation::kRelu, 0, 0}, x);
+      case CellFunction::kTanh:
+        break;
+    }
+    return std::tanh(x);
+  }
+  float f(float x) const { return function(0, limit(x)); }
+  float g(float x) const { return function(1, limit(x)); }
+  float h(float x) const { return function(2, x); }
   float peephole(int64_t which, int64_t i) const { return peepholes_ ? peepholes_[which * state_.hidden + i] : 0; }
 
   template <Cell kCell>
@@ -219,7 +224,7 @@ class Layer {
       advance_gru(x);
     } else {
       const int64_t size = state_.hidden;
-      for (int64_t i = 0; i < size; ++i) gate_[i] = tangent(from_input(x, i) + from_hidden(hidden_, i));
+      for (int64_t i = 0; i < size; ++i) gate_[i] = f(from_input(x, i) + from_hidden(hidden_, i));
       memcpy(hidden_, gate_, hidden_bytes());
     }
   }
@@ -229,11 +234,11 @@ class Layer {
     const int64_t size = state_.hidden;
     for (int64_t row = 0; row < 4 * size; ++row) gate_[row] = from_input(x, row) + from_hidden(hidden_, row);
     for (int64_t i = 0; i < size; ++i) {
-      const float in = sigmoid(gate_[i] + peephole(0, i) * cell_[i]);
-      const float keep = state_.couples_forget ? 1 - in : sigmoid(gate_[2 * size + i] + peephole(2, i) * cell_[i]);
-      cell_[i] = keep * cell_[i] + in * tangent(gate_[3 * size + i]);
-      const float out = sigmoid(gate_[size + i] + peephole(1, i) * cell_[i]);
-      hidden_[i] = out * std::tanh(cell_[i]);
+      const float in = f(gate_[i] + peephole(0, i) * cell_[i]);
+      const float keep = state_.couples_forget ? 1 - in : f(gate_[2 * size + i] + peephole(2, i) * cell_[i]);
+      cell_[i] = keep * cell_[i] + in * g(gate_[3 * size + i]);
+      const float out = f(gate_[size + i] + peephole(1, i) * cell_[i]);
+      hidden_[i] = out * h(cell_[i]);
     }
   }
 
@@ -243,15 +248,15 @@ class Layer {
     float* update = gate_;
     float* reset = gate_ + size;
     float* candidate = gate_ + 2 * size;
-    for (int64_t row = 0; row < 2 * size; ++row) gate_[row] = sigmoid(from_input(x, row) + from_hidden(hidden_, row));
+    for (int64_t row = 0; row < 2 * size; ++row) gate_[row] = f(from_input(x, row) + from_hidden(hidden_, row));
     if (state_.reset_last) {
       for (int64_t i = 0; i < size; ++i) {
-        candidate[i] = tangent(from_input(x, 2 * size + i) + reset[i] * from_hidden(hidden_, 2 * size + i));
+        candidate[i] = g(from_input(x, 2 * size + i) + reset[i] * from_hidden(hidden_, 2 * size + i));
       }
     } else {
       for (int64_t i = 0; i < size; ++i) reset[i] *= hidden_[i];
       for (int64_t i = 0; i < size; ++i) {
-        candidate[i] = tangent(from_input(x, 2 * size + i) + from_hidden(reset, 2 * size + i));
+        candidate[i] = g(from_input(x, 2 * size + i) + from_hidden(reset, 2 * size + i));
       }
     }
     for (int64_t i = 0; i < size; ++i) hidden_[i] = (1 - update[i]) * candidate[i] + update[i] * hidden_[i];
@@ -262,6 +267,7 @@ class Layer {
   const int64_t gates_;
   const int direction_;
   const bool backward_;
+  const CellFunction* const functions_;  // f, g and h of ONNX
   const float* const w_;
   const float* const r_;
   const float* const bias_;

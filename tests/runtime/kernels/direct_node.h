@@ -96,6 +96,7 @@ struct TestAttribute {
   std::string s;
   std::vector<float> floats;
   std::vector<int64_t> ints;
+  std::vector<std::string_view> strings = {};
 };
 
 inline TestAttribute int_of(std::string name, int64_t value) { return {name, Attribute::kInt, 0, value, "", {}, {}}; }
@@ -108,6 +109,9 @@ inline TestAttribute ints_of(std::string name, std::vector<int64_t> values) {
 }
 inline TestAttribute floats_of(std::string name, std::vector<float> values) {
   return {name, Attribute::kFloats, 0, 0, "", values, {}};
+}
+inline TestAttribute strings_of(std::string name, std::vector<std::string_view> values) {
+  return {name, Attribute::kStrings, 0, 0, "", {}, {}, values};
 }
 
 class DirectNode {
@@ -125,6 +129,7 @@ class DirectNode {
       attribute.s = from.s;
       attribute.floats = from.floats;
       attribute.ints = from.ints;
+      attribute.strings = from.strings;
       attributes_.push_back(attribute);
     }
     for (const auto& value : values_) {

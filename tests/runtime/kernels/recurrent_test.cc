@@ -17,6 +17,7 @@ const std::vector<Operator> kOperators = {{"RNN", 1, {}},
                                           {"GRU", 3, {}},
                                           {"GRU", 3, {int_of("linear_before_reset", 1)}},
                                           {"LSTM", 4, {}},
+                                          {"RNN", 1, {strings_of("activations", {"Relu", "Relu"})}},
                                           {"LSTM", 4, {int_of("input_forget", 1), float_of("clip", 0.5f)}}};
 
 constexpr int64_t kSteps = 5;
@@ -125,9 +126,33 @@ TEST(Recurrent, OneStepByHand) {
               {static_cast<float>((1 - update) * candidate + update * 0.5)});
 }
 
+TEST(Recurrent, FunctionsAreThoseOfTheDirection) {
+  const Value x = Value::of<float>({1, 1, 1}, {2});
+  const Value h = Value::of<float>({2, 1, 1}, {0.5f, 0.5f});
+  const Value w = Value::of<float>({2, 1, 1}, {0.5f, 0.5f});
+  const Value r = Value::of<float>({2, 1, 1}, {1, 1});
+  const auto run_with = [&](std::vector<std::string_view> names) {
+    return run_node("RNN", 7, {string_of("direction", "bidirectional"), strings_of("activations", std::move(names))},
+                    {x, w, r, std::nullopt, std::nullopt, h});
+  };
+  const auto sigmoid = static_cast<float>(1 / (1 + std::exp(-1.5)));
+  expect_near(run_with({"Relu", "Sigmoid"}), {1.5f, sigmoid});
+  expect_near(run_with({"Tanh", "Relu"}), {std::tanh(1.5f), 1.5f});
+
+  // LSTM: gates input, output, forget, cell; f for the gates, g for the cell's input, h for its output.
+  const Value one = Value::of<float>({1, 1, 1}, {2});
+  const Value w4 = Value::of<float>({1, 4, 1}, {0.25f, 0.5f, 0.125f, -0.5f});
+  const Value r4 = Value::of<float>({1, 4, 1}, {0, 0, 0, 0});
+  const Value cell = Value::of<float>({1, 1, 1}, {4});
+  const double kept = 4 * 0.25 + 0.5 / (1 + std::exp(1.0));
+  expect_near(run_node("LSTM", 7, {strings_of("activations", {"Relu", "Sigmoid", "Tanh"})},
+                       {one, w4, r4, std::nullopt, std::nullopt, std::nullopt, cell}),
+              {static_cast<float>(std::tanh(kept))});
+}
+
 TEST(Recurrent, WhatDoesNotFitIsRefused) {
   const Value x = Value::random({kSteps, kBatch, kInputs}, 1);
-  const Weights weights(kOperators[3], 1);
+  const Weights weights({"LSTM", 4, {}}, 1);
   const auto refused = [&](std::vector<TestAttribute> attributes, std::optional<Value> lengths) {
     return code_of("LSTM", 14, std::move(attributes), {x, weights.w, weights.r, weights.bias, std::move(lengths)});
   };
@@ -135,6 +160,9 @@ TEST(Recurrent, WhatDoesNotFitIsRefused) {
   EXPECT_EQ(refused({int_of("hidden_size", 5)}, std::nullopt), StatusCode::kShape);
   EXPECT_EQ(refused({string_of("direction", "bidirectional")}, std::nullopt), StatusCode::kShape);
   EXPECT_EQ(refused({string_of("direction", "sideways")}, std::nullopt), StatusCode::kInvalidArgument);
+  EXPECT_EQ(refused({strings_of("activations", {"Sigmoid", "Elu", "Tanh"})}, std::nullopt),
+            StatusCode::kUnsupportedFeature);
+  EXPECT_EQ(refused({strings_of("activations", {"Sigmoid", "Tanh"})}, std::nullopt), StatusCode::kInvalidArgument);
   EXPECT_EQ(refused({}, Value::of<int32_t>({2}, {1, 1})), StatusCode::kShape);
   EXPECT_EQ(refused({}, Value::of<int32_t>({3}, {1, -1, 2})), StatusCode::kInvalidArgument);
   EXPECT_EQ(refused({}, Value::of<int32_t>({3}, {1, 6, 2})), StatusCode::kInvalidArgument);
