@@ -42,8 +42,8 @@ run_format() {
   sources | xargs clang-format --dry-run -Werror
 }
 
-# Sources with LibTorch's headers take clang-tidy more time than all others together, and GCC's precompiled ones stop it;
-# the analyzer takes three times as long as all other checks, and is for what must stand hostile bytes.
+# Sources with LibTorch's headers take clang-tidy longer than all others together, and GCC's precompiled ones stop it; the
+# analyzer takes three times as long as all other checks, and is for what must stand hostile bytes.
 run_tidy() {
   install_packages build training test style
   cmake --preset dev >/dev/null
@@ -55,7 +55,7 @@ run_tidy() {
 
 run_asan() {
   install_packages build test
-  local tests='base_test|entropy_test|container_test|onnx_test|data_test|quantizer_test|graph_test'
+  local tests='base_test|operator_rows_test|entropy_test|container_test|onnx_test|data_test|quantizer_test|graph_test'
   tests+='|runtime_core_test|runtime_kernels_test|runtime_fast_test'
   build asan ${tests//|/ } fuzz_corpora
   ctest --preset asan --parallel "$jobs" --no-tests=error -L "^($tests|fuzz)\$"
@@ -70,7 +70,8 @@ run_tsan() {
 
 # linked OUT PRESET SOURCE: a C program with the runtime of a preset and nothing else.
 linked() {
-  "${CC:-cc}" -std=c99 -Os -Iruntime/include "$3" "build/$2/runtime/libquench_runtime.a" -lpthread -lm -Wl,--gc-sections -o "$1"
+  "${CC:-cc}" -std=c99 -Os -Iruntime/include "$3" "build/$2/runtime/libquench_runtime.a" -lpthread -lm \
+    -Wl,--gc-sections -o "$1"
 }
 
 run_size() {
