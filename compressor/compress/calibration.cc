@@ -7,6 +7,7 @@
 #include <random>
 #include <set>
 
+#include "compressor/graph/graph_index.h"
 #include "compressor/measure/fidelity.h"
 #include "formats/base/error.h"
 #include "formats/base/parallel.h"
@@ -62,13 +63,6 @@ void add_int64_initializer(GraphProto& graph, const std::string& name, const std
   tensor.set_raw_data(values.data(), values.size() * sizeof(int64_t));
 }
 
-int64_t opset_of(const onnx::ModelProto& proto) {
-  for (const auto& opset : proto.opset_import()) {
-    if (opset.domain().empty() || opset.domain() == "ai.onnx") return opset.version();
-  }
-  return 1;
-}
-
 std::map<std::string, int> ranks_of(const OnnxModel& model) {
   OnnxModel copy = model.clone();
   infer_shapes(copy);
@@ -87,7 +81,7 @@ std::map<std::string, int> ranks_of(const OnnxModel& model) {
 std::vector<Statistics> normalize_by_batch(OnnxModel& model) {
   GraphProto& graph = *model.proto.mutable_graph();
   const std::map<std::string, int> ranks = ranks_of(model);
-  const bool axes_are_input = opset_of(model.proto) >= 18;
+  const bool axes_are_input = graph::default_opset(model.proto) >= 18;
   std::set<std::string> initializers;
   for (const TensorProto& tensor : graph.initializer()) initializers.insert(tensor.name());
 

@@ -93,7 +93,8 @@ ModelQuantizer::ModelQuantizer(const ResidentWeights& weights, const CompressOpt
       options_(options),
       calibration_(calibration),
       coded_(weights),
-      tensor_of_(model_.weights.size(), -1) {
+      tensor_of_(model_.weights.size(), -1),
+      channels_(channels_of_weights(model_)) {
   coded_.methods = std::move(methods);
   coded_.coder = options.coder;
   coded_.drop_names = !options.keep_names && !options.keep_graph;
@@ -170,14 +171,11 @@ void ModelQuantizer::set_scales(Tensor& tensor, double multiplier, const std::ve
                                  kLargestStep * tensor.rms);
   tensor.largest = static_cast<float>(step);
   tensor.scale_codes.clear();
-  const std::vector<int64_t>& dims = model_.weights[tensor.weight].dims;
-  if (options_.scales == ScaleScope::kTensor || small) return;
+  const operators::ChannelMap& map = channels_[tensor.weight];
+  if (options_.scales == ScaleScope::kTensor || small || map.axis < 0) return;
 
-  // Channels are rows of a convolution, columns of a matrix to multiply with.
-  const CalibratedUse* use = calibration_ ? calibration_->use(tensor.weight) : nullptr;
-  const bool last_axis = use ? use->use.view.row_stride == 1 : dims.size() == 2;
-  const auto channels = static_cast<size_t>(last_axis ? dims.back() : dims.front());
-  tensor.scale_inner = last_axis ? 1 : values.size() / channels;
+  const auto channels = static_cast<size_t>(map.channels);
+  tensor.scale_inner = static_cast<uint64_t>(map.inner);
   std::vector<double> power(channels, 0.0);
   for (size_t e = 0; e < values.size(); ++e)
     power[e / tensor.scale_inner % channels] += static_cast<double>(values[e]) * values[e];

@@ -78,6 +78,7 @@ class ModelQuantizer {
   CodedModel coded_;             // its values: biases that were changed to make up for the errors of the weights
   std::vector<Tensor> tensors_;  // those with kCodebook first
   std::vector<int> tensor_of_;   // weight -> index into tensors_, -1
+  std::vector<operators::ChannelMap> channels_;  // of each weight
   bool resident_ = true;
 };
 

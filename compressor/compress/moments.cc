@@ -9,6 +9,7 @@ namespace quench::quantizer {
 namespace {
 
 using graph::HostTensor;
+using operators::Window;
 
 constexpr auto kVectorBatch = static_cast<int64_t>(kOuterProductBatch);
 
@@ -17,48 +18,34 @@ constexpr auto kVectorBatch = static_cast<int64_t>(kOuterProductBatch);
 constexpr int64_t kLeastSamples = 4096;
 constexpr int64_t kSamplesPerColumn = 32;
 
-// Where the window lies over an activation of one size.
-struct Placement {
-  int64_t channels, size[2], out[2], pad[2];
-};
-
-Placement place(const Window& window, const HostTensor& activation) {
-  Placement placement{activation.dims[1], {1, 1}, {1, 1}, {0, 0}};
-  for (size_t axis = 0; axis + 2 < activation.dims.size(); ++axis) {
-    const int64_t size = activation.dims[axis + 2];
-    const int64_t extent = (window.kernel[axis] - 1) * window.dilation[axis] + 1;
-    int64_t total = window.pad_begin[axis] + window.pad_end[axis];
-    int64_t begin = window.pad_begin[axis];
-    if (window.same_padding) {
-      const int64_t out = (size + window.stride[axis] - 1) / window.stride[axis];
-      total = std::max<int64_t>(0, (out - 1) * window.stride[axis] + extent - size);
-      begin = window.same_lower ? (total + 1) / 2 : total / 2;
-    }
-    placement.size[axis] = size;
-    placement.pad[axis] = begin;
-    placement.out[axis] = std::max<int64_t>(0, (size + total - extent) / window.stride[axis] + 1);
-  }
-  return placement;
+// The window over an activation of one size.
+Window place(const WeightUse& use, const HostTensor& activation) {
+  Window window = *use.window;
+  window.set_input(activation.dims.data() + 2, static_cast<int>(activation.dims.size()) - 2);
+  const Status status = operators::place_windows(/*ceil_mode=*/false, &window);
+  if (!status.ok()) throw Error::make("activation '{}': {}", use.activation, status.detail());
+  return window;
 }
 
 // Writes the patch at output position (y, x) of channels [first, first + count) to `out`, in the weight's column order.
-void copy_patch(const Window& window, const Placement& place, const float* image, int64_t y, int64_t x, int64_t first,
-                int64_t count, float* out) {
-  const int64_t y0 = y * window.stride[0] - place.pad[0], x0 = x * window.stride[1] - place.pad[1];
-  const bool inside_row = window.dilation[1] == 1 && x0 >= 0 && x0 + window.kernel[1] <= place.size[1];
+void copy_patch(const Window& window, const float* image, int64_t y, int64_t x, int64_t first, int64_t count,
+                float* out) {
+  const int64_t height = window.input[1], width = window.input[2];
+  const int64_t y0 = window.coordinate(1, y, 0), x0 = window.coordinate(2, x, 0);
+  const bool inside_row = window.dilation[2] == 1 && x0 >= 0 && x0 + window.kernel[2] <= width;
   for (int64_t c = first; c < first + count; ++c) {
-    const float* plane = image + c * place.size[0] * place.size[1];
-    for (int64_t i = 0; i < window.kernel[0]; ++i) {
-      const int64_t yy = y0 + i * window.dilation[0];
-      if (inside_row && yy >= 0 && yy < place.size[0]) {
-        const float* from = plane + yy * place.size[1] + x0;
-        for (int64_t j = 0; j < window.kernel[1]; ++j) *out++ = from[j];
+    const float* plane = image + c * height * width;
+    for (int64_t i = 0; i < window.kernel[1]; ++i) {
+      const int64_t yy = y0 + i * window.dilation[1];
+      if (inside_row && yy >= 0 && yy < height) {
+        const float* from = plane + yy * width + x0;
+        for (int64_t j = 0; j < window.kernel[2]; ++j) *out++ = from[j];
         continue;
       }
-      for (int64_t j = 0; j < window.kernel[1]; ++j) {
-        const int64_t xx = x0 + j * window.dilation[1];
-        const bool inside = yy >= 0 && yy < place.size[0] && xx >= 0 && xx < place.size[1];
-        *out++ = inside ? plane[yy * place.size[1] + xx] : 0.0f;
+      for (int64_t j = 0; j < window.kernel[2]; ++j) {
+        const int64_t xx = x0 + j * window.dilation[2];
+        const bool inside = yy >= 0 && yy < height && xx >= 0 && xx < width;
+        *out++ = inside ? plane[yy * width + xx] : 0.0f;
       }
     }
   }
@@ -81,12 +68,10 @@ Moments::Moments(const WeightUse& use) : use_(use) {
 // Vectors x that the activation has, for each group.
 int64_t Moments::positions(const HostTensor& activation) const {
   if (use_.window) {
-    const Window& window = *use_.window;
     const bool fits = activation.dims.size() >= 3 && activation.dims.size() <= 4 &&
-                      activation.dims[1] * window.kernel[0] * window.kernel[1] == use_.view.columns * use_.view.groups;
+                      activation.dims[1] * use_.window->kernel_elements() == use_.view.columns * use_.view.groups;
     if (!fits) throw Error::make("activation '{}' does not fit its convolution", use_.activation);
-    const Placement placement = place(window, activation);
-    return activation.dims[0] * placement.out[0] * placement.out[1];
+    return activation.dims[0] * place(use_, activation).output_elements();
   }
   const size_t axis = use_.activation_transposed ? 0 : activation.dims.size() - 1;
   if (activation.dims.empty() || activation.dims[axis] != use_.view.columns) {
@@ -112,12 +97,11 @@ void Moments::add(const HostTensor& activation, int64_t samples) {
 void Moments::add_convolution(const HostTensor& activation, int64_t samples) {
   const int64_t all = positions(activation);
   if (all == 0) return;
-  const Window& window = *use_.window;
-  const Placement placement = place(window, activation);
-  const int64_t places = placement.out[0] * placement.out[1];
+  const Window window = place(use_, activation);
+  const int64_t places = window.output_elements();
   const int64_t taken = std::min(all, samples);
-  const int64_t image_size = placement.channels * placement.size[0] * placement.size[1];
-  const int64_t channels = placement.channels / use_.view.groups;
+  const int64_t image_size = activation.dims[1] * window.input_elements();
+  const int64_t channels = activation.dims[1] / use_.view.groups;
   std::vector<float> patches(static_cast<size_t>(std::min(taken, kVectorBatch) * use_.view.columns));
   for (int64_t g = 0; g < use_.view.groups; ++g) {
     for (int64_t begin = 0; begin < taken; begin += kVectorBatch) {
@@ -125,8 +109,8 @@ void Moments::add_convolution(const HostTensor& activation, int64_t samples) {
       for (int64_t s = 0; s < count; ++s) {
         // Spread evenly over samples and places.
         const int64_t position = ((begin + s) * all + all / 2) / taken;
-        const int64_t n = position / places, y = position % places / placement.out[1], x = position % placement.out[1];
-        copy_patch(window, placement, activation.floats().data() + n * image_size, y, x, g * channels, channels,
+        const int64_t n = position / places, y = position % places / window.output[2], x = position % window.output[2];
+        copy_patch(window, activation.floats().data() + n * image_size, y, x, g * channels, channels,
                    patches.data() + s * use_.view.columns);
       }
       add_vectors(patches.data(), count, g);

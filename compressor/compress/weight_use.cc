@@ -3,24 +3,14 @@
 #include <algorithm>
 #include <map>
 
+#include "compressor/graph/graph_index.h"
+
 namespace quench::quantizer {
 namespace {
 
 using onnx::AttributeProto;
 using onnx::GraphProto;
 using onnx::NodeProto;
-
-const AttributeProto* find_attribute(const NodeProto& node, const char* name) {
-  for (const AttributeProto& attribute : node.attribute()) {
-    if (attribute.name() == name) return &attribute;
-  }
-  return nullptr;
-}
-
-int64_t get_int(const NodeProto& node, const char* name, int64_t otherwise) {
-  const AttributeProto* attribute = find_attribute(node, name);
-  return attribute ? attribute->i() : otherwise;
-}
 
 // Counts uses of every name, also by subgraphs and as graph outputs.
 void count_uses(const GraphProto& graph, std::map<std::string, int>& uses) {
@@ -34,45 +24,37 @@ void count_uses(const GraphProto& graph, std::map<std::string, int>& uses) {
   }
 }
 
-void copy_ints(const NodeProto& node, const char* name, int64_t* out, int offset, int count) {
-  const AttributeProto* attribute = find_attribute(node, name);
-  if (!attribute) return;
-  for (int i = 0; i < count && offset + i < attribute->ints_size(); ++i) out[i] = attribute->ints(offset + i);
-}
-
-std::optional<Window> conv_window(const NodeProto& node, const Weight& weight) {
+// The window of a Conv over one or two axes.
+std::optional<operators::Window> conv_window(const NodeProto& node, const Weight& weight) {
   const int axes = static_cast<int>(weight.dims.size()) - 2;
   if (axes != 1 && axes != 2) return std::nullopt;
-  Window window;
-  for (int i = 0; i < axes; ++i) window.kernel[i] = weight.dims[static_cast<size_t>(i) + 2];
-  copy_ints(node, "strides", window.stride, 0, axes);
-  copy_ints(node, "dilations", window.dilation, 0, axes);
-  copy_ints(node, "pads", window.pad_begin, 0, axes);
-  copy_ints(node, "pads", window.pad_end, axes, axes);
-  if (const AttributeProto* auto_pad = find_attribute(node, "auto_pad")) {
-    window.same_padding = auto_pad->s().starts_with("SAME");
-    window.same_lower = auto_pad->s() == "SAME_LOWER";
-  }
-  return window;
+  operators::Window window;
+  const Status status = operators::read_window(graph::attributes_of(node), axes, weight.dims.data() + 2, &window);
+  return status.ok() ? std::optional(window) : std::nullopt;
+}
+
+// Where the output channels of a node's weight, its input 1, lie; no channels where it has none.
+operators::ChannelMap map_of(const NodeProto& node, const Weight& weight) {
+  const operators::Operator* op = graph::operator_of(node);
+  return op ? operators::channel_map(*op, graph::attributes_of(node), weight.dims) : operators::ChannelMap();
 }
 
 // The matrix of a node's weight; rows is 0 where the node is none of those supported.
 WeightUse describe(const NodeProto& node, const Weight& weight) {
   WeightUse use;
-  const std::vector<int64_t>& dims = weight.dims;
-  if (node.op_type() == "Conv" && dims.size() >= 3) {
-    use.window = conv_window(node, weight);
+  const operators::ChannelMap map = map_of(node, weight);
+  if (map.axis < 0) return use;
+  const operators::Operator& op = *graph::operator_of(node);
+  if (op.is(operators::kWindowed)) {
+    if (op.weight == operators::WeightForm::kKernel) use.window = conv_window(node, weight);
     if (!use.window) return use;
-    const int64_t columns = static_cast<int64_t>(weight.elements()) / dims[0];
-    use.view = {dims[0], columns, columns, 1, std::max<int64_t>(1, get_int(node, "group", 1))};
-    if (use.view.rows % use.view.groups != 0) use.view.rows = 0;
-  } else if (node.op_type() == "Gemm" && dims.size() == 2) {
-    const bool transposed = get_int(node, "transB", 0) != 0;
-    use.view = transposed ? MatrixView{dims[0], dims[1], dims[1], 1} : MatrixView{dims[1], dims[0], 1, dims[1]};
-    use.activation_transposed = get_int(node, "transA", 0) != 0;
-  } else if (node.op_type() == "MatMul" && dims.size() == 2) {
-    use.view = {dims[1], dims[0], 1, dims[1]};
   }
+  use.view.rows = map.channels;
+  use.view.columns = static_cast<int64_t>(weight.elements()) / map.channels;
+  use.view.row_stride = map.axis == 0 ? map.inner : 1;
+  use.view.column_stride = map.axis == 0 ? 1 : map.within;
+  use.view.groups = map.groups;
+  use.activation_transposed = graph::integer_attribute(node, "transA", 0) != 0;
   return use;
 }
 
@@ -108,6 +90,22 @@ std::vector<WeightUse> find_weight_uses(const OnnxModel& model) {
     found.push_back(std::move(use));
   }
   return found;
+}
+
+std::vector<operators::ChannelMap> channels_of_weights(const OnnxModel& model) {
+  const GraphProto& graph = model.proto.graph();
+  std::map<std::string, size_t> weights;
+  for (const auto& tensor : graph.initializer()) {
+    const int64_t index = weight_index(tensor);
+    if (index >= 0) weights[tensor.name()] = static_cast<size_t>(index);
+  }
+  std::vector<operators::ChannelMap> maps(model.weights.size());
+  for (const NodeProto& node : graph.node()) {
+    const auto weight = node.input_size() < 2 ? weights.end() : weights.find(node.input(1));
+    if (weight == weights.end() || maps[weight->second].channels != 0) continue;
+    maps[weight->second] = map_of(node, model.weights[weight->second]);
+  }
+  return maps;
 }
 
 StreamShape stream_shape(const Weight& weight) {

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "formats/onnx/model_file.h"
+#include "formats/operators/operator.h"
+#include "formats/operators/window.h"
 
 namespace quench::quantizer {
 
@@ -22,23 +24,14 @@ struct MatrixView {
   int64_t groups = 1;
 };
 
-// The window of a convolution over an activation N x C x spatial (1-D or 2-D, a missing axis has kernel 1).
-struct Window {
-  int64_t kernel[2] = {1, 1};
-  int64_t stride[2] = {1, 1};
-  int64_t dilation[2] = {1, 1};
-  int64_t pad_begin[2] = {0, 0};
-  int64_t pad_end[2] = {0, 0};
-  bool same_padding = false;  // auto_pad SAME_UPPER or SAME_LOWER: pads follow from the activation's size
-  bool same_lower = false;
-};
-
 struct WeightUse {
   size_t weight = 0;       // index into OnnxModel::weights
   int node = 0;            // index into the main graph's nodes
   std::string activation;  // name of the value that it multiplies
   MatrixView view;
-  std::optional<Window> window;  // Conv; otherwise the activation's last (or, transposed, first) axis is contracted
+  // Conv, over an activation N x C x spatial, without its sizes; otherwise the activation's last (or, transposed, first)
+  // axis is contracted.
+  std::optional<operators::Window> window;
   bool activation_transposed = false;  // Gemm with transA
   std::optional<size_t> bias;          // weight index of a bias that is used by this node alone
 };
@@ -46,6 +39,10 @@ struct WeightUse {
 // The weights of the main graph that exactly one node uses, as the constant operand of Conv (1-D and 2-D), Gemm or
 // MatMul.
 std::vector<WeightUse> find_weight_uses(const OnnxModel& model);
+
+// For each weight, where its output channels lie for the first node of the main graph that multiplies with it; no
+// channels where none does.
+std::vector<operators::ChannelMap> channels_of_weights(const OnnxModel& model);
 
 // The dimensions that the entropy coder's contexts see: rows (filters), channels, inner.
 struct StreamShape {

@@ -18,9 +18,9 @@ bool is_inactive_dropout(const onnx::NodeProto& node, const OnnxModel& model, co
 bool hands_on_input(const onnx::NodeProto& node, const OnnxModel& model, const GraphIndex& index) {
   if (!has_input(node, 0) || !has_output(node, 0)) return false;
   if (is_op(node, "Identity")) return true;
-  for (const char* variadic : {"Concat", "Sum", "Mean", "Max", "Min"}) {
-    if (is_op(node, variadic) && node.input_size() == 1) return true;
-  }
+  // Concat, Sum, Mean, Max and Min of one value are that value.
+  const operators::Operator* op = operator_of(node);
+  if (op != nullptr && op->is(operators::kVariadic) && node.input_size() == 1) return true;
   return is_inactive_dropout(node, model, index);
 }
 

@@ -6,6 +6,7 @@
 
 #include "compressor/graph/graph_index.h"
 #include "compressor/graph/simplify.h"
+#include "formats/operators/batch_normalization.h"
 
 namespace quench::graph {
 namespace {
@@ -45,49 +46,12 @@ bool all_finite(const std::vector<float>& values) {
   return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
 }
 
-// Not training, and over axis 1 only. Other outputs than the first must not be in use.
+// Of its kinds the one that can be folded. Other outputs than the first must not be in use.
 bool is_inference(const NodeProto& node, int64_t opset, const GraphIndex& index) {
   for (int i = 1; i < node.output_size(); ++i) {
     if (has_output(node, i) && index.uses(node.output(i)) != 0) return false;
   }
-  if (opset < 7 && integer_attribute(node, "is_test", 0) == 0) return false;
-  if (opset < 9 && integer_attribute(node, "spatial", 1) == 0) return false;
-  return integer_attribute(node, "training_mode", 0) == 0;
-}
-
-// Where a node's weight has its output channels: axis `axis` of the weight seen as `dims`, and slice i along it belongs
-// to channel channels[i].
-struct Slices {
-  std::vector<int64_t> dims;
-  size_t axis = 0;
-  std::vector<size_t> channels;
-};
-
-std::vector<size_t> count_up(int64_t count) {
-  std::vector<size_t> numbers(static_cast<size_t>(count));
-  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = i;
-  return numbers;
-}
-
-std::optional<Slices> slices_along(const std::vector<int64_t>& dims, size_t axis, size_t channels) {
-  if (axis >= dims.size() || static_cast<size_t>(dims[axis]) != channels) return std::nullopt;
-  return Slices{dims, axis, count_up(dims[axis])};
-}
-
-// A ConvTranspose weight is C_in x C_out / groups x kernel, so that the channel depends on the first two axes together.
-std::optional<Slices> slices_of_transposed(const std::vector<int64_t>& dims, int64_t groups, size_t channels) {
-  if (dims.size() < 3 || groups < 1 || dims[0] % groups != 0) return std::nullopt;
-  if (static_cast<size_t>(dims[1]) * static_cast<size_t>(groups) != channels) return std::nullopt;
-  Slices slices;
-  slices.dims = {dims[0] * dims[1]};
-  slices.dims.insert(slices.dims.end(), dims.begin() + 2, dims.end());
-  const int64_t inputs_per_group = dims[0] / groups;
-  for (int64_t input = 0; input < dims[0]; ++input) {
-    for (int64_t output = 0; output < dims[1]; ++output) {
-      slices.channels.push_back(static_cast<size_t>(input / inputs_per_group * dims[1] + output));
-    }
-  }
-  return slices;
+  return operators::is_inference(attributes_of(node), opset);
 }
 
 class Folder {
@@ -112,9 +76,11 @@ class Folder {
     if (before == nullptr) return false;
     const std::optional<Affine> affine = affine_of(norm);
     if (!affine) return false;
-    if (is_op(*before, "Conv") || is_op(*before, "ConvTranspose")) return fold_into_convolution(*before, *affine, norm);
-    if (is_op(*before, "Gemm")) return fold_into_gemm(*before, *affine, norm);
-    if (is_op(*before, "MatMul")) return fold_into_matmul(*before, *affine, norm);
+    const operators::Operator* op = operator_of(*before);
+    if (op != nullptr && op->is(operators::kFoldsScale)) {
+      return op->role(2) == operators::Role::kBias ? fold_into_biased(*op, *before, *affine, norm)
+                                                   : fold_into_matmul(*before, *affine, norm);
+    }
     if (is_op(*before, "Add")) return fold_into_matmul_add(*before, *affine, norm);
     return false;
   }
@@ -141,11 +107,13 @@ class Folder {
       parameters[i] = read_doubles(*weight);
       if (parameters[i].size() != parameters[0].size()) return std::nullopt;
     }
-    const double epsilon = static_cast<double>(float_attribute(norm, "epsilon", 1e-5f));
+    const double epsilon = operators::epsilon_of(attributes_of(norm));
     Affine affine;
     for (size_t i = 0; i < parameters[0].size(); ++i) {
-      affine.factor.push_back(parameters[0][i] / std::sqrt(parameters[3][i] + epsilon));
-      affine.shift.push_back(parameters[1][i] - parameters[2][i] * affine.factor[i]);
+      const operators::BatchNormalization<double> channel{parameters[0][i], parameters[1][i], parameters[2][i],
+                                                          parameters[3][i], epsilon};
+      affine.factor.push_back(channel.scale());
+      affine.shift.push_back(channel.shift());
     }
     if (!all_finite(affine.factor) || !all_finite(affine.shift)) return std::nullopt;
     return affine;
@@ -158,13 +126,18 @@ class Folder {
   }
 
   // Scales the weight. False, and nothing is changed, where a result would be too large for its type.
-  bool scale(TensorProto& tensor, const Slices& slices, const Affine& affine) {
+  bool scale(TensorProto& tensor, const operators::ChannelMap& map, const Affine& affine) {
     const Weight weight = weight_of(model_, tensor);
+    const auto elements = static_cast<int64_t>(weight.elements());
+    // Slices of `inner` elements; their channels come again and again, but for those of groups.
+    const int64_t slices = map.channels == map.within ? map.within : elements / map.inner;
     Weight view = weight;
-    view.dims = slices.dims;
+    view.dims = {elements / map.inner / slices, slices, map.inner};
     Doubles factors;
-    for (const size_t channel : slices.channels) factors.push_back(affine.factor[channel]);
-    auto scaled = scaled_source(view, std::move(factors), slices.axis);
+    for (int64_t slice = 0; slice < slices; ++slice) {
+      factors.push_back(affine.factor[static_cast<size_t>(map.channel(slice * map.inner))]);
+    }
+    auto scaled = scaled_source(view, std::move(factors), 1);
     if (weight.dtype == TensorProto::FLOAT16 && !all_finite(to_float(weight.dtype, scaled->read()))) return false;
     set_weight(model_, tensor, weight.dtype, weight.dims, std::move(scaled));
     return true;
@@ -185,25 +158,6 @@ class Folder {
     dropped_.insert(&norm);
   }
 
-  bool fold_into_convolution(NodeProto& node, const Affine& affine, NodeProto& norm) {
-    const size_t channels = affine.factor.size();
-    TensorProto* tensor = own_weight(node.input(1));
-    if (tensor == nullptr) return false;
-    const Weight weight = weight_of(model_, *tensor);
-    const std::optional<Slices> slices =
-        is_op(node, "Conv") ? slices_along(weight.dims, 0, channels)
-                            : slices_of_transposed(weight.dims, integer_attribute(node, "group", 1), channels);
-    std::optional<Doubles> bias = Doubles(channels, 0.0);
-    if (has_input(node, 2)) bias = broadcast_bias(node.input(2), channels);
-    if (!slices || !bias || !scale(*tensor, *slices, affine)) return false;
-    for (size_t i = 0; i < channels; ++i) (*bias)[i] = (*bias)[i] * affine.factor[i] + affine.shift[i];
-    const std::string name = add_bias(norm.output(0), weight.dtype, *bias);
-    if (node.input_size() == 2) node.add_input();
-    node.set_input(2, name);
-    drop(norm, node);
-    return true;
-  }
-
   // A constant bias of one value, or one for each of the last axis' channels.
   std::optional<Doubles> broadcast_bias(const std::string& name, size_t channels) {
     const Weight* weight = constant(name);
@@ -215,20 +169,29 @@ class Folder {
     return is_row ? values : Doubles(channels, values[0]);
   }
 
-  bool fold_into_gemm(NodeProto& node, const Affine& affine, NodeProto& norm) {
+  // The map of a node's weight, if it has these channels.
+  std::optional<operators::ChannelMap> map_of(const operators::Operator& op, const NodeProto& node,
+                                              const TensorProto& tensor, size_t channels) {
+    const auto map = operators::channel_map(op, attributes_of(node), weight_of(model_, tensor).dims);
+    return static_cast<size_t>(map.channels) == channels ? std::optional(map) : std::nullopt;
+  }
+
+  // Conv, ConvTranspose and Gemm.
+  bool fold_into_biased(const operators::Operator& op, NodeProto& node, const Affine& affine, NodeProto& norm) {
     const size_t channels = affine.factor.size();
     TensorProto* tensor = own_weight(node.input(1));
-    if (tensor == nullptr || opset_ < 7) return false;
-    const Weight weight = weight_of(model_, *tensor);
-    const std::optional<Slices> slices =
-        slices_along(weight.dims, integer_attribute(node, "transB", 0) != 0 ? 0 : 1, channels);
+    if (tensor == nullptr) return false;
+    if (opset_ < 7 && op.weight == operators::WeightForm::kMatrix)
+      return false;  // its bias was broadcast by attributes
+    const int32_t dtype = weight_of(model_, *tensor).dtype;
+    const auto map = map_of(op, node, *tensor, channels);
     std::optional<Doubles> bias = Doubles(channels, 0.0);
     if (has_input(node, 2)) bias = broadcast_bias(node.input(2), channels);
-    if (!slices || !bias || !scale(*tensor, *slices, affine)) return false;
+    if (!map || !bias || !scale(*tensor, *map, affine)) return false;
     const double beta = static_cast<double>(float_attribute(node, "beta", 1.0f));
     for (size_t i = 0; i < channels; ++i) (*bias)[i] = (*bias)[i] * beta * affine.factor[i] + affine.shift[i];
     remove_attribute(node, "beta");
-    const std::string name = add_bias(norm.output(0), weight.dtype, *bias);
+    const std::string name = add_bias(norm.output(0), dtype, *bias);
     if (node.input_size() == 2) node.add_input();
     node.set_input(2, name);
     drop(norm, node);
@@ -236,17 +199,17 @@ class Folder {
   }
 
   // The weight of x * w whose result has two axes, so that the channels are w's columns.
-  std::optional<Slices> matmul_slices(const NodeProto& node, TensorProto*& tensor, size_t channels) {
+  std::optional<operators::ChannelMap> map_of_matmul(const NodeProto& node, TensorProto*& tensor, size_t channels) {
     tensor = own_weight(node.input(1));
-    if (tensor == nullptr || tensor->dims_size() != 2 || rank_of(node.input(0)) != 2) return std::nullopt;
-    return slices_along(weight_of(model_, *tensor).dims, 1, channels);
+    if (tensor == nullptr || rank_of(node.input(0)) != 2) return std::nullopt;
+    return map_of(*operator_of(node), node, *tensor, channels);
   }
 
   // y = x * w * factor + shift: what is left of the BatchNormalization is an addition.
   bool fold_into_matmul(NodeProto& node, const Affine& affine, NodeProto& norm) {
     TensorProto* tensor = nullptr;
-    const std::optional<Slices> slices = matmul_slices(node, tensor, affine.factor.size());
-    if (opset_ < 7 || !slices || !scale(*tensor, *slices, affine)) return false;
+    const auto map = map_of_matmul(node, tensor, affine.factor.size());
+    if (opset_ < 7 || !map || !scale(*tensor, *map, affine)) return false;
     const std::string name = add_bias(norm.output(0), tensor->data_type(), affine.shift);
     norm.set_op_type("Add");
     norm.clear_attribute();
@@ -266,8 +229,8 @@ class Folder {
       std::optional<Doubles> bias = broadcast_bias(add.input(1 - side), channels);
       if (product == nullptr || !is_op(*product, "MatMul") || !bias) continue;
       TensorProto* tensor = nullptr;
-      const std::optional<Slices> slices = matmul_slices(*product, tensor, channels);
-      if (!slices || !scale(*tensor, *slices, affine)) return false;
+      const auto map = map_of_matmul(*product, tensor, channels);
+      if (!map || !scale(*tensor, *map, affine)) return false;
       for (size_t i = 0; i < channels; ++i) (*bias)[i] = (*bias)[i] * affine.factor[i] + affine.shift[i];
       add.set_input(1 - side, add_bias(norm.output(0), tensor->data_type(), *bias));
       touched_.insert(product);

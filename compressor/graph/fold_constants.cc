@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <array>
 #include <optional>
 #include <utility>
 
@@ -27,9 +26,8 @@ bool is_exact_type(int64_t dtype) {
 }
 
 bool is_random(const NodeProto& node) {
-  static constexpr std::array kOps = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike",
-                                      "Multinomial",  "Bernoulli",     "Dropout"};
-  return std::any_of(kOps.begin(), kOps.end(), [&](const char* op) { return is_op(node, op); });
+  const operators::Operator* op = operator_of(node);
+  return op != nullptr && op->is(operators::kRandom);
 }
 
 bool is_foldable(const NodeProto& node) {

@@ -123,6 +123,44 @@ float float_attribute(const onnx::NodeProto& node, std::string_view name, float 
   return attribute == nullptr ? fallback : attribute->f();
 }
 
+operators::AttributeView attributes_of(const onnx::NodeProto& node) {
+  static constexpr auto find = [](const void* owner, std::string_view name) {
+    return find_attribute(*static_cast<const onnx::NodeProto*>(owner), name);
+  };
+  static constexpr operators::AttributeFunctions kFunctions = {
+      .get_int =
+          [](const void* owner, std::string_view name, int64_t otherwise) {
+            const onnx::AttributeProto* attribute = find(owner, name);
+            return attribute ? attribute->i() : otherwise;
+          },
+      .get_float =
+          [](const void* owner, std::string_view name, float otherwise) {
+            const onnx::AttributeProto* attribute = find(owner, name);
+            return attribute ? attribute->f() : otherwise;
+          },
+      .get_string =
+          [](const void* owner, std::string_view name, std::string_view otherwise) {
+            const onnx::AttributeProto* attribute = find(owner, name);
+            return attribute ? std::string_view(attribute->s()) : otherwise;
+          },
+      .get_ints =
+          [](const void* owner, std::string_view name) {
+            const onnx::AttributeProto* attribute = find(owner, name);
+            return attribute
+                       ? std::span<const int64_t>(attribute->ints().data(), static_cast<size_t>(attribute->ints_size()))
+                       : std::span<const int64_t>();
+          },
+      .count_strings =
+          [](const void* owner, std::string_view name) {
+            const onnx::AttributeProto* attribute = find(owner, name);
+            return attribute ? attribute->strings_size() : 0;
+          },
+      .string_at = [](const void* owner, std::string_view name,
+                      int index) { return std::string_view(find(owner, name)->strings(index)); },
+  };
+  return {&node, kFunctions};
+}
+
 void remove_attribute(onnx::NodeProto& node, std::string_view name) {
   erase_if(*node.mutable_attribute(), [&](const onnx::AttributeProto& attribute) { return attribute.name() == name; });
 }
@@ -136,6 +174,10 @@ int64_t default_opset(const onnx::ModelProto& model) {
 
 bool is_op(const onnx::NodeProto& node, std::string_view op_type) {
   return node.op_type() == op_type && (node.domain().empty() || node.domain() == "ai.onnx");
+}
+
+const operators::Operator* operator_of(const onnx::NodeProto& node) {
+  return node.domain().empty() || node.domain() == "ai.onnx" ? operators::find(node.op_type()) : nullptr;
 }
 
 bool has_output(const onnx::NodeProto& node, int index) {

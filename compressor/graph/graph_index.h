@@ -10,6 +10,7 @@
 #include <unordered_set>
 
 #include "formats/onnx/model_file.h"
+#include "formats/operators/operator.h"
 
 namespace quench::graph {
 
@@ -63,12 +64,16 @@ void for_each_used_value(const onnx::NodeProto& node, const std::function<void(c
 int64_t integer_attribute(const onnx::NodeProto& node, std::string_view name, int64_t fallback);
 float float_attribute(const onnx::NodeProto& node, std::string_view name, float fallback);
 const onnx::AttributeProto* find_attribute(const onnx::NodeProto& node, std::string_view name);
+// For what formats/operators asks; valid as long as the node.
+operators::AttributeView attributes_of(const onnx::NodeProto& node);
 void remove_attribute(onnx::NodeProto& node, std::string_view name);
 
 // Version of ONNX's own operators that the model uses; 0 when it imports none.
 int64_t default_opset(const onnx::ModelProto& model);
 // True for an operator of ONNX itself with this name.
 bool is_op(const onnx::NodeProto& node, std::string_view op_type);
+// The row of a node's operator; null for those of other domains and those that have none.
+const operators::Operator* operator_of(const onnx::NodeProto& node);
 
 // The node's output where it exists and has a name.
 bool has_output(const onnx::NodeProto& node, int index);

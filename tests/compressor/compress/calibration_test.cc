@@ -27,16 +27,16 @@ HostTensor random_tensor(std::vector<int64_t> dims, unsigned seed) {
 
 // y = sum over the window, by definition; rows x places.
 std::vector<double> convolve(const WeightUse& use, const std::vector<float>& w, const HostTensor& x, int64_t group) {
-  const Window& window = *use.window;
+  const operators::Window& window = *use.window;
   const int64_t channels = x.dims[1] / use.view.groups, height = x.dims[2], width = x.dims[3];
   std::vector<double> y;
   for (int64_t row = 0; row < use.view.rows / use.view.groups; ++row) {
-    for (int64_t oy = 0; oy * window.stride[0] + window.kernel[0] <= height + 2; ++oy) {
-      for (int64_t ox = 0; ox * window.stride[1] + window.kernel[1] <= width + 2; ++ox) {
+    for (int64_t oy = 0; oy * window.stride[1] + window.kernel[1] <= height + 2; ++oy) {
+      for (int64_t ox = 0; ox * window.stride[2] + window.kernel[2] <= width + 2; ++ox) {
         double sum = 0;
         for (int64_t c = 0; c < channels; ++c) {
           for (int64_t i = 0; i < 9; ++i) {
-            const int64_t yy = oy * window.stride[0] + i / 3 - 1, xx = ox * window.stride[1] + i % 3 - 1;
+            const int64_t yy = oy * window.stride[1] + i / 3 - 1, xx = ox * window.stride[2] + i % 3 - 1;
             if (yy < 0 || yy >= height || xx < 0 || xx >= width) continue;
             const int64_t full_row = group * use.view.rows / use.view.groups + row;
             sum += w[static_cast<size_t>(full_row * use.view.columns + c * 9 + i)] *
@@ -55,7 +55,8 @@ TEST(Moments, GiveTheSquaredOutputOfAConvolution) {
     for (const int64_t stride : {1, 2}) {
       WeightUse use;
       use.view = {4, 6 / groups * 9, 6 / groups * 9, 1, groups};
-      use.window = Window{{3, 3}, {stride, stride}, {1, 1}, {1, 1}, {1, 1}, false, false};
+      use.window = operators::Window{
+          .kernel = {1, 3, 3}, .stride = {1, stride, stride}, .pad_begin = {0, 1, 1}, .pad_end = {0, 1, 1}};
       const HostTensor x = random_tensor({1, 6, 7, 5}, 3);
       Moments moments(use);
       moments.add(x, 1 << 20);  // all places
