@@ -14,7 +14,7 @@ std::vector<To> widen(const Array& array) {
   for (size_t i = 0; i < out.size(); ++i) {
     From value;
     std::memcpy(&value, array.bytes.data() + i * sizeof(From), sizeof(From));
-    out[i] = static_cast<To>(value);
+    out[i] = static_cast<To>(value);  // int8 is a number: NOLINT(bugprone-signed-char-misuse)
   }
   return out;
 }
