@@ -420,6 +420,15 @@ struct Shared {
   ModelHandle model;
 };
 
+// Frees what the model keeps for later plans, and says what is left.
+uint64_t used_without_spare(const Model& model) {
+  {
+    LockGuard guard(model.lock());
+    EXPECT_EQ(model.allocate(UINT64_MAX / 2), nullptr);
+  }
+  return model.memory_used();
+}
+
 TEST(Plan, SessionsOfTheSameShapesShareIt) {
   Shared shared;
   SessionHandle a = shared.session(2);
@@ -463,6 +472,34 @@ TEST(Plan, LivesUntilItsLastSessionGoesInAnyOrder) {
       if (round == 0) idle = shared.model->memory_used();
       EXPECT_EQ(shared.model->memory_used(), idle) << round;
     }
+    EXPECT_LT(used_without_spare(*shared.model), idle);
+  }
+}
+
+TEST(Plan, WeightsThatItReadsAreDecodedOnceAndGoWithIt) {
+  GraphBuilder graph;
+  graph.input("x", ElementType::kFloat32, {2}).stripped("w", ElementType::kFloat32, {2});
+  graph.node("Add", {"x", "w"}, {"y"}).output("y");
+  const std::string bytes = graph.build();
+  int decoded = 0;
+  WeightSource source;
+  source.user = &decoded;
+  source.decode = [](void* user, uint32_t, uint64_t, std::span<std::byte> out) {
+    std::memset(out.data(), 0, out.size());
+    ++*static_cast<int*>(user);
+    return Status();
+  };
+  ModelHandle model;
+  ASSERT_TRUE(open_model(as_bytes(bytes), source, {}, model).ok());
+  for (int round = 1; round <= 3; ++round) {
+    SessionHandle a;
+    SessionHandle b;
+    std::vector<HostTensor> outputs;
+    for (SessionHandle* session : {&a, &b}) {
+      ASSERT_TRUE(create_session(*model, {}, *session).ok());
+      ASSERT_TRUE(run_session(**session, {random_tensor({2}, 1)}, &outputs).ok());
+    }
+    EXPECT_EQ(decoded, round);
   }
 }
 
