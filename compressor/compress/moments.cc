@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "compressor/compress/outer_products.h"
+#include "compressor/quantizer/outer_products.h"
 #include "formats/base/error.h"
 
 namespace quench::quantizer {

@@ -1,10 +1,10 @@
-#include "compressor/compress/outer_products.h"
+#include "compressor/quantizer/outer_products.h"
 
 #include <algorithm>
 #include <vector>
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "compressor/compress/outer_products.cc"
+#define HWY_TARGET_INCLUDE "compressor/quantizer/outer_products.cc"
 // clang-format off
 #include "formats/base/simd_dispatch.h"
 #include <hwy/foreach_target.h>

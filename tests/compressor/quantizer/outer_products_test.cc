@@ -1,4 +1,4 @@
-#include "compressor/compress/outer_products.h"
+#include "compressor/quantizer/outer_products.h"
 
 #include <gtest/gtest.h>
 
