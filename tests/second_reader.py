@@ -718,7 +718,8 @@ class Tensor:
         singles = float32_bytes(values)
         if self.kind == FLOAT32:
             return singles, singles, indices
-        return narrow(struct.unpack("<%df" % len(values), singles), self.kind), singles, indices
+        data = narrow(struct.unpack("<%df" % len(values), singles), self.kind)
+        return data, widen(data, self.kind), indices
 
 
 def read_tensors(cursor, count, codebooks, models, streams):

@@ -16,19 +16,27 @@ constexpr uint64_t kFittedSymbols = uint64_t{1} << 20;  // of one tensor, that t
 
 }  // namespace
 
-float CodedTensor::scale(uint64_t element) const {
-  if (scale_codes.empty()) return largest;
-  return container::scale_from_code(largest, scale_codes[element / scale_inner % scale_codes.size()]);
+coded::Scales CodedTensor::scales(uint64_t elements) const {
+  if (scale_codes.empty()) return {coded::ScaleKind::kTensor, 1, std::max<uint64_t>(elements, 1), largest, {}, {}};
+  return {coded::ScaleKind::kChannel, scale_codes.size(), scale_inner, largest, scale_codes, {}};
 }
 
-std::vector<float> CodedTensor::dequantize(std::span<const uint16_t> of, uint64_t elements) const {
-  std::vector<float> values(elements);
-  const auto d = static_cast<size_t>(dimension());
-  for (size_t e = 0; e < values.size(); ++e) {
-    const float center =
-        grid ? container::uniform_center(1, kGridZero, of[e]) : codebook.centers[of[e / d] * d + e % d];
-    values[e] = scale(e) * center;
-  }
+coded::Codebook CodedTensor::centers() const {
+  if (grid) return {coded::CodebookKind::kUniform, kGridEntries, 1, kGridZero, 1, {}};
+  return {coded::CodebookKind::kTableFloat32,
+          static_cast<uint32_t>(codebook.size()),
+          static_cast<uint32_t>(codebook.dimension),
+          codebook.zero_symbol,
+          0,
+          codebook.centers};
+}
+
+std::vector<float> CodedTensor::dequantize(std::span<const uint16_t> of, const Weight& in) const {
+  coded::Tensor tensor;
+  tensor.type = static_cast<ElementType>(in.dtype);
+  tensor.scales = scales(in.elements());
+  std::vector<float> values(in.elements());
+  coded::dequantize(tensor, centers(), of, 0, 0, values);
   return values;
 }
 
@@ -94,11 +102,10 @@ std::vector<uint8_t> CodedModel::fit_entropy_model(bool grid) const {
   return fitter.finish();
 }
 
-container::QuantizedTensor CodedModel::describe(const CodedTensor& tensor, std::span<const uint16_t> of,
-                                                Numbers numbers) const {
+coded::Tensor CodedModel::describe(const CodedTensor& tensor, std::span<const uint16_t> of, Numbers numbers) const {
   const Weight& weight = model.weights[tensor.weight];
   const entropy::StreamLayout stream = layout(tensor);
-  container::QuantizedTensor described;
+  coded::Tensor described;
   described.type = static_cast<ElementType>(weight.dtype);
   described.element_count = weight.elements();
   described.codebook = numbers.codebook;
@@ -107,10 +114,7 @@ container::QuantizedTensor CodedModel::describe(const CodedTensor& tensor, std::
   described.rows = stream.rows;
   described.channels = stream.channels;
   described.inner = stream.inner;
-  described.scale_kind = tensor.scale_codes.empty() ? container::ScaleKind::kTensor : container::ScaleKind::kChannel;
-  described.largest = tensor.largest;
-  described.scale_codes = tensor.scale_codes;
-  described.scale_inner = tensor.scale_inner;
+  described.scales = tensor.scales(weight.elements());
   return described;
 }
 
@@ -122,7 +126,7 @@ void CodedModel::report_quantized(const CodedTensor& tensor, std::span<const uin
   report.entropy = entropy::entropy_bits(counts);
   report.centers =
       static_cast<uint32_t>(std::count_if(counts.begin(), counts.end(), [](uint64_t n) { return n != 0; }));
-  const std::vector<float> quantized = tensor.dequantize(of, own.size());
+  const std::vector<float> quantized = tensor.dequantize(of, model.weights[tensor.weight]);
   double power = 0, error = 0;
   for (size_t e = 0; e < own.size(); ++e) {
     power += static_cast<double>(own[e]) * own[e];

@@ -6,6 +6,7 @@
 //     uint64_t bytes = coded.size();
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -15,6 +16,7 @@
 #include "compressor/compress/compress.h"
 #include "compressor/compress/resident_weights.h"
 #include "compressor/quantizer/codebook.h"
+#include "formats/coded/tensor.h"
 #include "formats/container/writer.h"
 #include "formats/entropy/coder.h"
 
@@ -24,7 +26,7 @@ namespace quench::quantizer {
 constexpr uint32_t kGridEntries = 65535;
 constexpr uint32_t kGridZero = 32767;
 
-// One tensor's quantization: element e is scale(e) times its vector's center.
+// One tensor's quantization, and what its coded::Tensor borrows.
 struct CodedTensor {
   size_t weight = 0;                 // index into OnnxModel::weights
   bool grid = false;                 // on whole multiples of the scale instead of learned centers
@@ -36,8 +38,14 @@ struct CodedTensor {
   std::vector<uint16_t> indices;     // of the vectors; empty where CodedModel::indices gives them
 
   int dimension() const { return grid ? 1 : codebook.dimension; }
-  float scale(uint64_t element) const;
-  std::vector<float> dequantize(std::span<const uint16_t> of, uint64_t elements) const;
+  float scale(uint64_t element) const {
+    return scales(0).at(element / scale_inner % std::max<size_t>(1, scale_codes.size()));
+  }
+  // For a tensor of so many elements.
+  coded::Scales scales(uint64_t elements) const;
+  coded::Codebook centers() const;
+  // What the file will give back: `of` has an index for each vector of the weight.
+  std::vector<float> dequantize(std::span<const uint16_t> of, const Weight& weight) const;
 };
 
 // The grid for values of this scale: steps of `step`, of which element e takes the nearest.
@@ -82,8 +90,7 @@ class CodedModel {
   std::vector<uint16_t> indices_of(const CodedTensor& tensor) const;
   entropy::StreamLayout layout(const CodedTensor& tensor) const;
   std::vector<uint8_t> fit_entropy_model(bool grid) const;
-  container::QuantizedTensor describe(const CodedTensor& tensor, std::span<const uint16_t> indices,
-                                      Numbers numbers) const;
+  coded::Tensor describe(const CodedTensor& tensor, std::span<const uint16_t> indices, Numbers numbers) const;
   void report_quantized(const CodedTensor& tensor, std::span<const uint16_t> indices, std::span<const float> values,
                         TensorReport& report) const;
   [[noreturn]] void fail(const Weight& weight, const Status& status) const;

@@ -187,7 +187,7 @@ void ModelQuantizer::set_scales(Tensor& tensor, double multiplier, const std::ve
   }
   tensor.largest = static_cast<float>(largest);
   for (const double p : power)
-    tensor.scale_codes.push_back(container::code_from_scale(tensor.largest, static_cast<float>(p)));
+    tensor.scale_codes.push_back(coded::code_from_scale(tensor.largest, static_cast<float>(p)));
 }
 
 // Padded with zeros to whole vectors.
@@ -321,7 +321,7 @@ void ModelQuantizer::correct_bias(const Tensor& tensor, const std::vector<float>
   const size_t bias = *use->use.bias;
   const Weight& weight = model_.weights[bias];
   if (coded_.methods[bias] == TensorMethod::kLossless || matches(options_.exclude, weight.name)) return;
-  const std::vector<float> quantized = tensor.dequantize(tensor.indices, values.size());
+  const std::vector<float> quantized = tensor.dequantize(tensor.indices, model_.weights[tensor.weight]);
   std::vector<float> result = *weights_.values(bias);
   const MatrixView& view = use->use.view;
   const int64_t group_rows = view.rows / view.groups;
@@ -344,8 +344,7 @@ double ModelQuantizer::output_error() const {
     const int t = tensor_of_[weight];
     if (t < 0) return coded_.values[weight];
     const Tensor& tensor = tensors_[static_cast<size_t>(t)];
-    return std::make_shared<const std::vector<float>>(
-        tensor.dequantize(tensor.indices, model_.weights[weight].elements()));
+    return std::make_shared<const std::vector<float>>(tensor.dequantize(tensor.indices, model_.weights[weight]));
   });
 }
 

@@ -13,13 +13,13 @@ using container::SectionKind;
 
 std::string encoding_name(const container::TensorInfo& info) {
   switch (info.encoding) {
-    case container::Encoding::kRaw:
+    case coded::Encoding::kRaw:
       return "raw";
-    case container::Encoding::kPlanes:
+    case coded::Encoding::kPlanes:
       return "planes";
-    case container::Encoding::kDeltaPlanes:
+    case coded::Encoding::kDeltaPlanes:
       return "delta planes";
-    case container::Encoding::kQuantized:
+    case coded::Encoding::kQuantized:
       break;
   }
   switch (info.coder) {
@@ -70,8 +70,8 @@ void describe(const QuenchFile& file, uint32_t number, std::span<std::byte> scra
   tensor.encoding = encoding_name(info);
   tensor.bits_per_weight =
       8.0 * static_cast<double>(info.stored_bytes) / static_cast<double>(std::max<uint64_t>(info.element_count, 1));
-  if (info.encoding != container::Encoding::kQuantized) return;
-  const container::CodebookInfo codebook = file.reader().codebook(info.codebook);
+  if (info.encoding != coded::Encoding::kQuantized) return;
+  const coded::Codebook codebook = file.reader().codebook(info.codebook);
   tensor.codebook = info.codebook;
   tensor.dimension = codebook.dimension;
   tensor.centers = codebook.entries;

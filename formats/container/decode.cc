@@ -1,6 +1,5 @@
 // Decoding of tensors: chunk by chunk, from the streams of an open file.
 #include <algorithm>
-#include <bit>
 #include <cstring>
 
 #include "formats/base/crc32c.h"
@@ -130,59 +129,8 @@ Status decode_exact_float32(const TensorRecord& record, uint64_t chunk, std::spa
   return convert_to_float32(units, record.info.type, out);
 }
 
-// Values of consecutive elements, `first_element` being that of out[0] and indices[0] the index of `first_index`.
-template <typename Index>
-class Dequantizer {
- public:
-  Dequantizer(const TensorInfo& info, const CodebookInfo& codebook, const Index* indices, uint64_t first_index)
-      : scales_(info.scales),
-        centers_(codebook.centers.data()),
-        shift_(static_cast<unsigned>(std::countr_zero(codebook.dimension))),
-        indices_(indices),
-        first_element_(first_index << shift_) {}
-
-  void run(uint64_t first, std::span<float> out) const {
-    if (scales_.kind == ScaleKind::kNone) return fill(first, out, [](size_t) { return 1.0f; });
-    while (!out.empty()) {
-      const uint64_t channel = first / scales_.inner % scales_.channels;
-      const bool element_wise = scales_.inner == 1;
-      const uint64_t run = element_wise ? scales_.channels - channel : scales_.inner - first % scales_.inner;
-      const auto part = out.first(static_cast<size_t>(std::min<uint64_t>(run, out.size())));
-      const float* scale = scales_.values.data() + channel;
-      if (element_wise) {
-        fill(first, part, [scale](size_t i) { return scale[i]; });
-      } else {
-        fill(first, part, [value = *scale](size_t) { return value; });
-      }
-      first += part.size();
-      out = out.subspan(part.size());
-    }
-  }
-
- private:
-  template <typename Scale>
-  void fill(uint64_t first, std::span<float> out, Scale scale) const {
-    const uint64_t begin = first - first_element_;
-    if (shift_ == 0) {
-      const Index* indices = indices_ + begin;
-      for (size_t i = 0; i < out.size(); ++i) out[i] = scale(i) * centers_[indices[i]];
-      return;
-    }
-    const uint64_t mask = (uint64_t{1} << shift_) - 1;
-    for (size_t i = 0; i < out.size(); ++i) {
-      const uint64_t element = begin + i;
-      out[i] = scale(i) * centers_[(uint64_t{indices_[element >> shift_]} << shift_) + (element & mask)];
-    }
-  }
-
-  const ScaleInfo& scales_;
-  const float* centers_;
-  unsigned shift_;
-  const Index* indices_;
-  uint64_t first_element_;
-};
-
-// Decodes the indices of a chunk into scratch, then calls use(dequantizer).
+// Decodes the indices of a chunk into scratch, then calls use(values), where values(first, out) gives the elements from
+// `first` on.
 template <typename Index, typename Use>
 Status with_indices(const Reader::Tables& tables, const TensorRecord& record, uint64_t chunk,
                     std::span<std::byte> scratch, Use use) {
@@ -192,14 +140,15 @@ Status with_indices(const Reader::Tables& tables, const TensorRecord& record, ui
   const auto rest = scratch.last(entropy::kDecodeScratch);
   QUENCH_RETURN_IF_ERROR(tables.decoders[record.info.entropy_model].decode_chunk(
       as_uint8(record.stream), record.layout, chunk, indices, as_writable_uint8(rest)));
-  const Dequantizer<Index> dequantizer(record.info, tables.codebooks[record.info.codebook], indices.data(),
-                                       range.first_symbol);
-  return use(dequantizer);
+  return use([&](uint64_t first, std::span<float> out) {
+    coded::dequantize(record.info, tables.codebooks[record.info.codebook], std::span<const Index>(indices),
+                      range.first_symbol, first, out);
+  });
 }
 
 template <typename Use>
-Status with_dequantizer(const Reader::Tables& tables, const TensorRecord& record, uint64_t chunk,
-                        std::span<std::byte> scratch, Use use) {
+Status with_values(const Reader::Tables& tables, const TensorRecord& record, uint64_t chunk,
+                   std::span<std::byte> scratch, Use use) {
   return index_size(record) == 1 ? with_indices<uint8_t>(tables, record, chunk, scratch, use)
                                  : with_indices<uint16_t>(tables, record, chunk, scratch, use);
 }
@@ -280,8 +229,8 @@ Status Reader::decode_chunk_float32(uint32_t tensor, uint32_t chunk, std::span<f
   if (out.size() != range.element_count) return Status(StatusCode::kInvalidArgument);
   scratch = scratch.first(static_cast<size_t>(container::scratch_size(record)));
   if (!is_quantized(record)) return decode_exact_float32(record, chunk, out, scratch);
-  return with_dequantizer(*tables_, record, chunk, scratch, [&](const auto& dequantizer) -> Status {
-    dequantizer.run(range.first_element, out);
+  return with_values(*tables_, record, chunk, scratch, [&](const auto& values) -> Status {
+    values(range.first_element, out);
     return {};
   });
 }
@@ -294,16 +243,16 @@ Status Reader::decode_chunk_bytes(uint32_t tensor, uint32_t chunk, std::span<std
   if (out.size() != element_bytes(record.info.type, range.element_count)) return Status(StatusCode::kInvalidArgument);
   scratch = scratch.first(static_cast<size_t>(container::scratch_size(record)));
   if (!is_quantized(record)) return decode_exact_bytes(record, chunk, out, scratch);
-  return with_dequantizer(*tables_, record, chunk, scratch, [&](const auto& dequantizer) -> Status {
+  return with_values(*tables_, record, chunk, scratch, [&](const auto& values) -> Status {
     float block[kBlock];
     for (uint64_t done = 0; done < range.element_count;) {
-      const auto values =
+      const auto part =
           std::span(block).first(static_cast<size_t>(std::min<uint64_t>(kBlock, range.element_count - done)));
-      dequantizer.run(range.first_element + done, values);
+      values(range.first_element + done, part);
       const auto bytes = out.subspan(static_cast<size_t>(element_bytes(record.info.type, done)),
-                                     static_cast<size_t>(element_bytes(record.info.type, values.size())));
-      QUENCH_RETURN_IF_ERROR(convert_from_float32(values, record.info.type, bytes));
-      done += values.size();
+                                     static_cast<size_t>(element_bytes(record.info.type, part.size())));
+      QUENCH_RETURN_IF_ERROR(convert_from_float32(part, record.info.type, bytes));
+      done += part.size();
     }
     return {};
   });

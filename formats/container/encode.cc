@@ -96,25 +96,25 @@ Result<EncodedTensor> Writer::encode_lossless(ElementType type, std::span<const 
     return Status::error(StatusCode::kInvalidArgument, "%zu bytes do not hold %llu elements", bytes.size(),
                          static_cast<unsigned long long>(element_count));
   }
-  EncodedTensor tensor;
-  tensor.type = type;
-  tensor.element_count = element_count;
-  tensor.encoding = Encoding::kPlanes;
-  tensor.stream = encode_planes(bytes, unit_layout(type, false));
+  EncodedTensor encoded;
+  encoded.tensor.type = type;
+  encoded.tensor.element_count = element_count;
+  encoded.tensor.encoding = Encoding::kPlanes;
+  encoded.stream = encode_planes(bytes, unit_layout(type, false));
   constexpr size_t kSmallEnough = 64;  // a 64th of its size is not worth a second search
-  if (!unit_layout(type, false).rotated && tensor.stream.size() > bytes.size() / kSmallEnough) {
+  if (!unit_layout(type, false).rotated && encoded.stream.size() > bytes.size() / kSmallEnough) {
     Bytes delta = encode_planes(bytes, unit_layout(type, true));
-    if (delta.size() < tensor.stream.size()) {
-      tensor.stream = std::move(delta);
-      tensor.encoding = Encoding::kDeltaPlanes;
+    if (delta.size() < encoded.stream.size()) {
+      encoded.stream = std::move(delta);
+      encoded.tensor.encoding = Encoding::kDeltaPlanes;
     }
   }
-  if (tensor.stream.size() >= bytes.size()) {
+  if (encoded.stream.size() >= bytes.size()) {
     const auto raw = as_uint8(bytes);
-    tensor.stream.assign(raw.begin(), raw.end());
-    tensor.encoding = Encoding::kRaw;
+    encoded.stream.assign(raw.begin(), raw.end());
+    encoded.tensor.encoding = Encoding::kRaw;
   }
-  return tensor;
+  return encoded;
 }
 
 }  // namespace quench::container

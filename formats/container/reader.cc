@@ -194,7 +194,7 @@ class Arena {
 struct Places {
   Reader::Tables* tables = nullptr;
   std::span<TensorRecord> tensors;
-  std::span<CodebookInfo> codebooks;
+  std::span<coded::Codebook> codebooks;
   std::span<float> centers;
   std::span<float> scales;
   std::span<std::byte> metadata;
@@ -212,7 +212,7 @@ Places take_places(Arena& arena, const Contents& contents, uint64_t model_count)
   const auto tables = arena.take<Reader::Tables>(1);
   places.tables = tables.empty() ? nullptr : tables.data();
   places.tensors = arena.take<TensorRecord>(header.tensor_count);
-  places.codebooks = arena.take<CodebookInfo>(header.codebook_count);
+  places.codebooks = arena.take<coded::Codebook>(header.codebook_count);
   places.centers = arena.take<float>(header.center_values);
   places.scales = arena.take<float>(header.scale_values);
   places.decoders = arena.take<entropy::Decoder>(model_count);
@@ -293,11 +293,11 @@ Result<std::span<const std::byte>> section_bytes(std::span<const std::byte> file
   return std::span<const std::byte>(out);
 }
 
-Status read_centers(Cursor& in, CodebookInfo& codebook, std::span<float> centers) {
+Status read_centers(Cursor& in, coded::Codebook& codebook, std::span<float> centers) {
   if (codebook.kind == CodebookKind::kUniform) {
     codebook.step = in.fixed<float>();
     for (uint32_t j = 0; j < codebook.entries; ++j) {
-      centers[j] = uniform_center(codebook.step, codebook.zero_symbol, j);
+      centers[j] = coded::uniform_center(codebook.step, codebook.zero_symbol, j);
     }
   } else {
     const bool half = codebook.kind == CodebookKind::kTableFloat16;
@@ -322,7 +322,7 @@ Status read_centers(Cursor& in, CodebookInfo& codebook, std::span<float> centers
   return {};
 }
 
-Status read_codebook(Cursor& in, CodebookInfo& codebook, std::span<float>& room) {
+Status read_codebook(Cursor& in, coded::Codebook& codebook, std::span<float>& room) {
   const uint32_t form = in.fixed<uint8_t>();
   const uint64_t last_entry = in.varint();
   const uint64_t zero_symbol = in.varint();
@@ -346,8 +346,8 @@ Status read_codebook(Cursor& in, CodebookInfo& codebook, std::span<float>& room)
   return {};
 }
 
-Status read_codebooks(Cursor in, std::span<CodebookInfo> codebooks, std::span<float> room) {
-  for (CodebookInfo& codebook : codebooks) QUENCH_RETURN_IF_ERROR(read_codebook(in, codebook, room));
+Status read_codebooks(Cursor in, std::span<coded::Codebook> codebooks, std::span<float> room) {
+  for (coded::Codebook& codebook : codebooks) QUENCH_RETURN_IF_ERROR(read_codebook(in, codebook, room));
   if (in.remaining() != 0 || !room.empty()) {
     return Status::error(StatusCode::kCorrupt, "the codebooks leave bytes over");
   }
@@ -359,7 +359,7 @@ struct TensorTable {
   Cursor in;
   const Limits& limits;
   std::span<TensorRecord> tensors;
-  std::span<const CodebookInfo> codebooks;
+  std::span<const coded::Codebook> codebooks;
   std::span<const entropy::Decoder> decoders;
   std::span<float> scales;
   std::span<const std::byte> streams;
@@ -421,7 +421,7 @@ Status read_element_counts(TensorTable& table) {
 }
 
 // A column of numbers of quantized tensors, stored as differences to the one before.
-Status read_references(TensorTable& table, uint32_t TensorInfo::*field, size_t count, const char* what) {
+Status read_references(TensorTable& table, uint32_t coded::Tensor::*field, size_t count, const char* what) {
   uint64_t previous = 0;
   for (size_t i = 0; i < table.tensors.size(); ++i) {
     if (!table.quantized(i)) continue;
@@ -433,7 +433,7 @@ Status read_references(TensorTable& table, uint32_t TensorInfo::*field, size_t c
   return {};
 }
 
-Status read_column(TensorTable& table, uint64_t TensorInfo::*field) {
+Status read_column(TensorTable& table, uint64_t coded::Tensor::*field) {
   for (size_t i = 0; i < table.tensors.size(); ++i) {
     if (table.quantized(i)) table.tensors[i].info.*field = table.in.varint();
   }
@@ -451,7 +451,7 @@ Status read_index_layouts(TensorTable& table) {
     if (!table.quantized(i)) continue;
     TensorRecord& record = table.tensors[i];
     TensorInfo& info = record.info;
-    const CodebookInfo& codebook = table.codebooks[info.codebook];
+    const coded::Codebook& codebook = table.codebooks[info.codebook];
     info.coder = table.decoders[info.entropy_model].coder();
     info.index_count = (info.element_count + codebook.dimension - 1) / codebook.dimension;
     if (info.channels == 0 || info.inner == 0 || info.channels > info.index_count ||
@@ -468,7 +468,7 @@ Status read_index_layouts(TensorTable& table) {
 // Checks a scale's channels x inner against the elements, and makes room for its values.
 Status place_scales(TensorTable& table, size_t index) {
   const uint64_t elements = table.tensors[index].info.element_count;
-  ScaleInfo& scales = table.tensors[index].info.scales;
+  coded::Scales& scales = table.tensors[index].info.scales;
   if (scales.channels == 0 || scales.inner == 0 || scales.channels > elements ||
       scales.inner > elements / scales.channels || elements % (scales.channels * scales.inner) != 0) {
     return table.corrupt(index, "the scales do not fit the number of elements");
@@ -481,7 +481,7 @@ Status place_scales(TensorTable& table, size_t index) {
 
 Status read_scale_layouts(TensorTable& table) {
   for (TensorRecord& record : table.tensors) {
-    if (record.info.scales.kind != ScaleKind::kNone) record.largest_scale = table.in.fixed<float>();
+    if (record.info.scales.kind != ScaleKind::kNone) record.info.scales.largest = table.in.fixed<float>();
   }
   const auto has_layout = [&table](size_t i) {
     return table.tensors[i].info.scales.kind == ScaleKind::kChannel &&
@@ -497,7 +497,7 @@ Status read_scale_layouts(TensorTable& table) {
   for (size_t i = 0; i < table.tensors.size(); ++i) {
     TensorInfo& info = table.tensors[i].info;
     if (info.scales.kind == ScaleKind::kNone) continue;
-    if (!std::isfinite(table.tensors[i].largest_scale)) return table.corrupt(i, "the scale is not finite");
+    if (!std::isfinite(info.scales.largest)) return table.corrupt(i, "the scale is not finite");
     if (info.scales.kind == ScaleKind::kTensor) {
       info.scales.inner = info.element_count;
     } else if (!has_layout(i)) {
@@ -534,7 +534,8 @@ Status read_scale_codes(TensorTable& table, std::span<float> scales) {
   for (const TensorRecord& record : table.tensors) {
     const bool coded = record.info.scales.kind == ScaleKind::kChannel;
     for (size_t c = 0; c < record.info.scales.values.size(); ++c, ++next) {
-      scales[next] = coded ? scale_from_code(record.largest_scale, table.in.fixed<uint8_t>()) : record.largest_scale;
+      scales[next] = coded ? coded::scale_from_code(record.info.scales.largest, table.in.fixed<uint8_t>())
+                           : record.info.scales.largest;
     }
   }
   return table.status();
@@ -686,8 +687,8 @@ TensorInfo Reader::tensor(uint32_t index) const {
   return index < tensor_count() ? tables_->tensors[index].info : TensorInfo{};
 }
 
-CodebookInfo Reader::codebook(uint32_t index) const {
-  return index < codebook_count() ? tables_->codebooks[index] : CodebookInfo{};
+coded::Codebook Reader::codebook(uint32_t index) const {
+  return index < codebook_count() ? tables_->codebooks[index] : coded::Codebook{};
 }
 
 uint64_t Reader::section_stored_bytes(SectionKind kind) const {

@@ -47,43 +47,15 @@ struct Limits {
   bool verify_streams = true;
 };
 
-// Codebook of a quantized tensor: L = entries centers of `dimension` values, center j at [j * dimension, (j + 1) *
-// dimension). Uniform codebooks are expanded too. The span lies in the memory given to open().
-struct CodebookInfo {
-  CodebookKind kind = CodebookKind::kUniform;
-  uint32_t entries = 0;      // 1 to 65536
-  uint32_t dimension = 1;    // 1, 2, 4 or 8
-  uint32_t zero_symbol = 0;  // the index whose center is (closest to) zero
-  float step = 0;            // of a uniform codebook
-  std::span<const float> centers;
-};
-
-// Scales of a quantized tensor: element e of the tensor belongs to channel (e / inner) % channels. With kNone and
-// kTensor there is one channel. `values` has a scale per channel; it is empty with kNone. The span lies in the memory
-// given to open().
-struct ScaleInfo {
-  ScaleKind kind = ScaleKind::kNone;
-  uint64_t channels = 1;
-  uint64_t inner = 1;  // elements
-  std::span<const float> values;
-};
-
-struct TensorInfo {
-  ElementType type = ElementType::kFloat32;
-  Encoding encoding = Encoding::kRaw;
-  uint64_t element_count = 0;
+// A tensor as the file describes it; scales are worked out, and lie in the memory given to open(). Indices come from
+// Reader::decode_*.
+struct TensorInfo : coded::Tensor {
   uint64_t stored_bytes = 0;  // of its stream
   uint32_t chunk_count = 1;
 
   // Quantized tensors only.
-  uint32_t codebook = 0;
-  uint32_t entropy_model = 0;
   entropy::Coder coder{};
-  uint64_t index_count = 0;  // ceil(element_count / dimension) = rows * channels * inner
-  uint64_t rows = 0;         // the layout that the coder's contexts see
-  uint64_t channels = 0;
-  uint64_t inner = 0;
-  ScaleInfo scales;
+  uint64_t index_count = 0;
 };
 
 // The part of a tensor that one chunk decodes to. Chunks tile the tensor in order.
@@ -124,9 +96,10 @@ class Reader {
   uint32_t codebook_count() const;
   uint32_t entropy_model_count() const;
 
-  // `index` below tensor_count() / codebook_count(), otherwise an empty description is returned.
+  // `index` below tensor_count() / codebook_count(), otherwise an empty description is returned. A codebook's centers are
+  // all there, uniform ones expanded; they lie in the memory given to open().
   TensorInfo tensor(uint32_t index) const;
-  CodebookInfo codebook(uint32_t index) const;
+  coded::Codebook codebook(uint32_t index) const;
 
   // Stored bytes of a section (0 where the file has none): for a report of where the bytes go.
   uint64_t section_stored_bytes(SectionKind kind) const;
@@ -140,7 +113,7 @@ class Reader {
   ChunkRange chunk(uint32_t tensor, uint32_t chunk) const;
 
   // Decoding a chunk. `out` has exactly the chunk's elements (its indices for decode_indices).
-  // float32: types for which is_float() holds. bytes: the declared type, as in raw_data; out has element_bytes() bytes.
+  // float32: types for which is_float() holds, rounded to the declared type (see coded::dequantize). bytes: the declared type, as in raw_data; out has element_bytes() bytes.
   // indices: quantized tensors; each is below the codebook's entries. A vector codebook's last index may cover surplus
   // values. Errors: kInvalidArgument (sizes, numbers), kUnsupportedType, and whatever damage shows in the stream.
   Status decode_chunk_float32(uint32_t tensor, uint32_t chunk, std::span<float> out,

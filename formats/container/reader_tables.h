@@ -28,14 +28,13 @@ struct TensorRecord {
   TensorInfo info;
   std::span<const std::byte> stream;
   entropy::StreamLayout layout;  // quantized tensors only
-  float largest_scale = 1;
 };
 
 struct Reader::Tables {
   std::span<const std::byte> file;
   Section sections[kKnownSections];
   std::span<TensorRecord> tensors;
-  std::span<CodebookInfo> codebooks;
+  std::span<coded::Codebook> codebooks;
   std::span<entropy::Decoder> decoders;
   std::span<const std::byte> metadata;
 

@@ -100,8 +100,8 @@ bool is_valid(const Codebook& codebook) {
     return false;
   }
   if (codebook.is_uniform) {
-    const float last = uniform_center(codebook.step, codebook.zero_symbol, codebook.entries - 1);
-    const float first = uniform_center(codebook.step, codebook.zero_symbol, 0);
+    const float last = coded::uniform_center(codebook.step, codebook.zero_symbol, codebook.entries - 1);
+    const float first = coded::uniform_center(codebook.step, codebook.zero_symbol, 0);
     return codebook.dimension == 1 && std::isfinite(codebook.step) && std::isfinite(first) && std::isfinite(last);
   }
   const uint32_t d = codebook.dimension;
@@ -114,61 +114,63 @@ bool divides(uint64_t a, uint64_t b, uint64_t total) {
   return a > 0 && b > 0 && a <= total && b <= total / a && total % (a * b) == 0;
 }
 
-bool has_valid_scales(const QuantizedTensor& tensor) {
-  if (tensor.scale_kind == ScaleKind::kNone) return true;
-  if (!std::isfinite(tensor.largest)) return false;
-  return tensor.scale_kind == ScaleKind::kTensor ||
-         divides(tensor.scale_codes.size(), tensor.scale_inner, tensor.element_count);
+bool has_valid_scales(const coded::Tensor& tensor) {
+  const coded::Scales& scales = tensor.scales;
+  if (scales.kind == ScaleKind::kNone) return true;
+  if (!std::isfinite(scales.largest)) return false;
+  return scales.kind == ScaleKind::kTensor || divides(scales.codes.size(), scales.inner, tensor.element_count);
 }
 
-bool is_scaled(const EncodedTensor& tensor) { return tensor.scale_kind != ScaleKind::kNone; }
+bool is_scaled(const EncodedTensor& encoded) { return encoded.tensor.scales.kind != ScaleKind::kNone; }
 
-bool scales_follow_rows(const EncodedTensor& tensor) {
-  return tensor.scale_kind == ScaleKind::kChannel && tensor.scale_codes.size() == tensor.rows &&
-         tensor.element_count % tensor.rows == 0 && tensor.scale_inner == tensor.element_count / tensor.rows;
+bool scales_follow_rows(const EncodedTensor& encoded) {
+  const coded::Tensor& tensor = encoded.tensor;
+  return tensor.scales.kind == ScaleKind::kChannel && encoded.scale_codes.size() == tensor.rows &&
+         tensor.element_count % tensor.rows == 0 && tensor.scales.inner == tensor.element_count / tensor.rows;
 }
 
-bool has_scale_layout(const EncodedTensor& tensor) {
-  return tensor.scale_kind == ScaleKind::kChannel && !scales_follow_rows(tensor);
+bool has_scale_layout(const EncodedTensor& encoded) {
+  return encoded.tensor.scales.kind == ScaleKind::kChannel && !scales_follow_rows(encoded);
 }
 
-uint8_t form_of(const EncodedTensor& tensor) {
-  const uint32_t kinds = static_cast<uint32_t>(tensor.encoding) | static_cast<uint32_t>(tensor.scale_kind) << 2;
-  return static_cast<uint8_t>(kinds | (scales_follow_rows(tensor) ? kScalesFollowRows : 0u));
+uint8_t form_of(const EncodedTensor& encoded) {
+  const coded::Tensor& tensor = encoded.tensor;
+  const uint32_t kinds = static_cast<uint32_t>(tensor.encoding) | static_cast<uint32_t>(tensor.scales.kind) << 2;
+  return static_cast<uint8_t>(kinds | (scales_follow_rows(encoded) ? kScalesFollowRows : 0u));
 }
 
-uint64_t scale_count(const EncodedTensor& tensor) {
-  if (!is_scaled(tensor)) return 0;
-  return tensor.scale_kind == ScaleKind::kTensor ? 1 : tensor.scale_codes.size();
+uint64_t scale_count(const EncodedTensor& encoded) {
+  if (!is_scaled(encoded)) return 0;
+  return encoded.tensor.scales.kind == ScaleKind::kTensor ? 1 : encoded.scale_codes.size();
 }
 
 // The tensor table, column by column (FORMAT.md, "Tensors").
 Bytes serialize(std::span<const EncodedTensor> tensors, std::span<const uint64_t> stream_sizes) {
   Bytes out;
-  const auto quantized = [](const EncodedTensor& t) { return t.encoding == Encoding::kQuantized; };
+  const auto quantized = [](const EncodedTensor& t) { return t.tensor.encoding == Encoding::kQuantized; };
   const auto column = [&](auto applies, auto append) {
     for (const EncodedTensor& tensor : tensors) {
       if (applies(tensor)) append(tensor);
     }
   };
   const auto always = [](const EncodedTensor&) { return true; };
-  const auto reference = [&](uint32_t EncodedTensor::*field) {
+  const auto reference = [&](uint32_t coded::Tensor::*field) {
     int64_t previous = 0;
     column(quantized, [&, field](const EncodedTensor& t) {
-      append_signed_varint(out, int64_t{t.*field} - previous);
-      previous = t.*field;
+      append_signed_varint(out, int64_t{t.tensor.*field} - previous);
+      previous = t.tensor.*field;
     });
   };
-  column(always, [&](const EncodedTensor& t) { out.push_back(static_cast<uint8_t>(t.type)); });
+  column(always, [&](const EncodedTensor& t) { out.push_back(static_cast<uint8_t>(t.tensor.type)); });
   column(always, [&](const EncodedTensor& t) { out.push_back(form_of(t)); });
-  column(always, [&](const EncodedTensor& t) { append_varint(out, t.element_count); });
-  reference(&EncodedTensor::codebook);
-  reference(&EncodedTensor::entropy_model);
-  column(quantized, [&](const EncodedTensor& t) { append_varint(out, t.channels); });
-  column(quantized, [&](const EncodedTensor& t) { append_varint(out, t.inner); });
-  column(is_scaled, [&](const EncodedTensor& t) { append_fixed(out, t.largest); });
+  column(always, [&](const EncodedTensor& t) { append_varint(out, t.tensor.element_count); });
+  reference(&coded::Tensor::codebook);
+  reference(&coded::Tensor::entropy_model);
+  column(quantized, [&](const EncodedTensor& t) { append_varint(out, t.tensor.channels); });
+  column(quantized, [&](const EncodedTensor& t) { append_varint(out, t.tensor.inner); });
+  column(is_scaled, [&](const EncodedTensor& t) { append_fixed(out, t.tensor.scales.largest); });
   column(has_scale_layout, [&](const EncodedTensor& t) { append_varint(out, t.scale_codes.size()); });
-  column(has_scale_layout, [&](const EncodedTensor& t) { append_varint(out, t.scale_inner); });
+  column(has_scale_layout, [&](const EncodedTensor& t) { append_varint(out, t.tensor.scales.inner); });
   for (const uint64_t size : stream_sizes) append_varint(out, size);
   column(always, [&](const EncodedTensor& t) { out.insert(out.end(), t.scale_codes.begin(), t.scale_codes.end()); });
   return out;
@@ -351,7 +353,7 @@ Status Writer::add_metadata(std::string_view key, std::string_view value) {
   return {};
 }
 
-Result<EncodedTensor> Writer::encode_quantized(const QuantizedTensor& tensor) const {
+Result<EncodedTensor> Writer::encode_quantized(const coded::Tensor& tensor) const {
   if (tensor.codebook >= state_->codebooks.size() || tensor.entropy_model >= state_->encoders.size()) {
     return Status::error(StatusCode::kInvalidArgument, "there is no codebook %u or no entropy model %u",
                          tensor.codebook, tensor.entropy_model);
@@ -373,20 +375,13 @@ Result<EncodedTensor> Writer::encode_quantized(const QuantizedTensor& tensor) co
   Result<std::vector<uint8_t>> stream = state_->encoders[tensor.entropy_model].encode(layout, tensor.indices);
   if (!stream.ok()) return stream.status();
   EncodedTensor encoded;
-  encoded.type = tensor.type;
-  encoded.encoding = Encoding::kQuantized;
-  encoded.element_count = tensor.element_count;
+  encoded.tensor = tensor;
+  encoded.tensor.encoding = Encoding::kQuantized;
+  encoded.tensor.indices = {};
+  encoded.tensor.scales.codes = {};
   encoded.stream = std::move(*stream);
-  encoded.codebook = tensor.codebook;
-  encoded.entropy_model = tensor.entropy_model;
-  encoded.rows = tensor.rows;
-  encoded.channels = tensor.channels;
-  encoded.inner = tensor.inner;
-  encoded.scale_kind = tensor.scale_kind;
-  encoded.largest = tensor.largest;
-  if (tensor.scale_kind == ScaleKind::kChannel) {
-    encoded.scale_codes.assign(tensor.scale_codes.begin(), tensor.scale_codes.end());
-    encoded.scale_inner = tensor.scale_inner;
+  if (tensor.scales.kind == ScaleKind::kChannel) {
+    encoded.scale_codes.assign(tensor.scales.codes.begin(), tensor.scales.codes.end());
   }
   return encoded;
 }
@@ -408,7 +403,7 @@ Status Writer::add_lossless(ElementType type, std::span<const std::byte> bytes, 
   return append(std::move(*encoded));
 }
 
-Status Writer::add_quantized(const QuantizedTensor& tensor) {
+Status Writer::add_quantized(const coded::Tensor& tensor) {
   Result<EncodedTensor> encoded = encode_quantized(tensor);
   if (!encoded.ok()) return encoded.status();
   return append(std::move(*encoded));

@@ -43,44 +43,11 @@ struct Codebook {
   static Codebook table(std::vector<float> centers, uint32_t dimension, uint32_t zero_symbol);
 };
 
-// A tensor as indices into a codebook. Element e = d * i + k of the tensor in memory order is
-// scale(e) * centers[indices[i] * d + k]; there are ceil(element_count / d) indices = rows * channels * inner of the
-// layout.
-struct QuantizedTensor {
-  ElementType type = ElementType::kFloat32;  // the type it had: float32, float16, bfloat16 or float64
-  uint64_t element_count = 0;
-  uint32_t codebook = 0;       // numbers from add_codebook and add_entropy_model
-  uint32_t entropy_model = 0;  // which also says the coder
-  std::span<const uint16_t> indices;
-  uint64_t rows = 1;  // the layout that the coder's contexts see: a filter's rows, input channels, kernel positions
-  uint64_t channels = 1;
-  uint64_t inner = 1;
-
-  // kNone: 1. kTensor: `largest`. kChannel: scale_from_code(largest, scale_codes[(e / scale_inner) %
-  // scale_codes.size()]).
-  ScaleKind scale_kind = ScaleKind::kNone;
-  float largest = 1;
-  std::span<const uint8_t> scale_codes;
-  uint64_t scale_inner = 1;
-};
-
 // A tensor's record and stream, ready to be appended.
 struct EncodedTensor {
-  ElementType type = ElementType::kFloat32;
-  Encoding encoding = Encoding::kRaw;
-  uint64_t element_count = 0;
+  coded::Tensor tensor;  // without indices; its scale codes are those below
   std::vector<uint8_t> stream;
-
-  // Quantized tensors only; as in QuantizedTensor.
-  uint32_t codebook = 0;
-  uint32_t entropy_model = 0;
-  uint64_t rows = 1;
-  uint64_t channels = 1;
-  uint64_t inner = 1;
-  ScaleKind scale_kind = ScaleKind::kNone;
-  float largest = 1;
   std::vector<uint8_t> scale_codes;
-  uint64_t scale_inner = 1;
 };
 
 class Writer {
@@ -108,12 +75,13 @@ class Writer {
   // Appends the next tensor, bit-exactly: as planes or raw, whichever is smallest. `bytes`: the elements as in
   // raw_data, at least one.
   Status add_lossless(ElementType type, std::span<const std::byte> bytes, uint64_t element_count);
-  Status add_quantized(const QuantizedTensor& tensor);
+  // With all of its indices.
+  Status add_quantized(const coded::Tensor& tensor);
 
   // The same in two steps: encode on any thread, append in order.
   static Result<EncodedTensor> encode_lossless(ElementType type, std::span<const std::byte> bytes,
                                                uint64_t element_count);
-  Result<EncodedTensor> encode_quantized(const QuantizedTensor& tensor) const;
+  Result<EncodedTensor> encode_quantized(const coded::Tensor& tensor) const;
   Status append(EncodedTensor tensor);
 
   // Bytes of the streams so far.

@@ -58,8 +58,8 @@ class ContainerSource final : public OwnedSource {
     info.type = stored.type;
     info.elements = stored.element_count;
     info.chunk_elements = reader_.chunk(tensor, 0).element_count;
-    if (stored.encoding != container::Encoding::kQuantized) return Status();
-    const container::CodebookInfo codebook = reader_.codebook(stored.codebook);
+    if (stored.encoding != coded::Encoding::kQuantized) return Status();
+    const coded::Codebook codebook = reader_.codebook(stored.codebook);
     info.codebook_entries = codebook.entries;
     info.codebook_dimension = codebook.dimension;
     info.scales = stored.scales.values.size();

@@ -93,8 +93,8 @@ std::set<std::string> reduce_normalization(OnnxModel& model) {
     }
     if (!(largest > 0) || !std::isfinite(largest)) continue;
     for (size_t c = 0; c < channels; ++c) {
-      const uint8_t code = container::code_from_scale(largest, std::abs(scale[c]));
-      scale[c] = std::copysign(container::scale_from_code(largest, code), scale[c]);
+      const uint8_t code = coded::code_from_scale(largest, std::abs(scale[c]));
+      scale[c] = std::copysign(coded::scale_from_code(largest, code), scale[c]);
       bias[c] -= mean[c] * scale[c];
     }
     const int32_t dtype = index.initializer(norm.input(1))->data_type();
@@ -182,7 +182,7 @@ void snap_scales(GraphModule& module, const SoftToHard& quantizer, const std::ve
     Tensor snapped = folded.clone();
     float* values = snapped.data_ptr<float>();
     for (int64_t c = 0; c < snapped.numel(); ++c) {
-      values[c] = container::scale_from_code(largest, container::code_from_scale(largest, values[c]));
+      values[c] = coded::scale_from_code(largest, coded::code_from_scale(largest, values[c]));
     }
     gamma.copy_(snapped.to(gamma.device()) / unit);
   }
@@ -257,7 +257,7 @@ bool CodedExport::add_tensor(size_t w, const SoftToHard::HardTensor& hard) {
     tensor->indices.push_back(renumbered_[hard.scope][static_cast<size_t>(index)]);
   }
   tensor->largest = 1;
-  const std::vector<float> unit = tensor->dequantize(tensor->indices, values.size());
+  const std::vector<float> unit = tensor->dequantize(tensor->indices, weight);
   std::vector<float> factors = channel_factors(unit, values, 1, values.size());
   tensor->scale_inner = values.size();
   for (size_t axis = 0; axis < weight.dims.size() && factors.empty(); ++axis) {
@@ -268,8 +268,7 @@ bool CodedExport::add_tensor(size_t w, const SoftToHard::HardTensor& hard) {
   if (factors.empty() || *std::min_element(factors.begin(), factors.end()) < 0) return false;
   tensor->largest = std::max(*std::max_element(factors.begin(), factors.end()), std::numeric_limits<float>::min());
   if (factors.size() > 1) {
-    for (const float factor : factors)
-      tensor->scale_codes.push_back(container::code_from_scale(tensor->largest, factor));
+    for (const float factor : factors) tensor->scale_codes.push_back(coded::code_from_scale(tensor->largest, factor));
   }
   add(std::move(tensor), TensorMethod::kCodebook);
   return true;
@@ -284,7 +283,7 @@ void CodedExport::add_factors(size_t w) {
   for (const float value : values) tensor->largest = std::max(tensor->largest, std::abs(value));
   for (const float value : values) {
     tensor->indices.push_back(static_cast<uint16_t>(value < 0 ? quantizer::kGridZero - 1 : quantizer::kGridZero + 1));
-    tensor->scale_codes.push_back(container::code_from_scale(tensor->largest, std::abs(value)));
+    tensor->scale_codes.push_back(coded::code_from_scale(tensor->largest, std::abs(value)));
   }
   add(std::move(tensor), TensorMethod::kGrid);
 }

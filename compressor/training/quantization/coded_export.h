@@ -41,7 +41,7 @@ void make_positive(GraphModule& module, const std::vector<NormalizedWeight>& nor
 void keep_positive(GraphModule& module, const std::vector<NormalizedWeight>& normalized);
 
 // Moves the scales of quantized weights so that, folded, they are values that the file can hold (see
-// container::scale_from_code): by 2.2 % at most.
+// coded::scale_from_code): by 2.2 % at most.
 void snap_scales(GraphModule& module, const SoftToHard& quantizer, const std::vector<NormalizedWeight>& normalized);
 
 // The float weights of a file that is written from the model, by which its bits per weight are counted.

@@ -57,7 +57,7 @@ Status print(std::span<const std::byte> file) {
     }
   }
   for (uint32_t i = 0; i < reader.codebook_count(); ++i) {
-    const CodebookInfo codebook = reader.codebook(i);
+    const coded::Codebook codebook = reader.codebook(i);
     std::printf("codebook %" PRIu32 ": %" PRIu32 " entries of %" PRIu32 ", zero symbol %" PRIu32 ", centers %08" PRIx32
                 "\n",
                 i, codebook.entries, codebook.dimension, codebook.zero_symbol, sum_of(std::as_bytes(codebook.centers)));

@@ -146,7 +146,7 @@ class Builder {
 
   void add(const Part& part) {
     const Codebook& codebook = codebooks_[part.codebook];
-    QuantizedTensor tensor;
+    coded::Tensor tensor;
     tensor.type = part.type;
     tensor.element_count = part.indices.size() * codebook.dimension - part.surplus;
     tensor.codebook = part.codebook;
@@ -155,10 +155,10 @@ class Builder {
     tensor.rows = part.layout.rows;
     tensor.channels = part.layout.channels;
     tensor.inner = part.layout.inner;
-    tensor.scale_kind = part.scales;
-    tensor.largest = part.largest;
-    tensor.scale_codes = part.codes;
-    tensor.scale_inner = part.scale_inner;
+    tensor.scales.kind = part.scales;
+    tensor.scales.largest = part.largest;
+    tensor.scales.codes = part.codes;
+    tensor.scales.inner = part.scale_inner;
     check(writer_.add_quantized(tensor));
 
     const std::vector<float> centers = centers_of(codebook);
@@ -168,6 +168,7 @@ class Builder {
       expected.values.push_back(scale_at(part, e) * center);
     }
     expected.bytes = narrowed(expected.values, part.type);
+    expected.values = widened(expected.bytes, part.type);
     golden_.tensors.push_back(std::move(expected));
   }
 

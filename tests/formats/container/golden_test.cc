@@ -57,7 +57,7 @@ FileBytes write_tiny() {
   entropy::ModelFitter fitter(entropy::Coder::kArithmetic);
   check(fitter.add({2, 4, 1, 3, 1}, indices));
   check(writer.set_graph(bytes_of(kGraph)));
-  QuantizedTensor tensor;
+  coded::Tensor tensor;
   tensor.codebook = *writer.add_codebook(Codebook::uniform(0.5f, 3, 1));
   tensor.entropy_model = *writer.add_entropy_model(fitter.finish());
   tensor.element_count = 8;
@@ -65,10 +65,10 @@ FileBytes write_tiny() {
   tensor.rows = 2;
   tensor.channels = 4;
   const uint8_t codes[] = {0, 16};
-  tensor.scale_kind = ScaleKind::kChannel;
-  tensor.largest = 3;
-  tensor.scale_codes = codes;
-  tensor.scale_inner = 4;
+  tensor.scales.kind = ScaleKind::kChannel;
+  tensor.scales.largest = 3;
+  tensor.scales.codes = codes;
+  tensor.scales.inner = 4;
   check(writer.add_quantized(tensor));
   const int64_t shape[] = {2, -1};
   check(writer.add_lossless(ElementType::kInt64, std::as_bytes(std::span(shape)), 2));

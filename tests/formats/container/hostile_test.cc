@@ -273,14 +273,14 @@ TEST(Hostile, TensorTableWithoutElementsOrWithTooManyIsRefused) {
 // A file of one quantized tensor with one scale of 1.7, and the codebook that is written here by hand.
 FileBytes file_with_codebook(const std::vector<uint8_t>& codebook, float largest = 1.7f) {
   Writer writer = Writer::in_memory();
-  QuantizedTensor tensor;
+  coded::Tensor tensor;
   tensor.codebook = *writer.add_codebook(Codebook::uniform(0.5f, 3, 1));
   tensor.entropy_model = *writer.add_entropy_model(default_model(entropy::Coder::kHuffman));
   const std::vector<uint16_t> indices = {1, 1, 2, 0};
   tensor.indices = indices;
   tensor.element_count = tensor.channels = 4;
-  tensor.scale_kind = ScaleKind::kTensor;
-  tensor.largest = 1.7f;
+  tensor.scales.kind = ScaleKind::kTensor;
+  tensor.scales.largest = 1.7f;
   EXPECT_TRUE(writer.add_quantized(tensor).ok());
   const FileBytes file = without_section_coding(*writer.finish_bytes());
   std::vector<RawSection> sections = sections_of(file);
@@ -350,7 +350,7 @@ FileBytes file_with_directory(Change change) {
   const std::vector<uint8_t> elements(kChunkUnits + 2, 7);
   EncodedTensor tensor =
       *Writer::encode_lossless(ElementType::kUint8, std::as_bytes(std::span(elements)), elements.size());
-  EXPECT_EQ(tensor.encoding, Encoding::kPlanes);
+  EXPECT_EQ(tensor.tensor.encoding, Encoding::kPlanes);
   EXPECT_EQ(tensor.stream.size(), 2 * sizeof(uint64_t) + 2 * 3);  // two chunks: forms, and the byte that fills all
   change(tensor.stream);
   Writer writer = Writer::in_memory();
@@ -394,7 +394,7 @@ TEST(Hostile, IndicesBeyondTheCodebookAreRefused) {
   for (const auto coder : {entropy::Coder::kHuffman, entropy::Coder::kRans, entropy::Coder::kArithmetic}) {
     const std::vector<uint16_t> indices = {7, 7, 14, 7, 6, 8, 7, 7};
     Writer writer = Writer::in_memory();
-    QuantizedTensor tensor;
+    coded::Tensor tensor;
     tensor.codebook = *writer.add_codebook(Codebook::uniform(0.5f, 15, 7));
     tensor.entropy_model = *writer.add_entropy_model(default_model(coder));
     tensor.indices = indices;

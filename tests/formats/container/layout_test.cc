@@ -97,25 +97,25 @@ TEST(Conversion, RefusesOtherTypesAndSizes) {
 TEST(Scale, FollowsTheLogarithmicGrid) {
   for (const float largest : {1.0f, 0.37f, 123.456f, 1e-20f, 3e30f}) {
     for (int code = 0; code < 256; ++code) {
-      const float scale = scale_from_code(largest, static_cast<uint8_t>(code));
+      const float scale = coded::scale_from_code(largest, static_cast<uint8_t>(code));
       const double exact = static_cast<double>(largest) * std::exp2(-code / 16.0);
       EXPECT_NEAR(scale / exact, 1, 1.3e-7) << largest << " " << code;
-      EXPECT_EQ(code_from_scale(largest, scale), code);
+      EXPECT_EQ(coded::code_from_scale(largest, scale), code);
     }
-    EXPECT_EQ(scale_from_code(largest, 0), largest);
-    EXPECT_EQ(code_from_scale(largest, largest * 2), 0);
-    EXPECT_EQ(code_from_scale(largest, 0), 255);
-    EXPECT_EQ(code_from_scale(largest, -1), 255);
-    EXPECT_EQ(code_from_scale(largest, std::nanf("")), 255);
+    EXPECT_EQ(coded::scale_from_code(largest, 0), largest);
+    EXPECT_EQ(coded::code_from_scale(largest, largest * 2), 0);
+    EXPECT_EQ(coded::code_from_scale(largest, 0), 255);
+    EXPECT_EQ(coded::code_from_scale(largest, -1), 255);
+    EXPECT_EQ(coded::code_from_scale(largest, std::nanf("")), 255);
   }
 }
 
 // Fixed bits: the grid is part of the format, and must be the same on any machine.
 TEST(Scale, HasTheSameBitsEverywhere) {
-  EXPECT_EQ(std::bit_cast<uint32_t>(scale_from_code(1.0f, 1)), 0x3F75257Du);
-  EXPECT_EQ(std::bit_cast<uint32_t>(scale_from_code(1.0f, 8)), 0x3F3504F3u);
-  EXPECT_EQ(std::bit_cast<uint32_t>(scale_from_code(1.0f, 255)), 0x3785AAC3u);
-  EXPECT_EQ(std::bit_cast<uint32_t>(scale_from_code(0.1f, 37)), 0x3CA4EA0Au);
+  EXPECT_EQ(std::bit_cast<uint32_t>(coded::scale_from_code(1.0f, 1)), 0x3F75257Du);
+  EXPECT_EQ(std::bit_cast<uint32_t>(coded::scale_from_code(1.0f, 8)), 0x3F3504F3u);
+  EXPECT_EQ(std::bit_cast<uint32_t>(coded::scale_from_code(1.0f, 255)), 0x3785AAC3u);
+  EXPECT_EQ(std::bit_cast<uint32_t>(coded::scale_from_code(0.1f, 37)), 0x3CA4EA0Au);
 }
 
 TEST(Planes, SeparateExponentFromSignAndMantissa) {

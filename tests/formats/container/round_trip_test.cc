@@ -162,7 +162,7 @@ struct Drawn {
   Codebook codebook;
   std::vector<uint16_t> indices;
   std::vector<uint8_t> codes;
-  QuantizedTensor tensor;
+  coded::Tensor tensor;
   std::vector<float> expected;
 };
 
@@ -194,7 +194,7 @@ Drawn draw(std::mt19937& random, uint64_t rows, uint64_t channels, uint64_t inne
   for (uint64_t i = 0; i < indices; ++i) {
     drawn.indices.push_back(static_cast<uint16_t>((zero + geometric(random)) % entries));
   }
-  QuantizedTensor& tensor = drawn.tensor;
+  coded::Tensor& tensor = drawn.tensor;
   constexpr ElementType kFloats[] = {ElementType::kFloat32, ElementType::kFloat16, ElementType::kBfloat16,
                                      ElementType::kFloat64};
   tensor.type = kFloats[below(4)];
@@ -202,24 +202,28 @@ Drawn draw(std::mt19937& random, uint64_t rows, uint64_t channels, uint64_t inne
   tensor.channels = channels;
   tensor.inner = inner;
   tensor.element_count = indices * dimension - below(dimension);
-  tensor.scale_kind = scale_kind;
-  tensor.largest = 0.3f + static_cast<float>(below(100));
-  if (tensor.scale_kind == ScaleKind::kChannel) {
+  tensor.scales.kind = scale_kind;
+  tensor.scales.largest = 0.3f + static_cast<float>(below(100));
+  if (tensor.scales.kind == ScaleKind::kChannel) {
     // Any split of the elements that comes out even, among them a scale per row and a scale per last axis.
     uint64_t scale_channels = below(2) == 0 ? rows : inner;
     if (tensor.element_count % scale_channels != 0) scale_channels = 1;
     const uint64_t rest = tensor.element_count / scale_channels;
-    tensor.scale_inner = scale_channels == rows || below(2) == 0 ? rest : 1;
+    tensor.scales.inner = scale_channels == rows || below(2) == 0 ? rest : 1;
     for (uint64_t c = 0; c < scale_channels; ++c) drawn.codes.push_back(static_cast<uint8_t>(below(60)));
   }
   for (uint64_t e = 0; e < tensor.element_count; ++e) {
     float scale = 1;
-    if (tensor.scale_kind == ScaleKind::kTensor) scale = tensor.largest;
-    if (tensor.scale_kind == ScaleKind::kChannel) {
-      scale = scale_from_code(tensor.largest, drawn.codes[e / tensor.scale_inner % drawn.codes.size()]);
+    if (tensor.scales.kind == ScaleKind::kTensor) scale = tensor.scales.largest;
+    if (tensor.scales.kind == ScaleKind::kChannel) {
+      scale = coded::scale_from_code(tensor.scales.largest, drawn.codes[e / tensor.scales.inner % drawn.codes.size()]);
     }
     drawn.expected.push_back(scale * centers[drawn.indices[e / dimension] * dimension + e % dimension]);
   }
+  // The value is the product rounded to the declared type, also where it is asked for as float32.
+  FileBytes narrow(element_bytes(tensor.type, drawn.expected.size()));
+  EXPECT_TRUE(convert_from_float32(drawn.expected, tensor.type, narrow).ok());
+  EXPECT_TRUE(convert_to_float32(narrow, tensor.type, drawn.expected).ok());
   return drawn;
 }
 
@@ -236,7 +240,7 @@ TEST(Quantized, DecodesToScaleTimesCenterToTheBit) {
       ASSERT_TRUE(codebook.ok()) << codebook.status().detail();
       drawn.tensor.codebook = *codebook;
       drawn.tensor.indices = drawn.indices;
-      drawn.tensor.scale_codes = drawn.codes;
+      drawn.tensor.scales.codes = drawn.codes;
       const Status status = writer.add_quantized(drawn.tensor);
       ASSERT_TRUE(status.ok()) << status.detail();
       all.push_back(std::move(drawn));
@@ -268,7 +272,7 @@ TEST(Quantized, ChunksOfALargeTensorDecodeAloneAndInParallel) {
   drawn.tensor.codebook = *writer.add_codebook(drawn.codebook);
   drawn.tensor.entropy_model = *writer.add_entropy_model(default_model(entropy::Coder::kRans));
   drawn.tensor.indices = drawn.indices;
-  drawn.tensor.scale_codes = drawn.codes;
+  drawn.tensor.scales.codes = drawn.codes;
   ASSERT_TRUE(writer.add_quantized(drawn.tensor).ok());
   const FileBytes file = finished(writer);
   const auto open = opened(file);
@@ -298,7 +302,7 @@ TEST(Quantized, OneCodebookServesManyTensors) {
   const uint32_t codebook = *writer.add_codebook(Codebook::uniform(0.5f, 3, 1));
   const uint32_t model = *writer.add_entropy_model(default_model(entropy::Coder::kArithmetic));
   const std::vector<uint16_t> indices = {0, 1, 2, 1};
-  QuantizedTensor tensor;
+  coded::Tensor tensor;
   tensor.element_count = 4;
   tensor.codebook = codebook;
   tensor.entropy_model = model;
@@ -308,7 +312,7 @@ TEST(Quantized, OneCodebookServesManyTensors) {
   const FileBytes file = finished(writer);
   const auto open = opened(file);
   EXPECT_EQ(open->reader.codebook_count(), 1u);
-  const CodebookInfo info = open->reader.codebook(0);
+  const coded::Codebook info = open->reader.codebook(0);
   EXPECT_EQ(info.entries, 3u);
   EXPECT_EQ(info.zero_symbol, 1u);
   EXPECT_EQ(info.step, 0.5f);
@@ -331,7 +335,7 @@ TEST(Writer, RefusesWhatCannotBeDecoded) {
   const uint32_t codebook = *writer.add_codebook(Codebook::uniform(0.5f, 3, 1));
   const uint32_t model = *writer.add_entropy_model(default_model(entropy::Coder::kRans));
   const std::vector<uint16_t> indices = {0, 1, 2, 1};
-  QuantizedTensor good;
+  coded::Tensor good;
   good.element_count = 4;
   good.codebook = codebook;
   good.entropy_model = model;
@@ -339,22 +343,22 @@ TEST(Writer, RefusesWhatCannotBeDecoded) {
   good.inner = 4;
   EXPECT_TRUE(writer.add_quantized(good).ok());
   const auto refuses = [&writer, good](auto change) {
-    QuantizedTensor bad = good;
+    coded::Tensor bad = good;
     change(bad);
     return !writer.add_quantized(bad).ok();
   };
   const std::vector<uint16_t> outside = {0, 1, 3, 1};
-  EXPECT_TRUE(refuses([](QuantizedTensor& t) { t.element_count = 5; }));
-  EXPECT_TRUE(refuses([](QuantizedTensor& t) { t.codebook = 1; }));
-  EXPECT_TRUE(refuses([](QuantizedTensor& t) { t.entropy_model = 1; }));
-  EXPECT_TRUE(refuses([](QuantizedTensor& t) { t.inner = 2; }));
-  EXPECT_TRUE(refuses([](QuantizedTensor& t) { t.channels = 0; }));
-  EXPECT_TRUE(refuses([&](QuantizedTensor& t) { t.indices = outside; }));
-  EXPECT_TRUE(refuses([](QuantizedTensor& t) { t.type = ElementType::kInt8; }));
-  EXPECT_TRUE(refuses([](QuantizedTensor& t) { t.scale_kind = ScaleKind::kChannel; }));
-  EXPECT_TRUE(refuses([](QuantizedTensor& t) {
-    t.scale_kind = ScaleKind::kTensor;
-    t.largest = NAN;
+  EXPECT_TRUE(refuses([](coded::Tensor& t) { t.element_count = 5; }));
+  EXPECT_TRUE(refuses([](coded::Tensor& t) { t.codebook = 1; }));
+  EXPECT_TRUE(refuses([](coded::Tensor& t) { t.entropy_model = 1; }));
+  EXPECT_TRUE(refuses([](coded::Tensor& t) { t.inner = 2; }));
+  EXPECT_TRUE(refuses([](coded::Tensor& t) { t.channels = 0; }));
+  EXPECT_TRUE(refuses([&](coded::Tensor& t) { t.indices = outside; }));
+  EXPECT_TRUE(refuses([](coded::Tensor& t) { t.type = ElementType::kInt8; }));
+  EXPECT_TRUE(refuses([](coded::Tensor& t) { t.scales.kind = ScaleKind::kChannel; }));
+  EXPECT_TRUE(refuses([](coded::Tensor& t) {
+    t.scales.kind = ScaleKind::kTensor;
+    t.scales.largest = NAN;
   }));
 }
 

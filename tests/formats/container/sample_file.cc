@@ -120,7 +120,7 @@ FileBytes sample_file() {
   std::mt19937 random(1);
   std::vector<uint16_t> indices(36);
   for (uint32_t model = 0; model < 3; ++model) {
-    QuantizedTensor tensor;
+    coded::Tensor tensor;
     tensor.entropy_model = model;
     tensor.codebook = model;
     const uint32_t dimension = model == 1 ? 2 : 1;
@@ -132,10 +132,10 @@ FileBytes sample_file() {
     tensor.rows = 4;
     tensor.channels = 3;
     tensor.inner = 3;
-    tensor.scale_kind = static_cast<ScaleKind>((model + 2) % 3);
-    tensor.largest = 1.75f;
-    tensor.scale_codes = codes;
-    tensor.scale_inner = 9;
+    tensor.scales.kind = static_cast<ScaleKind>((model + 2) % 3);
+    tensor.scales.largest = 1.75f;
+    tensor.scales.codes = codes;
+    tensor.scales.inner = 9;
     tensor.type = model == 2 ? ElementType::kFloat16 : ElementType::kFloat32;
     check(writer.add_quantized(tensor));
   }

@@ -28,7 +28,7 @@ std::vector<std::byte> large_file(const std::vector<uint16_t>& indices, const st
   entropy::ModelFitter fitter(entropy::Coder::kRans);
   check(fitter.add({kRows, kColumns, 1, 15, 7}, indices));
   check(writer.add_entropy_model(fitter.finish()).status());
-  container::QuantizedTensor weight;
+  coded::Tensor weight;
   weight.element_count = kElements;
   weight.indices = indices;
   weight.rows = kRows;

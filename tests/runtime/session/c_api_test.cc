@@ -31,7 +31,7 @@ std::vector<std::byte> sample_file() {
   entropy::ModelFitter fitter(entropy::Coder::kArithmetic);
   check(fitter.add({3, 2, 1, 15, 7}, kIndices));
   check(writer.add_entropy_model(fitter.finish()).status());
-  container::QuantizedTensor weight;
+  coded::Tensor weight;
   weight.element_count = 6;
   weight.indices = kIndices;
   weight.rows = 3;
