@@ -36,7 +36,8 @@ std::string to_line(const training::SearchRound& round) {
 void run(const Arguments& arguments) {
   report::Progress progress;
   TuneOptions options = arguments.options;
-  options.loop = arguments.loop.get({arguments.model}, arguments.output, arguments.json, progress);
+  const std::string title = std::filesystem::path(arguments.model).filename().string();
+  options.loop = arguments.loop.get({arguments.model}, arguments.output, title, arguments.json, progress);
   options.on_round = [&](const training::SearchRound& round) {
     progress.finish();
     std::FILE* lines = arguments.json.is_printed() ? stderr : stdout;

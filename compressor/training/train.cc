@@ -9,12 +9,12 @@
 namespace quench::training {
 namespace {
 
-report::Training run(const OnnxModel& model, const std::filesystem::path& output, const LoopOptions& options) {
+TrainReport run(const OnnxModel& model, const std::filesystem::path& output, const LoopOptions& options) {
   const Process process(options);
   GraphModule module(model, process.device(), &process.communicator());
   std::unique_ptr<Teacher> teacher;
   if (!options.teacher.empty()) teacher = open_teacher(options.teacher, process.device(), options.threads);
-  report::Training report;
+  TrainReport report;
   for (const auto& [name, tensor] : module.parameters()) report.parameters += static_cast<uint64_t>(tensor.numel());
   Trainer trainer(module, teacher.get(), model.file_bytes, options, process.communicator());
   trainer.run();
@@ -36,7 +36,7 @@ report::Training run(const OnnxModel& model, const std::filesystem::path& output
 
 }  // namespace
 
-report::Training train(const OnnxModel& model, const std::filesystem::path& output, const LoopOptions& options) {
+TrainReport train(const OnnxModel& model, const std::filesystem::path& output, const LoopOptions& options) {
   return run_torch([&] { return run(model, output, options); });
 }
 

@@ -138,7 +138,12 @@ class Tuning {
   bool train_round(int round, double ratio, bool goes_on);
   bool harden(Trainer& trainer);
   void search(const fs::path& output, double before);
-  report::Tuning ship(const fs::path& output) const;
+  struct Shipped {
+    quantizer::CompressReport file;
+    std::vector<double> paper_ratios;
+  };
+  Shipped ship(const fs::path& output) const;
+  void report(Shipped shipped);
   double target_bytes(double ratio) const { return static_cast<double>(model_.file_bytes) / ratio; }
   std::optional<double> first_target() const;
   TestResult measure_file(const fs::path& path, Communicator* communicator) const;
@@ -257,13 +262,18 @@ bool Tuning::harden(Trainer& trainer) {
   return false;
 }
 
-report::Tuning Tuning::ship(const fs::path& output) const {
-  report::Tuning shipped;
+Tuning::Shipped Tuning::ship(const fs::path& output) const {
+  Shipped shipped;
   shipped.file.input_bytes = model_.file_bytes;
   const CodedExport file(module_, annealer_->quantizer(), options_.coder);
   file.coded().save(output, shipped.file);
   shipped.paper_ratios = file.coded().paper_ratios();
   return shipped;
+}
+
+void Tuning::report(Shipped shipped) {
+  report_.file = std::move(shipped.file);
+  report_.paper_ratios = std::move(shipped.paper_ratios);
 }
 
 // A round of the search: from the model as it came, or going on from the last round that was good enough.
@@ -310,7 +320,7 @@ void Tuning::search(const fs::path& output, double before) {
     const fs::path trial = fs::path(output) += is_leader() ? ".trial" : fmt::format(".trial.{}", rank());
     const RemovedAtTheEnd removed(trial);
     const bool reached = train_round(round, ratio, good.ratio > 0);
-    const report::Tuning shipped = ship(trial);
+    const Shipped shipped = ship(trial);
     const double drop = 100 * (before - measure_file(trial, &process_.communicator()).accuracy.value_or(0));
     const auto bytes = process_.communicator().of_leader(static_cast<int64_t>(shipped.file.output_bytes));
     const double file_ratio = static_cast<double>(model_.file_bytes) / static_cast<double>(bytes);
@@ -321,7 +331,7 @@ void Tuning::search(const fs::path& output, double before) {
     if (is_good) {
       good = {file_ratio, drop};  // it may be smaller than was asked for
       last = snapshot();
-      static_cast<report::Tuning&>(report_) = shipped;
+      report(shipped);
       if (is_leader()) fs::rename(trial, output);
     } else {
       bad = {ratio, reached ? drop : std::numeric_limits<double>::infinity()};
@@ -351,7 +361,7 @@ TuneReport Tuning::run(const fs::path& output) {
       throw Error::make("{}: the file cannot be made as small as {} bytes, it has {}", input_.string(),
                         static_cast<uint64_t>(target), annealer_->file_bytes());
     }
-    if (is_leader()) static_cast<report::Tuning&>(report_) = ship(output);
+    if (is_leader()) report(ship(output));
   }
   if (!is_leader()) return {};
   const TestResult after = measure_file(output, nullptr);

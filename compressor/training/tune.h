@@ -10,7 +10,7 @@
 
 #include "compressor/compress/compress.h"
 #include "compressor/training/loop/options.h"
-#include "compressor/training/tuning.h"
+#include "compressor/training/reports.h"
 
 namespace quench::training {
 
@@ -46,10 +46,6 @@ struct TuneOptions {
   std::optional<double> beta, price;
   entropy::Coder coder = entropy::Coder::kArithmetic;
   std::vector<std::string> exclude;  // shell patterns of weights to leave at about 12 bits
-};
-
-struct TuneReport : report::Tuning {
-  std::vector<report::TrainingRecord> records;
 };
 
 // Throws quench::Error. The output appears complete or not at all.

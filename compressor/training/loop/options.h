@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -50,12 +51,11 @@ struct LoopOptions {
 
   std::filesystem::path checkpoint;  // empty: none
   double checkpoint_minutes = 5;
-  bool resume = false;            // go on from the checkpoint
-  std::filesystem::path metrics;  // JSON lines, one for each epoch; empty: none
-  std::filesystem::path page;     // HTML with plots; empty: none
+  bool resume = false;  // go on from the checkpoint
 
   std::function<void(std::string_view stage, double share)> progress;
-  std::function<void(const report::TrainingRecord&)> on_epoch;
+  // After each epoch, in the first process: the records of all epochs, the new one last.
+  std::function<void(std::span<const TrainingRecord>)> on_epoch;
 };
 
 // Whether this machine computes faster in bfloat16 on the device.

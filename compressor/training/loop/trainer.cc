@@ -7,10 +7,7 @@
 #include <cstring>
 #include <sstream>
 
-#include "compressor/data/files.h"
 #include "compressor/measure/runner.h"
-#include "compressor/report/json.h"
-#include "compressor/report/training_page.h"
 #include "compressor/training/loop/autocast.h"
 #include "compressor/training/loop/losses.h"
 #include "compressor/training/loop/measure.h"
@@ -21,7 +18,6 @@
 namespace quench::training {
 namespace {
 
-using report::TrainingRecord;
 using torch::Tensor;
 
 constexpr double kDefaultLabelShare = 0.1;  // beside a teacher
@@ -407,18 +403,7 @@ void Trainer::finish_epoch(int epoch) {
   if (test_dataset_) evaluate(record);
   record.seconds = seconds();
   records_.push_back(record);
-  if (!is_leader()) return;
-  if (!options_.metrics.empty()) {
-    std::string lines;
-    for (const TrainingRecord& each : records_) lines += report::to_json_line(each) + '\n';
-    data::write_file(options_.metrics, std::as_bytes(std::span(lines)));
-  }
-  if (!options_.page.empty()) {
-    const std::string page =
-        report::training_page(std::filesystem::path(module_.model().name).filename().string(), records_);
-    data::write_file(options_.page, std::as_bytes(std::span(page)));
-  }
-  if (options_.on_epoch) options_.on_epoch(record);
+  if (is_leader() && options_.on_epoch) options_.on_epoch(records_);
 }
 
 // By the runtime, as the file that ships is run, on the test data.
@@ -471,7 +456,7 @@ void Trainer::save_checkpoint() {
   checkpoint.tensors["optimizer"] = optimizer_state(*optimizer_);
   checkpoint.tensors["progress"] = torch::tensor({static_cast<double>(step_), loss_sum_, seconds()}, torch::kFloat64);
   checkpoint.texts["fingerprint"] = fingerprint();
-  for (const TrainingRecord& record : records_) checkpoint.texts["records"] += report::to_json_line(record) + '\n';
+  for (const TrainingRecord& record : records_) checkpoint.texts["records"] += to_json_line(record) + '\n';
   checkpoint.save(options_.checkpoint);
   has_checkpoint_ = true;
 }
@@ -507,7 +492,7 @@ void Trainer::restore(const Checkpoint& checkpoint) {
   records_.clear();  // the checkpoint's hold the earlier runs', too
   if (const auto records = checkpoint.texts.find("records"); records != checkpoint.texts.end()) {
     std::istringstream lines(records->second);
-    for (std::string line; std::getline(lines, line);) records_.push_back(report::training_record(line));
+    for (std::string line; std::getline(lines, line);) records_.push_back(training_record(line));
   }
 }
 

@@ -41,10 +41,10 @@ class Trainer {
   void set_annealer(Annealer* annealer, std::function<void()> after_step = nullptr);
 
   // Records of earlier runs, which this one's follow.
-  void set_earlier(std::vector<report::TrainingRecord> records);
+  void set_earlier(std::vector<TrainingRecord> records);
 
   // All epochs, or those that are left. Returns a record for each, earlier ones included.
-  std::vector<report::TrainingRecord> run();
+  std::vector<TrainingRecord> run();
 
   // Running statistics of BatchNormalization become the means over `batches` batches of training data, with `weights`
   // in place of the parameters of the same name.
@@ -70,7 +70,7 @@ class Trainer {
   void reduce_gradients();
   void observe_gap(const Batch& batch, const Tensors& taught, double soft_loss);
   void finish_epoch(int epoch);
-  void evaluate(report::TrainingRecord& record);
+  void evaluate(TrainingRecord& record);
   void save_checkpoint();
   void load_checkpoint();
   void restore(const Checkpoint& checkpoint);
@@ -91,7 +91,7 @@ class Trainer {
   std::unique_ptr<data::Dataset> dataset_, test_dataset_;
   std::unique_ptr<Batches> batches_;
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
-  std::vector<report::TrainingRecord> records_;
+  std::vector<TrainingRecord> records_;
   int64_t step_ = 0, steps_ = 0;
   bool has_checkpoint_ = false;
   double loss_sum_ = 0;  // over the steps of this epoch

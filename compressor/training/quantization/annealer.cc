@@ -140,8 +140,8 @@ bool Annealer::enforce_target(double margin) {
   return fits_at(high);
 }
 
-report::TrainingRecord::Quantization Annealer::record(uint64_t original_bytes) const {
-  report::TrainingRecord::Quantization record;
+TrainingRecord::Quantization Annealer::record(uint64_t original_bytes) const {
+  TrainingRecord::Quantization record;
   record.sigma = soft_ ? sigma_ : kHardSigma;
   record.price = quantizer_.hardness().price;
   record.beta = beta();

@@ -63,7 +63,7 @@ class Annealer {
   // where no price does that.
   bool enforce_target(double margin = 0);
 
-  report::TrainingRecord::Quantization record(uint64_t original_bytes) const;
+  TrainingRecord::Quantization record(uint64_t original_bytes) const;
 
   NamedTensors state() const;
   void set_state(const NamedTensors& state);  // throws as SoftToHard::set_state
