@@ -183,7 +183,7 @@ void Tuning::make_annealer(std::optional<double> target_bytes) {
     return static_cast<uint64_t>(process_.communicator().of_leader(static_cast<int64_t>(file.coded().size())));
   };
   const auto make = [&](double step) {
-    SoftToHardOptions& quantizer = annealing.quantizer;
+    WeightBindingOptions& quantizer = annealing.quantizer;
     quantizer.step = step;
     for (auto& [name, factor] : quantizer.tensor_steps) factor = std::min(factor, std::max(1.0, kCoarsestStep / step));
     annealer_ = std::make_unique<Annealer>(module_.parameters(), names, annealing, size);
@@ -198,7 +198,7 @@ void Tuning::make_annealer(std::optional<double> target_bytes) {
 // the present weights holds beside its indices.
 double Tuning::entropy_for(double bytes) {
   torch::NoGradGuard no_grad;
-  SoftToHard& quantizer = annealer_->quantizer();
+  WeightBinding& quantizer = annealer_->quantizer();
   quantizer.quantize(module_.parameters());
   annealer_->measure_file();
   const double bytes_per_bit = static_cast<double>(quantizer.weight_count()) * kCodedShare / 8;

@@ -251,7 +251,7 @@ double Trainer::step(const Batch& batch) {
   for (auto& group : optimizer_->param_groups()) group.options().set_lr(learning_rate(step_));
   const Tensor inputs = to_device(batch.inputs);
   const Tensors taught = teacher_ ? teacher_->outputs(inputs) : Tensors();
-  SoftToHard::Pass pass;
+  WeightBinding::Pass pass;
   if (annealer_) {
     annealer_->begin_step(step_, steps_);
     pass = annealer_->quantizer().quantize(module_.parameters());
