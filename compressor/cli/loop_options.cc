@@ -23,7 +23,6 @@ void write_metrics(const std::filesystem::path& path, Records records) {
 }  // namespace
 
 using training::LoopOptions;
-using training::OptimizerKind;
 using training::RateSchedule;
 
 void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
@@ -67,7 +66,7 @@ void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
       ->type_name("N")
       ->group(loop);
   command.add_option("--optimizer", options_.optimizer, "default sgd, with Nesterov's momentum")
-      ->transform(one_of<OptimizerKind>({{"sgd", OptimizerKind::kSgd}, {"adam", OptimizerKind::kAdam}}))
+      ->transform(one_of(training::kOptimizers))
       ->type_name("sgd|adam")
       ->default_str("")
       ->group(loop);
@@ -75,8 +74,7 @@ void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
       .add_option("--schedule", options_.schedule,
                   fmt::format("of the learning rate; default {}; step: a tenth after 1/2 and 3/4 of the epochs",
                               defaults.schedule == RateSchedule::kOneCycle ? "one-cycle" : "cosine"))
-      ->transform(one_of<RateSchedule>(
-          {{"cosine", RateSchedule::kCosine}, {"step", RateSchedule::kStep}, {"one-cycle", RateSchedule::kOneCycle}}))
+      ->transform(one_of(training::kRateSchedules))
       ->type_name("cosine|step|one-cycle")
       ->default_str("")
       ->group(loop);

@@ -9,6 +9,14 @@
 
 namespace quench::cli {
 
+// The names in a table, for an option whose type name lists them already.
+template <typename Value, size_t kCount>
+CLI::Validator one_of(const training::Named<Value> (&names)[kCount]) {
+  std::map<std::string, Value> values;
+  for (const training::Named<Value>& each : names) values.emplace(each.name, each.value);
+  return one_of(std::move(values));
+}
+
 class LoopArguments {
  public:
   void add_to(CLI::App& command, const training::LoopOptions& defaults);

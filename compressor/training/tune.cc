@@ -134,7 +134,7 @@ class Tuning {
  private:
   void make_annealer(std::optional<double> target_bytes);
   double entropy_for(double bytes);
-  bool train(const LoopOptions& options);
+  bool train(const LoopOptions& loop);
   bool train_round(int round, double ratio, bool goes_on);
   bool harden(Trainer& trainer);
   void search(const fs::path& output, double before);
@@ -147,7 +147,6 @@ class Tuning {
   double target_bytes(double ratio) const { return static_cast<double>(model_.file_bytes) / ratio; }
   std::optional<double> first_target() const;
   TestResult measure_file(const fs::path& path, Communicator* communicator) const;
-  std::unique_ptr<data::Dataset> test_data() const;
   int rank() const { return process_.communicator().rank(); }
   bool is_leader() const { return rank() == 0; }
   fs::path round_checkpoint(int round) const;
@@ -174,7 +173,7 @@ void Tuning::make_annealer(std::optional<double> target_bytes) {
   const std::vector<std::string> names = quantized_names(module_, options_);
   AnnealerOptions annealing = annealer_options(options_, target_bytes);
   if (!options_.equal_steps) {
-    Trainer trainer(module_, teacher_.get(), model_.file_bytes, options_.loop, process_.communicator());
+    Trainer trainer(module_, teacher_.get(), options_.loop, process_.communicator());
     annealing.quantizer.tensor_steps = trainer.balanced_steps(names, options_.channel_scales);
   }
   const auto size = [this] {
@@ -212,17 +211,9 @@ std::optional<double> Tuning::first_target() const {
   return *options_.bits * static_cast<double>(stored_weights(model_)) / 8;
 }
 
-std::unique_ptr<data::Dataset> Tuning::test_data() const {
-  const std::string spec = test_spec(options_.loop);
-  if (spec.empty()) return nullptr;
-  data::DatasetOptions preprocessing = options_.loop.preprocessing;
-  preprocessing.model_input = input_dims(model_);
-  return data::open_dataset(spec, preprocessing);
-}
-
 // Each rank measures its share of the data where there is a communicator.
 TestResult Tuning::measure_file(const fs::path& path, Communicator* communicator) const {
-  const std::unique_ptr<data::Dataset> data = test_data();
+  const std::unique_ptr<data::Dataset> data = open_test_data(model_, options_.loop);
   if (!data) return {};
   const bool is_original = path == input_;
   if (is_original && data->class_count() == 0) return {};  // it is as good as itself
@@ -238,12 +229,14 @@ fs::path Tuning::round_checkpoint(int round) const {
   return path;
 }
 
-// Whether the target is reached.
-bool Tuning::train(const LoopOptions& options) {
-  Trainer trainer(module_, teacher_.get(), model_.file_bytes, options, process_.communicator());
+// Whether the target is reached. `loop`: of this round.
+bool Tuning::train(const LoopOptions& loop) {
+  Trainer trainer(module_, teacher_.get(), loop, process_.communicator());
   trainer.set_annealer(annealer_.get(), [this] { keep_positive(module_, normalized_); });
   trainer.set_earlier(report_.records);
-  report_.records = trainer.run();
+  TuneOptions options = options_;
+  options.loop = loop;
+  report_.records = trainer.run(run_key(options));
   return harden(trainer);
 }
 

@@ -46,6 +46,10 @@ PARTS = {
                            "formats/onnx compressor/graph compressor/quantizer compressor/measure hwy Eigen",
     "compressor/training/training_record": "formats/base nlohmann",
     "compressor/training/reports": "compressor/compress compressor/training/training_record",
+    "compressor/training/loop/options": "compressor/data compressor/training/training_record",
+    "compressor/training/tune_options": "compressor/compress compressor/training/loop/options",
+    "compressor/training/visit_options": "compressor/training/tune_options",
+    "compressor/training/run_key": "compressor/training/tune_options compressor/training/visit_options fmt",
     "compressor/report": "formats/base compressor/data compressor/measure compressor/compress "
                          "compressor/training/training_record compressor/training/reports fmt nlohmann",
     "compressor/training/host_tensors": "compressor/graph torch",
@@ -57,7 +61,7 @@ PARTS = {
                                         "compressor/quantizer compressor/compress compressor/training/training_record "
                                         "compressor/training/graph_module torch",
     "compressor/training/loop": "formats/base formats/onnx compressor/data compressor/measure "
-                                "compressor/training/training_record "
+                                "compressor/training/training_record compressor/training/run_key "
                                 "compressor/training/host_tensors compressor/training/distributed "
                                 "compressor/training/operators compressor/training/graph_module "
                                 "compressor/training/quantization torch ATen c10",

@@ -174,13 +174,4 @@ void Annealer::set_state(const NamedTensors& state) {
   first_gap_ = values[6];
 }
 
-std::string Annealer::fingerprint() const {
-  const WeightBindingOptions& of = options_.quantizer;
-  return fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {}", static_cast<int>(options_.schedule), of.dimension,
-                     of.centers, static_cast<int>(of.codebook), of.channel_scales, of.learn_scales, of.step,
-                     of.tensor_steps.empty(), quantizer_.weight_count(), options_.sigma, options_.sigma_growth,
-                     options_.soft_share, options_.beta.value_or(-1), options_.price.value_or(-1),
-                     options_.target_bytes.value_or(0));
-}
-
 }  // namespace quench::training

@@ -67,8 +67,6 @@ class Annealer {
 
   NamedTensors state() const;
   void set_state(const NamedTensors& state);  // throws as WeightBinding::set_state
-  // The options that a state goes with.
-  std::string fingerprint() const;
 
  private:
   double soft_steps() const;
