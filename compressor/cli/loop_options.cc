@@ -2,12 +2,27 @@
 
 #include <fmt/format.h>
 
-#include "formats/base/error.h"
+#include "compressor/data/files.h"
+#include "compressor/report/training_page.h"
 
 namespace quench::cli {
+namespace {
+
+using Records = std::span<const training::TrainingRecord>;
+
+void write_text(const std::filesystem::path& path, const std::string& text) {
+  data::write_file(path, std::as_bytes(std::span(text)));
+}
+
+void write_metrics(const std::filesystem::path& path, Records records) {
+  std::string lines;
+  for (const training::TrainingRecord& record : records) lines += to_json_line(record) + '\n';
+  write_text(path, lines);
+}
+
+}  // namespace
 
 using training::LoopOptions;
-using training::OptimizerKind;
 using training::RateSchedule;
 
 void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
@@ -51,7 +66,7 @@ void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
       ->type_name("N")
       ->group(loop);
   command.add_option("--optimizer", options_.optimizer, "default sgd, with Nesterov's momentum")
-      ->transform(one_of<OptimizerKind>({{"sgd", OptimizerKind::kSgd}, {"adam", OptimizerKind::kAdam}}))
+      ->transform(one_of(training::kOptimizers))
       ->type_name("sgd|adam")
       ->default_str("")
       ->group(loop);
@@ -59,8 +74,7 @@ void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
       .add_option("--schedule", options_.schedule,
                   fmt::format("of the learning rate; default {}; step: a tenth after 1/2 and 3/4 of the epochs",
                               defaults.schedule == RateSchedule::kOneCycle ? "one-cycle" : "cosine"))
-      ->transform(one_of<RateSchedule>(
-          {{"cosine", RateSchedule::kCosine}, {"step", RateSchedule::kStep}, {"one-cycle", RateSchedule::kOneCycle}}))
+      ->transform(one_of(training::kRateSchedules))
       ->type_name("cosine|step|one-cycle")
       ->default_str("")
       ->group(loop);
@@ -95,15 +109,15 @@ void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
       ->type_name("N")
       ->group(record);
   command.add_flag("--resume", options_.resume, "go on from the checkpoint")->group(record);
-  command.add_option("--metrics", options_.metrics, "a line of JSON for each epoch")->type_name("FILE")->group(record);
-  command.add_option("--page", options_.page, "the course of the training with plots, as HTML")
+  command.add_option("--metrics", metrics_, "a line of JSON for each epoch")->type_name("FILE")->group(record);
+  command.add_option("--page", page_, "the course of the training with plots, as HTML")
       ->type_name("FILE")
       ->group(record);
   preprocessing_.add_to(command);
 }
 
 LoopOptions LoopArguments::get(std::vector<std::filesystem::path> inputs, const std::filesystem::path& output,
-                               const JsonOption& json, report::Progress& progress) const {
+                               const std::string& title, const JsonOption& json, report::Progress& progress) const {
   LoopOptions options = options_;
   options.preprocessing = preprocessing_.get();
   if (label_share_option_->count() > 0) options.label_share = label_share_;
@@ -112,16 +126,19 @@ LoopOptions LoopArguments::get(std::vector<std::filesystem::path> inputs, const 
   options.threads = resolve_threads(threads_);
   if (checkpoint_option_->count() == 0) options.checkpoint = output.string() + ".checkpoint";
   inputs.push_back(options.teacher);
-  for (const std::filesystem::path& file : {output, options.checkpoint, options.metrics, options.page}) {
+  for (const std::filesystem::path& file : {output, options.checkpoint, metrics_, page_}) {
     if (file.empty()) continue;
     check_output(file, inputs);
     inputs.push_back(file);
   }
   json.refuse(inputs);
   options.progress = [&progress](std::string_view stage, double share) { progress.update(stage, share); };
-  options.on_epoch = [&progress, lines = json.is_printed() ? stderr : stdout](const report::TrainingRecord& record) {
+  options.on_epoch = [&progress, title, metrics = metrics_, page = page_,
+                      lines = json.is_printed() ? stderr : stdout](Records records) {
+    if (!metrics.empty()) write_metrics(metrics, records);
+    if (!page.empty()) write_text(page, report::training_page(title, records));
     progress.finish();
-    fmt::print(lines, "{}\n", report::to_line(record));
+    fmt::print(lines, "{}\n", report::to_line(records.back()));
     std::fflush(lines);
   };
   return options;

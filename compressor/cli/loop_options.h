@@ -9,18 +9,27 @@
 
 namespace quench::cli {
 
+// The names in a table, for an option whose type name lists them already.
+template <typename Value, size_t kCount>
+CLI::Validator one_of(const training::Named<Value> (&names)[kCount]) {
+  std::map<std::string, Value> values;
+  for (const training::Named<Value>& each : names) values.emplace(each.name, each.value);
+  return one_of(std::move(values));
+}
+
 class LoopArguments {
  public:
   void add_to(CLI::App& command, const training::LoopOptions& defaults);
-  // `inputs`, `output` and `json`: of the command. Throws quench::Error where output, checkpoint, metrics, page or the
-  // file of `json` would overwrite one of the inputs, the teacher or each other. Progress goes to `progress`, a line
-  // for each epoch to standard output, or to standard error where JSON goes to standard output.
+  // `inputs`, `output` and `json`: of the command; `title`: of the page. Throws quench::Error where output, checkpoint, metrics, page or the
+  // file of `json` would overwrite one of the inputs, the teacher or each other. Progress goes to `progress`; after each
+  // epoch come a line to standard output, or to standard error where JSON goes to standard output, metrics and page.
   training::LoopOptions get(std::vector<std::filesystem::path> inputs, const std::filesystem::path& output,
-                            const JsonOption& json, report::Progress& progress) const;
+                            const std::string& title, const JsonOption& json, report::Progress& progress) const;
 
  private:
   training::LoopOptions options_;
   PreprocessingOptions preprocessing_;
+  std::filesystem::path metrics_, page_;
   double label_share_ = 0;
   bool no_augment_ = false, float32_ = false;
   CLI::Option* label_share_option_ = nullptr;

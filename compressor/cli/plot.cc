@@ -8,7 +8,6 @@
 #include "compressor/cli/commands.h"
 #include "compressor/cli/options.h"
 #include "compressor/data/files.h"
-#include "compressor/report/json.h"
 #include "compressor/report/training_page.h"
 #include "formats/base/error.h"
 
@@ -31,7 +30,7 @@ report::TrainingRun read_metrics(const std::string& path) {
   for (std::string line; std::getline(file, line);) {
     ++number;
     try {
-      run.records.push_back(report::training_record(line));
+      run.records.push_back(training::training_record(line));
     } catch (const Error& error) {
       throw Error::make("{}: line {}: {}", path, number, error.what());
     }

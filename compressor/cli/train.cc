@@ -31,16 +31,28 @@ training::LoopOptions defaults() {
   return options;
 }
 
+training::RunKey key_of(const networks::NetworkOptions& options) {
+  const auto& [depth, integrator, classes, input, seed] = options;  // no option sets the input; the seed is the loop's
+  training::RunKey key;
+  key.add("a network of depth", std::to_string(depth));
+  key.add("--integrator", integrator);
+  key.add("--classes", std::to_string(classes));
+  return key;
+}
+
 void run(const Arguments& arguments) {
   const bool from_file = arguments.network.ends_with(".onnx");
+  const std::string title = from_file ? std::filesystem::path(arguments.network).filename().string()
+                                      : fmt::format("{}-{}", arguments.network, arguments.options.integrator);
   report::Progress progress;
   const training::LoopOptions loop =
-      arguments.loop.get({from_file ? arguments.network : ""}, arguments.output, arguments.json, progress);
+      arguments.loop.get({from_file ? arguments.network : ""}, arguments.output, title, arguments.json, progress);
   networks::NetworkOptions options = arguments.options;
   options.seed = loop.seed;
   if (!from_file) options.depth = networks::depth_of(arguments.network);
   const OnnxModel model = from_file ? load(arguments.network) : networks::build(options);
-  const report::Training report = training::train(model, arguments.output, loop);
+  const training::TrainReport report =
+      training::train(model, arguments.output, loop, from_file ? training::RunKey() : key_of(options));
   progress.finish();
   if (report.output_bytes == 0) return;  // another process has written it
   arguments.json.show(report::to_text(report, arguments.output), report::to_json(report));

@@ -14,8 +14,6 @@
 namespace quench::cli {
 namespace {
 
-using quantizer::CodebookScope;
-using training::Annealing;
 using training::TuneOptions;
 using training::TuneReport;
 
@@ -36,7 +34,8 @@ std::string to_line(const training::SearchRound& round) {
 void run(const Arguments& arguments) {
   report::Progress progress;
   TuneOptions options = arguments.options;
-  options.loop = arguments.loop.get({arguments.model}, arguments.output, arguments.json, progress);
+  const std::string title = std::filesystem::path(arguments.model).filename().string();
+  options.loop = arguments.loop.get({arguments.model}, arguments.output, title, arguments.json, progress);
   options.on_round = [&](const training::SearchRound& round) {
     progress.finish();
     std::FILE* lines = arguments.json.is_printed() ? stderr : stdout;
@@ -71,8 +70,7 @@ void add_method_options(CLI::App& command, TuneOptions& options) {
   command
       .add_option("--annealing", options.annealing,
                   "hard (default): hard values with soft gradients; exponential: the paper's; gap: a controller")
-      ->transform(one_of<Annealing>(
-          {{"hard", Annealing::kHard}, {"exponential", Annealing::kExponential}, {"gap", Annealing::kGap}}))
+      ->transform(one_of(training::kAnnealings))
       ->type_name("hard|exponential|gap")
       ->default_str("")
       ->group(group);
@@ -121,7 +119,7 @@ void add_method_options(CLI::App& command, TuneOptions& options) {
                 "the same for all tensors, however much each one's noise changes the outputs")
       ->group(group);
   command.add_option("--codebook", options.codebook, "one for the model (default), or one for each tensor")
-      ->transform(one_of<CodebookScope>({{"model", CodebookScope::kModel}, {"tensor", CodebookScope::kTensor}}))
+      ->transform(one_of(training::kCodebooks))
       ->type_name("model|tensor")
       ->default_str("")
       ->group(group);

@@ -9,8 +9,7 @@
 #include "compressor/measure/benchmark.h"
 #include "compressor/measure/evaluation.h"
 #include "compressor/measure/inspection.h"
-#include "compressor/training/training_record.h"
-#include "compressor/training/tuning.h"
+#include "compressor/training/reports.h"
 
 namespace quench::report {
 
@@ -20,13 +19,9 @@ std::string to_json(const quantizer::CompressReport& report, const measure::Eval
 std::string to_json(const measure::Evaluation& evaluation);
 std::string to_json(const measure::Benchmark& benchmark);
 std::string to_json(const measure::Inspection& inspection);
-std::string to_json(const Training& training);
+std::string to_json(const training::TrainReport& training);
 
 // As of the file, and "top1", "top1_before", "snr_db", and "paper_ratios" with a number for each coder.
-std::string to_json(const Tuning& tuning);
-
-// One line without a newline, and back; throws quench::Error for what is no such line.
-std::string to_json_line(const TrainingRecord& record);
-TrainingRecord training_record(std::string_view line);
+std::string to_json(const training::TuneReport& tuning);
 
 }  // namespace quench::report

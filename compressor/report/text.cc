@@ -150,14 +150,14 @@ std::string to_text(const measure::Inspection& inspection) {
   return table.text();
 }
 
-std::string to_text(const Training& training, std::string_view output) {
+std::string to_text(const training::TrainReport& training, std::string_view output) {
   std::string text =
       fmt::format("{}: {} parameters, {}", output, training.parameters, human_bytes(training.output_bytes));
   if (training.accuracy) text += fmt::format(", top-1 {}", percent(*training.accuracy, 2));
   return text + "\n";
 }
 
-std::string to_text(const Tuning& tuning, std::string_view input, std::string_view output) {
+std::string to_text(const training::TuneReport& tuning, std::string_view input, std::string_view output) {
   std::string text = to_text(tuning.file, nullptr, input, output);
   if (tuning.paper_ratios.size() == 3) {
     text += fmt::format("as papers count, with each coder: {:.2f} huffman, {:.2f} rans, {:.2f} arithmetic\n",

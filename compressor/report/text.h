@@ -8,7 +8,7 @@
 #include "compressor/measure/benchmark.h"
 #include "compressor/measure/evaluation.h"
 #include "compressor/measure/inspection.h"
-#include "compressor/training/tuning.h"
+#include "compressor/training/reports.h"
 
 namespace quench::report {
 
@@ -18,7 +18,7 @@ std::string to_text(const quantizer::CompressReport& report, const measure::Eval
 std::string to_text(const measure::Evaluation& evaluation);
 std::string to_text(const measure::Benchmark& benchmark);
 std::string to_text(const measure::Inspection& inspection);
-std::string to_text(const Training& training, std::string_view output);
-std::string to_text(const Tuning& tuning, std::string_view input, std::string_view output);
+std::string to_text(const training::TrainReport& training, std::string_view output);
+std::string to_text(const training::TuneReport& tuning, std::string_view input, std::string_view output);
 
 }  // namespace quench::report

@@ -13,6 +13,8 @@
 namespace quench::report {
 namespace {
 
+using training::TrainingRecord;
+
 using Records = std::span<const TrainingRecord>;
 using Quantization = TrainingRecord::Quantization;
 

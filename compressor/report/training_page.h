@@ -1,4 +1,4 @@
-// The course of a training as a page with plots, and the courses of several in one plot.
+// The course of a training as a line for each epoch and as a page with plots, and the courses of several in one plot.
 #pragma once
 
 #include <span>
@@ -10,15 +10,18 @@
 
 namespace quench::report {
 
+// "epoch 3/20  1:10  loss 0.1234  accuracy 92.10 %  entropy 1.10 bits  sigma 1  ratio 31.20", without a newline.
+std::string to_line(const training::TrainingRecord& record);
+
 // HTML (see page.h): loss and accuracy over time and, where weights were quantized, their entropy, hardness and ratio,
 // the histogram of the centers' use as it condenses, and the rate of each tensor.
-std::string training_page(std::string_view model, std::span<const TrainingRecord> records);
+std::string training_page(std::string_view model, std::span<const training::TrainingRecord> records);
 
 enum class Quantity : uint8_t { kAccuracy, kSnr, kLoss, kEntropy, kRatio };
 
 struct TrainingRun {
   std::string name;
-  std::vector<TrainingRecord> records;
+  std::vector<training::TrainingRecord> records;
 };
 
 // One quantity of several trainings by epoch, as an SVG file.

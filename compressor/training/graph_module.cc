@@ -8,6 +8,7 @@
 
 #include "compressor/graph/graph_index.h"
 #include "compressor/training/distributed/synchronized_batch_norm.h"
+#include "formats/base/crc32c.h"
 #include "formats/base/element_type.h"
 #include "formats/base/error.h"
 

@@ -9,24 +9,24 @@
 namespace quench::training {
 namespace {
 
-report::Training run(const OnnxModel& model, const std::filesystem::path& output, const LoopOptions& options) {
+TrainReport run(const OnnxModel& model, const std::filesystem::path& output, const LoopOptions& options,
+                const RunKey& network) {
   const Process process(options);
   GraphModule module(model, process.device(), &process.communicator());
   std::unique_ptr<Teacher> teacher;
   if (!options.teacher.empty()) teacher = open_teacher(options.teacher, process.device(), options.threads);
-  report::Training report;
+  TrainReport report;
   for (const auto& [name, tensor] : module.parameters()) report.parameters += static_cast<uint64_t>(tensor.numel());
-  Trainer trainer(module, teacher.get(), model.file_bytes, options, process.communicator());
-  trainer.run();
+  Trainer trainer(module, teacher.get(), options, process.communicator());
+  RunKey key = run_key(options);
+  key.add(network);
+  trainer.run(std::move(key));
   trainer.estimate_statistics(kStatisticsBatches, {});
   if (process.communicator().rank() != 0) return report;
   const OnnxModel trained = module.to_onnx();
   save(output, trained);
   report.output_bytes = std::filesystem::file_size(output);
-  if (const std::string spec = test_spec(options); !spec.empty()) {
-    data::DatasetOptions preprocessing = options.preprocessing;
-    preprocessing.model_input = input_dims(model);
-    const std::unique_ptr<data::Dataset> data = data::open_dataset(spec, preprocessing);
+  if (const std::unique_ptr<data::Dataset> data = open_test_data(model, options)) {
     const std::unique_ptr<Teacher> file = open_teacher(output, torch::kCPU, options.threads);
     report.accuracy = measure(*file, input_batch(model), *data, nullptr).accuracy;
   }
@@ -36,8 +36,9 @@ report::Training run(const OnnxModel& model, const std::filesystem::path& output
 
 }  // namespace
 
-report::Training train(const OnnxModel& model, const std::filesystem::path& output, const LoopOptions& options) {
-  return run_torch([&] { return run(model, output, options); });
+TrainReport train(const OnnxModel& model, const std::filesystem::path& output, const LoopOptions& options,
+                  const RunKey& network) {
+  return run_torch([&] { return run(model, output, options, network); });
 }
 
 }  // namespace quench::training

@@ -4,13 +4,16 @@
 #include <filesystem>
 
 #include "compressor/training/loop/options.h"
-#include "compressor/training/tuning.h"
+#include "compressor/training/reports.h"
+#include "compressor/training/run_key.h"
 #include "formats/onnx/model_file.h"
 
 namespace quench::training {
 
 // Writes the trained model to `output`, an .onnx file with BatchNormalization as nodes, whose statistics are those of
-// the training data. Throws quench::Error. The output appears complete or not at all.
-report::Training train(const OnnxModel& model, const std::filesystem::path& output, const LoopOptions& options);
+// the training data. `network`: what the model was made by, so that a run that goes on names what differs there. Throws
+// quench::Error. The output appears complete or not at all.
+TrainReport train(const OnnxModel& model, const std::filesystem::path& output, const LoopOptions& options,
+                  const RunKey& network = {});
 
 }  // namespace quench::training

@@ -1,13 +1,14 @@
-// What is known after each epoch of a training.
+// What is known after each epoch of a training: what the loop emits, checkpoints keep, and reports show. No libtorch here.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
-namespace quench::report {
+namespace quench::training {
 
 struct TrainingRecord {
   int epoch = 0;       // from 1
@@ -34,7 +35,9 @@ struct TrainingRecord {
   std::optional<Quantization> quantization;
 };
 
-// "epoch 3/20  loss 0.1234  accuracy 92.10 %  entropy 1.10  sigma 1.0  ratio 31.2": one line without a newline.
-std::string to_line(const TrainingRecord& record);
+// One line of JSON without a newline, and back; throws quench::Error for what is no such line. Keys keep their names and
+// meanings; new ones may be added.
+std::string to_json_line(const TrainingRecord& record);
+TrainingRecord training_record(std::string_view line);
 
-}  // namespace quench::report
+}  // namespace quench::training

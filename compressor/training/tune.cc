@@ -134,15 +134,19 @@ class Tuning {
  private:
   void make_annealer(std::optional<double> target_bytes);
   double entropy_for(double bytes);
-  bool train(const LoopOptions& options);
+  bool train(const LoopOptions& loop);
   bool train_round(int round, double ratio, bool goes_on);
   bool harden(Trainer& trainer);
   void search(const fs::path& output, double before);
-  report::Tuning ship(const fs::path& output) const;
+  struct Shipped {
+    quantizer::CompressReport file;
+    std::vector<double> paper_ratios;
+  };
+  Shipped ship(const fs::path& output) const;
+  void report(Shipped shipped);
   double target_bytes(double ratio) const { return static_cast<double>(model_.file_bytes) / ratio; }
   std::optional<double> first_target() const;
   TestResult measure_file(const fs::path& path, Communicator* communicator) const;
-  std::unique_ptr<data::Dataset> test_data() const;
   int rank() const { return process_.communicator().rank(); }
   bool is_leader() const { return rank() == 0; }
   fs::path round_checkpoint(int round) const;
@@ -169,7 +173,7 @@ void Tuning::make_annealer(std::optional<double> target_bytes) {
   const std::vector<std::string> names = quantized_names(module_, options_);
   AnnealerOptions annealing = annealer_options(options_, target_bytes);
   if (!options_.equal_steps) {
-    Trainer trainer(module_, teacher_.get(), model_.file_bytes, options_.loop, process_.communicator());
+    Trainer trainer(module_, teacher_.get(), options_.loop, process_.communicator());
     annealing.quantizer.tensor_steps = trainer.balanced_steps(names, options_.channel_scales);
   }
   const auto size = [this] {
@@ -178,7 +182,7 @@ void Tuning::make_annealer(std::optional<double> target_bytes) {
     return static_cast<uint64_t>(process_.communicator().of_leader(static_cast<int64_t>(file.coded().size())));
   };
   const auto make = [&](double step) {
-    SoftToHardOptions& quantizer = annealing.quantizer;
+    WeightBindingOptions& quantizer = annealing.quantizer;
     quantizer.step = step;
     for (auto& [name, factor] : quantizer.tensor_steps) factor = std::min(factor, std::max(1.0, kCoarsestStep / step));
     annealer_ = std::make_unique<Annealer>(module_.parameters(), names, annealing, size);
@@ -193,7 +197,7 @@ void Tuning::make_annealer(std::optional<double> target_bytes) {
 // the present weights holds beside its indices.
 double Tuning::entropy_for(double bytes) {
   torch::NoGradGuard no_grad;
-  SoftToHard& quantizer = annealer_->quantizer();
+  WeightBinding& quantizer = annealer_->quantizer();
   quantizer.quantize(module_.parameters());
   annealer_->measure_file();
   const double bytes_per_bit = static_cast<double>(quantizer.weight_count()) * kCodedShare / 8;
@@ -207,17 +211,9 @@ std::optional<double> Tuning::first_target() const {
   return *options_.bits * static_cast<double>(stored_weights(model_)) / 8;
 }
 
-std::unique_ptr<data::Dataset> Tuning::test_data() const {
-  const std::string spec = test_spec(options_.loop);
-  if (spec.empty()) return nullptr;
-  data::DatasetOptions preprocessing = options_.loop.preprocessing;
-  preprocessing.model_input = input_dims(model_);
-  return data::open_dataset(spec, preprocessing);
-}
-
 // Each rank measures its share of the data where there is a communicator.
 TestResult Tuning::measure_file(const fs::path& path, Communicator* communicator) const {
-  const std::unique_ptr<data::Dataset> data = test_data();
+  const std::unique_ptr<data::Dataset> data = open_test_data(model_, options_.loop);
   if (!data) return {};
   const bool is_original = path == input_;
   if (is_original && data->class_count() == 0) return {};  // it is as good as itself
@@ -233,12 +229,14 @@ fs::path Tuning::round_checkpoint(int round) const {
   return path;
 }
 
-// Whether the target is reached.
-bool Tuning::train(const LoopOptions& options) {
-  Trainer trainer(module_, teacher_.get(), model_.file_bytes, options, process_.communicator());
+// Whether the target is reached. `loop`: of this round.
+bool Tuning::train(const LoopOptions& loop) {
+  Trainer trainer(module_, teacher_.get(), loop, process_.communicator());
   trainer.set_annealer(annealer_.get(), [this] { keep_positive(module_, normalized_); });
   trainer.set_earlier(report_.records);
-  report_.records = trainer.run();
+  TuneOptions options = options_;
+  options.loop = loop;
+  report_.records = trainer.run(run_key(options));
   return harden(trainer);
 }
 
@@ -257,13 +255,18 @@ bool Tuning::harden(Trainer& trainer) {
   return false;
 }
 
-report::Tuning Tuning::ship(const fs::path& output) const {
-  report::Tuning shipped;
+Tuning::Shipped Tuning::ship(const fs::path& output) const {
+  Shipped shipped;
   shipped.file.input_bytes = model_.file_bytes;
   const CodedExport file(module_, annealer_->quantizer(), options_.coder);
   file.coded().save(output, shipped.file);
   shipped.paper_ratios = file.coded().paper_ratios();
   return shipped;
+}
+
+void Tuning::report(Shipped shipped) {
+  report_.file = std::move(shipped.file);
+  report_.paper_ratios = std::move(shipped.paper_ratios);
 }
 
 // A round of the search: from the model as it came, or going on from the last round that was good enough.
@@ -310,7 +313,7 @@ void Tuning::search(const fs::path& output, double before) {
     const fs::path trial = fs::path(output) += is_leader() ? ".trial" : fmt::format(".trial.{}", rank());
     const RemovedAtTheEnd removed(trial);
     const bool reached = train_round(round, ratio, good.ratio > 0);
-    const report::Tuning shipped = ship(trial);
+    const Shipped shipped = ship(trial);
     const double drop = 100 * (before - measure_file(trial, &process_.communicator()).accuracy.value_or(0));
     const auto bytes = process_.communicator().of_leader(static_cast<int64_t>(shipped.file.output_bytes));
     const double file_ratio = static_cast<double>(model_.file_bytes) / static_cast<double>(bytes);
@@ -321,7 +324,7 @@ void Tuning::search(const fs::path& output, double before) {
     if (is_good) {
       good = {file_ratio, drop};  // it may be smaller than was asked for
       last = snapshot();
-      static_cast<report::Tuning&>(report_) = shipped;
+      report(shipped);
       if (is_leader()) fs::rename(trial, output);
     } else {
       bad = {ratio, reached ? drop : std::numeric_limits<double>::infinity()};
@@ -351,7 +354,7 @@ TuneReport Tuning::run(const fs::path& output) {
       throw Error::make("{}: the file cannot be made as small as {} bytes, it has {}", input_.string(),
                         static_cast<uint64_t>(target), annealer_->file_bytes());
     }
-    if (is_leader()) static_cast<report::Tuning&>(report_) = ship(output);
+    if (is_leader()) report(ship(output));
   }
   if (!is_leader()) return {};
   const TestResult after = measure_file(output, nullptr);

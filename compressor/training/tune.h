@@ -3,54 +3,11 @@
 #pragma once
 
 #include <filesystem>
-#include <functional>
-#include <optional>
-#include <string>
-#include <vector>
 
-#include "compressor/compress/compress.h"
-#include "compressor/training/loop/options.h"
-#include "compressor/training/tuning.h"
+#include "compressor/training/reports.h"
+#include "compressor/training/tune_options.h"
 
 namespace quench::training {
-
-enum class Annealing : uint8_t { kHard, kExponential, kGap };  // see annealer.h
-
-// A round of the search for the smallest file.
-struct SearchRound {
-  double ratio = 0;            // of its file
-  std::optional<double> drop;  // percentage points; none where the file could not be made as small as it was to be
-  bool is_kept = false;
-};
-
-struct TuneOptions {
-  LoopOptions loop;
-  // Not bits with one of the others. Without any, the rate is what beta and price make of it.
-  std::optional<double> ratio;  // bytes of the model's file over bytes of the .quench file
-  std::optional<double> bits;   // bits per weight, everything in the file counted
-  // Percentage points of accuracy: the smallest file that loses no more. The search begins at the ratio, 20 by default.
-  std::optional<double> max_drop;
-  std::function<void(const SearchRound&)> on_round;
-
-  Annealing annealing = Annealing::kHard;
-  int dimension = 1;
-  uint32_t centers = 75;
-  quantizer::CodebookScope codebook = quantizer::CodebookScope::kModel;
-  bool channel_scales = false, learn_scales = false;
-  bool equal_steps = false;  // for all tensors, in place of those of sensitivity.h
-  // Spacing of the first centers, in units of a tensor's root mean square; the geometric mean over all weights,
-  // but for tensors that it would make coarser than kCoarsestStep.
-  // Default: what suits the size (see step_for_rate), 1.5 where there is none.
-  std::optional<double> step;
-  double sigma = 0.4, sigma_growth = 20, soft_share = 0.4;
-  std::optional<double> beta, price;
-  entropy::Coder coder = entropy::Coder::kArithmetic;
-  std::vector<std::string> exclude;  // shell patterns of weights to leave at about 12 bits
-};
-
-struct TuneReport : report::Tuning {
-  std::vector<report::TrainingRecord> records;
-};
 
 // Throws quench::Error. The output appears complete or not at all.
 TuneReport tune(const std::filesystem::path& input, const std::filesystem::path& output, const TuneOptions& options);

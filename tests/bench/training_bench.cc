@@ -17,7 +17,7 @@
 #include "compressor/networks/network.h"
 #include "compressor/training/graph_module.h"
 #include "compressor/training/loop/autocast.h"
-#include "compressor/training/quantization/soft_to_hard.h"
+#include "compressor/training/quantization/weight_binding.h"
 
 namespace {
 
@@ -62,14 +62,14 @@ int main(int argc, char** argv) {
   at::set_num_threads(options.threads);
   torch::manual_seed(1);
   training::GraphModule module(networks::build({}), torch::kCPU);
-  std::unique_ptr<training::SoftToHard> quantizer;
+  std::unique_ptr<training::WeightBinding> quantizer;
   std::vector<torch::Tensor> trained;
   for (const auto& [name, tensor] : module.parameters()) trained.push_back(tensor);
   if (options.tune) {
-    training::SoftToHardOptions quantization;
+    training::WeightBindingOptions quantization;
     quantization.centers = static_cast<uint32_t>(options.centers);
     quantization.step = 6.0 / options.centers;  // so that as many centers are in use
-    quantizer = std::make_unique<training::SoftToHard>(module.parameters(), matrices(module), quantization);
+    quantizer = std::make_unique<training::WeightBinding>(module.parameters(), matrices(module), quantization);
     for (const auto& [name, tensor] : quantizer->learned()) trained.push_back(tensor);
   }
   torch::optim::SGD optimizer(trained, torch::optim::SGDOptions(0.01).momentum(0.9));
@@ -79,7 +79,7 @@ int main(int argc, char** argv) {
   for (int step = 0; step < options.steps; ++step) {
     const double start = now_ms();
     optimizer.zero_grad();
-    training::SoftToHard::Pass pass;
+    training::WeightBinding::Pass pass;
     if (quantizer) pass = quantizer->quantize(module.parameters());
     torch::Tensor scores;
     {

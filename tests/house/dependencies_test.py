@@ -44,10 +44,14 @@ PARTS = {
                           "compressor/graph",
     "compressor/compress": "formats/base formats/operators formats/entropy formats/coded formats/container "
                            "formats/onnx compressor/graph compressor/quantizer compressor/measure hwy Eigen",
-    "compressor/training/training_record": "",
-    "compressor/training/tuning": "compressor/compress",
+    "compressor/training/training_record": "formats/base nlohmann",
+    "compressor/training/reports": "compressor/compress compressor/training/training_record",
+    "compressor/training/loop/options": "compressor/data compressor/training/training_record",
+    "compressor/training/tune_options": "compressor/compress compressor/training/loop/options",
+    "compressor/training/visit_options": "compressor/training/tune_options",
+    "compressor/training/run_key": "compressor/training/tune_options compressor/training/visit_options fmt",
     "compressor/report": "formats/base compressor/data compressor/measure compressor/compress "
-                         "compressor/training/training_record compressor/training/tuning fmt nlohmann",
+                         "compressor/training/training_record compressor/training/reports fmt nlohmann",
     "compressor/training/host_tensors": "compressor/graph torch",
     "compressor/training/distributed": "formats/base fmt torch",
     "compressor/training/operators": "formats/base formats/operators formats/onnx compressor/graph torch ATen c10 onnx",
@@ -57,11 +61,11 @@ PARTS = {
                                         "compressor/quantizer compressor/compress compressor/training/training_record "
                                         "compressor/training/graph_module torch",
     "compressor/training/loop": "formats/base formats/onnx compressor/data compressor/measure "
-                                "compressor/training/training_record compressor/report "
+                                "compressor/training/training_record compressor/training/run_key "
                                 "compressor/training/host_tensors compressor/training/distributed "
                                 "compressor/training/operators compressor/training/graph_module "
                                 "compressor/training/quantization torch ATen c10",
-    "compressor/training": "formats/base formats/onnx compressor/graph compressor/compress compressor/training/tuning "
+    "compressor/training": "formats/base formats/onnx compressor/graph compressor/compress "
                            "compressor/training/quantization compressor/training/loop torch",
     "compressor/cli": "formats/base formats/entropy runtime/include compressor/data compressor/networks "
                       "compressor/measure compressor/compress compressor/report compressor/training/loop "

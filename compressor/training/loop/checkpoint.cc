@@ -14,7 +14,7 @@ namespace {
 
 // Torch's archive is a zip file; ours is a magic, a sum of what follows, then that archive, so that a damaged file is
 // told from another program's.
-constexpr char kMagic[8] = {'Q', 'N', 'C', 'K', 'P', 'T', '1', '\n'};
+constexpr char kMagic[8] = {'Q', 'N', 'C', 'K', 'P', 'T', '2', '\n'};
 constexpr size_t kFamily = 6;  // bytes of the magic that all versions have
 
 const char* const kTensorPrefix = "tensor.";

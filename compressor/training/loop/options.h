@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,7 +16,16 @@
 
 namespace quench::training {
 
+// A value of an option, as users write it.
+template <typename Value>
+struct Named {
+  const char* name;
+  Value value;
+};
+
 enum class OptimizerKind : uint8_t { kSgd, kAdam };
+
+inline constexpr Named<OptimizerKind> kOptimizers[] = {{"sgd", OptimizerKind::kSgd}, {"adam", OptimizerKind::kAdam}};
 
 // Of the learning rate over the run.
 //     kCosine    from the full rate to 0
@@ -23,6 +33,10 @@ enum class OptimizerKind : uint8_t { kSgd, kAdam };
 //     kOneCycle  rises over the first quarter, then falls to 0 (Smith and Topin 2018; linear both ways)
 enum class RateSchedule : uint8_t { kCosine, kStep, kOneCycle };
 
+inline constexpr Named<RateSchedule> kRateSchedules[] = {
+    {"cosine", RateSchedule::kCosine}, {"step", RateSchedule::kStep}, {"one-cycle", RateSchedule::kOneCycle}};
+
+// visit_options.h says of each option whether a run that goes on needs the same.
 struct LoopOptions {
   // Specs of data/dataset.h. "cifar10:DIR" and "synthetic:shapes" mean their training split, and then `test_data` is by
   // default their test split; otherwise no accuracy is measured where `test_data` is empty.
@@ -50,12 +64,11 @@ struct LoopOptions {
 
   std::filesystem::path checkpoint;  // empty: none
   double checkpoint_minutes = 5;
-  bool resume = false;            // go on from the checkpoint
-  std::filesystem::path metrics;  // JSON lines, one for each epoch; empty: none
-  std::filesystem::path page;     // HTML with plots; empty: none
+  bool resume = false;  // go on from the checkpoint
 
   std::function<void(std::string_view stage, double share)> progress;
-  std::function<void(const report::TrainingRecord&)> on_epoch;
+  // After each epoch, in the first process: the records of all epochs, the new one last.
+  std::function<void(std::span<const TrainingRecord>)> on_epoch;
 };
 
 // Whether this machine computes faster in bfloat16 on the device.

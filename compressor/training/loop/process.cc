@@ -42,14 +42,4 @@ bool bfloat16_pays(const std::string& device) {
 #endif
 }
 
-std::string test_spec(const LoopOptions& options) {
-  if (!options.test_data.empty()) return options.test_data;
-  if (options.data.starts_with("cifar10:")) return options.data;
-  if (!options.data.starts_with("synthetic:")) return "";
-  constexpr std::string_view kTrain = ",split=train";
-  std::string spec = options.data;
-  if (const size_t at = spec.find(kTrain); at != std::string::npos) spec.erase(at, kTrain.size());
-  return spec;
-}
-
 }  // namespace quench::training

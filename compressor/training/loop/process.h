@@ -26,9 +26,6 @@ class Process {
   std::unique_ptr<Communicator> communicator_;
 };
 
-// The spec of the test data that goes with the options' training data; empty: none.
-std::string test_spec(const LoopOptions& options);
-
 // Calls body(); what torch throws becomes a quench::Error of one line.
 template <typename Body>
 auto run_torch(const Body& body) {

@@ -1,9 +1,13 @@
 // The loop that trains a graph, with its weights quantized on the way or not.
 //
-//     Trainer trainer(module, teacher, original_bytes, options, communicator);
+//     Trainer trainer(module, teacher, options, communicator);
 //     trainer.set_annealer(&annealer);            // or plainly
-//     trainer.run();
+//     trainer.run(run_key(options));
 //     OnnxModel trained = module.to_onnx();
+//
+// It holds the order of things: what a step does, and when an epoch is measured, saved and told of. The parts are
+// training_data.h (batches), task.h (the loss), optimizer.h, annealer.h (how weights harden), measure.h (test data) and
+// checkpointing.h.
 //
 // On the CPU the run depends on model, options, number of processes and threads alone; one that goes on from a
 // checkpoint gives the same result as one without the break. Throws quench::Error: for data that does not fit the
@@ -13,16 +17,23 @@
 
 #include <torch/torch.h>
 
+#include <functional>
+#include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "compressor/training/distributed/communicator.h"
 #include "compressor/training/graph_module.h"
-#include "compressor/training/loop/batches.h"
-#include "compressor/training/loop/checkpoint.h"
+#include "compressor/training/loop/checkpointing.h"
+#include "compressor/training/loop/optimizer.h"
 #include "compressor/training/loop/options.h"
+#include "compressor/training/loop/signals.h"
+#include "compressor/training/loop/task.h"
 #include "compressor/training/loop/teacher.h"
+#include "compressor/training/loop/training_data.h"
 #include "compressor/training/quantization/annealer.h"
+#include "compressor/training/run_key.h"
 
 namespace quench::training {
 
@@ -31,20 +42,18 @@ constexpr int64_t kStatisticsBatches = 100;
 
 class Trainer {
  public:
-  // `teacher` may be null: labels only. `original_bytes`: of the model's file, for ratios. All arguments must outlive
-  // this object.
-  Trainer(GraphModule& module, Teacher* teacher, uint64_t original_bytes, const LoopOptions& options,
-          Communicator& communicator);
-  ~Trainer();
+  // `teacher` may be null: labels only. All arguments must outlive this object.
+  Trainer(GraphModule& module, Teacher* teacher, const LoopOptions& options, Communicator& communicator);
 
   // Before run(). `after_step` may keep parameters in their range.
   void set_annealer(Annealer* annealer, std::function<void()> after_step = nullptr);
 
   // Records of earlier runs, which this one's follow.
-  void set_earlier(std::vector<report::TrainingRecord> records);
+  void set_earlier(std::vector<TrainingRecord> records);
 
-  // All epochs, or those that are left. Returns a record for each, earlier ones included.
-  std::vector<report::TrainingRecord> run();
+  // All epochs, or those that are left. Returns a record for each, earlier ones included. `key`: what a checkpoint to go
+  // on from must have been asked for, too.
+  std::vector<TrainingRecord> run(RunKey key);
 
   // Running statistics of BatchNormalization become the means over `batches` batches of training data, with `weights`
   // in place of the parameters of the same name.
@@ -57,51 +66,34 @@ class Trainer {
   NamedTensors hard_weights();
 
  private:
-  void open_data();
-  void make_optimizer();
-  void check_outputs(const Tensors& outputs, const Tensors& taught) const;
-  void check_finite(double value, const char* what) const;
-  double learning_rate(int64_t step) const;
+  double step(const Batch& batch);
   torch::Tensor to_device(const torch::Tensor& inputs) const;
   Tensors forward(const torch::Tensor& inputs, GraphModule::Mode mode, const NamedTensors& weights);
-  torch::Tensor imitation(const Tensors& outputs, const Tensors& taught, int64_t own) const;
-  torch::Tensor task_loss(const Tensors& outputs, const Tensors& taught, const Batch& batch) const;
-  double step(const Batch& batch);
   void reduce_gradients();
   void observe_gap(const Batch& batch, const Tensors& taught, double soft_loss);
+  void check_finite(double value, const char* what) const;
+  void make_optimizer();
+  void share_first_values();
   void finish_epoch(int epoch);
-  void evaluate(report::TrainingRecord& record);
-  void save_checkpoint();
-  void load_checkpoint();
-  void restore(const Checkpoint& checkpoint);
-  std::string fingerprint() const;
-  void interrupt_if_asked();
-  double seconds() const;
+  void evaluate(TrainingRecord& record);
+  void save_or_stop(const SignalCatcher& signals);
+  double rate_at(int64_t step) const;
   bool is_leader() const { return communicator_.rank() == 0; }
   std::vector<torch::Tensor> trained_tensors() const;
 
   GraphModule& module_;
   Teacher* teacher_;
-  uint64_t original_bytes_;
   const LoopOptions& options_;
   Communicator& communicator_;
-  torch::Device device_;
+  TrainingData data_;
+  Task task_;
   Annealer* annealer_ = nullptr;
   std::function<void()> after_step_;
-  std::unique_ptr<data::Dataset> dataset_, test_dataset_;
-  std::unique_ptr<Batches> batches_;
-  std::unique_ptr<torch::optim::Optimizer> optimizer_;
-  std::vector<report::TrainingRecord> records_;
-  int64_t step_ = 0, steps_ = 0;
-  bool has_checkpoint_ = false;
-  double loss_sum_ = 0;  // over the steps of this epoch
-  double earlier_seconds_ = 0, start_ = 0, last_checkpoint_ = 0;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<Checkpointing> checkpointing_;
+  TrainingProgress progress_;
+  int64_t steps_ = 0;  // in all
+  double start_ = 0;   // when progress_.seconds were 0, breaks left out
 };
-
-// The model's only input, as data/dataset.h wants to know it. Throws quench::Error where there are more.
-std::vector<int64_t> input_dims(const OnnxModel& model);
-
-// `spec` of training data: "cifar10:DIR" becomes "cifar10-train:DIR", "synthetic:shapes" gets its training split.
-std::string training_spec(const std::string& spec);
 
 }  // namespace quench::training

@@ -55,7 +55,7 @@ void Annealer::begin_step(int64_t step, int64_t steps) {
   step_ = step;
   steps_ = steps;
   soft_ = static_cast<double>(step) < soft_steps();
-  SoftToHard::Hardness& hardness = quantizer_.hardness();
+  Hardness& hardness = quantizer_.hardness();
   hardness.hard_values = !soft_;
   hardness.price = soft_ ? options_.price.value_or(0) : price_;
   if (soft_ && options_.schedule == HardnessSchedule::kExponential) {
@@ -115,7 +115,7 @@ double Annealer::excess() const {
 }
 
 bool Annealer::enforce_target(double margin) {
-  SoftToHard::Hardness& hardness = quantizer_.hardness();
+  Hardness& hardness = quantizer_.hardness();
   hardness.hard_values = true;
   const auto fits_at = [&](double price) {
     price_ = hardness.price = price;
@@ -140,8 +140,8 @@ bool Annealer::enforce_target(double margin) {
   return fits_at(high);
 }
 
-report::TrainingRecord::Quantization Annealer::record(uint64_t original_bytes) const {
-  report::TrainingRecord::Quantization record;
+TrainingRecord::Quantization Annealer::record(uint64_t original_bytes) const {
+  TrainingRecord::Quantization record;
   record.sigma = soft_ ? sigma_ : kHardSigma;
   record.price = quantizer_.hardness().price;
   record.beta = beta();
@@ -172,15 +172,6 @@ void Annealer::set_state(const NamedTensors& state) {
   final_entropy_ = values[4];
   last_error_ = values[5];
   first_gap_ = values[6];
-}
-
-std::string Annealer::fingerprint() const {
-  const SoftToHardOptions& of = options_.quantizer;
-  return fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {}", static_cast<int>(options_.schedule), of.dimension,
-                     of.centers, static_cast<int>(of.codebook), of.channel_scales, of.learn_scales, of.step,
-                     of.tensor_steps.empty(), quantizer_.weight_count(), options_.sigma, options_.sigma_growth,
-                     options_.soft_share, options_.beta.value_or(-1), options_.price.value_or(-1),
-                     options_.target_bytes.value_or(0));
 }
 
 }  // namespace quench::training

@@ -2,7 +2,7 @@
 //
 //     Annealer annealer(parameters, names, options, file_size);
 //     annealer.begin_step(step, steps);
-//     SoftToHard::Pass pass = annealer.quantizer().quantize(parameters);
+//     WeightBinding::Pass pass = annealer.quantizer().quantize(parameters);
 //     loss = task + annealer.beta() * pass.rate;  ...  annealer.end_step();
 #pragma once
 
@@ -10,7 +10,7 @@
 #include <optional>
 #include <string>
 
-#include "compressor/training/quantization/soft_to_hard.h"
+#include "compressor/training/quantization/weight_binding.h"
 #include "compressor/training/training_record.h"
 
 namespace quench::training {
@@ -22,7 +22,7 @@ namespace quench::training {
 enum class HardnessSchedule : uint8_t { kHard, kExponential, kGap };
 
 struct AnnealerOptions {
-  SoftToHardOptions quantizer;
+  WeightBindingOptions quantizer;
   HardnessSchedule schedule = HardnessSchedule::kHard;
   double sigma = 1;          // at first; with kHard all the time
   double sigma_growth = 20;  // kExponential: factor over the soft steps
@@ -43,7 +43,7 @@ class Annealer {
   // Another training follows, to another target, with hard values, and codebook and price as they have become.
   void go_on(double target_bytes);
 
-  SoftToHard& quantizer() { return quantizer_; }
+  WeightBinding& quantizer() { return quantizer_; }
   double beta() const { return soft_ ? beta_ : options_.beta.value_or(0); }
 
   void begin_step(int64_t step, int64_t steps);
@@ -63,12 +63,10 @@ class Annealer {
   // where no price does that.
   bool enforce_target(double margin = 0);
 
-  report::TrainingRecord::Quantization record(uint64_t original_bytes) const;
+  TrainingRecord::Quantization record(uint64_t original_bytes) const;
 
   NamedTensors state() const;
-  void set_state(const NamedTensors& state);  // throws as SoftToHard::set_state
-  // The options that a state goes with.
-  std::string fingerprint() const;
+  void set_state(const NamedTensors& state);  // throws as WeightBinding::set_state
 
  private:
   double soft_steps() const;
@@ -76,7 +74,7 @@ class Annealer {
   double goal() const;
 
   AnnealerOptions options_;
-  SoftToHard quantizer_;
+  WeightBinding quantizer_;
   std::function<uint64_t()> file_size_;
   double beta_ = 0;
   double price_ = 0;

@@ -168,7 +168,7 @@ void keep_positive(GraphModule& module, const std::vector<NormalizedWeight>& nor
   for (const NormalizedWeight& each : normalized) module.parameters().at(each.scale).clamp_min_(1e-4);
 }
 
-void snap_scales(GraphModule& module, const SoftToHard& quantizer, const std::vector<NormalizedWeight>& normalized) {
+void snap_scales(GraphModule& module, const WeightBinding& quantizer, const std::vector<NormalizedWeight>& normalized) {
   torch::NoGradGuard no_grad;
   const auto hard = quantizer.harden(module.parameters());
   for (const NormalizedWeight& each : normalized) {
@@ -195,7 +195,7 @@ uint64_t stored_weights(const OnnxModel& model) {
   return quantizer::float_weights(copy);
 }
 
-CodedExport::CodedExport(const GraphModule& module, const SoftToHard& quantizer, entropy::Coder coder) {
+CodedExport::CodedExport(const GraphModule& module, const WeightBinding& quantizer, entropy::Coder coder) {
   const auto hard = quantizer.harden(module.parameters());
   model_ = module.to_onnx(quantizer.hard_weights(module.parameters()));
   graph::simplify(model_);
@@ -246,7 +246,7 @@ void CodedExport::add(std::unique_ptr<CodedTensor> tensor, TensorMethod method) 
 }
 
 // False where no scales for slices give the weight's values.
-bool CodedExport::add_tensor(size_t w, const SoftToHard::HardTensor& hard) {
+bool CodedExport::add_tensor(size_t w, const WeightBinding::HardTensor& hard) {
   const Weight& weight = model_.weights[w];
   const std::vector<float>& values = *weights_->values(w);
   auto tensor = std::make_unique<CodedTensor>();

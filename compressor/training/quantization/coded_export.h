@@ -19,7 +19,7 @@
 
 #include "compressor/compress/coded_model.h"
 #include "compressor/training/graph_module.h"
-#include "compressor/training/quantization/soft_to_hard.h"
+#include "compressor/training/quantization/weight_binding.h"
 
 namespace quench::training {
 
@@ -42,7 +42,7 @@ void keep_positive(GraphModule& module, const std::vector<NormalizedWeight>& nor
 
 // Moves the scales of quantized weights so that, folded, they are values that the file can hold (see
 // coded::scale_from_code): by 2.2 % at most.
-void snap_scales(GraphModule& module, const SoftToHard& quantizer, const std::vector<NormalizedWeight>& normalized);
+void snap_scales(GraphModule& module, const WeightBinding& quantizer, const std::vector<NormalizedWeight>& normalized);
 
 // The float weights of a file that is written from the model, by which its bits per weight are counted.
 uint64_t stored_weights(const OnnxModel& model);
@@ -51,7 +51,7 @@ class CodedExport {
  public:
   // A quantized weight that is no longer its indices' values times a scale for each slice along one axis is rounded to
   // a grid as small tensors are.
-  CodedExport(const GraphModule& module, const SoftToHard& quantizer,
+  CodedExport(const GraphModule& module, const WeightBinding& quantizer,
               entropy::Coder coder = entropy::Coder::kArithmetic);
   CodedExport(const CodedExport&) = delete;
   CodedExport& operator=(const CodedExport&) = delete;
@@ -60,7 +60,7 @@ class CodedExport {
   const quantizer::CodedModel& coded() const { return *coded_; }
 
  private:
-  bool add_tensor(size_t weight, const SoftToHard::HardTensor& hard);
+  bool add_tensor(size_t weight, const WeightBinding::HardTensor& hard);
   void add_factors(size_t weight);
   void add_small(size_t weight);
   void add(std::unique_ptr<quantizer::CodedTensor> tensor, quantizer::TensorMethod method);

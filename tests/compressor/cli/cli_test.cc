@@ -285,10 +285,10 @@ TEST_F(Cli, OutputsThatCannotBeWrittenGetOneLineAtOnce) {
 }
 
 TEST_F(Cli, PlotDrawsTrainingsTogether) {
-  report::TrainingRecord record;
+  training::TrainingRecord record;
   record.epoch = 1;
   record.accuracy = 0.25;
-  const std::string line = report::to_json_line(record);
+  const std::string line = training::to_json_line(record);
   write_text(path("first.jsonl"), line + "\n" + line + "\n");
   write_text(path("second.jsonl"), line + "\n");
   for (const char* value : {"accuracy", "loss"}) {

@@ -480,38 +480,51 @@ TEST_F(TrainingCli, NothingIsOverwritten) {
   EXPECT_EQ(read_bytes(model()), before);
 }
 
-TEST_F(TrainingCli, ACheckpointOfAnotherRunIsRefused) {
-  // Stopped at once, this leaves a checkpoint.
-  const Arguments stopped =
-      tune("a.quench", {"--epochs", "50", "--checkpoint", path("c"), "--checkpoint-minutes", "1e-9"});
-  const pid_t process = start_program(stopped);
-  for (int tries = 0; tries < 3000 && !fs::exists(path("c")); ++tries) {
+// Stopped by a signal as soon as there is the file `checkpoint`.
+void stop_at_once(const Arguments& arguments, const std::string& checkpoint) {
+  const pid_t process = start_program(arguments);
+  for (int tries = 0; tries < 3000 && !fs::exists(checkpoint); ++tries) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   ::kill(process, SIGTERM);
   ASSERT_EQ(wait_for(process), 1);
-  const std::string refusal = "this checkpoint is of another model or of a run with other options";
+}
+
+TEST_F(TrainingCli, ACheckpointOfAnotherRunIsRefused) {
+  const Arguments stopped =
+      tune("a.quench", {"--epochs", "50", "--checkpoint", path("c"), "--checkpoint-minutes", "1e-9"});
+  ASSERT_NO_FATAL_FAILURE(stop_at_once(stopped, path("c")));
   quantizer::write_model(path("other.onnx"), quantizer::make_small_model({.channels = 16, .nan_weight = false}));
   Arguments other = stopped;
   other[1] = path("other.onnx");
   const Arguments resume = {"--resume"};
-  expect_error(run_program(other + resume), refusal);
+  expect_error(run_program(other + resume), "this checkpoint is of another model");
   ASSERT_EQ(run_program(train("other.onnx", {"--epochs", "1"})).code, 0);  // the same graph with other weights
-  expect_error(run_program(other + resume), refusal);
-  expect_error(run_program(with(stopped, {"--data", "synthetic:shapes,count=64"}) + resume), refusal);
-  for (const Arguments& option : std::vector<Arguments>{{"--learning-rate", "0.1"},
-                                                        {"--teacher", path("other.onnx")},
-                                                        {"--ratio", "9"},
-                                                        {"--price", "0.2"},
-                                                        {"--label-share", "0.5"}}) {
-    expect_error(run_program(stopped + option + resume), refusal);
+  expect_error(run_program(other + resume), "this checkpoint is of another model");
+  const auto expect_refused = [&](const Arguments& arguments, const std::string& difference) {
+    expect_error(run_program(arguments + resume), path("c") + ": this checkpoint is of a run with " + difference +
+                                                      "; --resume needs the options that the run began with");
+  };
+  expect_refused(with(stopped, {"--data", "synthetic:shapes,count=64"}),
+                 std::string("--data ") + kData + ", not synthetic:shapes,count=64");
+  expect_refused(with(stopped, {"--test-data", "synthetic:shapes,count=41"}),
+                 std::string("--test-data ") + kTestData + ", not synthetic:shapes,count=41");
+  for (const auto& [option, difference] : std::vector<std::pair<Arguments, std::string>>{
+           {{"--mean", "0.5"}, "--mean none, not 0.5"},
+           {{"--std", "0.25"}, "--std none, not 0.25"},
+           {{"--scale", "1"}, "--scale at its default, not 1"},
+           {{"--layout", "nchw"}, "--layout at its default, not nchw"},
+           {{"--seed", "2"}, "--seed 1, not 2"},
+           {{"--learning-rate", "0.1"}, "--learning-rate 0.02, not 0.1"},
+           {{"--teacher", path("other.onnx")}, "--teacher none, not " + path("other.onnx")},
+           {{"--ratio", "9"}, "--ratio at its default, not 9"},
+           {{"--dimension", "2"}, "--dimension 1, not 2"},
+           {{"--codebook", "tensor"}, "--codebook model, not tensor"},
+           {{"--equal-steps"}, "--equal-steps off, not on"},
+           {{"--exclude", "first.*"}, "--exclude none, not first.*"}}) {
+    expect_refused(stopped + option, difference);
   }
-  expect_error(run_program(stopped + Arguments{"--dimension", "2"} + resume), refusal);
-  expect_error(run_program(stopped + Arguments{"--codebook", "tensor"} + resume), refusal);
-  expect_error(run_program(stopped + Arguments{"--equal-steps"} + resume), refusal);
-  expect_error(run_program(stopped + Arguments{"--step", "1.1"} + resume), refusal);
-  expect_error(run_program(stopped + Arguments{"--exclude", "first.*"} + resume), refusal);
-  expect_error(run_program(train("a.onnx", {"--epochs", "50", "--checkpoint", path("c"), "--resume"})), refusal);
+  expect_refused(train("a.onnx", {"--epochs", "50", "--checkpoint", path("c")}), "the command tune, not train");
 
   std::string damaged = read_bytes(path("c"));
   damaged[damaged.size() / 2] = static_cast<char>(damaged[damaged.size() / 2] ^ 1);
@@ -524,6 +537,18 @@ TEST_F(TrainingCli, ACheckpointOfAnotherRunIsRefused) {
   expect_error(run_program(stopped + resume), "c: this is no checkpoint");
   fs::remove(path("c"));
   expect_error(run_program(stopped + resume), path("c"));
+}
+
+TEST_F(TrainingCli, ACheckpointOfAnotherNetworkIsRefused) {
+  Arguments network = train("a.onnx", {"--epochs", "50", "--checkpoint", path("c"), "--checkpoint-minutes", "1e-9"});
+  network[1] = "resnet20";
+  ASSERT_NO_FATAL_FAILURE(stop_at_once(network, path("c")));
+  const Arguments resume = {"--resume"};
+  expect_error(run_program(network + Arguments{"--integrator", "linear-multistep"} + resume),
+               "--integrator euler, not linear-multistep");
+  expect_error(run_program(network + Arguments{"--classes", "12"} + resume), "--classes 10, not 12");
+  expect_error(run_program(network + Arguments{"--seed", "4"} + resume), "--seed 1, not 4");
+  expect_error(run_program(network + Arguments{"--mean", "0.4"} + resume), "--mean none, not 0.4");
 }
 
 TEST_F(TrainingCli, DevicesThatAreNotThereAreNamed) {

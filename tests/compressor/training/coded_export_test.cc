@@ -18,7 +18,7 @@ using testing::TemporaryFolder;
 using torch::Tensor;
 
 struct ExportOptions {
-  SoftToHardOptions quantizer;
+  WeightBindingOptions quantizer;
   entropy::Coder coder = entropy::Coder::kArithmetic;
   int64_t least_elements = 400;
 };
@@ -37,7 +37,7 @@ class Exported {
     for (const auto& [name, tensor] : module_.parameters()) {
       if (tensor.dim() >= 2 && tensor.numel() >= options.least_elements) names.push_back(name);
     }
-    SoftToHard quantizer(module_.parameters(), names, options.quantizer);
+    WeightBinding quantizer(module_.parameters(), names, options.quantizer);
     quantizer.hardness() = {1, 0.02, true};
     quantizer.quantize(module_.parameters());
     const Tensor unsnapped =

@@ -1,5 +1,5 @@
 // The fused function against plain torch, and the quantizer that a training loop holds.
-#include "compressor/training/quantization/soft_to_hard.h"
+#include "compressor/training/quantization/weight_binding.h"
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>
@@ -121,20 +121,20 @@ NamedTensors some_parameters() {
 
 const std::vector<std::string> kNames = {"a", "b", "c"};
 
-SoftToHardOptions options_of(int dimension) {
-  SoftToHardOptions options;
+WeightBindingOptions options_of(int dimension) {
+  WeightBindingOptions options;
   options.dimension = dimension;
   options.centers = 20;
   return options;
 }
 
-class SoftToHardOf : public testing::TestWithParam<int> {
+class WeightBindingOf : public testing::TestWithParam<int> {
  protected:
   NamedTensors parameters_ = some_parameters();
 };
 
-TEST_P(SoftToHardOf, SoftBecomesHard) {
-  SoftToHard quantizer(parameters_, kNames, options_of(GetParam()));
+TEST_P(WeightBindingOf, SoftBecomesHard) {
+  WeightBinding quantizer(parameters_, kNames, options_of(GetParam()));
   quantizer.hardness() = {1e6, 0, false};
   const NamedTensors soft = quantizer.quantize(parameters_).weights;
   const NamedTensors hard = quantizer.hard_weights(parameters_);
@@ -148,8 +148,8 @@ TEST_P(SoftToHardOf, SoftBecomesHard) {
   EXPECT_GT((softer - hard.at("b")).abs().mean().item<double>(), 0.1);
 }
 
-TEST_P(SoftToHardOf, HardPassIsWhatWouldBeStored) {
-  SoftToHard quantizer(parameters_, kNames, options_of(GetParam()));
+TEST_P(WeightBindingOf, HardPassIsWhatWouldBeStored) {
+  WeightBinding quantizer(parameters_, kNames, options_of(GetParam()));
   quantizer.hardness() = {1, 0.1, true};
   const NamedTensors expected = quantizer.hard_weights(parameters_);  // the pass changes the code lengths
   const auto stored = quantizer.harden(parameters_);
@@ -157,7 +157,7 @@ TEST_P(SoftToHardOf, HardPassIsWhatWouldBeStored) {
   const auto d = static_cast<size_t>(GetParam());
   for (const std::string& name : kNames) {
     EXPECT_TRUE(weights.at(name).equal(expected.at(name))) << name;
-    const SoftToHard::HardTensor& tensor = stored.at(name);
+    const WeightBinding::HardTensor& tensor = stored.at(name);
     const Tensor flat = weights.at(name).detach().flatten();
     const std::vector<float> centers = quantizer.centers(tensor.scope);
     ASSERT_EQ(tensor.indices.size(), (static_cast<size_t>(flat.numel()) + d - 1) / d);
@@ -169,8 +169,8 @@ TEST_P(SoftToHardOf, HardPassIsWhatWouldBeStored) {
   }
 }
 
-TEST_P(SoftToHardOf, EntropyIsThatOfTheHistogram) {
-  SoftToHard quantizer(parameters_, kNames, options_of(GetParam()));
+TEST_P(WeightBindingOf, EntropyIsThatOfTheHistogram) {
+  WeightBinding quantizer(parameters_, kNames, options_of(GetParam()));
   quantizer.hardness() = {1, 0.05, true};
   quantizer.quantize(parameters_);
   int64_t vectors = 0;
@@ -187,20 +187,20 @@ TEST_P(SoftToHardOf, EntropyIsThatOfTheHistogram) {
 }
 
 // With hard assignments the rate is the mean code length, which is the cross entropy of this pass under the last one's.
-TEST_P(SoftToHardOf, RateIsTheMeanCodeLength) {
-  SoftToHardOptions options = options_of(GetParam());
+TEST_P(WeightBindingOf, RateIsTheMeanCodeLength) {
+  WeightBindingOptions options = options_of(GetParam());
   options.codebook = quantizer::CodebookScope::kTensor;
-  SoftToHard quantizer(parameters_, {"a"}, options);
+  WeightBinding quantizer(parameters_, {"a"}, options);
   quantizer.hardness() = {1e6, 0, true};
   quantizer.quantize(parameters_);
   const double rate = quantizer.quantize(parameters_).rate.item<double>();
   EXPECT_NEAR(rate, quantizer.entropy(), 0.02 * rate + 0.01);
 }
 
-TEST_P(SoftToHardOf, StateComesBack) {
-  SoftToHardOptions options = options_of(GetParam());
+TEST_P(WeightBindingOf, StateComesBack) {
+  WeightBindingOptions options = options_of(GetParam());
   options.learn_scales = true;
-  SoftToHard first(parameters_, kNames, options);
+  WeightBinding first(parameters_, kNames, options);
   first.hardness() = {0.7, 0.08, true};
   first.quantize(parameters_);
   {
@@ -209,13 +209,13 @@ TEST_P(SoftToHardOf, StateComesBack) {
   }
   NamedTensors changed = some_parameters();
   for (auto& [name, tensor] : changed) tensor = leaf(tensor * 0.5 + 0.01);
-  SoftToHard second(changed, kNames, options);
+  WeightBinding second(changed, kNames, options);
   if (second.centers(0).size() != first.centers(0).size()) GTEST_SKIP() << "another number of centers was learned";
   NamedTensors copy;
   for (const auto& [name, tensor] : first.state()) copy[name] = tensor.detach().clone();
   second.set_state(copy);
   for (int pass = 0; pass < 2; ++pass) {
-    const SoftToHard::Pass a = first.quantize(parameters_), b = second.quantize(parameters_);
+    const WeightBinding::Pass a = first.quantize(parameters_), b = second.quantize(parameters_);
     EXPECT_TRUE(a.rate.equal(b.rate));
     for (const std::string& name : kNames) EXPECT_TRUE(a.weights.at(name).equal(b.weights.at(name))) << name;
     EXPECT_EQ(first.histogram(), second.histogram());
@@ -223,11 +223,11 @@ TEST_P(SoftToHardOf, StateComesBack) {
   EXPECT_EQ(second.hardness().price, 0.08);
 }
 
-INSTANTIATE_TEST_SUITE_P(Dimensions, SoftToHardOf, testing::Values(1, 2, 4, 8));
+INSTANTIATE_TEST_SUITE_P(Dimensions, WeightBindingOf, testing::Values(1, 2, 4, 8));
 
-TEST(SoftToHard, CentersStaySortedWithZeroAmongThem) {
+TEST(WeightBinding, CentersStaySortedWithZeroAmongThem) {
   const NamedTensors parameters = some_parameters();
-  SoftToHard quantizer(parameters, kNames, options_of(1));
+  WeightBinding quantizer(parameters, kNames, options_of(1));
   torch::manual_seed(1);
   for (int round = 0; round < 5; ++round) {
     {
@@ -242,11 +242,11 @@ TEST(SoftToHard, CentersStaySortedWithZeroAmongThem) {
   }
 }
 
-TEST(SoftToHard, LearnedScalesStayPositive) {
+TEST(WeightBinding, LearnedScalesStayPositive) {
   const NamedTensors parameters = some_parameters();
-  SoftToHardOptions options = options_of(1);
+  WeightBindingOptions options = options_of(1);
   options.learn_scales = options.channel_scales = true;
-  SoftToHard quantizer(parameters, kNames, options);
+  WeightBinding quantizer(parameters, kNames, options);
   Tensor scale = quantizer.learned().at("scale.a");
   ASSERT_EQ(scale.sizes(), (std::vector<int64_t>{16, 1, 1, 1}));
   {
@@ -257,13 +257,13 @@ TEST(SoftToHard, LearnedScalesStayPositive) {
   EXPECT_GT(scale.min().item<float>(), 0);
 }
 
-TEST(SoftToHard, GradientsReachWeightsCentersAndScales) {
+TEST(WeightBinding, GradientsReachWeightsCentersAndScales) {
   const NamedTensors parameters = some_parameters();
-  SoftToHardOptions options = options_of(1);
+  WeightBindingOptions options = options_of(1);
   options.learn_scales = true;
-  SoftToHard quantizer(parameters, kNames, options);
+  WeightBinding quantizer(parameters, kNames, options);
   quantizer.hardness() = {0.5, 0.05, true};
-  const SoftToHard::Pass pass = quantizer.quantize(parameters);
+  const WeightBinding::Pass pass = quantizer.quantize(parameters);
   (pass.weights.at("a").square().sum() + pass.rate).backward();
   EXPECT_GT(parameters.at("a").grad().abs().max().item<float>(), 0);
   EXPECT_GT(parameters.at("b").grad().abs().max().item<float>(), 0) << "by the rate";
@@ -274,11 +274,11 @@ TEST(SoftToHard, GradientsReachWeightsCentersAndScales) {
   }
 }
 
-TEST(SoftToHard, TensorsMayHaveCodebooksOfTheirOwn) {
+TEST(WeightBinding, TensorsMayHaveCodebooksOfTheirOwn) {
   const NamedTensors parameters = some_parameters();
-  SoftToHardOptions options = options_of(1);
+  WeightBindingOptions options = options_of(1);
   options.codebook = quantizer::CodebookScope::kTensor;
-  SoftToHard quantizer(parameters, kNames, options);
+  WeightBinding quantizer(parameters, kNames, options);
   EXPECT_EQ(quantizer.scopes(), 3u);
   quantizer.hardness() = {1, 0.05, true};
   quantizer.quantize(parameters);
@@ -291,30 +291,30 @@ TEST(SoftToHard, TensorsMayHaveCodebooksOfTheirOwn) {
   EXPECT_NE(hard.at("a").scope, hard.at("b").scope);
 }
 
-TEST(SoftToHard, ScalesOfTheModelDoNotChangeIndices) {
+TEST(WeightBinding, ScalesOfTheModelDoNotChangeIndices) {
   NamedTensors parameters = some_parameters(), larger;
   for (const auto& [name, tensor] : parameters) larger[name] = leaf(tensor * 1024);
-  SoftToHard small(parameters, kNames, options_of(1)), large(larger, kNames, options_of(1));
+  WeightBinding small(parameters, kNames, options_of(1)), large(larger, kNames, options_of(1));
   for (const std::string& name : kNames) {
     EXPECT_EQ(small.harden(parameters).at(name).indices, large.harden(larger).at(name).indices) << name;
   }
 }
 
-TEST(SoftToHard, AllZerosAreQuantized) {
+TEST(WeightBinding, AllZerosAreQuantized) {
   NamedTensors parameters = some_parameters();
   parameters["a"] = leaf(torch::zeros_like(parameters.at("a")));
-  SoftToHard quantizer(parameters, kNames, options_of(1));
+  WeightBinding quantizer(parameters, kNames, options_of(1));
   EXPECT_EQ(quantizer.hard_weights(parameters).at("a").abs().max().item<float>(), 0);
   EXPECT_TRUE(torch::isfinite(quantizer.quantize(parameters).rate).item<bool>());
 }
 
-TEST(SoftToHard, RefusesNaN) {
+TEST(WeightBinding, RefusesNaN) {
   NamedTensors parameters = some_parameters();
   Tensor broken = parameters.at("b").detach().clone();
   broken[3][4] = std::nanf("");
   parameters["b"] = leaf(broken);
   try {
-    SoftToHard quantizer(parameters, kNames, options_of(1));
+    WeightBinding quantizer(parameters, kNames, options_of(1));
     FAIL();
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("'b'"), std::string::npos) << error.what();

@@ -1,24 +1,27 @@
-// What training made of a network, and tuning of a model.
+// What training made of a network, and tuning of a model. No libtorch here.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <vector>
 
 #include "compressor/compress/compress.h"
+#include "compressor/training/training_record.h"
 
-namespace quench::report {
+namespace quench::training {
 
-struct Training {
+struct TrainReport {
   uint64_t parameters = 0;
   uint64_t output_bytes = 0;       // of the .onnx file; 0: another process has written it
   std::optional<double> accuracy;  // 0 to 1, of the file on the test data
 };
 
-struct Tuning {
-  quantizer::CompressReport file;
+struct TuneReport {
+  quantizer::CompressReport file;    // 0 bytes of output: another process has written it
+  std::vector<double> paper_ratios;  // see CodedModel::paper_ratios: Huffman, rANS, arithmetic coding
   std::optional<double> accuracy_before, accuracy_after;  // 0 to 1, on the test data, of the files
   std::optional<double> snr_db;                           // of the outputs, where there are no classes
-  std::vector<double> paper_ratios;  // see CodedModel::paper_ratios: Huffman, rANS, arithmetic coding
+  std::vector<TrainingRecord> records;
 };
 
-}  // namespace quench::report
+}  // namespace quench::training

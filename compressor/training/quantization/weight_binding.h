@@ -1,8 +1,8 @@
-// The soft-to-hard quantizer in a training loop (Agustsson et al. 2017; hard values with soft gradients: Mentzer et al.
-// 2018; assignment by distortion + price * bits: Chou et al. 1989).
+// A model's weights in a training loop that quantizes them: which parameters, in which scale, by which codebook. A
+// codebook is soft_codebook.h's.
 //
-//     SoftToHard quantizer(parameters, {"conv1.weight", ...}, options);
-//     SoftToHard::Pass pass = quantizer.quantize(parameters);        // each step
+//     WeightBinding quantizer(parameters, {"conv1.weight", ...}, options);
+//     WeightBinding::Pass pass = quantizer.quantize(parameters);        // each step
 //     loss = task_loss(module.forward(x, mode, pass.weights)) + beta * pass.rate;
 //     loss.backward();
 //     quantizer.precondition_gradients();
@@ -22,12 +22,13 @@
 #include <vector>
 
 #include "compressor/compress/compress.h"
+#include "compressor/training/quantization/soft_codebook.h"
 
 namespace quench::training {
 
 using NamedTensors = std::map<std::string, torch::Tensor>;
 
-struct SoftToHardOptions {
+struct WeightBindingOptions {
   int dimension = 1;      // of the vectors: 1, 2, 4 or 8
   uint32_t centers = 75;  // of a codebook at most
   quantizer::CodebookScope codebook = quantizer::CodebookScope::kModel;
@@ -41,16 +42,8 @@ struct SoftToHardOptions {
   uint64_t seed = 1;
 };
 
-class SoftToHard {
+class WeightBinding {
  public:
-  // How the next passes quantize; the loop's schedules move it.
-  struct Hardness {
-    double sigma = 1;           // hardness of the soft assignment, above 0
-    double price = 0;           // squared normalised distance per bit, at least 0, in soft and hard assignment
-    bool hard_values = false;   // hard values forward; gradients are soft in any case
-    bool hold_lengths = false;  // code lengths stay what they are, whatever is assigned
-  };
-
   struct Pass {
     NamedTensors weights;  // the tensors by name, quantized
     torch::Tensor rate;    // bits per weight: mean over the vectors of sum_j phi_j bits_j / d, differentiable
@@ -64,9 +57,10 @@ class SoftToHard {
   };
 
   // `names`: the parameters to quantize. Throws quench::Error for values that are not finite.
-  SoftToHard(const NamedTensors& parameters, const std::vector<std::string>& names, const SoftToHardOptions& options);
+  WeightBinding(const NamedTensors& parameters, const std::vector<std::string>& names,
+                const WeightBindingOptions& options);
 
-  const SoftToHardOptions& options() const { return options_; }
+  const WeightBindingOptions& options() const { return options_; }
   Hardness& hardness() { return hardness_; }
   const Hardness& hardness() const { return hardness_; }
 
@@ -82,8 +76,8 @@ class SoftToHard {
 
   // Centers and, if they are learned, scales: leaves of autograd, to be given to the optimizer.
   const NamedTensors& learned() const { return learned_; }
-  // A center's gradient is a sum over all of its weights: makes it their mean step instead, so that one learning rate
-  // suits weights, centers and scales.
+  // Gradients of centers and scales, which are sums over all of their weights, become mean steps, so that one learning
+  // rate suits weights, centers and scales.
   void precondition_gradients();
   // After a step of the optimizer: centers ascend (d = 1), the one next to 0 is 0, scales are positive.
   void rearrange();
@@ -95,7 +89,7 @@ class SoftToHard {
   NamedTensors soft_weights(const NamedTensors& parameters) const { return weights(parameters, false); }
   // L x d values of a scope's codebook.
   std::vector<float> centers(size_t scope) const;
-  size_t scopes() const { return scopes_; }
+  size_t scopes() const { return codebooks_.size(); }
 
   // What a checkpoint needs beyond learned(): by name.
   NamedTensors state() const;
@@ -105,25 +99,22 @@ class SoftToHard {
  private:
   struct Item {
     size_t scope = 0;
-    double step = 1;        // of the scale when it follows the weights
-    torch::Tensor scale;    // leaf if learned
-    torch::Tensor counts;   // L, float64: hard assignments of the last pass
-    torch::Tensor lengths;  // L, float32: bits
+    double step = 1;      // of the scale when it follows the weights
+    torch::Tensor scale;  // leaf if learned
+    CenterUse use;
   };
 
   NamedTensors weights(const NamedTensors& parameters, bool hard) const;
-  torch::Tensor normalize(const Item& item, const torch::Tensor& weight) const;
-  torch::Tensor denormalize(const Item& item, const torch::Tensor& values, const torch::Tensor& weight) const;
+  SoftQuantized assign(const Item& item, const torch::Tensor& weight, bool hard) const;
   torch::Tensor natural_scale(const Item& item, const torch::Tensor& weight) const;
-  void learn_codebook(size_t scope, const NamedTensors& parameters);
-  const torch::Tensor& scope_centers(size_t scope) const;
+  void learn_codebooks(size_t scopes, const NamedTensors& parameters);
   void update_lengths();
 
-  SoftToHardOptions options_;
+  WeightBindingOptions options_;
   Hardness hardness_;
   std::map<std::string, Item> tensors_;
   NamedTensors learned_;
-  size_t scopes_ = 1;
+  std::vector<SoftCodebook> codebooks_;  // by scope
   int64_t weight_count_ = 0;
 };
 

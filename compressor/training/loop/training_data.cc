@@ -1,0 +1,70 @@
+#include "compressor/training/loop/training_data.h"
+
+#include "compressor/measure/runner.h"
+#include "compressor/training/loop/measure.h"
+#include "formats/base/error.h"
+
+namespace quench::training {
+namespace {
+
+constexpr std::string_view kCifar = "cifar10:", kSynthetic = "synthetic:", kTrainingSplit = ",split=train";
+
+// "cifar10:DIR" becomes "cifar10-train:DIR", "synthetic:shapes" gets its training split.
+std::string training_spec(const std::string& spec) {
+  if (spec.starts_with(kCifar)) return "cifar10-train:" + spec.substr(kCifar.size());
+  if (spec.starts_with(kSynthetic) && spec.find(",split=") == std::string::npos) {
+    return spec + std::string(kTrainingSplit);
+  }
+  return spec;
+}
+
+// Empty: none.
+std::string test_spec(const LoopOptions& options) {
+  if (!options.test_data.empty()) return options.test_data;
+  if (options.data.starts_with(kCifar)) return options.data;
+  if (!options.data.starts_with(kSynthetic)) return "";
+  std::string spec = options.data;
+  if (const size_t at = spec.find(kTrainingSplit); at != std::string::npos) spec.erase(at, kTrainingSplit.size());
+  return spec;
+}
+
+// For the model's only input.
+data::DatasetOptions preprocessing_of(const OnnxModel& model, const LoopOptions& options) {
+  const std::vector<measure::ValueSpec> inputs = measure::declared_inputs(model.proto.graph());
+  if (inputs.size() != 1) {
+    throw Error::make("{}: has {} inputs; training takes models with one", model.name, inputs.size());
+  }
+  data::DatasetOptions preprocessing = options.preprocessing;
+  preprocessing.model_input = inputs.front().dims;
+  return preprocessing;
+}
+
+}  // namespace
+
+TrainingData::TrainingData(const OnnxModel& model, const LoopOptions& options, bool has_teacher,
+                           const Communicator& communicator)
+    : training_(data::open_dataset(training_spec(options.data), preprocessing_of(model, options))),
+      test_(open_test_data(model, options)) {
+  const int64_t own_batch = options.batch / communicator.size();
+  if (const int64_t batch = input_batch(model); has_teacher && batch > 0 && batch != own_batch) {
+    throw Error::make("{}: takes batches of {}: give --batch {}", model.name, batch, batch * communicator.size());
+  }
+  BatchOptions batches;
+  batches.batch = options.batch;
+  batches.samples = options.samples;
+  batches.augment = options.augment;
+  batches.seed = options.seed;
+  batches.rank = communicator.rank();
+  batches.ranks = communicator.size();
+  batches_ = std::make_unique<Batches>(*training_, batches);
+  if (!has_teacher && class_count() == 0) {
+    throw Error::make("{}: there are no labels: a teacher is needed to learn from", options.data);
+  }
+}
+
+std::unique_ptr<data::Dataset> open_test_data(const OnnxModel& model, const LoopOptions& options) {
+  const std::string spec = test_spec(options);
+  return spec.empty() ? nullptr : data::open_dataset(spec, preprocessing_of(model, options));
+}
+
+}  // namespace quench::training

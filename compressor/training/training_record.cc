@@ -1,0 +1,75 @@
+#include "compressor/training/training_record.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "formats/base/error.h"
+
+namespace quench::training {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
+Json number(const std::optional<double>& value) { return value ? number(*value) : Json(nullptr); }
+
+std::optional<double> optional_number(const Json& json) {
+  return json.is_number() ? std::optional(json.get<double>()) : std::nullopt;
+}
+
+}  // namespace
+
+std::string to_json_line(const TrainingRecord& record) {
+  Json json = {{"epoch", record.epoch},
+               {"epochs", record.epochs},
+               {"step", record.step},
+               {"seconds", number(record.seconds)},
+               {"learning_rate", number(record.learning_rate)},
+               {"loss", number(record.loss)},
+               {"accuracy", number(record.accuracy)},
+               {"soft_accuracy", number(record.soft_accuracy)},
+               {"test_loss", number(record.test_loss)},
+               {"snr_db", number(record.snr_db)}};
+  if (record.quantization) {
+    const TrainingRecord::Quantization& q = *record.quantization;
+    json["quantization"] = {{"sigma", number(q.sigma)},     {"price", number(q.price)}, {"beta", number(q.beta)},
+                            {"entropy", number(q.entropy)}, {"ratio", number(q.ratio)}, {"tensor_bits", q.tensor_bits},
+                            {"histogram", q.histogram},     {"centers", q.centers}};
+  }
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+TrainingRecord training_record(std::string_view line) {
+  try {
+    const Json json = Json::parse(line);
+    TrainingRecord record;
+    record.epoch = json.at("epoch");
+    record.epochs = json.at("epochs");
+    record.step = json.at("step");
+    record.seconds = json.at("seconds");
+    record.learning_rate = json.at("learning_rate");
+    record.loss = json.at("loss");
+    record.accuracy = optional_number(json.at("accuracy"));
+    record.soft_accuracy = optional_number(json.at("soft_accuracy"));
+    record.test_loss = optional_number(json.at("test_loss"));
+    record.snr_db = optional_number(json.at("snr_db"));
+    if (json.contains("quantization")) {
+      const Json& from = json.at("quantization");
+      TrainingRecord::Quantization& q = record.quantization.emplace();
+      q.sigma = from.at("sigma");
+      q.price = from.at("price");
+      q.beta = from.at("beta");
+      q.entropy = from.at("entropy");
+      q.ratio = from.at("ratio");
+      q.tensor_bits = from.at("tensor_bits").get<std::map<std::string, double>>();
+      q.histogram = from.at("histogram").get<std::vector<int64_t>>();
+      q.centers = from.at("centers").get<std::vector<float>>();
+    }
+    return record;
+  } catch (const Json::exception&) {
+    throw Error("this is no line of a metrics file");
+  }
+}
+
+}  // namespace quench::training
