@@ -11,21 +11,10 @@
 #include "formats/base/crc32c.h"
 #include "formats/base/element_type.h"
 #include "formats/base/error.h"
+#include "formats/operators/batch_normalization.h"
 
 namespace quench::training {
 namespace {
-
-using graph::float_attribute;
-
-// Inputs that say how to compute, not what to learn.
-bool is_setting(const onnx::NodeProto& node, int index) {
-  static const std::map<std::string_view, std::set<int>> settings = {
-      {"Clip", {1, 2}},     {"Pad", {2}},    {"Resize", {1, 2}}, {"Upsample", {1}},        {"Pow", {1}},
-      {"Range", {0, 1, 2}}, {"OneHot", {2}}, {"Dropout", {1}},   {"ThresholdedRelu", {1}},
-  };
-  const auto found = settings.find(node.op_type());
-  return found != settings.end() && found->second.contains(index);
-}
 
 std::string describe(const onnx::NodeProto& node) {
   const std::string& name = !node.name().empty() || node.output_size() == 0 ? node.name() : node.output(0);
@@ -75,9 +64,10 @@ int GraphModule::slot(const std::string& value) {
 void GraphModule::add_initializers() {
   std::set<std::string> statistics, settings;
   for (const onnx::NodeProto& node : model_.proto.graph().node()) {
-    for (int i = 0; i < node.input_size(); ++i) {
-      if (graph::is_op(node, "BatchNormalization") && i >= 3) statistics.insert(node.input(i));
-      if (is_setting(node, i)) settings.insert(node.input(i));
+    const operators::Operator* op = graph::operator_of(node);
+    for (int i = 0; op && i < node.input_size(); ++i) {
+      if (op->role(i) == operators::Role::kStatistic) statistics.insert(node.input(i));
+      if (op->role(i) == operators::Role::kSetting) settings.insert(node.input(i));
     }
   }
   for (const onnx::TensorProto& tensor : model_.proto.graph().initializer()) {
@@ -123,8 +113,8 @@ GraphModule::Node GraphModule::make_node(const onnx::NodeProto& proto) {
                           proto.input(2),
                           proto.input(3),
                           proto.input(4),
-                          float_attribute(proto, "epsilon", 1e-5f),
-                          1 - static_cast<double>(float_attribute(proto, "momentum", 0.9f))};
+                          operators::epsilon_of(graph::attributes_of(proto)),
+                          1 - static_cast<double>(graph::float_attribute(proto, "momentum", 0.9f))};
     if (!buffers_.contains(proto.input(3)) || !buffers_.contains(proto.input(4))) {
       throw Error::make("{}: {}: its statistics are not initializers", model_.name, describe(proto));
     }

@@ -57,7 +57,7 @@ PARTS = {
     "compressor/training/operators": "formats/base formats/operators formats/onnx compressor/graph torch ATen c10 onnx",
     "compressor/training/graph_module": "formats/base formats/operators formats/onnx compressor/graph "
                                         "compressor/training/distributed compressor/training/operators torch",
-    "compressor/training/quantization": "formats/base formats/entropy formats/coded compressor/graph "
+    "compressor/training/quantization": "formats/base formats/operators formats/entropy formats/coded compressor/graph "
                                         "compressor/quantizer compressor/compress compressor/training/training_record "
                                         "compressor/training/graph_module torch",
     "compressor/training/loop": "formats/base formats/onnx compressor/data compressor/measure "

@@ -59,9 +59,15 @@ void copy_typed(const TensorProto& source, torch::Tensor& target) {
 }  // namespace
 
 Operator find_operator(std::string_view op_type) {
-  static const std::unordered_map<std::string_view, Operator> operators = all_operators();
-  const auto found = operators.find(op_type);
-  return found == operators.end() ? nullptr : found->second;
+  static const std::unordered_map<std::string_view, Operator> known = all_operators();
+  const auto found = known.find(op_type);
+  return found == known.end() ? nullptr : found->second;
+}
+
+std::vector<std::string_view> operator_names() {
+  std::vector<std::string_view> names;
+  for (const auto& [name, run] : all_operators()) names.push_back(name);
+  return names;
 }
 
 torch::Tensor to_torch(const TensorProto& tensor) {

@@ -32,6 +32,9 @@ using Operator = Tensors (*)(const NodeView& node, const Tensors& inputs);
 // Null where there is none of this name in ONNX's own domain.
 Operator find_operator(std::string_view op_type);
 
+// All that find_operator knows, for listings and tests.
+std::vector<std::string_view> operator_names();
+
 // A tensor's values on torch's side, of the same type, dims and bytes, owned. Throws quench::Error for types that torch
 // lacks (strings, unsigned integers beyond 8 bits).
 torch::Tensor to_torch(const onnx::TensorProto& tensor);

@@ -45,24 +45,6 @@ Tensor transposed(const Tensor& x, const Tensor& w, const Tensor& bias, const Wi
   }
 }
 
-// Sets the padding that auto_pad or `wanted`, the attribute output_shape, ask for. `full` are the output sizes without
-// any.
-void pad_for_output(AutoPad auto_pad, const Integers& wanted, torch::IntArrayRef input, const Integers& full,
-                    Window& window) {
-  const size_t count = window.axes();
-  // A shape with batch and channels occurs too.
-  if (!wanted.empty() && wanted.size() != count && wanted.size() != count + 2) {
-    throw Error::make("output_shape has {} values for {} axes", wanted.size(), count);
-  }
-  const bool is_same = auto_pad == AutoPad::kSameUpper || auto_pad == AutoPad::kSameLower;
-  if (wanted.empty() && !is_same) return;
-  for (size_t axis = 0; axis < count; ++axis) {
-    const int64_t size = wanted.empty() ? input[axis] * window.strides[axis] : wanted[wanted.size() - count + axis];
-    split_padding(auto_pad, full[axis] - size, axis, window);
-    window.end[axis] = full[axis] - size - window.begin[axis];
-  }
-}
-
 // Whether output_padding, or a negative padding in its place, adds no more than torch allows, and other padding is the
 // same on both sides.
 bool torch_can_place(const Window& window, const Integers& output_padding) {
@@ -81,18 +63,13 @@ Tensors conv_transpose(const NodeView& node, const Tensors& inputs) {
   Tensor bias = optional(inputs, 2);
   if (bias.defined()) bias = bias.to(x.scalar_type());
   const torch::IntArrayRef sizes = spatial_sizes(x);
-  Window window = read_window(node, sizes, spatial_sizes(w));
-  const size_t count = window.axes();
+  const size_t count = sizes.size();
   Integers output_padding = integers(node, "output_padding");
   if (output_padding.empty()) output_padding.assign(count, 0);
   if (output_padding.size() != count) {
     throw Error::make("output_padding has {} values for {} axes", output_padding.size(), count);
   }
-  Integers full(count);
-  for (size_t axis = 0; axis < count; ++axis) {
-    full[axis] = window.strides[axis] * (sizes[axis] - 1) + output_padding[axis] + window.extent(axis);
-  }
-  pad_for_output(auto_pad_of(node), integers(node, "output_shape"), sizes, full, window);
+  const Window window = read_transposed_window(node, sizes, spatial_sizes(w), output_padding);
   const int64_t groups = integer(node, "group", 1);
   if (torch_can_place(window, output_padding)) {
     return {transposed(x, w, bias, window, window.begin, output_padding, groups)};

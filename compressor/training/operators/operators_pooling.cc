@@ -23,28 +23,11 @@ bool torch_can_pad(const Window& window) {
   return can;
 }
 
-Integers output_sizes(const Window& window, torch::IntArrayRef input, bool ceil_mode) {
-  Integers sizes;
-  for (size_t axis = 0; axis < window.axes(); ++axis) {
-    const int64_t stride = window.strides[axis];
-    const int64_t padded = input[axis] + window.begin[axis];
-    const int64_t room = padded + window.end[axis] - window.extent(axis);
-    if (room < 0) {
-      throw Error::make("a window of {} elements does not fit an input of {}", window.extent(axis), input[axis]);
-    }
-    int64_t size = (room + (ceil_mode ? stride - 1 : 0)) / stride + 1;
-    // No window begins behind the input.
-    if (ceil_mode && (size - 1) * stride >= padded && size > 1) --size;
-    sizes.push_back(size);
-  }
-  return sizes;
-}
-
 // Padding at the end that lets the last windows fit, at least what there is.
-Integers end_of_windows(const Window& window, torch::IntArrayRef input, const Integers& output) {
+Integers end_of_windows(const Window& window, torch::IntArrayRef input) {
   Integers end = window.end;
   for (size_t axis = 0; axis < window.axes(); ++axis) {
-    const int64_t reached = (output[axis] - 1) * window.strides[axis] + window.extent(axis);
+    const int64_t reached = (window.output[axis] - 1) * window.strides[axis] + window.extent(axis);
     end[axis] = std::max(end[axis], reached - input[axis] - window.begin[axis]);
   }
   return end;
@@ -101,15 +84,15 @@ Tensor global_indices(Tensor indices, const Tensor& x, torch::IntArrayRef padded
 Tensors max_pool(const NodeView& node, const Tensors& inputs) {
   const Tensor& x = required(inputs, 0);
   const torch::IntArrayRef input = spatial_sizes(x);
-  const Window window = read_window(node, input, {});
   bool ceil_mode = integer(node, "ceil_mode", 0) != 0;
+  const Window window = read_window(node, input, {}, ceil_mode);
   const bool is_floating = at::isFloatingType(x.scalar_type());
   Tensor values = is_floating ? x : x.to(torch::kFloat);  // 8-bit integers, which float32 holds
   Integers padding = window.begin;
   Integers offset(window.axes(), 0);
   if (!torch_can_pad(window)) {
     offset = window.begin;
-    const Integers end = end_of_windows(window, input, output_sizes(window, input, ceil_mode));
+    const Integers end = end_of_windows(window, input);
     values = at::constant_pad_nd(values, pads_for_torch(window.begin, end), -std::numeric_limits<double>::infinity());
     padding.assign(window.axes(), 0);
     ceil_mode = false;
@@ -123,7 +106,7 @@ Tensors max_pool(const NodeView& node, const Tensors& inputs) {
 }
 
 // The sum over each window of an input that all windows fit: a term for each place in the window.
-Tensor window_sums(const Tensor& x, const Window& window, const Integers& output) {
+Tensor window_sums(const Tensor& x, const Window& window) {
   int64_t places = 1;
   for (const int64_t size : window.kernel) places *= size;
   Tensor sum;
@@ -133,7 +116,7 @@ Tensor window_sums(const Tensor& x, const Window& window, const Integers& output
     for (size_t axis = window.axes(); axis-- > 0;) {
       const int64_t first = rest % window.kernel[axis] * window.dilations[axis];
       const int64_t stride = window.strides[axis];
-      term = term.slice(static_cast<int64_t>(axis) + 2, first, first + (output[axis] - 1) * stride + 1, stride);
+      term = term.slice(static_cast<int64_t>(axis) + 2, first, first + (window.output[axis] - 1) * stride + 1, stride);
       rest /= window.kernel[axis];
     }
     sum = sum.defined() ? sum + term : term;
@@ -142,10 +125,9 @@ Tensor window_sums(const Tensor& x, const Window& window, const Integers& output
 }
 
 // What torch has no function for: padding that differs between the sides, or is wide, and dilation.
-Tensor average_by_sums(const Tensor& x, const Window& window, bool ceil_mode, bool includes_padding) {
+Tensor average_by_sums(const Tensor& x, const Window& window, bool includes_padding) {
   const torch::IntArrayRef input = spatial_sizes(x);
-  const Integers output = output_sizes(window, input, ceil_mode);
-  const Integers end = end_of_windows(window, input, output);
+  const Integers end = end_of_windows(window, input);
   Integers ones_sizes(2, 1);
   ones_sizes.insert(ones_sizes.end(), input.begin(), input.end());
   Tensor counted = at::ones(ones_sizes, x.options().requires_grad(false));
@@ -158,16 +140,16 @@ Tensor average_by_sums(const Tensor& x, const Window& window, bool ceil_mode, bo
   }
   counted = at::constant_pad_nd(counted, pads_for_torch(begin, rest));
   const Tensor padded = at::constant_pad_nd(x, pads_for_torch(window.begin, end));
-  return window_sums(padded, window, output) / window_sums(counted, window, output);
+  return window_sums(padded, window) / window_sums(counted, window);
 }
 
 Tensors average_pool(const NodeView& node, const Tensors& inputs) {
   const Tensor& x = required(inputs, 0);
-  const Window window = read_window(node, spatial_sizes(x), {});
   const bool ceil_mode = integer(node, "ceil_mode", 0) != 0;
+  const Window window = read_window(node, spatial_sizes(x), {}, ceil_mode);
   const bool includes_padding = integer(node, "count_include_pad", 0) != 0;
   if (!torch_can_pad(window) || is_dilated(window)) {
-    return {average_by_sums(x, window, ceil_mode, includes_padding)};
+    return {average_by_sums(x, window, includes_padding)};
   }
   switch (window.axes()) {
     case 1:

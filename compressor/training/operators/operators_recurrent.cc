@@ -5,6 +5,7 @@
 #include "compressor/graph/graph_index.h"
 #include "compressor/training/operators/operators_support.h"
 #include "formats/base/error.h"
+#include "formats/operators/recurrent.h"
 
 namespace quench::training {
 namespace {
@@ -12,7 +13,9 @@ namespace {
 using torch::Tensor;
 using Function = Tensor (*)(const Tensor&);
 
-enum class Cell { kRnn, kGru, kLstm };
+using operators::Cell;
+using operators::CellFunction;
+using operators::gates_of;
 
 // Inputs, by number.
 constexpr size_t kX = 0;
@@ -24,31 +27,26 @@ constexpr size_t kInitialHidden = 5;
 constexpr size_t kInitialCell = 6;
 constexpr size_t kPeepholes = 7;
 
-constexpr size_t functions_of(Cell cell) { return cell == Cell::kLstm ? 3 : cell == Cell::kGru ? 2 : 1; }
-constexpr int64_t gates_of(Cell cell) { return cell == Cell::kLstm ? 4 : cell == Cell::kGru ? 3 : 1; }
-
-Function find_function(std::string_view name) {
-  if (name == "Sigmoid") return at::sigmoid;
-  if (name == "Tanh") return at::tanh;
-  if (name == "Relu") return at::relu;
-  throw Error::make("activation '{}' cannot be trained; Sigmoid, Tanh and Relu can", name);
+Function torch_function(CellFunction function) {
+  switch (function) {
+    case CellFunction::kSigmoid:
+      return at::sigmoid;
+    case CellFunction::kRelu:
+      return at::relu;
+    case CellFunction::kTanh:
+      break;
+  }
+  return at::tanh;
 }
 
 // The activations of one direction, in ONNX's order f, g, h.
-std::vector<Function> functions(const NodeView& node, Cell cell, size_t direction) {
-  const onnx::AttributeProto* names = graph::find_attribute(node.proto, "activations");
-  const size_t count = functions_of(cell);
-  if (!names || names->strings_size() == 0) {
-    if (cell == Cell::kRnn) return {at::tanh};
-    return {at::sigmoid, at::tanh, at::tanh};
-  }
-  if (static_cast<size_t>(names->strings_size()) < (direction + 1) * count) {
-    throw Error::make("there are {} activations, fewer than each direction needs", names->strings_size());
-  }
+std::vector<Function> functions(const NodeView& node, Cell cell, int64_t direction) {
+  CellFunction read[operators::kMaxCellFunctions];
+  const Status status =
+      operators::read_functions(graph::attributes_of(node.proto), cell, static_cast<int>(direction), read);
+  if (!status.ok()) throw Error(status.detail());
   std::vector<Function> result;
-  for (size_t i = 0; i < count; ++i) {
-    result.push_back(find_function(names->strings(static_cast<int>(direction * count + i))));
-  }
+  for (int i = 0; i < operators::functions_of(cell); ++i) result.push_back(torch_function(read[i]));
   return result;
 }
 
@@ -69,7 +67,7 @@ class Layer {
  public:
   Layer(const NodeView& node, const Tensors& inputs, Cell cell, int64_t direction)
       : cell_(cell),
-        functions_(functions(node, cell, static_cast<size_t>(direction))),
+        functions_(functions(node, cell, direction)),
         w_(required(inputs, kW).select(0, direction)),
         r_(required(inputs, kR).select(0, direction)),
         hidden_(r_.size(1)),

@@ -1,7 +1,8 @@
-// The geometry that convolutions and pools share.
+// The windows of formats/operators in the form that torch's functions take.
 #pragma once
 
 #include "compressor/training/operators/operators_support.h"
+#include "formats/operators/window.h"
 
 namespace quench::training {
 
@@ -12,6 +13,7 @@ struct Window {
   Integers dilations;
   Integers begin;  // padding
   Integers end;
+  Integers output;  // sizes
 
   size_t axes() const { return kernel.size(); }
   bool is_symmetric() const { return begin == end; }
@@ -19,17 +21,14 @@ struct Window {
   int64_t extent(size_t axis) const { return (kernel[axis] - 1) * dilations[axis] + 1; }
 };
 
-enum class AutoPad { kNotSet, kSameUpper, kSameLower, kValid };
+// Of a node with an input of the spatial sizes `input`. `kernel` is the weights' size; it is that of kernel_shape where
+// it is empty. Throws what the runtime refuses: other than one to three axes, lists that differ in length, windows that
+// do not fit.
+Window read_window(const NodeView& node, torch::IntArrayRef input, torch::IntArrayRef kernel, bool ceil_mode = false);
 
-AutoPad auto_pad_of(const NodeView& node);
-
-// Of a node with an input of the spatial sizes `input`, with padding as auto_pad or pads say. `kernel` is the weights'
-// size; it is that of kernel_shape where it is empty. Throws for other than one to three axes, or when lists differ in
-// length.
-Window read_window(const NodeView& node, torch::IntArrayRef input, torch::IntArrayRef kernel);
-
-// Sets the padding of an axis to `total` elements, an odd one at the end for kSameUpper.
-void split_padding(AutoPad auto_pad, int64_t total, size_t axis, Window& window);
+// The same for ConvTranspose. `end` is what makes the output of its size, and may be negative.
+Window read_transposed_window(const NodeView& node, torch::IntArrayRef input, torch::IntArrayRef kernel,
+                              const Integers& output_padding);
 
 // The spatial sizes of a tensor of batch x channels x sizes.
 torch::IntArrayRef spatial_sizes(const torch::Tensor& x);

@@ -11,6 +11,7 @@
 #include "compressor/graph/graph_index.h"
 #include "compressor/graph/simplify.h"
 #include "formats/base/float16.h"
+#include "formats/operators/batch_normalization.h"
 
 namespace quench::training {
 namespace {
@@ -57,12 +58,15 @@ Tensor along_axis(const Tensor& values, const Tensor& like, int64_t axis) {
   return values.view(dims);
 }
 
-// Where the output channels of a node's weight lie, if a BatchNormalization behind it can be folded into it; else -1.
-int64_t channel_axis(const onnx::NodeProto& node) {
-  if (graph::is_op(node, "Conv")) return 0;
-  if (graph::is_op(node, "ConvTranspose")) return graph::integer_attribute(node, "group", 1) == 1 ? 1 : -1;
-  if (graph::is_op(node, "Gemm")) return graph::integer_attribute(node, "transB", 0) != 0 ? 0 : 1;
-  return -1;
+// The axis of a node's weight along which its output channels lie, if a BatchNormalization behind the node can be folded
+// into weight and bias; else -1.
+int64_t channel_axis(const onnx::NodeProto& node, const graph::GraphIndex& index) {
+  const operators::Operator* op = graph::operator_of(node);
+  if (!op || !op->is(operators::kFoldsScale) || op->role(2) != operators::Role::kBias) return -1;
+  const onnx::TensorProto* weight = graph::has_input(node, 1) ? index.initializer(node.input(1)) : nullptr;
+  if (!weight) return -1;
+  const std::vector<int64_t> dims(weight->dims().begin(), weight->dims().end());
+  return operators::channel_map(*op, graph::attributes_of(node), dims).axis;
 }
 
 // BatchNormalization that could not be folded, y = factor * x + shift: the factors become its scale, as the file can
@@ -85,17 +89,20 @@ std::set<std::string> reduce_normalization(OnnxModel& model) {
     const std::vector<float> mean = values_of(norm.input(3)), variance = values_of(norm.input(4));
     const size_t channels = scale.size();
     if (bias.size() != channels || mean.size() != channels || variance.size() != channels) continue;
-    const float epsilon = graph::float_attribute(norm, "epsilon", 1e-5f);
+    const float epsilon = operators::epsilon_of(graph::attributes_of(norm));
+    const auto channel = [&](size_t c) {
+      return operators::BatchNormalization<float>{scale[c], bias[c], mean[c], variance[c], epsilon};
+    };
     float largest = 0;
     for (size_t c = 0; c < channels; ++c) {
-      scale[c] /= std::sqrt(variance[c] + epsilon);
+      scale[c] = channel(c).scale();
       largest = std::max(largest, std::abs(scale[c]));
     }
     if (!(largest > 0) || !std::isfinite(largest)) continue;
     for (size_t c = 0; c < channels; ++c) {
       const uint8_t code = coded::code_from_scale(largest, std::abs(scale[c]));
       scale[c] = std::copysign(coded::scale_from_code(largest, code), scale[c]);
-      bias[c] -= mean[c] * scale[c];
+      bias[c] = channel(c).shift(scale[c]);
     }
     const int32_t dtype = index.initializer(norm.input(1))->data_type();
     const auto set_input = [&](int input, const char* suffix, const std::vector<float>& values) {
@@ -127,14 +134,14 @@ std::vector<NormalizedWeight> find_normalized_weights(const OnnxModel& model) {
   for (const onnx::NodeProto& norm : copy.proto.graph().node()) {
     if (!graph::is_op(norm, "BatchNormalization") || norm.input_size() != 5) continue;
     const onnx::NodeProto* node = index.producer(norm.input(0));
-    if (!node || channel_axis(*node) < 0 || index.uses(norm.input(0)) != 1) continue;
+    if (!node || channel_axis(*node, index) < 0 || index.uses(norm.input(0)) != 1) continue;
     NormalizedWeight each{node->input(1),
                           norm.input(1),
                           norm.input(3),
                           norm.input(4),
                           graph::has_input(*node, 2) ? node->input(2) : "",
-                          graph::float_attribute(norm, "epsilon", 1e-5f),
-                          channel_axis(*node)};
+                          operators::epsilon_of(graph::attributes_of(norm)),
+                          channel_axis(*node, index)};
     const auto is_own = [&](const std::string& name) {
       return index.initializer(name) != nullptr && index.uses(name) == 1;
     };

@@ -13,6 +13,7 @@
 #include <unordered_map>
 
 #include "compressor/training/loop/autocast.h"
+#include "formats/operators/operator.h"
 #include "tests/compressor/graph/run_model.h"
 #include "tests/conformance/backend_case.h"
 
@@ -383,6 +384,16 @@ std::vector<Graph> graphs() {
        "g (float[5,3,4] x, float[2,2,4] w, float[2,2,2] r, float[2,4] b) "
        "=> (float[S,D,B,H] y, float[D,B,H] yh) { y, yh = RNN<hidden_size = 2, direction = \"bidirectional\">(x, w, r, "
        "b) }"},
+      {17,
+       "g (float[5,3,4] x, float[2,2,4] w, float[2,2,2] r, float[2,4] b) "
+       "=> (float[S,D,B,H] y, float[D,B,H] yh) { y, yh = RNN<hidden_size = 2, direction = \"bidirectional\", "
+       "activations = [\"Relu\", \"Sigmoid\"]>(x, w, r, b) }"},
+      {17,
+       "g (float[5,3,4] x, float[1,6,4] w, float[1,6,2] r) => (float[S,D,B,H] y, float[D,B,H] yh) "
+       "{ y, yh = GRU<hidden_size = 2, activations = [\"Tanh\", \"Relu\"]>(x, w, r) }"},
+      {17,
+       "g (float[5,3,4] x, float[1,8,4] w, float[1,8,2] r) => (float[S,D,B,H] y, float[D,B,H] yh, float[D,B,H] yc) "
+       "{ y, yh, yc = LSTM<hidden_size = 2, activations = [\"Sigmoid\", \"Relu\", \"Sigmoid\"]>(x, w, r) }"},
       // Resizing, beside the sweep
       {17,
        "g (float[1,2,6,5] x) => (float[N,C,H,W] y) <int64[4] s = {1, 2, 9, 1}> "
@@ -542,6 +553,14 @@ TEST(Operators, ThatAreNotThereAreNull) {
   EXPECT_EQ(find_operator(""), nullptr);
 }
 
+TEST(Operators, HaveARowEach) {
+  const std::vector<std::string_view> names = operator_names();
+  EXPECT_GT(names.size(), 100u);
+  for (const std::string_view name : names) {
+    EXPECT_NE(operators::find(name), nullptr) << name << " has no row in formats/operators/operator.cc";
+  }
+}
+
 TEST(Operators, RefuseInOneLine) {
   const auto error = [](const std::string& text, int opset = 17) {
     const onnx::ModelProto model = parse_text(text, opset);
@@ -552,6 +571,11 @@ TEST(Operators, RefuseInOneLine) {
             "axis 0 has 2 elements, not 1");
   EXPECT_EQ(error("g (float[1,1,4] x, float[1,1,2] w) => (float[A,B,C] y) { y = Conv<pads = [1]>(x, w) }"),
             "attribute 'pads' has 1 values where 2 are needed");
+  EXPECT_EQ(error("g (float[1,1,4] x, float[1,1,5] w) => (float[A,B,C] y) { y = Conv(x, w) }"),
+            "a window of 5 elements does not fit an input of 4");
+  EXPECT_EQ(error("g (float[2,1,3] x, float[1,1,3] w, float[1,1,1] r) => (float[A,B,C,D] y) "
+                  "{ y = RNN<hidden_size = 1, activations = [\"Softsign\"]>(x, w, r) }"),
+            "activation 'Softsign' is none of Sigmoid, Tanh and Relu");
   EXPECT_EQ(error("g (float[2,3] x) => (float[A,B] y) { y = Resize<antialias = 1>(x) }", 18),
             "attribute 'antialias' cannot be trained");
   EXPECT_EQ(error("g (float[2,3] x) => (float[A,B] y) <int64[1,1] i = {2}> { y = GatherND(x, i) }"),
