@@ -237,13 +237,13 @@ void Trainer::check_outputs(const Tensors& outputs, const Tensors& taught) const
 
 // `own`: samples of this rank.
 Tensor Trainer::imitation(const Tensors& outputs, const Tensors& taught, int64_t own) const {
-  const Tensor* scores = scores_of(outputs, dataset_->class_count(), true);
-  return scores ? distillation(*scores, taught[0], options_.temperature, options_.batch)
+  const std::optional<Tensor> scores = scores_of(outputs, dataset_->class_count(), true);
+  return scores ? distillation(*scores, taught[0].flatten(1), options_.temperature, options_.batch)
                 : output_matching(outputs, taught, own, options_.batch, &communicator_);
 }
 
 Tensor Trainer::task_loss(const Tensors& outputs, const Tensors& taught, const Batch& batch) const {
-  const Tensor* scores = scores_of(outputs, dataset_->class_count(), teacher_ != nullptr);
+  const std::optional<Tensor> scores = scores_of(outputs, dataset_->class_count(), teacher_ != nullptr);
   if (!teacher_) return cross_entropy(*scores, batch.labels.to(device_), options_.batch);
   const Tensor imitated = imitation(outputs, taught, batch.inputs.size(0));
   const double share = options_.label_share.value_or(kDefaultLabelShare);
