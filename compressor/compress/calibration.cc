@@ -9,6 +9,7 @@
 
 #include "compressor/graph/graph_index.h"
 #include "compressor/measure/fidelity.h"
+#include "compressor/measure/scores.h"
 #include "formats/base/error.h"
 #include "formats/base/parallel.h"
 
@@ -375,12 +376,8 @@ const CalibratedUse* Calibration::use(size_t weight) const {
 }
 
 bool Calibration::is_classifier() const {
-  int matrices = 0, others = 0;
-  for (const HostTensor& output : batches_.front().outputs) {
-    if (output.dtype != TensorProto::FLOAT) continue;
-    ++(output.dims.size() == 2 && output.dims[1] > 1 ? matrices : others);
-  }
-  return matrices == 1 && others == 0;
+  const auto scores = measure::find_scores(model_.proto.graph(), batches_.front().outputs);
+  return scores && scores->is_purpose;
 }
 
 void Calibration::report(double share) const {

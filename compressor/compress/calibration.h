@@ -62,14 +62,17 @@ class Calibration {
   // own), as measure/fidelity.h defines it.
   double output_error(const WeightValues& values) const;
 
-  // True if the only float output is a matrix of scores, batch x classes, so that what matters is their order.
+  // True if the model's only output has scores of classes (see measure/scores.h), so that what matters is their order.
   bool is_classifier() const;
 
- private:
   struct Batch {
     std::vector<graph::HostTensor> inputs;
     std::vector<graph::HostTensor> outputs;
   };
+  // What output_error is measured on; the outputs are the model's (its twin's) own.
+  const std::vector<Batch>& batches() const { return batches_; }
+
+ private:
   struct Batches {
     uint64_t moments = 1, search = 1;
   };

@@ -7,6 +7,8 @@
 
 #include "compressor/compress/model_quantizer.h"
 #include "compressor/graph/simplify.h"
+#include "compressor/measure/fidelity.h"
+#include "compressor/measure/runner.h"
 #include "formats/base/error.h"
 
 namespace quench::quantizer {
@@ -35,7 +37,8 @@ void check_options(const CompressOptions& options) {
 // One run of the whole path, with what its parts share.
 class Compression {
  public:
-  Compression(const fs::path& input, const CompressOptions& options) : options_(options), original_(load(input)) {
+  Compression(const fs::path& input, const CompressOptions& options)
+      : options_(options), input_(input), original_(load(input)) {
     report_.warnings = check(original_);
     model_ = original_.clone();
     simplify(model_);
@@ -57,7 +60,10 @@ class Compression {
     if (options_.progress) options_.progress(stage, share);
   }
 
+  void measure_file(const fs::path& output);
+
   const CompressOptions& options_;
+  const fs::path& input_;
   OnnxModel original_, model_;
   std::optional<ResidentWeights> weights_;  // of model_
   std::vector<TensorMethod> methods_;
@@ -182,6 +188,21 @@ void Compression::search_size(ModelQuantizer& quantizer, double target_bytes) {
   if (calibration_) report_.predicted_snr_db = -10 * std::log10(quantizer.output_error());
 }
 
+// What was predicted of seeded inputs is true of the twin only.
+void Compression::measure_file(const fs::path& output) {
+  for (const Calibration::Batch& batch : calibration_->batches()) {
+    const auto& dims = batch.inputs.front().dims;
+    report_.predicted_samples += dims.empty() ? 1 : static_cast<uint64_t>(dims.front());
+  }
+  if (!options_.data) return;
+  const auto original = measure::Runner::open(input_, options_.threads),
+             written = measure::Runner::open(output, options_.threads);
+  measure::Fidelity fidelity;
+  for (const Calibration::Batch& batch : calibration_->batches())
+    fidelity.add(original->run(batch.inputs), written->run(batch.inputs));
+  report_.measured_snr_db = fidelity.snr_db();
+}
+
 CompressReport Compression::run(const fs::path& output) {
   if (options_.quality != Quality::kLossless) calibrate();
   methods_ = choose_methods(model_, options_, calibration_.has_value());
@@ -197,6 +218,7 @@ CompressReport Compression::run(const fs::path& output) {
   quantizer.coded().save(output, report_);
   progress("writing", 1);
   report_.calibrated = calibration_.has_value();
+  if (calibration_) measure_file(output);
   return std::move(report_);
 }
 

@@ -24,9 +24,10 @@
 
 namespace quench::quantizer {
 
-// What the loss may be. The signal-to-noise ratio is that of the outputs, as predicted on the calibration inputs.
+// What the loss may be. The signal-to-noise ratio is that of the outputs (see measure/fidelity.h), as predicted on the
+// calibration inputs.
 //     kLossless     every weight bit-exact
-//     kTransparent  no visible loss: 16 dB for the scores of a classifier, 30 dB for other outputs
+//     kTransparent  no visible loss: 16 dB for scores of classes (see measure/scores.h), 30 dB for other outputs
 //     kBalanced     5 dB less
 //     kSmall        10 dB less
 enum class Quality : uint8_t { kLossless, kTransparent, kBalanced, kSmall };
@@ -90,6 +91,9 @@ struct CompressReport {
   double bits_per_weight = 0;  // all bytes of the output over the float weights
   bool calibrated = false;
   double predicted_snr_db = 0;  // of the outputs, on the calibration inputs; 0 if not calibrated
+  // With data: the same of the file as it was written against the original model, on the same samples.
+  std::optional<double> measured_snr_db;
+  uint64_t predicted_samples = 0;  // how many these are
   std::vector<TensorReport> tensors;
   std::vector<std::string> warnings;
   std::vector<std::pair<std::string, int>> graph_changes;  // pass, nodes or tensors that it changed

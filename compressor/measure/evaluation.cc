@@ -1,9 +1,9 @@
 #include "compressor/measure/evaluation.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 
+#include "compressor/measure/fidelity.h"
+#include "compressor/measure/scores.h"
 #include "formats/base/error.h"
 
 namespace quench::measure {
@@ -13,132 +13,63 @@ using graph::HostTensor;
 
 constexpr uint64_t kSeededSamples = 64;
 
-// Scores of the first output, if it is one row of scores per sample: [samples, classes], also with dimensions of 1
-// behind.
-std::optional<std::span<const float>> score_rows(const std::vector<HostTensor>& outputs, uint64_t samples,
-                                                 uint64_t& classes) {
-  if (outputs.empty() || !is_float_type(outputs[0].dtype)) return std::nullopt;
-  const std::vector<int64_t>& dims = outputs[0].dims;
-  if (dims.size() < 2 || dims[0] < static_cast<int64_t>(samples) || dims[1] < 2) return std::nullopt;
-  for (size_t d = 2; d < dims.size(); ++d) {
-    if (dims[d] != 1) return std::nullopt;
-  }
-  classes = static_cast<uint64_t>(dims[1]);
-  return outputs[0].floats();
-}
-
-uint64_t best(std::span<const float> scores) {
-  return static_cast<uint64_t>(std::max_element(scores.begin(), scores.end()) - scores.begin());
-}
-
-double cross_entropy(std::span<const float> logits, uint64_t label) {
-  const double highest = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (const float logit : logits) sum += std::exp(logit - highest);
-  return std::log(sum) + highest - logits[label];
-}
-
+// Accuracy of one model, whose scores are found in its first outputs.
 class AccuracyMeter {
  public:
-  explicit AccuracyMeter(const std::string& model) : model_(model) {}
-
-  void add(const std::vector<HostTensor>& outputs, std::span<const int64_t> labels) {
-    uint64_t classes = 0;
-    const auto scores = score_rows(outputs, labels.size(), classes);
-    if (!scores)
-      throw Error::make("{}: the first output is not one row of scores per sample, so that labels say nothing", model_);
-    for (size_t i = 0; i < labels.size(); ++i) {
-      const auto label = static_cast<uint64_t>(labels[i]);
-      if (label >= classes) throw Error::make("{}: label {} is beyond the model's {} classes", model_, label, classes);
-      const std::span<const float> row = scores->subspan(i * classes, classes);
-      right_ += best(row) == label;
-      loss_ += cross_entropy(row, label);
+  void add(const Runner& model, const std::vector<HostTensor>& outputs, std::span<const int64_t> labels) {
+    const std::optional<Scores> scores = find_scores(model.graph(), outputs);
+    const auto samples = static_cast<int64_t>(labels.size());
+    if (!scores || !is_one_per_sample(*scores, outputs[scores->output].dims) ||
+        outputs[scores->output].dims[0] < samples) {
+      throw Error::make("{}: no output is one row of scores per sample, so that labels say nothing", model.name());
     }
-    samples_ += labels.size();
+    const HostTensor& output = outputs[scores->output];
+    if (scores->is_class) {
+      sum_.add(classes_of(*scores, output), labels);
+      return;
+    }
+    const int64_t classes = output.dims[1];
+    for (const int64_t label : labels) {
+      if (label >= classes)
+        throw Error::make("{}: label {} is beyond the model's {} classes", model.name(), label, classes);
+    }
+    sum_.add(output.floats(), static_cast<size_t>(classes), labels);
   }
 
-  std::optional<Accuracy> result() const {
-    if (samples_ == 0) return std::nullopt;
-    const auto count = static_cast<double>(samples_);
-    return Accuracy{static_cast<double>(right_) / count, loss_ / count};
-  }
+  std::optional<Accuracy> result() const { return sum_.result(); }
 
  private:
-  std::string model_;
-  uint64_t samples_ = 0, right_ = 0;
-  double loss_ = 0;
+  AccuracySum sum_;
 };
 
-class FidelityMeter {
- public:
-  // `padded` over `samples`: the rows of a batch that was filled up, of which only the first count.
-  void add(const std::vector<HostTensor>& outputs, const std::vector<HostTensor>& reference, uint64_t samples,
-           uint64_t padded) {
-    if (outputs.size() != reference.size())
-      throw Error("the two models have different outputs, and cannot be compared");
-    for (size_t i = 0; i < outputs.size(); ++i) add_output(outputs[i], reference[i], samples, padded);
-    uint64_t classes = 0, reference_classes = 0;
-    const auto rows = score_rows(outputs, samples, classes),
-               expected = score_rows(reference, samples, reference_classes);
-    if (!rows || !expected || classes != reference_classes) return;
-    for (uint64_t i = 0; i < samples; ++i) {
-      agreed_ += best(rows->subspan(i * classes, classes)) == best(expected->subspan(i * classes, classes));
-    }
-    compared_ += samples;
+void check_same_outputs(const std::vector<HostTensor>& outputs, const std::vector<HostTensor>& reference) {
+  if (outputs.size() != reference.size()) throw Error("the two models have different outputs, and cannot be compared");
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (outputs[i].dims == reference[i].dims && outputs[i].dtype == reference[i].dtype) continue;
+    throw Error::make("output '{}' has another shape or type than '{}' of the model to compare with", outputs[i].name,
+                      reference[i].name);
   }
-
-  std::optional<double> snr_db() const {
-    if (!has_floats_) return std::nullopt;
-    if (noise_ == 0) return std::numeric_limits<double>::infinity();
-    return 10 * std::log10(signal_ / noise_);
-  }
-
-  std::optional<double> agreement() const {
-    if (compared_ == 0) return std::nullopt;
-    return static_cast<double>(agreed_) / static_cast<double>(compared_);
-  }
-
- private:
-  void add_output(const HostTensor& output, const HostTensor& reference, uint64_t samples, uint64_t padded) {
-    if (output.dims != reference.dims || output.dtype != reference.dtype) {
-      throw Error::make("output '{}' has another shape or type than '{}' of the model to compare with", output.name,
-                        reference.name);
-    }
-    if (!is_float_type(output.dtype)) return;
-    has_floats_ = true;
-    std::span<const float> values = output.floats(), expected = reference.floats();
-    const bool batched = !output.dims.empty() && output.dims[0] == static_cast<int64_t>(padded);
-    const size_t count = batched ? values.size() / padded * samples : values.size();
-    for (size_t i = 0; i < count; ++i) {
-      const double error = static_cast<double>(values[i]) - expected[i];
-      signal_ += static_cast<double>(expected[i]) * expected[i];
-      noise_ += error * error;
-    }
-  }
-
-  bool has_floats_ = false;
-  double signal_ = 0, noise_ = 0;
-  uint64_t agreed_ = 0, compared_ = 0;
-};
+}
 
 class Comparison {
  public:
   Comparison(const std::filesystem::path& model, const std::filesystem::path& against, int threads)
-      : model_(Runner::open(model, threads)),
-        against_(against.empty() ? nullptr : Runner::open(against, threads)),
-        accuracy_(model.string()),
-        against_accuracy_(against.string()) {}
+      : model_(Runner::open(model, threads)), against_(against.empty() ? nullptr : Runner::open(against, threads)) {}
 
   const Runner& model() const { return *model_; }
   bool has_against() const { return against_ != nullptr; }
 
-  void add(std::span<const HostTensor> inputs, std::span<const int64_t> labels, uint64_t samples, uint64_t padded) {
+  // `rows`: of the inputs, of which the first `samples` count.
+  void add(std::span<const HostTensor> inputs, std::span<const int64_t> labels, uint64_t samples, uint64_t rows) {
     const std::vector<HostTensor> outputs = model_->run(inputs);
-    if (!labels.empty()) accuracy_.add(outputs, labels);
+    if (!labels.empty()) accuracy_.add(*model_, outputs, labels);
     if (!against_) return;
     const std::vector<HostTensor> reference = against_->run(inputs);
-    if (!labels.empty()) against_accuracy_.add(reference, labels);
-    fidelity_.add(outputs, reference, samples, padded);
+    if (!labels.empty()) against_accuracy_.add(*against_, reference, labels);
+    check_same_outputs(outputs, reference);
+    fidelity_.add(reference, outputs, samples, rows);
+    if (const std::optional<Scores> scores = find_scores(against_->graph(), reference))
+      agreement_.add(*scores, reference[scores->output], outputs[scores->output], samples, rows);
   }
 
   Evaluation result(uint64_t samples) const {
@@ -146,14 +77,15 @@ class Comparison {
     if (!against_) return evaluation;
     evaluation.against = against_accuracy_.result();
     evaluation.snr_db = fidelity_.snr_db();
-    evaluation.agreement = fidelity_.agreement();
+    evaluation.agreement = agreement_.result();
     return evaluation;
   }
 
  private:
   std::unique_ptr<Runner> model_, against_;
   AccuracyMeter accuracy_, against_accuracy_;
-  FidelityMeter fidelity_;
+  Fidelity fidelity_;
+  AgreementSum agreement_;
 };
 
 Evaluation evaluate_on_data(Comparison& comparison, const EvaluationOptions& options) {
@@ -215,7 +147,7 @@ BatchSource::Batch BatchSource::batch(uint64_t first, uint64_t count) const {
   batch.samples = std::min(batch.samples, rows);
   std::vector<uint64_t> indices;
   for (uint64_t i = 0; i < rows; ++i)
-    indices.push_back(data::spread_index(first + std::min(i, batch.samples - 1), dataset_->size()));
+    indices.push_back(data::spread_index(first + i % batch.samples, dataset_->size()));
   std::vector<int64_t> dims = {static_cast<int64_t>(rows)};
   dims.insert(dims.end(), dataset_->sample_shape().begin(), dataset_->sample_shape().end());
   batch.input = HostTensor::float32(input_.name, dims);

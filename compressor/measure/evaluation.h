@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "compressor/data/dataset.h"
+#include "compressor/measure/accuracy.h"
 #include "compressor/measure/runner.h"
 
 namespace quench::measure {
@@ -24,20 +25,13 @@ struct EvaluationOptions {
   std::function<void(double share)> progress;
 };
 
-// top1 (a share, 0 to 1) and loss (mean cross entropy in nats, of outputs taken as logits) need labels and an output of
-// one score per class.
-struct Accuracy {
-  double top1 = 0;
-  double loss = 0;
-};
-
 struct Evaluation {
   uint64_t samples = 0;
-  std::optional<Accuracy> accuracy;
+  std::optional<Accuracy> accuracy;  // needs labels, and an output with one row of scores per sample (see scores.h)
   // With a model to compare with:
   std::optional<Accuracy> against;
-  std::optional<double> snr_db;  // of all float outputs: 10 log10(sum y^2 / sum (y - y')^2); infinite: equal to the bit
-  std::optional<double> agreement;  // share of samples whose highest score is the same class
+  std::optional<double> snr_db;     // of the outputs (see fidelity.h); infinite: they are equal
+  std::optional<double> agreement;  // share of samples (of places, where there are several) that get the same class
 };
 
 // `against` empty: none. Throws quench::Error.
@@ -56,7 +50,7 @@ class BatchSource {
   struct Batch {
     graph::HostTensor input;      // float32
     std::vector<int64_t> labels;  // empty: none
-    uint64_t samples = 0;         // what is beyond them fills up a batch size that the model demands
+    uint64_t samples = 0;         // repeated behind them, up to the batch size that the model demands
   };
   // Samples [first, first + count) of the order, `count` being the model's batch size where it declares one. No samples
   // behind the end.

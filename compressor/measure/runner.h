@@ -31,6 +31,7 @@ class Runner {
 
   const std::string& name() const { return name_; }
   const std::vector<ValueSpec>& inputs() const { return inputs_; }
+  const onnx::GraphProto& graph() const { return model_.proto.graph(); }
 
   // Inputs by name, in any order; values are converted to the types that the model declares. All outputs, float types
   // as float32. Throws quench::Error with the model's name.

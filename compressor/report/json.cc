@@ -1,6 +1,7 @@
 #include "compressor/report/json.h"
 
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 namespace quench::report {
@@ -35,7 +36,7 @@ Json json_of(const measure::Evaluation& evaluation) {
   if (evaluation.against) {
     json["against"] = {{"top1", number(evaluation.against->top1)}, {"loss", number(evaluation.against->loss)}};
   }
-  if (evaluation.snr_db) json["identical"] = std::isinf(*evaluation.snr_db);
+  if (evaluation.snr_db) json["identical"] = *evaluation.snr_db == std::numeric_limits<double>::infinity();
   return json;
 }
 
@@ -52,6 +53,8 @@ Json json_of(const quantizer::CompressReport& report) {
                {"bits_per_weight", number(report.bits_per_weight)},
                {"calibrated", report.calibrated},
                {"predicted_snr_db", report.calibrated ? number(report.predicted_snr_db) : Json(nullptr)},
+               {"measured_snr_db", number(report.measured_snr_db)},
+               {"predicted_samples", report.predicted_samples},
                {"tensors", Json::array()},
                {"graph_changes", Json::object()},
                {"warnings", report.warnings}};

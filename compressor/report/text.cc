@@ -61,23 +61,40 @@ std::string tensor_table(const CompressReport& report) {
   return table.text();
 }
 
+std::string snr_text(double snr_db) {
+  if (std::isfinite(snr_db)) return human_number(snr_db, 1) + " dB";
+  return snr_db > 0 ? "exact" : "lost: there are values that are not finite";
+}
+
+std::string loss_text(const measure::Accuracy& accuracy) {
+  return accuracy.loss ? fmt::format("{:.4f}", *accuracy.loss) : "-";
+}
+
 std::string accuracy_text(const measure::Evaluation& evaluation) {
   std::string text;
   if (evaluation.accuracy && evaluation.against) {
     text += fmt::format("top-1      {} (before {})\n", percent(evaluation.accuracy->top1, 2),
                         percent(evaluation.against->top1, 2));
-    text += fmt::format("loss       {:.4f} (before {:.4f})\n", evaluation.accuracy->loss, evaluation.against->loss);
+    text += fmt::format("loss       {} (before {})\n", loss_text(*evaluation.accuracy), loss_text(*evaluation.against));
   } else if (evaluation.accuracy) {
-    text += fmt::format("top-1      {}\nloss       {:.4f}\n", percent(evaluation.accuracy->top1, 2),
-                        evaluation.accuracy->loss);
+    text += fmt::format("top-1      {}\nloss       {}\n", percent(evaluation.accuracy->top1, 2),
+                        loss_text(*evaluation.accuracy));
   }
   if (evaluation.agreement)
     text += fmt::format("agreement  {} of the samples get the same class\n", percent(*evaluation.agreement, 2));
-  if (evaluation.snr_db) {
-    text += std::isinf(*evaluation.snr_db) ? "output SNR exact\n"
-                                           : fmt::format("output SNR {} dB\n", human_number(*evaluation.snr_db, 1));
-  }
+  if (evaluation.snr_db) text += fmt::format("output SNR {}\n", snr_text(*evaluation.snr_db));
   return text;
+}
+
+// The expectation is what the search aimed at; the measurement is the file's, on the same samples.
+std::string expectation_text(const CompressReport& report) {
+  if (!report.calibrated || !std::isfinite(report.predicted_snr_db) || report.predicted_snr_db == 0) return "";
+  std::string text = fmt::format("expected output SNR {}", snr_text(report.predicted_snr_db));
+  if (report.measured_snr_db) {
+    text += fmt::format(", measured {} on the same {} samples", snr_text(*report.measured_snr_db),
+                        report.predicted_samples);
+  }
+  return text + '\n';
 }
 
 }  // namespace
@@ -91,9 +108,7 @@ std::string to_text(const CompressReport& report, const measure::Evaluation* eva
   text += fmt::format(
       "{:.2f} bits per weight, everything counted; {:.2f} times as papers count (codebook and indices only)\n",
       report.bits_per_weight, report.paper_ratio);
-  if (report.calibrated && std::isfinite(report.predicted_snr_db) && report.predicted_snr_db != 0) {
-    text += fmt::format("expected output SNR {} dB\n", human_number(report.predicted_snr_db, 1));
-  }
+  text += expectation_text(report);
   if (evaluation) text += fmt::format("on {} samples:\n{}", evaluation->samples, accuracy_text(*evaluation));
   return text;
 }
@@ -168,7 +183,7 @@ std::string to_text(const training::TuneReport& tuning, std::string_view input, 
     text += fmt::format(" (before {})", percent(*tuning.accuracy_before, 2));
   }
   if (tuning.accuracy_after) text += "\n";
-  if (tuning.snr_db) text += fmt::format("output SNR {} dB\n", human_number(*tuning.snr_db, 1));
+  if (tuning.snr_db) text += fmt::format("output SNR {}\n", snr_text(*tuning.snr_db));
   return text;
 }
 

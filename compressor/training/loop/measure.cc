@@ -4,48 +4,73 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
+#include <span>
 
+#include "compressor/measure/accuracy.h"
+#include "compressor/measure/fidelity.h"
 #include "compressor/measure/runner.h"
+#include "compressor/measure/scores.h"
 
 namespace quench::training {
 namespace {
 
 constexpr uint64_t kBatch = 250;
 
+// What one rank has seen, or all.
 struct Sums {
-  double correct = 0, loss = 0, signal = 0, noise = 0;
+  measure::AccuracySum accuracy;
+  measure::Fidelity fidelity;
   double samples = 0, unscored = 0;  // of those, without a score for each class
 };
 
 Sums sum_of_ranks(const Sums& own, Communicator& communicator) {
-  torch::Tensor sums =
-      torch::tensor({own.correct, own.loss, own.signal, own.noise, own.samples, own.unscored}, torch::kFloat64);
-  communicator.all_reduce_sum({sums});
-  const auto value = sums.accessor<double, 1>();
-  return {value[0], value[1], value[2], value[3], value[4], value[5]};
+  const auto sum = [&](const std::vector<double>& values) {
+    torch::Tensor tensor = torch::tensor(values, torch::kFloat64);
+    communicator.all_reduce_sum({tensor});
+    return std::vector<double>(tensor.data_ptr<double>(), tensor.data_ptr<double>() + tensor.numel());
+  };
+  const measure::AccuracySum::Sums& accuracy = own.accuracy.sums();
+  const auto outputs = static_cast<double>(own.fidelity.outputs());
+  const std::vector<double> all = sum(
+      {accuracy.samples, accuracy.right, accuracy.loss, own.samples, own.unscored, outputs, outputs > 0 ? 1.0 : 0.0});
+  Sums sums{measure::AccuracySum(measure::AccuracySum::Sums{all[0], all[1], all[2], 0}), {}, all[3], all[4]};
+  // A rank without samples does not know how many outputs there are; the others agree.
+  if (all[6] > 0) {
+    const auto count = static_cast<size_t>(std::lround(all[5] / all[6]));
+    sums.fidelity = measure::Fidelity::from_sums(sum(own.fidelity.sums(count)));
+  }
+  return sums;
 }
 
 void add_scores(const torch::Tensor& scores, const torch::Tensor& labels, Sums& sums) {
-  sums.correct += scores.argmax(1).eq(labels).sum().item<double>();
-  sums.loss -= torch::log_softmax(scores, 1).gather(1, labels.unsqueeze(1)).sum().item<double>();
+  const torch::Tensor rows = scores.to(torch::kCPU, torch::kFloat32).contiguous();
+  sums.accuracy.add(std::span(rows.data_ptr<float>(), static_cast<size_t>(rows.numel())),
+                    static_cast<size_t>(rows.size(1)),
+                    std::span(labels.data_ptr<int64_t>(), static_cast<size_t>(labels.numel())));
 }
 
 void add_outputs(const Tensors& outputs, const Tensors& taught, Sums& sums) {
+  const auto values = [](const torch::Tensor& tensor) { return tensor.to(torch::kCPU, torch::kFloat64).contiguous(); };
+  const auto span = [](const torch::Tensor& tensor) {
+    return std::span<const double>(tensor.data_ptr<double>(), static_cast<size_t>(tensor.numel()));
+  };
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (!outputs[i].defined() || !taught[i].defined()) continue;
-    const torch::Tensor expected = taught[i].to(torch::kCPU, torch::kFloat64);
-    sums.signal += expected.square().sum().item<double>();
-    sums.noise += (outputs[i].to(torch::kFloat64) - expected).square().sum().item<double>();
+    const torch::Tensor expected = values(taught[i]), actual = values(outputs[i]);
+    sums.fidelity.add(i, outputs[i].is_floating_point(), span(expected), span(actual));
   }
 }
 
 }  // namespace
 
-const torch::Tensor* scores_of(const Tensors& outputs, int64_t classes, bool has_teacher) {
-  if (classes < 1 || outputs.size() != 1 || !outputs[0].defined() || outputs[0].dim() != 2) return nullptr;
+std::optional<torch::Tensor> scores_of(const Tensors& outputs, int64_t classes, bool has_teacher) {
+  if (classes < 1 || outputs.size() != 1 || !outputs[0].defined() || !outputs[0].is_floating_point())
+    return std::nullopt;
+  const measure::OutputShape shape{onnx::TensorProto::FLOAT, outputs[0].sizes().vec()};
+  if (!measure::find_scores(onnx::GraphProto(), std::span(&shape, 1))) return std::nullopt;
   const int64_t scores = outputs[0].size(1);
-  return scores == classes || (!has_teacher && scores > classes) ? &outputs[0] : nullptr;
+  if (scores != classes && (has_teacher || scores < classes)) return std::nullopt;
+  return outputs[0].flatten(1);
 }
 
 int64_t input_batch(const OnnxModel& model) {
@@ -75,8 +100,9 @@ TestResult measure(Teacher& model, int64_t declared_batch, const data::Dataset& 
     dataset.fill(indices, {values.data_ptr<float>(), static_cast<size_t>(values.numel())},
                  {labels.data_ptr<int64_t>(), static_cast<size_t>(labels.numel())});
     const Tensors outputs = model.outputs(values);
-    const bool scored = labelled && scores_of(outputs, dataset.class_count(), teacher != nullptr);
-    if (scored) add_scores(outputs[0], labels, sums);
+    const std::optional<torch::Tensor> scored =
+        labelled ? scores_of(outputs, dataset.class_count(), teacher != nullptr) : std::nullopt;
+    if (scored) add_scores(*scored, labels, sums);
     if (teacher && !scored) add_outputs(outputs, teacher->outputs(values), sums);
     sums.samples += static_cast<double>(count);
     if (!scored) sums.unscored += static_cast<double>(count);
@@ -85,11 +111,11 @@ TestResult measure(Teacher& model, int64_t declared_batch, const data::Dataset& 
   TestResult result;
   if (sums.samples == 0) return result;
   if (sums.unscored == 0) {
-    result.accuracy = sums.correct / sums.samples;
-    result.loss = sums.loss / sums.samples;
-  } else if (teacher && (sums.signal != 0 || sums.noise != 0)) {
-    result.snr_db =
-        sums.noise == 0 ? std::numeric_limits<double>::infinity() : 10 * std::log10(sums.signal / sums.noise);
+    const std::optional<measure::Accuracy> accuracy = sums.accuracy.result();
+    result.accuracy = accuracy->top1;
+    result.loss = accuracy->loss;
+  } else {
+    result.snr_db = sums.fidelity.snr_db();
   }
   return result;
 }

@@ -13,12 +13,12 @@ namespace quench::training {
 struct TestResult {
   std::optional<double> accuracy;  // 0 to 1, where there are labels and a score for each class
   std::optional<double> loss;      // cross entropy in nats, likewise
-  std::optional<double> snr_db;    // of all float outputs against the teacher's, where there is no accuracy
+  std::optional<double> snr_db;    // against the teacher's outputs (measure/fidelity.h), where there is no accuracy
 };
 
-// The output that has a score for each class; null: there is none. Data that has no sample of the last classes fits,
-// too, but not where there is a teacher, so that labels need not mean anything to the model.
-const torch::Tensor* scores_of(const Tensors& outputs, int64_t classes, bool has_teacher);
+// The only output as rows of one score for each class; nullopt: it has none. Data that has no sample of the last classes
+// fits, too, but not where there is a teacher, so that labels need not mean anything to the model.
+std::optional<torch::Tensor> scores_of(const Tensors& outputs, int64_t classes, bool has_teacher);
 
 // `teacher` may be null. `batch`: what the model takes at a time; 0: any number. With a communicator all ranks must
 // call it: each measures its share, and all get the result. Throws quench::Error where the runtime cannot run the

@@ -51,13 +51,13 @@ void Task::check(const Tensors& outputs, const Tensors& taught) const {
 }
 
 Tensor Task::imitation(const Tensors& outputs, const Tensors& taught, int64_t own) const {
-  const Tensor* scores = scores_of(outputs, classes_, true);
-  return scores ? distillation(*scores, taught[0], options_.temperature, options_.batch)
+  const std::optional<Tensor> scores = scores_of(outputs, classes_, true);
+  return scores ? distillation(*scores, taught[0].flatten(1), options_.temperature, options_.batch)
                 : output_matching(outputs, taught, own, options_.batch, &communicator_);
 }
 
 Tensor Task::loss(const Tensors& outputs, const Tensors& taught, const Batch& batch) const {
-  const Tensor* scores = scores_of(outputs, classes_, has_teacher_);
+  const std::optional<Tensor> scores = scores_of(outputs, classes_, has_teacher_);
   const auto of_labels = [&] { return cross_entropy(*scores, batch.labels.to(scores->device()), options_.batch); };
   if (!has_teacher_) return of_labels();
   const Tensor imitated = imitation(outputs, taught, batch.inputs.size(0));

@@ -113,6 +113,18 @@ TEST_F(Cli, CompressWithLabelledDataSaysTheAccuracyBeforeAndAfter) {
   EXPECT_TRUE(report["eval"]["against"].contains("top1"));
 }
 
+TEST_F(Cli, CompressWithDataMeasuresWhatItExpects) {
+  for (const char* quality : {"transparent", "small"}) {
+    const Outcome outcome = run_program(
+        {"compress", onnx(), "-o", path("a.quench"), "--data", kData, "--quality", quality, "--json", path("a.json")});
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    EXPECT_NE(outcome.out.find("dB on the same "), std::string::npos) << outcome.out;
+    const Json report = Json::parse(read_bytes(path("a.json")));
+    EXPECT_NEAR(report["measured_snr_db"].get<double>(), report["predicted_snr_db"].get<double>(), 0.5) << quality;
+    EXPECT_GT(report["predicted_samples"], 0);
+  }
+}
+
 TEST_F(Cli, InspectAddsUpToTheFile) {
   const Json report = json_of(run_program({"inspect", quench(), "--json"}));
   uint64_t sum = 0;

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "compressor/measure/fidelity.h"
 #include "compressor/measure/seeded_inputs.h"
 #include "formats/base/error.h"
 #include "tests/compressor/compress/small_model.h"
@@ -20,7 +21,7 @@ class CompressTest : public testing::Test {
   }
 
   // Outputs of a model (or of a .quench file, unpacked) on seeded images.
-  std::vector<float> outputs(const char* name) const {
+  std::vector<graph::HostTensor> outputs(const char* name) const {
     std::filesystem::path path = folder_ / name;
     if (path.extension() == ".quench") {
       unpack(path, folder_ / "unpacked.onnx");
@@ -28,20 +29,13 @@ class CompressTest : public testing::Test {
     }
     const OnnxModel model = load(path);
     graph::Evaluator evaluator(model);
-    const std::vector<graph::HostTensor> result =
-        evaluator.run(measure::seeded_inputs(model, {.batch = 32, .by_name = {}}, 99, 0));
-    return {result[0].floats().begin(), result[0].floats().end()};
+    return evaluator.run(measure::seeded_inputs(model, {.batch = 32, .by_name = {}}, 99, 0));
   }
 
   double output_snr(const char* name) const {
-    const std::vector<float> y = outputs("model.onnx"), other = outputs(name);
-    double power = 0, error = 0, mean = 0;
-    for (const float value : y) mean += value / static_cast<double>(y.size());
-    for (size_t i = 0; i < y.size(); ++i) {
-      power += (y[i] - mean) * (y[i] - mean);
-      error += (y[i] - other[i]) * (y[i] - other[i]);
-    }
-    return 10 * std::log10(power / error);
+    measure::Fidelity fidelity;
+    fidelity.add(outputs("model.onnx"), outputs(name));
+    return fidelity.snr_db().value();
   }
 
   std::string error_of(const CompressOptions& options) const {
@@ -125,11 +119,11 @@ TEST_F(CompressTest, BytesDependOnNeitherThreadsNorRuns) {
 
 TEST_F(CompressTest, EveryCoderAndCodebookRunsAndHoldsTheSameValuesForAllCoders) {
   CompressOptions options;
-  std::vector<float> expected;
+  std::vector<std::byte> expected;
   for (const entropy::Coder coder : {entropy::Coder::kHuffman, entropy::Coder::kRans, entropy::Coder::kArithmetic}) {
     options.coder = coder;
     compress_to("coder.quench", options);
-    const std::vector<float> values = outputs("coder.quench");
+    const std::vector<std::byte> values = outputs("coder.quench")[0].bytes;
     if (expected.empty()) expected = values;
     EXPECT_EQ(values, expected);
   }
