@@ -169,9 +169,9 @@ OnnxModel without_multistep(const OnnxModel& model) {
 TEST(Network, MultistepWithoutKIsThePlainResidualNetwork) {
   const OnnxModel model = small_network("linear-multistep");
   graph::EvaluatorOptions no_k;
-  no_k.replace = [&](size_t weight) -> std::optional<Values> {
-    if (!model.weights[weight].name.ends_with(".k")) return std::nullopt;
-    return Values{0};
+  no_k.values = [&](size_t weight) -> std::shared_ptr<const Values> {
+    if (!model.weights[weight].name.ends_with(".k")) return nullptr;
+    return std::make_shared<const Values>(Values{0});
   };
   const std::vector<graph::HostTensor> images{random_images({2, 3, 8, 8})};
   const Values plain = values_of(graph::Evaluator(without_multistep(model)).run(images)[0]);
