@@ -35,7 +35,8 @@ int hand_over(char** argv) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+// What CLI11 throws while options are declared is a slip in this program, and ends it.
+int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape)
   if (argc > 1 && is_training_command(argv[1])) return hand_over(argv);
   CLI::App app("Makes ONNX models small, and runs what it made.\n");
   quench::cli::set_up(app);

@@ -44,6 +44,7 @@ NamedPath parse_named_path(const std::string& text, const std::vector<std::strin
 // Each path with a name; those without one take the names in order.
 std::vector<NamedPath> assign_names(const std::vector<std::string>& texts, const std::vector<std::string>& names) {
   std::vector<NamedPath> assigned;
+  assigned.reserve(texts.size());
   for (const std::string& text : texts) assigned.push_back(parse_named_path(text, names));
   std::set<std::string> taken;
   for (const NamedPath& path : assigned) {
@@ -86,6 +87,7 @@ std::string file_name_of(std::string name) {
 
 void write_outputs(const std::vector<HostTensor>& outputs, const std::vector<std::string>& texts) {
   std::vector<std::string> names;
+  names.reserve(outputs.size());
   for (const HostTensor& output : outputs) names.push_back(output.name);
   if (texts.size() == 1 && (texts[0].ends_with('/') || fs::is_directory(texts[0]))) {
     fs::create_directories(texts[0]);

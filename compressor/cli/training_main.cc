@@ -22,7 +22,8 @@ void keep_freed_memory() {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+// What CLI11 throws while options are declared is a slip in this program, and ends it.
+int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape)
   keep_freed_memory();
   CLI::App app("Trains and tunes ONNX models.\n");
   quench::cli::set_up(app);

@@ -59,7 +59,7 @@ void add_size_options(CLI::App& command, TuneOptions& options) {
                    ->type_name("P")
                    ->group(group);
   drop->excludes(size.bits);
-  command.add_option("--exclude", options.exclude, "keep these weights at about 12 bits; may be repeated")
+  command.add_option("--exclude", options.exclude, "keep these weights bit-exact; may be repeated")
       ->type_name("PATTERN")
       ->allow_extra_args(false)
       ->group(group);

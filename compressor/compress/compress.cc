@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "compressor/compress/model_quantizer.h"
+#include "compressor/compress/storage_policy.h"
 #include "compressor/graph/simplify.h"
 #include "compressor/measure/fidelity.h"
 #include "compressor/measure/runner.h"
@@ -50,6 +51,10 @@ class Compression {
 
  private:
   void simplify(OnnxModel& model);
+  // Without a calibration, nothing says how finely the smaller tensors must be rounded.
+  StoragePolicy policy(bool calibrated) const {
+    return {options_.include, options_.exclude, options_.quality == Quality::kLossless, calibrated};
+  }
   void calibrate();
   double target_error() const;
   template <typename Measure>
@@ -87,7 +92,7 @@ void Compression::simplify(OnnxModel& model) {
 void Compression::calibrate() {
   std::vector<size_t> candidates;
   uint64_t elements = 0;
-  const std::vector<TensorMethod> methods = choose_methods(model_, options_, true);
+  const std::vector<TensorMethod> methods = choose_methods(model_, policy(true));
   for (size_t w = 0; w < methods.size(); ++w) {
     if (methods[w] != TensorMethod::kCodebook && methods[w] != TensorMethod::kGrid) continue;
     candidates.push_back(w);
@@ -205,7 +210,7 @@ void Compression::measure_file(const fs::path& output) {
 
 CompressReport Compression::run(const fs::path& output) {
   if (options_.quality != Quality::kLossless) calibrate();
-  methods_ = choose_methods(model_, options_, calibration_.has_value());
+  methods_ = choose_methods(model_, policy(calibration_.has_value()));
   ModelQuantizer quantizer(*weights_, options_, methods_, calibration_ ? &*calibration_ : nullptr);
   if (quantizer.has_quantized_tensors()) {
     const std::optional<double> bytes =

@@ -1,7 +1,5 @@
 #include "compressor/compress/model_quantizer.h"
 
-#include <fnmatch.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -9,6 +7,7 @@
 #include <map>
 
 #include "compressor/compress/error_feedback.h"
+#include "compressor/compress/storage_policy.h"
 #include "compressor/quantizer/annealing.h"
 #include "compressor/quantizer/hard_assignment.h"
 #include "formats/base/error.h"
@@ -18,9 +17,7 @@
 namespace quench::quantizer {
 namespace {
 
-constexpr uint64_t kInlineBytes = 64;         // smaller tensors cost less inside the graph
-constexpr uint64_t kCodebookElements = 1024;  // smaller ones are rounded to a fine grid instead
-constexpr float kBeta = 0.1f;                 // close to the slope of the rate-distortion curve at high rate, ln(2) / 6
+constexpr float kBeta = 0.1f;  // close to the slope of the rate-distortion curve at high rate, ln(2) / 6
 // A tensor with larger values than this, in units of its step, is rounded to the grid: at such a high rate, learned
 // centers gain nothing, and a table of them would be long.
 constexpr float kLargestLearned = 100;
@@ -32,29 +29,6 @@ constexpr double kSmallestStep = 1.0 / 32;
 constexpr double kSmallestGridStep = 1.0 / 512;
 constexpr uint64_t kLearnedVectors = uint64_t{1} << 17;  // sample that a codebook is learned on
 constexpr uint64_t kSlice = uint64_t{1} << 20;           // vectors assigned at a time
-
-bool matches(const std::vector<std::string>& patterns, const std::string& name) {
-  return std::any_of(patterns.begin(), patterns.end(),
-                     [&](const std::string& pattern) { return fnmatch(pattern.c_str(), name.c_str(), 0) == 0; });
-}
-
-void check_patterns(const OnnxModel& model, const std::vector<std::string>& patterns) {
-  for (const std::string& pattern : patterns) {
-    const bool used = std::any_of(model.weights.begin(), model.weights.end(), [&](const Weight& weight) {
-      return fnmatch(pattern.c_str(), weight.name.c_str(), 0) == 0;
-    });
-    if (!used) throw Error::make("{}: no weight's name matches '{}'", model.name, pattern);
-  }
-}
-
-TensorMethod choose_method(const Weight& weight, const CompressOptions& options, bool calibrated) {
-  const bool wanted = (options.include.empty() || matches(options.include, weight.name)) &&
-                      !matches(options.exclude, weight.name) && options.quality != Quality::kLossless;
-  if (weight.bytes() <= kInlineBytes) return TensorMethod::kInline;
-  if (!wanted || !is_float_type(weight.dtype)) return TensorMethod::kLossless;
-  if (weight.elements() >= kCodebookElements && weight.dims.size() >= 2) return TensorMethod::kCodebook;
-  return calibrated ? TensorMethod::kGrid : TensorMethod::kLossless;
-}
 
 // The kernel size, which is what tensors of one group have in common.
 std::vector<int64_t> group_of(const Weight& weight) {
@@ -76,14 +50,6 @@ std::string_view name_of(TensorMethod method) {
       return "codebook";
   }
   return "";
-}
-
-std::vector<TensorMethod> choose_methods(const OnnxModel& model, const CompressOptions& options, bool calibrated) {
-  check_patterns(model, options.include);
-  check_patterns(model, options.exclude);
-  std::vector<TensorMethod> methods;
-  for (const Weight& weight : model.weights) methods.push_back(choose_method(weight, options, calibrated));
-  return methods;
 }
 
 ModelQuantizer::ModelQuantizer(const ResidentWeights& weights, const CompressOptions& options,

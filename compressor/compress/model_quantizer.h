@@ -2,7 +2,7 @@
 // learned on the weights in units of their steps, assignment with error feedback where moments are known, biases
 // corrected for the mean shift that the errors make.
 //
-//     ModelQuantizer quantizer(weights, options, choose_methods(model, options), calibration);
+//     ModelQuantizer quantizer(weights, options, choose_methods(model, policy), calibration);
 //     quantizer.quantize(quantizer.first_guess(0.01));       // multiplier of all steps
 //     double error = quantizer.output_error();
 //     quantizer.coded().write(writer, reports);
@@ -21,9 +21,6 @@
 #include "formats/container/writer.h"
 
 namespace quench::quantizer {
-
-// How each weight of the model is to be stored. Throws quench::Error where `include` or `exclude` match no weight.
-std::vector<TensorMethod> choose_methods(const OnnxModel& model, const CompressOptions& options, bool calibrated);
 
 class ModelQuantizer {
  public:

@@ -55,7 +55,7 @@ Image fit_image(const Image& image, int width, int height) {
   const std::vector<Taps> columns = triangle_taps(image.width, scale, (image.width - scale * width) / 2, width);
   const std::vector<Taps> rows = triangle_taps(image.height, scale, (image.height - scale * height) / 2, height);
 
-  const auto row_values = static_cast<size_t>(3 * width);
+  const auto row_values = size_t{3} * static_cast<size_t>(width);
   std::vector<double> wide(row_values * static_cast<size_t>(image.height), 0.0);
   for (int y = 0; y < image.height; ++y) {
     for (int x = 0; x < width; ++x) {

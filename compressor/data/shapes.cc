@@ -179,7 +179,7 @@ class Canvas {
   }
 
   void blend(int x, int y, const Color& color, int covered) {
-    uint8_t* pixel = &pixels_[static_cast<size_t>(3 * (y * kShapesSide + x))];
+    uint8_t* pixel = &pixels_[size_t{3} * (static_cast<size_t>(y) * kShapesSide + static_cast<size_t>(x))];
     for (int c = 0; c < 3; ++c) {
       int mixed = (pixel[c] * (kCoverageSteps - covered) + color[c] * covered + kCoverageSteps / 2) / kCoverageSteps;
       pixel[c] = static_cast<uint8_t>(std::clamp(mixed, 0, 255));
@@ -200,7 +200,7 @@ void paint_background(CounterRandom& random, const Color& from, const Color& to,
   canvas.fill([&](int x, int y) {
     double along = (direction.x * (x - 15.5) + direction.y * (y - 15.5)) / 44.0 + 0.5;
     int weight = static_cast<int>(256.0 * std::clamp(along, 0.0, 1.0));
-    const int* corner = &lattice[static_cast<size_t>((y / kCell) * kLattice + x / kCell)];
+    const int* corner = &lattice[static_cast<size_t>(y / kCell) * kLattice + static_cast<size_t>(x / kCell)];
     int fx = x % kCell, fy = y % kCell;
     int top = corner[0] * (kCell - fx) + corner[1] * fx;
     int bottom = corner[kLattice] * (kCell - fx) + corner[kLattice + 1] * fx;

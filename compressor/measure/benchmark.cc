@@ -92,6 +92,7 @@ double decode_all(const QuenchFile& file, uint64_t& elements) {
   }
   const AlignedBuffer values(largest);
   std::vector<double> times;
+  times.reserve(kDecodeRuns);
   for (int run = 0; run < kDecodeRuns; ++run) {
     times.push_back(milliseconds([&] {
       for (uint32_t t = 0; t < reader.tensor_count(); ++t) {
@@ -132,6 +133,7 @@ Benchmark benchmark(const std::filesystem::path& path, const BenchmarkOptions& o
     result.load_ms = milliseconds([&] { counted.emplace(path, options.threads, inputs); });
     result.first_result_ms = result.load_ms + milliseconds([&] { counted->session().run(); });
     std::vector<double> times;
+    times.reserve(static_cast<size_t>(result.runs));
     for (int run = 0; run < result.runs; ++run) times.push_back(milliseconds([&] { counted->session().run(); }));
     result.min_ms = *std::min_element(times.begin(), times.end());
     result.median_ms = median(std::move(times));

@@ -54,6 +54,7 @@ class QuenchRunner : public Runner {
         runtime_session_->set_input(index_of(input.name), input.bytes.data(), input.dims);
       runtime_session_->run();
       std::vector<HostTensor> outputs;
+      outputs.reserve(static_cast<size_t>(runtime_model_->output_count()));
       for (int32_t i = 0; i < runtime_model_->output_count(); ++i) outputs.push_back(output(i));
       return outputs;
     } catch (const RuntimeError& error) {

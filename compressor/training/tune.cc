@@ -1,6 +1,5 @@
 #include "compressor/training/tune.h"
 
-#include <fnmatch.h>
 #include <torch/torch.h>
 
 #include <algorithm>
@@ -64,16 +63,16 @@ OnnxModel prepare(const fs::path& input) {
   return model;
 }
 
-bool is_excluded(const std::string& name, const std::vector<std::string>& patterns) {
-  return std::any_of(patterns.begin(), patterns.end(),
-                     [&](const std::string& pattern) { return fnmatch(pattern.c_str(), name.c_str(), 0) == 0; });
+quantizer::StoragePolicy storage_policy(const TuneOptions& options) {
+  return {.include = {}, .exclude = options.exclude};
 }
 
 std::vector<std::string> quantized_names(const GraphModule& module, const TuneOptions& options) {
+  quantizer::check_patterns(module.model(), storage_policy(options));
   std::vector<std::string> names;
   for (const auto& [name, tensor] : module.parameters()) {
     const bool large = tensor.dim() >= 2 && tensor.numel() >= kQuantizedElements;
-    if (large && !is_excluded(name, options.exclude)) names.push_back(name);
+    if (large && !quantizer::matches(options.exclude, name)) names.push_back(name);
   }
   if (names.empty()) {
     throw Error::make("{}: has no weights of {} and more elements to quantize", module.model().name,
@@ -177,7 +176,7 @@ void Tuning::make_annealer(std::optional<double> target_bytes) {
     annealing.quantizer.tensor_steps = trainer.balanced_steps(names, options_.channel_scales);
   }
   const auto size = [this] {
-    const CodedExport file(module_, annealer_->quantizer(), options_.coder);
+    const CodedExport file(module_, annealer_->quantizer(), storage_policy(options_), options_.coder);
     // Ranks whose sums differ in their last bits must not decide differently whether it is small enough.
     return static_cast<uint64_t>(process_.communicator().of_leader(static_cast<int64_t>(file.coded().size())));
   };
@@ -258,7 +257,7 @@ bool Tuning::harden(Trainer& trainer) {
 Tuning::Shipped Tuning::ship(const fs::path& output) const {
   Shipped shipped;
   shipped.file.input_bytes = model_.file_bytes;
-  const CodedExport file(module_, annealer_->quantizer(), options_.coder);
+  const CodedExport file(module_, annealer_->quantizer(), storage_policy(options_), options_.coder);
   file.coded().save(output, shipped.file);
   shipped.paper_ratios = file.coded().paper_ratios();
   return shipped;

@@ -51,7 +51,7 @@ struct TuneOptions {
   double sigma = 0.4, sigma_growth = 20, soft_share = 0.4;
   std::optional<double> beta, price;
   entropy::Coder coder = entropy::Coder::kArithmetic;
-  std::vector<std::string> exclude;  // shell patterns of weights to leave at about 12 bits
+  std::vector<std::string> exclude;  // shell patterns of weights that are trained, but kept bit-exact
 };
 
 }  // namespace quench::training

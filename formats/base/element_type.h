@@ -118,13 +118,13 @@ constexpr const char* name_of(ElementType type) {
     case ElementType::kBfloat16:
       return "bfloat16";
     case ElementType::kFloat8E4M3FN:
-      return "float8_e4m3fn";
+      return "float8e4m3fn";
     case ElementType::kFloat8E4M3FNUZ:
-      return "float8_e4m3fnuz";
+      return "float8e4m3fnuz";
     case ElementType::kFloat8E5M2:
-      return "float8_e5m2";
+      return "float8e5m2";
     case ElementType::kFloat8E5M2FNUZ:
-      return "float8_e5m2fnuz";
+      return "float8e5m2fnuz";
     case ElementType::kUint4:
       return "uint4";
     case ElementType::kInt4:

@@ -213,7 +213,7 @@ class ExternalFiles {
         throw Error::make("external data outside the model's folder, at '{}', is refused", printable(location));
     }
     std::error_code error;
-    const std::filesystem::path target = std::filesystem::canonical(folder_ / relative, error);
+    std::filesystem::path target = std::filesystem::canonical(folder_ / relative, error);
     if (error) throw Error::make("its external data '{}' cannot be opened: {}", printable(location), error.message());
     const std::filesystem::path inside = target.lexically_relative(std::filesystem::canonical(folder_));
     if (inside.empty() || *inside.begin() == "..") {

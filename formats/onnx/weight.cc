@@ -11,7 +11,7 @@ namespace {
 
 using onnx::TensorProto;
 
-ElementType container_type(int32_t dtype) { return static_cast<ElementType>(dtype); }
+ElementType element_type(int32_t dtype) { return static_cast<ElementType>(dtype); }
 
 uint64_t product(std::span<const int64_t> dims) {
   uint64_t count = 1;
@@ -66,7 +66,7 @@ class ScaledSource : public WeightSource {
 
 uint64_t Weight::elements() const { return product(dims); }
 
-uint64_t Weight::bytes() const { return element_bytes(container_type(dtype), elements()); }
+uint64_t Weight::bytes() const { return element_bytes(element_type(dtype), elements()); }
 
 std::shared_ptr<const WeightSource> owned_source(std::vector<std::byte> raw) {
   return std::make_shared<OwnedSource>(std::move(raw));
@@ -103,28 +103,25 @@ bool is_float_type(int32_t dtype) {
 }
 
 std::vector<float> to_float(int32_t dtype, std::span<const std::byte> raw) {
+  if (!is_float_type(dtype)) throw Error::make("{} values are no floats", type_name(dtype));
   std::vector<float> values(raw.size() * 8 / element_bits(dtype));
-  const Status status = convert_to_float32(raw, container_type(dtype), values);
+  const Status status = convert_to_float32(raw, element_type(dtype), values);
   if (!status.ok()) throw Error(status.detail());
   return values;
 }
 
 std::vector<std::byte> from_float(int32_t dtype, std::span<const float> values) {
-  std::vector<std::byte> raw(element_bytes(container_type(dtype), values.size()));
-  const Status status = convert_from_float32(values, container_type(dtype), raw);
+  std::vector<std::byte> raw(element_bytes(element_type(dtype), values.size()));
+  const Status status = convert_from_float32(values, element_type(dtype), raw);
   if (!status.ok()) throw Error(status.detail());
   return raw;
 }
 
-uint32_t element_bits(int32_t dtype) { return dtype < 0 || dtype > 255 ? 0 : element_bits(container_type(dtype)); }
+uint32_t element_bits(int32_t dtype) { return dtype < 0 || dtype > 255 ? 0 : element_bits(element_type(dtype)); }
 
 std::string type_name(int32_t dtype) {
-  static constexpr const char* kNames[] = {
-      nullptr,    "float32",      "uint8",          "int8",       "uint16",         "int16",  "int32",     "int64",
-      "string",   "bool",         "float16",        "float64",    "uint32",         "uint64", "complex64", "complex128",
-      "bfloat16", "float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz", "uint4",  "int4"};
-  if (dtype < 1 || dtype >= static_cast<int32_t>(std::size(kNames))) return fmt::format("type {}", dtype);
-  return kNames[dtype];
+  const std::string_view name = name_of(element_type(dtype));
+  return name == "unknown" ? fmt::format("type {}", dtype) : std::string(name);
 }
 
 std::string printable(std::string_view text) {

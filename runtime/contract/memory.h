@@ -109,8 +109,9 @@ class Pool {
     static_assert(std::is_trivially_destructible_v<T>);
     *out = {};
     if (count == 0) return true;
-    if (count > SIZE_MAX / 2 / sizeof(T)) return false;
-    void* block = allocate(count * sizeof(T), alignof(T));
+    constexpr size_t kBytes = sizeof(T);  // NOLINT(bugprone-sizeof-expression): T may well be a pointer
+    if (count > SIZE_MAX / 2 / kBytes) return false;
+    void* block = allocate(count * kBytes, alignof(T));
     if (!block) return false;
     T* first = static_cast<T*>(block);
     for (size_t i = 0; i < count; ++i) new (first + i) T();

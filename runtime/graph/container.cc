@@ -53,25 +53,18 @@ class ContainerSource final : public OwnedSource {
 
   Status describe_tensor(uint32_t tensor, WeightInfo& info) const {
     if (tensor >= reader_.tensor_count()) return Status::error(StatusCode::kCorrupt, "is not in the file");
-    const container::TensorInfo stored = reader_.tensor(tensor);
-    info = {};
-    info.type = stored.type;
-    info.elements = stored.element_count;
-    info.chunk_elements = reader_.chunk(tensor, 0).element_count;
-    if (stored.encoding != coded::Encoding::kQuantized) return Status();
-    const coded::Codebook codebook = reader_.codebook(stored.codebook);
-    info.codebook_entries = codebook.entries;
-    info.codebook_dimension = codebook.dimension;
-    info.scales = stored.scales.values.size();
+    info = {reader_.tensor(tensor), {}, reader_.chunk(tensor, 0).element_count};
+    if (info.tensor.encoding == coded::Encoding::kQuantized) info.codebook = reader_.codebook(info.tensor.codebook);
     return Status();
   }
 
   Status decode_tensor(uint32_t tensor, uint64_t first, std::span<std::byte> out) {
     WeightInfo info;
     QUENCH_RETURN_IF_ERROR(describe_tensor(tensor, info));
-    const auto width = static_cast<uint64_t>(size_of(compute_type(info.type)));
+    const auto width = static_cast<uint64_t>(size_of(compute_type(info.tensor.type)));
     if (width == 0) return Status(StatusCode::kUnsupportedType);
-    if (out.size() % width != 0 || first > info.elements || out.size() / width > info.elements - first) {
+    if (out.size() % width != 0 || first > info.tensor.element_count ||
+        out.size() / width > info.tensor.element_count - first) {
       return Status::error(StatusCode::kInvalidArgument, "has no such elements");
     }
     const uint64_t scratch_bytes = reader_.scratch_size(tensor);

@@ -9,6 +9,7 @@
 #include <span>
 #include <string_view>
 
+#include "formats/coded/tensor.h"
 #include "formats/operators/operator.h"
 #include "runtime/contract/memory.h"
 #include "runtime/graph/wire.h"
@@ -25,14 +26,12 @@ struct Limits {
   uint32_t max_nodes = 1u << 15;
 };
 
-// How a stripped tensor is stored, as far as can be said before any of it is decoded. Its dimensions are in the graph.
+// How a stripped tensor is stored, before any of it is decoded: as coded::Tensor says, without indices. Its dimensions are
+// in the graph.
 struct WeightInfo {
-  ElementType type = ElementType::kUndefined;  // as declared
-  uint64_t elements = 0;
-  uint64_t chunk_elements = 0;      // decoded in pieces that begin at multiples of this, a tensor takes no more memory
-  uint32_t codebook_entries = 0;    // of a quantized tensor; 0: stored bit-exactly
-  uint32_t codebook_dimension = 0;  // elements for an index
-  uint64_t scales = 0;              // of a quantized tensor; 0: it has none
+  coded::Tensor tensor;
+  coded::Codebook codebook;     // of a quantized tensor
+  uint64_t chunk_elements = 0;  // decoded in pieces that begin at multiples of this, a tensor takes no more memory
 };
 
 // Where the values of stripped tensors come from: tensors that have elements, but no data in the graph. Tensor k is the

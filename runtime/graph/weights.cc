@@ -114,7 +114,8 @@ Status read_source(const StoredTensor& stored, const WeightSource& source, std::
   if (source.describe) {
     WeightInfo info;
     QUENCH_RETURN_IF_ERROR(source.describe(source.user, tensor, &info));
-    if (info.type != stored.type || info.elements != static_cast<uint64_t>(stored.shape.elements())) {
+    if (info.tensor.type != stored.type ||
+        info.tensor.element_count != static_cast<uint64_t>(stored.shape.elements())) {
       return Status::error(StatusCode::kCorrupt, "has another type or size in the graph than in the file");
     }
   }

@@ -22,9 +22,8 @@ using quantizer::CodedTensor;
 using quantizer::TensorMethod;
 using torch::Tensor;
 
-constexpr uint64_t kInlineBytes = 40;
-// In units of a tensor's root mean square: 35 dB for small weights and biases; 71 dB for what is excluded from
-// quantization, and for constants that are no weights, an anchor grid say.
+// In units of a tensor's root mean square: 35 dB for small weights and biases; 71 dB for constants that are
+// no weights, an anchor grid say.
 constexpr float kSmallTensorStep = 1.0f / 16;
 constexpr float kFineStep = 1.0f / 1024;
 constexpr uint64_t kLargeElements = 1024;
@@ -202,7 +201,8 @@ uint64_t stored_weights(const OnnxModel& model) {
   return quantizer::float_weights(copy);
 }
 
-CodedExport::CodedExport(const GraphModule& module, const WeightBinding& quantizer, entropy::Coder coder) {
+CodedExport::CodedExport(const GraphModule& module, const WeightBinding& quantizer,
+                         const quantizer::StoragePolicy& policy, entropy::Coder coder) {
   const auto hard = quantizer.harden(module.parameters());
   model_ = module.to_onnx(quantizer.hard_weights(module.parameters()));
   graph::simplify(model_);
@@ -242,7 +242,7 @@ CodedExport::CodedExport(const GraphModule& module, const WeightBinding& quantiz
   for (size_t w = 0; w < model_.weights.size(); ++w) {
     const auto found = hard.find(model_.weights[w].name);
     if (found != hard.end() && add_tensor(w, found->second)) continue;
-    factors.contains(model_.weights[w].name) ? add_factors(w) : add_small(w);
+    factors.contains(model_.weights[w].name) ? add_factors(w) : add_small(w, policy);
   }
 }
 
@@ -295,13 +295,14 @@ void CodedExport::add_factors(size_t w) {
   add(std::move(tensor), TensorMethod::kGrid);
 }
 
-void CodedExport::add_small(size_t w) {
+// What was not trained onto centers.
+void CodedExport::add_small(size_t w, const quantizer::StoragePolicy& policy) {
   const Weight& weight = model_.weights[w];
-  if (weight.bytes() <= kInlineBytes) {
-    coded_->methods[w] = TensorMethod::kInline;
+  const TensorMethod method = quantizer::choose_method(weight, policy);
+  if (method == TensorMethod::kInline || method == TensorMethod::kLossless) {
+    coded_->methods[w] = method;
     return;
   }
-  if (!is_float_type(weight.dtype)) return;
   const std::vector<float> values = read_float(weight);
   double power = 0;
   for (const float value : values) power += static_cast<double>(value) * value;

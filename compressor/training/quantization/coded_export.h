@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "compressor/compress/coded_model.h"
+#include "compressor/compress/storage_policy.h"
 #include "compressor/training/graph_module.h"
 #include "compressor/training/quantization/weight_binding.h"
 
@@ -51,7 +52,7 @@ class CodedExport {
  public:
   // A quantized weight that is no longer its indices' values times a scale for each slice along one axis is rounded to
   // a grid as small tensors are.
-  CodedExport(const GraphModule& module, const WeightBinding& quantizer,
+  CodedExport(const GraphModule& module, const WeightBinding& quantizer, const quantizer::StoragePolicy& policy = {},
               entropy::Coder coder = entropy::Coder::kArithmetic);
   CodedExport(const CodedExport&) = delete;
   CodedExport& operator=(const CodedExport&) = delete;
@@ -62,7 +63,7 @@ class CodedExport {
  private:
   bool add_tensor(size_t weight, const WeightBinding::HardTensor& hard);
   void add_factors(size_t weight);
-  void add_small(size_t weight);
+  void add_small(size_t weight, const quantizer::StoragePolicy& policy);
   void add(std::unique_ptr<quantizer::CodedTensor> tensor, quantizer::TensorMethod method);
 
   OnnxModel model_;

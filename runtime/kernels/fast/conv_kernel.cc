@@ -186,8 +186,8 @@ Status run(RunContext& context) {
     data.activation = context.epilogue().activation;
   }
   if (plan.units > 0) {
-    const double products = static_cast<double>(shape.batch * result_values(shape)) *
-                            static_cast<double>(shape.in_channels / shape.groups) *
+    const int64_t channels = shape.in_channels / shape.groups;
+    const double products = static_cast<double>(shape.batch * result_values(shape)) * static_cast<double>(channels) *
                             static_cast<double>(shape.kernel_height * shape.kernel_width);
     const auto grain = static_cast<int64_t>(kGrain * static_cast<double>(plan.units) / std::max(products, 1.0));
     context.parallel_for(plan.units, std::min(grain, plan.units), [&](int64_t begin, int64_t end, int slot) {

@@ -13,7 +13,6 @@ namespace {
 using fast::MatMulData;
 using fast::MatMulPlan;
 using fast::MatMulShape;
-using fast::Matrix;
 
 constexpr int64_t kGrain = 200'000;  // products that are worth a thread of their own
 constexpr int64_t kFloat = sizeof(float);

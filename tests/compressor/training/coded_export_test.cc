@@ -46,7 +46,7 @@ class Exported {
     const NamedTensors hard = quantizer.hard_weights(module_.parameters());
     expected_ = run_model(module_.to_onnx(hard), inputs_);
     snapping_db = snr_db(expected_, unsnapped);
-    const CodedExport coded(module_, quantizer, options.coder);
+    const CodedExport coded(module_, quantizer, {}, options.coder);
     predicted_size = coded.coded().size();
     coded.coded().save(folder_ / "model.quench", report);
     size = std::filesystem::file_size(folder_ / "model.quench");

@@ -92,14 +92,17 @@ TEST(WeightSource, DescribesAndDecodesAnyPieceOfATensor) {
 
   WeightInfo info;
   ASSERT_TRUE(source.describe(source.user, 0, &info).ok());
-  EXPECT_EQ(info.type, ElementType::kFloat32);
-  EXPECT_EQ(info.elements, kElements);
-  EXPECT_EQ(info.codebook_entries, 15u);
-  EXPECT_EQ(info.codebook_dimension, 1u);
-  EXPECT_EQ(info.scales, 0u);
+  EXPECT_EQ(info.tensor.type, ElementType::kFloat32);
+  EXPECT_EQ(info.tensor.element_count, kElements);
+  EXPECT_EQ(info.tensor.encoding, coded::Encoding::kQuantized);
+  EXPECT_EQ(info.tensor.channels, kColumns);
+  EXPECT_EQ(info.tensor.scales.kind, coded::ScaleKind::kNone);
+  EXPECT_EQ(info.codebook.entries, 15u);
+  EXPECT_EQ(info.codebook.dimension, 1u);
+  EXPECT_EQ(info.codebook.centers.size(), 15u);
   ASSERT_TRUE(source.describe(source.user, 1, &info).ok());
-  EXPECT_EQ(info.type, ElementType::kInt64);
-  EXPECT_EQ(info.codebook_entries, 0u);
+  EXPECT_EQ(info.tensor.type, ElementType::kInt64);
+  EXPECT_NE(info.tensor.encoding, coded::Encoding::kQuantized);
   EXPECT_EQ(source.describe(source.user, 2, &info).code(), StatusCode::kCorrupt);
 
   expect_pieces(source, 0, floats);
@@ -141,8 +144,8 @@ TEST(WeightSource, WhatDisagreesWithTheGraphIsRefused) {
     return Status();
   };
   const auto run = [&](ElementType type, uint64_t elements) {
-    said.type = type;
-    said.elements = elements;
+    said.tensor.type = type;
+    said.tensor.element_count = elements;
     ModelHandle model;
     EXPECT_TRUE(open_model(as_bytes(bytes), source, {}, model).ok());
     SessionHandle session;

@@ -1,0 +1,48 @@
+#include "compressor/compress/storage_policy.h"
+
+#include <fnmatch.h>
+
+#include <algorithm>
+
+#include "formats/base/error.h"
+
+namespace quench::quantizer {
+namespace {
+
+constexpr uint64_t kInlineBytes = 64;         // smaller tensors cost less inside the graph
+constexpr uint64_t kCodebookElements = 1024;  // smaller ones are rounded to a fine grid instead
+
+}  // namespace
+
+bool matches(const std::vector<std::string>& patterns, const std::string& name) {
+  return std::any_of(patterns.begin(), patterns.end(),
+                     [&](const std::string& pattern) { return fnmatch(pattern.c_str(), name.c_str(), 0) == 0; });
+}
+
+void check_patterns(const OnnxModel& model, const StoragePolicy& policy) {
+  for (const std::vector<std::string>* patterns : {&policy.include, &policy.exclude}) {
+    for (const std::string& pattern : *patterns) {
+      const bool used = std::any_of(model.weights.begin(), model.weights.end(),
+                                    [&](const Weight& weight) { return matches({pattern}, weight.name); });
+      if (!used) throw Error::make("{}: no weight's name matches '{}'", model.name, pattern);
+    }
+  }
+}
+
+TensorMethod choose_method(const Weight& weight, const StoragePolicy& policy) {
+  if (weight.bytes() <= kInlineBytes) return TensorMethod::kInline;
+  const bool wanted = (policy.include.empty() || matches(policy.include, weight.name)) &&
+                      !matches(policy.exclude, weight.name) && !policy.lossless;
+  if (!wanted || !is_float_type(weight.dtype)) return TensorMethod::kLossless;
+  if (weight.elements() >= kCodebookElements && weight.dims.size() >= 2) return TensorMethod::kCodebook;
+  return policy.rounds_small ? TensorMethod::kGrid : TensorMethod::kLossless;
+}
+
+std::vector<TensorMethod> choose_methods(const OnnxModel& model, const StoragePolicy& policy) {
+  check_patterns(model, policy);
+  std::vector<TensorMethod> methods;
+  for (const Weight& weight : model.weights) methods.push_back(choose_method(weight, policy));
+  return methods;
+}
+
+}  // namespace quench::quantizer

@@ -1,0 +1,35 @@
+// How each weight of a model is to be stored: the one policy of compress and tune.
+//
+//     bytes <= 64                     inline, in the graph: a stream of its own would cost more
+//     excluded, or not included       lossless, bit-exact
+//     integers, booleans              lossless
+//     matrices of 1024 elements up    codebook
+//     smaller ones, vectors           grid: rounded to multiples of a step; lossless where nothing says how fine it must be
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "compressor/compress/compress.h"
+#include "formats/onnx/model_file.h"
+
+namespace quench::quantizer {
+
+struct StoragePolicy {
+  std::vector<std::string> include;  // shell patterns of weights' names; empty: all are quantized
+  std::vector<std::string> exclude;  // these are kept bit-exact
+  bool lossless = false;             // all are
+  bool rounds_small = true;          // smaller tensors are rounded to a grid
+};
+
+bool matches(const std::vector<std::string>& patterns, const std::string& name);
+
+// Throws quench::Error where a pattern matches no weight of the model: a slip of the pen must not pass for a wish.
+void check_patterns(const OnnxModel& model, const StoragePolicy& policy);
+
+TensorMethod choose_method(const Weight& weight, const StoragePolicy& policy);
+
+// Of every weight of the model, whose patterns are checked.
+std::vector<TensorMethod> choose_methods(const OnnxModel& model, const StoragePolicy& policy);
+
+}  // namespace quench::quantizer
