@@ -51,8 +51,7 @@ class CodedExport {
  public:
   // A quantized weight that is no longer its indices' values times a scale for each slice along one axis is rounded to
   // a grid as small tensors are.
-  CodedExport(const GraphModule& module, const WeightBinding& quantizer,
-              entropy::Coder coder = entropy::Coder::kArithmetic);
+  CodedExport(const GraphModule& module, const WeightBinding& quantizer, entropy::Coder coder = entropy::kDefaultCoder);
   CodedExport(const CodedExport&) = delete;
   CodedExport& operator=(const CodedExport&) = delete;
 
