@@ -77,12 +77,16 @@ SizeOptions add_size(CLI::App& command, std::optional<double>& ratio, std::optio
 }
 
 void add_coder(CLI::App& command, entropy::Coder& coder, const std::string& group) {
-  command
-      .add_option("--coder", coder, "of the indices: arithmetic is smallest (default), rans and huffman load faster")
-      ->transform(one_of<entropy::Coder>({{"huffman", entropy::Coder::kHuffman},
-                                          {"rans", entropy::Coder::kRans},
-                                          {"arithmetic", entropy::Coder::kArithmetic}}))
-      ->type_name("huffman|rans|arithmetic")
+  std::map<std::string, entropy::Coder> coders;
+  std::string names, uses;
+  for (const entropy::CoderRow& each : entropy::kCoders) {
+    coders[each.name] = each.coder;
+    names += fmt::format("{}{}", names.empty() ? "" : "|", each.name);
+    uses += fmt::format("{}{} ({})", uses.empty() ? "" : ", ", each.name, each.use);
+  }
+  command.add_option("--coder", coder, fmt::format("of the indices: {}; default {}", uses, entropy::name_of(coder)))
+      ->transform(one_of<entropy::Coder>(coders))
+      ->type_name(names)
       ->default_str("")
       ->group(group);
 }

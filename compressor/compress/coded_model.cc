@@ -261,8 +261,8 @@ double CodedModel::paper_ratio(const std::vector<TensorReport>& reports) const {
 std::vector<double> CodedModel::paper_ratios() const {
   std::vector<double> ratios;
   CodedModel other = *this;
-  for (const entropy::Coder each : {entropy::Coder::kHuffman, entropy::Coder::kRans, entropy::Coder::kArithmetic}) {
-    other.coder = each;
+  for (const entropy::CoderRow& each : entropy::kCoders) {
+    other.coder = each.coder;
     container::Writer writer = container::Writer::in_memory();
     std::vector<TensorReport> reports = blank_reports();
     other.write(writer, reports);

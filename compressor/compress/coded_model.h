@@ -63,7 +63,7 @@ class CodedModel {
   std::vector<Codebook> codebooks;                                   // per scope
   std::vector<const CodedTensor*> tensors;                           // those quantized, at most one per weight
   std::function<std::vector<uint16_t>(const CodedTensor&)> indices;  // for tensors that do not hold theirs; may be null
-  entropy::Coder coder = entropy::Coder::kArithmetic;
+  entropy::Coder coder = entropy::kDefaultCoder;
   bool drop_names = true;
 
   SharedValues values_of(size_t weight) const { return values[weight] ? values[weight] : weights.values(weight); }
@@ -73,7 +73,7 @@ class CodedModel {
   std::vector<TensorReport> blank_reports() const;
   // Of the file, in bytes.
   uint64_t size() const;
-  // The paper's ratio (CompressReport::paper_ratio) with each coder, in the order of entropy::Coder.
+  // The paper's ratio (CompressReport::paper_ratio) with each coder, in the order of entropy::kCoders.
   std::vector<double> paper_ratios() const;
   // Writes the file and fills in the report's tensors and sizes; `report.input_bytes` is set already.
   void save(const std::filesystem::path& output, CompressReport& report) const;

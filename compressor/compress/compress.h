@@ -47,7 +47,7 @@ struct CompressOptions {
   Quality quality = Quality::kTransparent;
   std::optional<double> bits;   // instead of a quality: bits per weight, everything in the file counted
   std::optional<double> ratio;  // or: bytes of the input over bytes of the output
-  entropy::Coder coder = entropy::Coder::kArithmetic;
+  entropy::Coder coder = entropy::kDefaultCoder;
   int dimension = 1;  // of the vectors: 1, 2, 4 or 8
   CodebookScope codebook = CodebookScope::kModel;
   ScaleScope scales = ScaleScope::kTensor;

@@ -5,6 +5,7 @@
 
 #include "compressor/measure/quench_file.h"
 #include "formats/base/error.h"
+#include "formats/entropy/coder.h"
 
 namespace quench::measure {
 namespace {
@@ -22,15 +23,7 @@ std::string encoding_name(const container::TensorInfo& info) {
     case coded::Encoding::kQuantized:
       break;
   }
-  switch (info.coder) {
-    case entropy::Coder::kHuffman:
-      return "huffman";
-    case entropy::Coder::kRans:
-      return "rans";
-    case entropy::Coder::kArithmetic:
-      return "arithmetic";
-  }
-  return "unknown";
+  return entropy::name_of(info.coder);
 }
 
 double order0_entropy(std::span<const uint16_t> indices, uint32_t entries) {

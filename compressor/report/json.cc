@@ -4,6 +4,8 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "formats/entropy/coder.h"
+
 namespace quench::report {
 namespace {
 
@@ -82,10 +84,8 @@ std::string to_json(const training::TuneReport& tuning) {
   json["top1"] = number(tuning.accuracy_after);
   json["top1_before"] = number(tuning.accuracy_before);
   json["snr_db"] = number(tuning.snr_db);
-  if (tuning.paper_ratios.size() == 3) {
-    json["paper_ratios"] = {{"huffman", number(tuning.paper_ratios[0])},
-                            {"rans", number(tuning.paper_ratios[1])},
-                            {"arithmetic", number(tuning.paper_ratios[2])}};
+  for (size_t i = 0; i < tuning.paper_ratios.size(); ++i) {
+    json["paper_ratios"][entropy::kCoders[i].name] = number(tuning.paper_ratios[i]);
   }
   return text(json);
 }

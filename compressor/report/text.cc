@@ -7,6 +7,7 @@
 
 #include "compressor/data/array.h"
 #include "compressor/report/table.h"
+#include "formats/entropy/coder.h"
 
 namespace quench::report {
 namespace {
@@ -174,10 +175,12 @@ std::string to_text(const training::TrainReport& training, std::string_view outp
 
 std::string to_text(const training::TuneReport& tuning, std::string_view input, std::string_view output) {
   std::string text = to_text(tuning.file, nullptr, input, output);
-  if (tuning.paper_ratios.size() == 3) {
-    text += fmt::format("as papers count, with each coder: {:.2f} huffman, {:.2f} rans, {:.2f} arithmetic\n",
-                        tuning.paper_ratios[0], tuning.paper_ratios[1], tuning.paper_ratios[2]);
+  const char* before = "as papers count, with each coder: ";
+  for (size_t i = 0; i < tuning.paper_ratios.size(); ++i) {
+    text += fmt::format("{}{:.2f} {}", before, tuning.paper_ratios[i], entropy::kCoders[i].name);
+    before = ", ";
   }
+  if (!tuning.paper_ratios.empty()) text += "\n";
   if (tuning.accuracy_after) text += fmt::format("top-1 {}", percent(*tuning.accuracy_after, 2));
   if (tuning.accuracy_after && tuning.accuracy_before) {
     text += fmt::format(" (before {})", percent(*tuning.accuracy_before, 2));

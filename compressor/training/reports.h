@@ -17,8 +17,8 @@ struct TrainReport {
 };
 
 struct TuneReport {
-  quantizer::CompressReport file;    // 0 bytes of output: another process has written it
-  std::vector<double> paper_ratios;  // see CodedModel::paper_ratios: Huffman, rANS, arithmetic coding
+  quantizer::CompressReport file;                         // 0 bytes of output: another process has written it
+  std::vector<double> paper_ratios;                       // of each of entropy::kCoders; see CodedModel::paper_ratios
   std::optional<double> accuracy_before, accuracy_after;  // 0 to 1, on the test data, of the files
   std::optional<double> snr_db;                           // of the outputs, where there are no classes
   std::vector<TrainingRecord> records;

@@ -6,6 +6,7 @@
 #include <concepts>
 
 #include "compressor/training/visit_options.h"
+#include "formats/entropy/coder.h"
 
 namespace quench::training {
 namespace {
@@ -28,18 +29,7 @@ std::string text_of(RateSchedule value) { return name_in(kRateSchedules, value);
 std::string text_of(Annealing value) { return name_in(kAnnealings, value); }
 std::string text_of(quantizer::CodebookScope value) { return name_in(kCodebooks, value); }
 std::string text_of(data::Layout value) { return value == data::Layout::kNhwc ? "nhwc" : "nchw"; }
-
-std::string text_of(entropy::Coder value) {
-  switch (value) {
-    case entropy::Coder::kHuffman:
-      return "huffman";
-    case entropy::Coder::kRans:
-      return "rans";
-    case entropy::Coder::kArithmetic:
-      break;
-  }
-  return "arithmetic";
-}
+std::string text_of(entropy::Coder value) { return entropy::name_of(value); }
 
 // So that different numbers have different texts.
 template <typename Number>

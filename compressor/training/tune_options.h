@@ -50,7 +50,7 @@ struct TuneOptions {
   std::optional<double> step;
   double sigma = 0.4, sigma_growth = 20, soft_share = 0.4;
   std::optional<double> beta, price;
-  entropy::Coder coder = entropy::Coder::kArithmetic;
+  entropy::Coder coder = entropy::kDefaultCoder;
   std::vector<std::string> exclude;  // shell patterns of weights that are trained, but kept bit-exact
 };
 

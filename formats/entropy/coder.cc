@@ -31,6 +31,18 @@ Cut cut_of(const StreamLayout& layout) {
 
 }  // namespace
 
+const char* name_of(Coder coder) {
+  const CoderRow* row = row_of(kCoders, coder);
+  return row == nullptr ? "unknown" : row->name;
+}
+
+std::optional<Coder> coder_named(std::string_view name) {
+  for (const CoderRow& row : kCoders) {
+    if (name == row.name) return row.coder;
+  }
+  return std::nullopt;
+}
+
 Status check_layout(const StreamLayout& layout) {
   if (layout.alphabet == 0 || layout.alphabet > kMaxAlphabet) {
     return Status::error(StatusCode::kInvalidArgument, "an alphabet of %u symbols is not supported", layout.alphabet);

@@ -8,15 +8,14 @@
 // magnitudes that vary from row to row and from channel to channel. Vector codebooks (no natural order) sort their
 // centers by norm and use zero_symbol = 0: then no level is negative and no sign is coded.
 //
-//     coder         size (order-0 entropy = 1)   speed of decoding   for
-//     kHuffman      a little above 1             fastest             tiny decoders, no multiplication
-//     kRans         well below 1                 fast (SIMD)         load time matters
-//     kArithmetic   smallest                     slowest             size matters; the default
-//
-// encoder.h writes streams, decoder.h reads them; neither knows the other.
+// kCoders is the table of coders, from which all others have their names. encoder.h writes streams, decoder.h reads
+// them; neither knows the other, and each has a table of its ends of the coders.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <string_view>
 
 #include "formats/base/status.h"
 
@@ -24,6 +23,42 @@ namespace quench::entropy {
 
 // The numbers are stored in files and never change.
 enum class Coder : uint8_t { kHuffman = 1, kRans = 2, kArithmetic = 3 };
+
+struct CoderRow {
+  Coder coder;
+  const char* name;  // on the command line and in reports
+  const char* use;   // what it is best at, for the help
+};
+
+// By number. Sizes over the order-0 entropy: a little above 1, well below 1, smallest.
+inline constexpr CoderRow kCoders[] = {
+    {Coder::kHuffman, "huffman", "plainest decoder"},
+    {Coder::kRans, "rans", "loads fast"},
+    {Coder::kArithmetic, "arithmetic", "smallest file"},
+};
+inline constexpr Coder kDefaultCoder = Coder::kArithmetic;
+
+// "unknown" for a number that is no coder's.
+const char* name_of(Coder coder);
+std::optional<Coder> coder_named(std::string_view name);
+
+// The row of a coder in a table of rows with a member `coder`; null where there is none.
+template <typename Row, size_t kCount>
+constexpr const Row* row_of(const Row (&rows)[kCount], Coder coder) {
+  for (const Row& row : rows) {
+    if (row.coder == coder) return &row;
+  }
+  return nullptr;
+}
+
+// For a static_assert behind the table of an end.
+template <typename Row, size_t kCount>
+constexpr bool has_all_coders(const Row (&rows)[kCount]) {
+  for (const CoderRow& each : kCoders) {
+    if (row_of(rows, each.coder) == nullptr) return false;
+  }
+  return true;
+}
 
 inline constexpr uint32_t kMaxAlphabet = 65536;
 inline constexpr uint64_t kMaxSymbols = uint64_t{1} << 40;       // of one stream

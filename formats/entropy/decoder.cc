@@ -14,34 +14,127 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 
-// The slots of the tables follow.
-struct alignas(kAlignment) RansMemory {
-  RansTables tables;
-  RansModel model;
-};
-
 bool is_usable(std::span<const uint8_t> memory, size_t needed) {
   return memory.size() >= needed && reinterpret_cast<uintptr_t>(memory.data()) % kAlignment == 0;
 }
 
-Status unknown_coder(uint32_t coder) {
-  return Status::error(StatusCode::kUnsupportedFeature, "entropy coder %u is unknown", coder);
+struct Huffman {
+  using Tables = HuffmanTables;
+  static Result<size_t> memory_bytes(std::span<const uint8_t>) { return sizeof(HuffmanTables); }
+  static Result<const Tables*> build(std::span<const uint8_t> body, uint8_t* memory) {
+    HuffmanModel parsed;
+    QUENCH_RETURN_IF_ERROR(parse_huffman_model(body, parsed));
+    auto* tables = new (memory) HuffmanTables;
+    build_huffman_tables(parsed, *tables);
+    return tables;
+  }
+  template <typename Index>
+  static Status decode(const Tables& tables, std::span<const uint8_t> bytes, const StreamLayout& chunk, Index* out,
+                       std::span<uint8_t>, bool reference) {
+    return reference ? decode_huffman_reference(tables, bytes, chunk, out) : decode_huffman(tables, bytes, chunk, out);
+  }
+};
+
+struct Rans {
+  using Tables = RansTables;
+  // The slots of the tables follow.
+  struct alignas(kAlignment) Memory {
+    RansTables tables;
+    RansModel model;
+  };
+  static Result<size_t> memory_bytes(std::span<const uint8_t> body) {
+    if (body.empty()) return Status(StatusCode::kTruncated);
+    return sizeof(Memory) + rans_slots(std::min(rans_table_count(body[0]), kRansTables)) * sizeof(uint32_t);
+  }
+  static Result<const Tables*> build(std::span<const uint8_t> body, uint8_t* memory) {
+    auto* rans = new (memory) Memory;
+    QUENCH_RETURN_IF_ERROR(parse_rans_model(body, rans->model));
+    build_rans_tables(rans->model, reinterpret_cast<uint32_t*>(rans + 1), rans->tables);
+    return &rans->tables;
+  }
+  template <typename Index>
+  static Status decode(const Tables& tables, std::span<const uint8_t> bytes, const StreamLayout& chunk, Index* out,
+                       std::span<uint8_t> scratch, bool reference) {
+    return reference ? decode_rans_reference(tables, bytes, chunk, out, scratch)
+                     : decode_rans(tables, bytes, chunk, out, scratch);
+  }
+};
+
+struct Arithmetic {
+  using Tables = ArithmeticTables;
+  static Result<size_t> memory_bytes(std::span<const uint8_t>) { return sizeof(ArithmeticTables); }
+  static Result<const Tables*> build(std::span<const uint8_t> body, uint8_t* memory) {
+    auto* tables = new (memory) ArithmeticTables;
+    QUENCH_RETURN_IF_ERROR(parse_arithmetic_model(body, tables->initial));
+    return tables;
+  }
+  template <typename Index>
+  static Status decode(const Tables& tables, std::span<const uint8_t> bytes, const StreamLayout& chunk, Index* out,
+                       std::span<uint8_t> scratch, bool reference) {
+    return reference ? decode_arithmetic_reference(tables, bytes, chunk, out, scratch)
+                     : decode_arithmetic(tables, bytes, chunk, out, scratch);
+  }
+};
+
+}  // namespace
+
+// The decoding end of one coder. `body` is a model without its coder byte; `tables` is what build() returned.
+struct DecoderRow {
+  template <typename Index>
+  using Decode = Status (*)(const void* tables, std::span<const uint8_t> bytes, const StreamLayout& chunk, Index* out,
+                            std::span<uint8_t> scratch, bool reference);
+
+  Coder coder;
+  Result<size_t> (*memory_bytes)(std::span<const uint8_t> body);
+  Result<const void*> (*build)(std::span<const uint8_t> body, uint8_t* memory);
+  Decode<uint8_t> decode_narrow;
+  Decode<uint16_t> decode_wide;
+};
+
+namespace {
+
+template <typename End>
+Result<const void*> build(std::span<const uint8_t> body, uint8_t* memory) {
+  const Result<const typename End::Tables*> tables = End::build(body, memory);
+  if (!tables.ok()) return tables.status();
+  return static_cast<const void*>(*tables);
+}
+
+template <typename End, typename Index>
+Status decode(const void* tables, std::span<const uint8_t> bytes, const StreamLayout& chunk, Index* out,
+              std::span<uint8_t> scratch, bool reference) {
+  return End::decode(*static_cast<const typename End::Tables*>(tables), bytes, chunk, out, scratch, reference);
+}
+
+template <typename End>
+constexpr DecoderRow row(Coder coder) {
+  return {coder, End::memory_bytes, build<End>, decode<End, uint8_t>, decode<End, uint16_t>};
+}
+
+constexpr DecoderRow kDecoders[] = {
+    row<Huffman>(Coder::kHuffman),
+    row<Rans>(Coder::kRans),
+    row<Arithmetic>(Coder::kArithmetic),
+};
+static_assert(has_all_coders(kDecoders));
+
+Result<const DecoderRow*> row_for(std::span<const uint8_t> model) {
+  if (model.empty()) return Status(StatusCode::kTruncated);
+  const DecoderRow* row = row_of(kDecoders, static_cast<Coder>(model[0]));
+  if (row == nullptr) {
+    return Status::error(StatusCode::kUnsupportedFeature, "entropy coder %u is unknown", unsigned{model[0]});
+  }
+  return row;
 }
 
 }  // namespace
 
+Coder Decoder::coder() const { return row_->coder; }
+
 Result<size_t> Decoder::memory_bytes(std::span<const uint8_t> model) {
-  if (model.empty()) return Status(StatusCode::kTruncated);
-  switch (static_cast<Coder>(model[0])) {
-    case Coder::kHuffman:
-      return sizeof(HuffmanTables);
-    case Coder::kRans:
-      if (model.size() < 2) return Status(StatusCode::kTruncated);
-      return sizeof(RansMemory) + rans_slots(std::min(rans_table_count(model[1]), kRansTables)) * sizeof(uint32_t);
-    case Coder::kArithmetic:
-      return sizeof(ArithmeticTables);
-  }
-  return unknown_coder(model[0]);
+  const Result<const DecoderRow*> row = row_for(model);
+  if (!row.ok()) return row.status();
+  return (*row)->memory_bytes(model.subspan(1));
 }
 
 Result<Decoder> Decoder::create(std::span<const uint8_t> model, std::span<uint8_t> memory) {
@@ -53,24 +146,10 @@ Result<Decoder> Decoder::create(std::span<const uint8_t> model, std::span<uint8_
                          kAlignment);
   }
   Decoder decoder;
-  decoder.coder_ = static_cast<Coder>(model[0]);
-  const std::span<const uint8_t> body = model.subspan(1);
-  if (decoder.coder_ == Coder::kHuffman) {
-    auto* tables = new (memory.data()) HuffmanTables;
-    HuffmanModel parsed;
-    QUENCH_RETURN_IF_ERROR(parse_huffman_model(body, parsed));
-    build_huffman_tables(parsed, *tables);
-    decoder.huffman_ = tables;
-  } else if (decoder.coder_ == Coder::kRans) {
-    auto* rans = new (memory.data()) RansMemory;
-    QUENCH_RETURN_IF_ERROR(parse_rans_model(body, rans->model));
-    build_rans_tables(rans->model, reinterpret_cast<uint32_t*>(rans + 1), rans->tables);
-    decoder.rans_ = &rans->tables;
-  } else {
-    auto* tables = new (memory.data()) ArithmeticTables;
-    QUENCH_RETURN_IF_ERROR(parse_arithmetic_model(body, tables->initial));
-    decoder.arithmetic_ = tables;
-  }
+  decoder.row_ = *row_for(model);
+  const Result<const void*> tables = decoder.row_->build(model.subspan(1), memory.data());
+  if (!tables.ok()) return tables.status();
+  decoder.tables_ = *tables;
   return decoder;
 }
 
@@ -82,19 +161,12 @@ Status Decoder::decode_part(std::span<const uint8_t> bytes, const StreamLayout& 
     for (uint64_t i = 0; i < chunk.symbols(); ++i) out[i] = 0;
     return Status();
   }
-  if (huffman_ != nullptr) {
-    return reference_ ? decode_huffman_reference(*huffman_, bytes, chunk, out)
-                      : decode_huffman(*huffman_, bytes, chunk, out);
+  if (row_ == nullptr) return Status::error(StatusCode::kNotReady, "the entropy decoder has no model");
+  if constexpr (sizeof(Index) == 1) {
+    return row_->decode_narrow(tables_, bytes, chunk, out, scratch, reference_);
+  } else {
+    return row_->decode_wide(tables_, bytes, chunk, out, scratch, reference_);
   }
-  if (rans_ != nullptr) {
-    return reference_ ? decode_rans_reference(*rans_, bytes, chunk, out, scratch)
-                      : decode_rans(*rans_, bytes, chunk, out, scratch);
-  }
-  if (arithmetic_ != nullptr) {
-    return reference_ ? decode_arithmetic_reference(*arithmetic_, bytes, chunk, out, scratch)
-                      : decode_arithmetic(*arithmetic_, bytes, chunk, out, scratch);
-  }
-  return Status::error(StatusCode::kNotReady, "the entropy decoder has no model");
 }
 
 template <typename Index>

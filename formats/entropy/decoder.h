@@ -27,9 +27,7 @@ namespace quench::entropy {
 inline constexpr size_t kMaxDecoderMemory = size_t{1} << 20;
 inline constexpr size_t kDecodeScratch = size_t{1} << 16;
 
-struct HuffmanTables;
-struct RansTables;
-struct ArithmeticTables;
+struct DecoderRow;
 
 class Decoder {
  public:
@@ -40,7 +38,8 @@ class Decoder {
   // Checks the whole model and builds its decoding tables in `memory`.
   static Result<Decoder> create(std::span<const uint8_t> model, std::span<uint8_t> memory);
 
-  Coder coder() const { return coder_; }
+  // Of a decoder that create() made.
+  Coder coder() const;
 
   // Decodes all of `stream` into `out`, which holds layout.symbols() indices. The variant with bytes needs an alphabet
   // of at most 256.
@@ -76,11 +75,9 @@ class Decoder {
   Status decode_part(std::span<const uint8_t> bytes, const StreamLayout& chunk, Index* out,
                      std::span<uint8_t> scratch) const;
 
-  Coder coder_ = Coder::kHuffman;
+  const DecoderRow* row_ = nullptr;  // of the model's coder
+  const void* tables_ = nullptr;     // what the row built in `memory`
   bool reference_ = false;
-  const HuffmanTables* huffman_ = nullptr;
-  const RansTables* rans_ = nullptr;
-  const ArithmeticTables* arithmetic_ = nullptr;
 };
 
 }  // namespace quench::entropy

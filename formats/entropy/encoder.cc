@@ -28,14 +28,139 @@ Status check_indices(const StreamLayout& layout, std::span<const Index> indices)
   return Status();
 }
 
+struct Huffman {
+  struct Counts {
+    std::vector<uint64_t> of_level = std::vector<uint64_t>(2 * size_t{kMaxAlphabet});
+  };
+  using Tables = HuffmanCode;
+  template <typename Index>
+  static void count(const StreamLayout& chunk, const Index* indices, Counts& counts) {
+    for (uint64_t i = 0; i < chunk.symbols(); ++i) ++counts.of_level[kMaxAlphabet + indices[i] - chunk.zero_symbol];
+  }
+  static std::vector<uint8_t> write_model(const Counts& counts) { return write_huffman_model(counts.of_level); }
+  static Status parse(std::span<const uint8_t> body, Tables& tables) {
+    HuffmanModel parsed;
+    QUENCH_RETURN_IF_ERROR(parse_huffman_model(body, parsed));
+    tables = make_huffman_code(parsed);
+    return Status();
+  }
+  template <typename Index>
+  static std::vector<uint8_t> encode(const Tables& tables, const StreamLayout& chunk, const Index* indices) {
+    return encode_huffman(tables, chunk, indices);
+  }
+};
+
+struct Rans {
+  using Counts = RansCounts;
+  using Tables = RansModel;
+  template <typename Index>
+  static void count(const StreamLayout& chunk, const Index* indices, Counts& counts) {
+    count_levels(chunk, indices, counts);
+  }
+  static std::vector<uint8_t> write_model(const Counts& counts) { return write_rans_model(counts); }
+  static Status parse(std::span<const uint8_t> body, Tables& tables) { return parse_rans_model(body, tables); }
+  template <typename Index>
+  static std::vector<uint8_t> encode(const Tables& tables, const StreamLayout& chunk, const Index* indices) {
+    return encode_rans(tables, chunk, indices);
+  }
+};
+
+struct Arithmetic {
+  using Counts = LevelContexts<DecisionCount>;
+  using Tables = LevelContexts<uint16_t>;
+  template <typename Index>
+  static void count(const StreamLayout& chunk, const Index* indices, Counts& counts) {
+    count_decisions(chunk, indices, counts);
+  }
+  static std::vector<uint8_t> write_model(const Counts& counts) { return write_arithmetic_model(counts); }
+  static Status parse(std::span<const uint8_t> body, Tables& tables) { return parse_arithmetic_model(body, tables); }
+  template <typename Index>
+  static std::vector<uint8_t> encode(const Tables& tables, const StreamLayout& chunk, const Index* indices) {
+    return encode_arithmetic(tables, chunk, indices);
+  }
+};
+
+// The encoding end of one coder. `counts` and `tables` are what the functions above them returned; `body` is a model
+// without its coder byte.
+struct EncoderRow {
+  template <typename Index>
+  using Count = void (*)(const StreamLayout& chunk, const Index* indices, void* counts);
+  template <typename Index>
+  using Encode = std::vector<uint8_t> (*)(const void* tables, const StreamLayout& chunk, const Index* indices);
+
+  Coder coder;
+  std::shared_ptr<void> (*make_counts)();
+  Count<uint8_t> count_narrow;
+  Count<uint16_t> count_wide;
+  std::vector<uint8_t> (*write_model)(const void* counts);
+  Result<std::shared_ptr<const void>> (*make_tables)(std::span<const uint8_t> body);
+  Encode<uint8_t> encode_narrow;
+  Encode<uint16_t> encode_wide;
+
+  void count(const StreamLayout& chunk, const uint8_t* indices, void* counts) const {
+    count_narrow(chunk, indices, counts);
+  }
+  void count(const StreamLayout& chunk, const uint16_t* indices, void* counts) const {
+    count_wide(chunk, indices, counts);
+  }
+  std::vector<uint8_t> encode(const void* tables, const StreamLayout& chunk, const uint8_t* indices) const {
+    return encode_narrow(tables, chunk, indices);
+  }
+  std::vector<uint8_t> encode(const void* tables, const StreamLayout& chunk, const uint16_t* indices) const {
+    return encode_wide(tables, chunk, indices);
+  }
+};
+
+template <typename End>
+std::shared_ptr<void> make_counts() {
+  return std::make_shared<typename End::Counts>();
+}
+
+template <typename End, typename Index>
+void count(const StreamLayout& chunk, const Index* indices, void* counts) {
+  End::count(chunk, indices, *static_cast<typename End::Counts*>(counts));
+}
+
+template <typename End>
+std::vector<uint8_t> write_model(const void* counts) {
+  return End::write_model(*static_cast<const typename End::Counts*>(counts));
+}
+
+template <typename End>
+Result<std::shared_ptr<const void>> make_tables(std::span<const uint8_t> body) {
+  auto tables = std::make_shared<typename End::Tables>();
+  QUENCH_RETURN_IF_ERROR(End::parse(body, *tables));
+  return std::shared_ptr<const void>(std::move(tables));
+}
+
+template <typename End, typename Index>
+std::vector<uint8_t> encode(const void* tables, const StreamLayout& chunk, const Index* indices) {
+  return End::encode(*static_cast<const typename End::Tables*>(tables), chunk, indices);
+}
+
+template <typename End>
+constexpr EncoderRow row(Coder coder) {
+  return {coder,
+          make_counts<End>,
+          count<End, uint8_t>,
+          count<End, uint16_t>,
+          write_model<End>,
+          make_tables<End>,
+          encode<End, uint8_t>,
+          encode<End, uint16_t>};
+}
+
+constexpr EncoderRow kEncoders[] = {
+    row<Huffman>(Coder::kHuffman),
+    row<Rans>(Coder::kRans),
+    row<Arithmetic>(Coder::kArithmetic),
+};
+static_assert(has_all_coders(kEncoders));
+
 }  // namespace
 
 struct ModelFitter::Statistics {
-  explicit Statistics(Coder which) : coder(which) {
-    if (coder == Coder::kHuffman) levels.resize(2 * size_t{kMaxAlphabet});
-    if (coder == Coder::kRans) tokens = std::make_unique<RansCounts>();
-    if (coder == Coder::kArithmetic) decisions = std::make_unique<LevelContexts<DecisionCount>>();
-  }
+  explicit Statistics(Coder coder) : row(*row_of(kEncoders, coder)), counts(row.make_counts()) {}
 
   template <typename Index>
   Status add(const StreamLayout& layout, std::span<const Index> indices) {
@@ -43,28 +168,13 @@ struct ModelFitter::Statistics {
     if (layout.alphabet == 1) return Status();
     for (uint64_t i = 0; i < chunk_count(layout); ++i) {
       const Chunk chunk = chunk_at(layout, i);
-      add_chunk(chunk.layout, indices.data() + chunk.first_symbol);
+      row.count(chunk.layout, indices.data() + chunk.first_symbol, counts.get());
     }
     return Status();
   }
 
-  template <typename Index>
-  void add_chunk(const StreamLayout& chunk, const Index* indices) {
-    if (coder == Coder::kRans) {
-      count_levels(chunk, indices, *tokens);
-      return;
-    }
-    if (coder == Coder::kArithmetic) {
-      count_decisions(chunk, indices, *decisions);
-      return;
-    }
-    for (uint64_t i = 0; i < chunk.symbols(); ++i) ++levels[kMaxAlphabet + indices[i] - chunk.zero_symbol];
-  }
-
-  Coder coder;
-  std::vector<uint64_t> levels;
-  std::unique_ptr<RansCounts> tokens;
-  std::unique_ptr<LevelContexts<DecisionCount>> decisions;
+  const EncoderRow& row;
+  std::shared_ptr<void> counts;
 };
 
 ModelFitter::ModelFitter(Coder coder) : statistics_(std::make_unique<Statistics>(coder)) {}
@@ -81,27 +191,14 @@ Status ModelFitter::add(const StreamLayout& layout, std::span<const uint16_t> in
 }
 
 std::vector<uint8_t> ModelFitter::finish() const {
-  std::vector<uint8_t> body;
-  switch (statistics_->coder) {
-    case Coder::kHuffman:
-      body = write_huffman_model(statistics_->levels);
-      break;
-    case Coder::kRans:
-      body = write_rans_model(*statistics_->tokens);
-      break;
-    case Coder::kArithmetic:
-      body = write_arithmetic_model(*statistics_->decisions);
-      break;
-  }
-  body.insert(body.begin(), static_cast<uint8_t>(statistics_->coder));
+  std::vector<uint8_t> body = statistics_->row.write_model(statistics_->counts.get());
+  body.insert(body.begin(), static_cast<uint8_t>(statistics_->row.coder));
   return body;
 }
 
 struct Encoder::Tables {
-  Coder coder;
-  HuffmanCode huffman;
-  RansModel rans;
-  LevelContexts<uint16_t> arithmetic;
+  const EncoderRow& row;
+  std::shared_ptr<const void> tables;
 
   template <typename Index>
   Result<std::vector<uint8_t>> encode(const StreamLayout& layout, std::span<const Index> indices) const {
@@ -122,41 +219,25 @@ struct Encoder::Tables {
   template <typename Index>
   std::vector<uint8_t> encode_chunk(const StreamLayout& chunk, const Index* indices) const {
     if (chunk.alphabet == 1) return {};
-    if (coder == Coder::kHuffman) return encode_huffman(huffman, chunk, indices);
-    if (coder == Coder::kRans) return encode_rans(rans, chunk, indices);
-    return encode_arithmetic(arithmetic, chunk, indices);
+    return row.encode(tables.get(), chunk, indices);
   }
 };
 
 Result<Encoder> Encoder::create(std::span<const uint8_t> model) {
   if (model.empty()) return Status(StatusCode::kTruncated);
   if (model.size() > kMaxModelBytes) return Status::error(StatusCode::kLimit, "the entropy model is too long");
-  const auto tables = std::make_shared<Tables>();
-  tables->coder = static_cast<Coder>(model[0]);
-  const std::span<const uint8_t> body = model.subspan(1);
-  switch (tables->coder) {
-    case Coder::kHuffman: {
-      HuffmanModel parsed;
-      QUENCH_RETURN_IF_ERROR(parse_huffman_model(body, parsed));
-      tables->huffman = make_huffman_code(parsed);
-      break;
-    }
-    case Coder::kRans:
-      QUENCH_RETURN_IF_ERROR(parse_rans_model(body, tables->rans));
-      break;
-    case Coder::kArithmetic:
-      QUENCH_RETURN_IF_ERROR(parse_arithmetic_model(body, tables->arithmetic));
-      break;
+  const EncoderRow* row = row_of(kEncoders, static_cast<Coder>(model[0]));
+  if (row == nullptr) {
+    return Status::error(StatusCode::kUnsupportedFeature, "entropy coder %u is unknown", unsigned{model[0]});
   }
-  if (tables->coder != Coder::kHuffman && tables->coder != Coder::kRans && tables->coder != Coder::kArithmetic) {
-    return Status::error(StatusCode::kUnsupportedFeature, "entropy coder %u is unknown", model[0]);
-  }
+  Result<std::shared_ptr<const void>> tables = row->make_tables(model.subspan(1));
+  if (!tables.ok()) return tables.status();
   Encoder encoder;
-  encoder.tables_ = tables;
+  encoder.tables_ = std::make_shared<const Tables>(Tables{*row, std::move(*tables)});
   return encoder;
 }
 
-Coder Encoder::coder() const { return tables_->coder; }
+Coder Encoder::coder() const { return tables_->row.coder; }
 
 Result<std::vector<uint8_t>> Encoder::encode(const StreamLayout& layout, std::span<const uint8_t> indices) const {
   return tables_->encode(layout, indices);

@@ -225,9 +225,8 @@ int run(int count, char** arguments) {
     }
   }
   if (streams.empty()) streams = draw_resnet32();
-  const std::vector<Measurement> measurements = {measure(Coder::kHuffman, "huffman", streams, budget),
-                                                 measure(Coder::kRans, "rans", streams, budget),
-                                                 measure(Coder::kArithmetic, "arithmetic", streams, budget)};
+  std::vector<Measurement> measurements;
+  for (const CoderRow& row : kCoders) measurements.push_back(measure(row.coder, row.name, streams, budget));
   const uint64_t symbols = total_symbols(streams);
   (json ? print_json : print_table)(measurements, total_entropy_bits(streams) / static_cast<double>(symbols), symbols);
   return 0;

@@ -40,8 +40,8 @@ PARTS = {
     "compressor/graph": "formats/base formats/operators formats/onnx runtime/session fmt google",
     "compressor/quantizer": "formats/base formats/entropy formats/coded hwy Eigen",
     "compressor/networks": "formats/base formats/onnx fmt",
-    "compressor/measure": "formats/base formats/coded formats/container formats/onnx runtime/include compressor/data "
-                          "compressor/graph",
+    "compressor/measure": "formats/base formats/entropy/coder formats/coded formats/container formats/onnx "
+                          "runtime/include compressor/data compressor/graph",
     "compressor/compress": "formats/base formats/operators formats/entropy formats/coded formats/container "
                            "formats/onnx compressor/graph compressor/quantizer compressor/measure hwy Eigen",
     "compressor/training/training_record": "formats/base nlohmann",
@@ -49,8 +49,9 @@ PARTS = {
     "compressor/training/loop/options": "compressor/data compressor/training/training_record",
     "compressor/training/tune_options": "compressor/compress compressor/training/loop/options",
     "compressor/training/visit_options": "compressor/training/tune_options",
-    "compressor/training/run_key": "compressor/training/tune_options compressor/training/visit_options fmt",
-    "compressor/report": "formats/base compressor/data compressor/measure compressor/compress "
+    "compressor/training/run_key": "formats/entropy/coder compressor/training/tune_options "
+                                   "compressor/training/visit_options fmt",
+    "compressor/report": "formats/base formats/entropy/coder compressor/data compressor/measure compressor/compress "
                          "compressor/training/training_record compressor/training/reports fmt nlohmann",
     "compressor/training/host_tensors": "compressor/graph torch",
     "compressor/training/distributed": "formats/base fmt torch",

@@ -120,7 +120,7 @@ TEST_F(CompressTest, BytesDependOnNeitherThreadsNorRuns) {
 TEST_F(CompressTest, EveryCoderAndCodebookRunsAndHoldsTheSameValuesForAllCoders) {
   CompressOptions options;
   std::vector<std::byte> expected;
-  for (const entropy::Coder coder : {entropy::Coder::kHuffman, entropy::Coder::kRans, entropy::Coder::kArithmetic}) {
+  for (const auto& [coder, name, use] : entropy::kCoders) {
     options.coder = coder;
     compress_to("coder.quench", options);
     const std::vector<std::byte> values = outputs("coder.quench")[0].bytes;

@@ -19,7 +19,7 @@ using torch::Tensor;
 
 struct ExportOptions {
   WeightBindingOptions quantizer;
-  entropy::Coder coder = entropy::Coder::kArithmetic;
+  entropy::Coder coder = entropy::kDefaultCoder;
   int64_t least_elements = 400;
 };
 
@@ -110,7 +110,7 @@ TEST(CodedExport, KeepsCodebooksForTensorsAndScalesForChannels) {
 }
 
 TEST(CodedExport, WritesEveryCoder) {
-  for (const entropy::Coder coder : {entropy::Coder::kHuffman, entropy::Coder::kRans, entropy::Coder::kArithmetic}) {
+  for (const auto& [coder, name, use] : entropy::kCoders) {
     ExportOptions options;
     options.coder = coder;
     expect_faithful(Exported(convolutional_network(), random_inputs({8, 3, 12, 12}), options));

@@ -391,7 +391,7 @@ TEST(Hostile, BytesBehindTheLastChunkOfPlanesAreRefused) {
 
 // A stream of 15 symbols under a codebook of fewer: what lies behind the centers must not be read as a center.
 TEST(Hostile, IndicesBeyondTheCodebookAreRefused) {
-  for (const auto coder : {entropy::Coder::kHuffman, entropy::Coder::kRans, entropy::Coder::kArithmetic}) {
+  for (const auto& [coder, name, use] : entropy::kCoders) {
     const std::vector<uint16_t> indices = {7, 7, 14, 7, 6, 8, 7, 7};
     Writer writer = Writer::in_memory();
     coded::Tensor tensor;

@@ -229,7 +229,7 @@ Drawn draw(std::mt19937& random, uint64_t rows, uint64_t channels, uint64_t inne
 
 TEST(Quantized, DecodesToScaleTimesCenterToTheBit) {
   std::mt19937 random(5);
-  for (const auto coder : {entropy::Coder::kHuffman, entropy::Coder::kRans, entropy::Coder::kArithmetic}) {
+  for (const auto& [coder, name, use] : entropy::kCoders) {
     Writer writer = Writer::in_memory();
     ASSERT_TRUE(writer.add_entropy_model(default_model(coder)).ok());
     std::vector<Drawn> all;

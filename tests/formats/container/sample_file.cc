@@ -114,7 +114,7 @@ FileBytes sample_file() {
   check(writer.add_codebook(Codebook::uniform(0.25f, 15, 7)).status());
   check(writer.add_codebook(Codebook::table({0, 0, 0.1f, -0.2f, 0.3f, 1e-9f}, 2, 0)).status());
   check(writer.add_codebook(Codebook::table({-1.5f, 0, 0.5f, 2}, 1, 1)).status());
-  for (const auto coder : {entropy::Coder::kHuffman, entropy::Coder::kRans, entropy::Coder::kArithmetic}) {
+  for (const auto& [coder, name, use] : entropy::kCoders) {
     check(writer.add_entropy_model(default_model(coder)).status());
   }
   std::mt19937 random(1);

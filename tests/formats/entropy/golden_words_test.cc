@@ -159,6 +159,12 @@ struct Pinned {
 
 #include "tests/formats/entropy/golden_words.inc"
 
+std::vector<const Pinned*> all_pinned() {
+  std::vector<const Pinned*> all;
+  for (const Pinned& each : kPinned) all.push_back(&each);
+  return all;
+}
+
 class GoldenWords : public ::testing::TestWithParam<const Pinned*> {};
 
 TEST_P(GoldenWords, ModelsAreFittedAsEver) {
@@ -202,12 +208,14 @@ TEST_P(GoldenWords, StreamsAreReadAsEver) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Coders, GoldenWords, ::testing::Values(&kHuffmanWords, &kRansWords, &kArithmeticWords),
+INSTANTIATE_TEST_SUITE_P(Coders, GoldenWords, ::testing::ValuesIn(all_pinned()),
                          [](const ::testing::TestParamInfo<const Pinned*>& tested) {
-                           return tested.param->coder == Coder::kHuffman ? "Huffman"
-                                  : tested.param->coder == Coder::kRans  ? "Rans"
-                                                                         : "Arithmetic";
+                           return std::string(name_of(tested.param->coder));
                          });
+
+TEST(GoldenWordsTest, EveryCoderIsPinned) {
+  for (const CoderRow& row : kCoders) EXPECT_NE(row_of(kPinned, row.coder), nullptr) << row.name;
+}
 
 // Byte mode.
 
@@ -310,11 +318,9 @@ TEST(GoldenWords, WriteThemWhereAsked) {
   const char* path = std::getenv("QUENCH_WRITE_GOLDEN_WORDS");
   if (path == nullptr) return;
   std::ofstream out(path);
-  out << "// Written by golden_words_test.cc; see there.\n";
-  const std::pair<Coder, const char*> coders[] = {
-      {Coder::kHuffman, "Huffman"}, {Coder::kRans, "Rans"}, {Coder::kArithmetic, "Arithmetic"}};
-  for (const auto& [coder, name] : coders) {
-    out << "\nconst Pinned k" << name << "Words = {\n    Coder::k" << name << ",\n    {";
+  out << "// Written by golden_words_test.cc; see there.\n\nconst Pinned kPinned[] = {\n";
+  for (const auto& [coder, name, use] : kCoders) {
+    out << "    {*coder_named(\"" << name << "\"),\n    {";
     for (const char which : {'s', 'u', 'n'}) out << quoted(hex(fit_model(coder, which))) << ",\n    ";
     out << "},\n    {\n";
     for (const Sample& sample : samples()) {
@@ -322,8 +328,9 @@ TEST(GoldenWords, WriteThemWhereAsked) {
       const Bytes stream = *encoder.encode(sample.stream.layout, std::span<const uint16_t>(sample.stream.indices));
       out << "    // " << sample.name << "\n    " << quoted(words(stream)) << ",\n";
     }
-    out << "    }};\n";
+    out << "    }},\n";
   }
+  out << "};\n";
   for (const bool matches : {true, false}) {
     out << "\nconstexpr const char* kByteWords" << (matches ? "" : "WithoutMatches") << "[] = {\n";
     for (const ByteSample& sample : byte_samples()) {

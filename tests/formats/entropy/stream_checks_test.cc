@@ -2,6 +2,7 @@
 // no other check sees.
 #include <gtest/gtest.h>
 
+#include "tests/formats/entropy/every_coder.h"
 #include "tests/formats/entropy/sample_streams.h"
 
 namespace quench::entropy::testing {
@@ -67,12 +68,7 @@ TEST_P(ChecksTest, BytesBehindTheLastChunkAreRefused) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Coders, ChecksTest, ::testing::Values(Coder::kHuffman, Coder::kRans, Coder::kArithmetic),
-                         [](const ::testing::TestParamInfo<Coder>& tested) {
-                           return tested.param == Coder::kHuffman ? "Huffman"
-                                  : tested.param == Coder::kRans  ? "Rans"
-                                                                  : "Arithmetic";
-                         });
+INSTANTIATE_TEST_SUITE_P(Coders, ChecksTest, ::testing::ValuesIn(every_coder()), coder_name);
 
 class RansChecksTest : public ChecksTest {};
 

@@ -2,14 +2,11 @@
 #include <gtest/gtest.h>
 
 #include "formats/base/simd_dispatch.h"
+#include "tests/formats/entropy/every_coder.h"
 #include "tests/formats/entropy/sample_streams.h"
 
 namespace quench::entropy::testing {
 namespace {
-
-std::string coder_name(const ::testing::TestParamInfo<Coder>& tested) {
-  return tested.param == Coder::kHuffman ? "Huffman" : tested.param == Coder::kRans ? "Rans" : "Arithmetic";
-}
 
 class DamageTest : public ::testing::TestWithParam<Coder> {
  protected:
@@ -150,8 +147,7 @@ TEST_P(DamageTest, ADamagedTableOfChunksIsRefused) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Coders, DamageTest, ::testing::Values(Coder::kHuffman, Coder::kRans, Coder::kArithmetic),
-                         coder_name);
+INSTANTIATE_TEST_SUITE_P(Coders, DamageTest, ::testing::ValuesIn(every_coder()), coder_name);
 
 }  // namespace
 }  // namespace quench::entropy::testing

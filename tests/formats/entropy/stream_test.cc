@@ -2,14 +2,11 @@
 #include <gtest/gtest.h>
 
 #include "formats/base/simd_dispatch.h"
+#include "tests/formats/entropy/every_coder.h"
 #include "tests/formats/entropy/sample_streams.h"
 
 namespace quench::entropy::testing {
 namespace {
-
-std::string coder_name(const ::testing::TestParamInfo<Coder>& tested) {
-  return tested.param == Coder::kHuffman ? "Huffman" : tested.param == Coder::kRans ? "Rans" : "Arithmetic";
-}
 
 constexpr int64_t kTargets[] = {HWY_SCALAR, HWY_EMU128, HWY_SSE4, HWY_AVX2, HWY_AVX3, HWY_NEON};
 
@@ -153,8 +150,7 @@ TEST_P(StreamTest, WrongArgumentsAreRefused) {
   EXPECT_EQ(Decoder::create(model, std::span(memory).first(10)).status().code(), StatusCode::kInvalidArgument);
 }
 
-INSTANTIATE_TEST_SUITE_P(Coders, StreamTest, ::testing::Values(Coder::kHuffman, Coder::kRans, Coder::kArithmetic),
-                         coder_name);
+INSTANTIATE_TEST_SUITE_P(Coders, StreamTest, ::testing::ValuesIn(every_coder()), coder_name);
 
 // Weights of a small convolutional net: what each coder must reach, including the model.
 double size_over_entropy(Coder coder, double scale) {

@@ -1,22 +1,21 @@
-// What the fuzz targets of the three coders of index streams have in common.
+// Fuzzes a coder of index streams: QUENCH_FUZZ_CODER is its name.
 //
 // The first eight bytes give the layout and what to do with the rest: decode it as a stream under a fitted model,
 // decode it as a model (with its length) and a stream, or encode it as indices and decode it again. The fast and the
 // plain decoder must agree.
-#pragma once
-
 #include <algorithm>
 #include <cstdlib>
 
 #include "tests/formats/entropy/sample_streams.h"
 
 namespace quench::entropy::testing {
+namespace {
 
-inline void require(bool condition) {
+void require(bool condition) {
   if (!condition) std::abort();
 }
 
-inline StreamLayout layout_from(std::span<const uint8_t> head) {
+StreamLayout layout_from(std::span<const uint8_t> head) {
   StreamLayout layout;
   layout.rows = head[1] % 80;
   layout.channels = head[2] % 80;
@@ -29,7 +28,7 @@ inline StreamLayout layout_from(std::span<const uint8_t> head) {
   return layout;
 }
 
-inline void decode_both_ways(OwnedDecoder& decoder, std::span<const uint8_t> stream, const StreamLayout& layout) {
+void decode_both_ways(OwnedDecoder& decoder, std::span<const uint8_t> stream, const StreamLayout& layout) {
   std::vector<uint16_t> fast, plain;
   const bool fast_ok = decoder.decode(stream, layout, fast).ok();
   const bool plain_ok = decoder.decode(stream, layout, plain, true).ok();
@@ -43,8 +42,8 @@ inline void decode_both_ways(OwnedDecoder& decoder, std::span<const uint8_t> str
   require(std::equal(narrow.begin(), narrow.end(), fast.begin(), fast.end()));
 }
 
-inline void encode_and_decode(const std::vector<uint8_t>& model, OwnedDecoder& decoder, std::span<const uint8_t> values,
-                              const StreamLayout& layout) {
+void encode_and_decode(const std::vector<uint8_t>& model, OwnedDecoder& decoder, std::span<const uint8_t> values,
+                       const StreamLayout& layout) {
   SampleStream sample{layout, {}};
   for (uint64_t i = 0; i < layout.symbols(); ++i) {
     const uint32_t value = values.empty() ? 0 : values[i % values.size()];
@@ -60,14 +59,14 @@ inline void encode_and_decode(const std::vector<uint8_t>& model, OwnedDecoder& d
   decode_both_ways(decoder, *stream, layout);
 }
 
-inline std::vector<uint8_t> fitted_model(Coder coder) {
+std::vector<uint8_t> fitted_model(Coder coder) {
   Random random(1);
   const SampleStream samples[] = {make_stream(random, {16, 16, 9, 31, 15}, 1.5),
                                   make_stream(random, {20, 40, 1, 200, 0}, 20)};
   return fit(coder, samples);
 }
 
-inline int fuzz_stream(Coder coder, const uint8_t* data, size_t size) {
+int fuzz_stream(Coder coder, const uint8_t* data, size_t size) {
   static const std::vector<uint8_t> model = fitted_model(coder);
   static OwnedDecoder fitted(model);
   constexpr size_t kHead = 8;
@@ -95,4 +94,11 @@ inline int fuzz_stream(Coder coder, const uint8_t* data, size_t size) {
   return 0;
 }
 
+}  // namespace
 }  // namespace quench::entropy::testing
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace quench::entropy;
+  static const Coder coder = *coder_named(QUENCH_FUZZ_CODER);
+  return testing::fuzz_stream(coder, data, size);
+}
