@@ -142,12 +142,12 @@ void check(const Case& c, ConvAlgorithm algorithm) {
   }
   for (int threads : {2, 3, 8}) {
     const std::vector<float> again = run_case(c, algorithm, threads);
-    ASSERT_EQ(0, memcmp(again.data(), output.data(), sizeof(float) * output.size()))
+    ASSERT_TRUE(output.empty() || memcmp(again.data(), output.data(), sizeof(float) * output.size()) == 0)
         << threads << " threads: " << describe(c.shape);
   }
   if (!c.residual.empty()) {
     const std::vector<float> again = run_case(c, algorithm, 1, true);
-    ASSERT_EQ(0, memcmp(again.data(), output.data(), sizeof(float) * output.size())) << describe(c.shape);
+    ASSERT_TRUE(output.empty() || memcmp(again.data(), output.data(), sizeof(float) * output.size()) == 0) << describe(c.shape);
   }
 }
 
