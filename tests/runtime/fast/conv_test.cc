@@ -147,7 +147,8 @@ void check(const Case& c, ConvAlgorithm algorithm) {
   }
   if (!c.residual.empty()) {
     const std::vector<float> again = run_case(c, algorithm, 1, true);
-    ASSERT_TRUE(output.empty() || memcmp(again.data(), output.data(), sizeof(float) * output.size()) == 0) << describe(c.shape);
+    ASSERT_TRUE(output.empty() || memcmp(again.data(), output.data(), sizeof(float) * output.size()) == 0)
+        << describe(c.shape);
   }
 }
 
