@@ -97,6 +97,7 @@ class Calibration {
   std::vector<std::vector<float>> ratios_;  // per weight: twin's row over the model's row; empty: 1
   std::vector<double> sensitivity_;
   double operations_ = 0;  // multiply-accumulates of a batch
+  int64_t samples_ = 1;    // of a batch
   std::vector<CalibratedUse> uses_;
   std::vector<int> use_of_;  // weight -> index into uses_, -1
   std::vector<Batch> batches_;

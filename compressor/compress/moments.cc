@@ -13,8 +13,8 @@ using operators::Window;
 
 constexpr auto kVectorBatch = static_cast<int64_t>(kOuterProductBatch);
 
-// Vectors that a second moment is estimated from. Twice as many, or ten times, left the size of ResNet-20, UltraFace and
-// DTLN at the default quality within 0.3 % of what these give.
+// Vectors that a second moment is estimated from. Of 32, 64, 128 and 1000 for each column, ResNet-20's file at 16.0 dB
+// has 97.5, 98.2, 98.2 and 97.7 kB: the search's own noise.
 constexpr int64_t kLeastSamples = 4096;
 constexpr int64_t kSamplesPerColumn = 32;
 
