@@ -10,7 +10,7 @@
 #include "compressor/report/json.h"
 #include "compressor/report/progress.h"
 #include "compressor/report/text.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::cli {
 namespace {

@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "compressor/data/files.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::cli {
 

@@ -9,7 +9,7 @@
 #include "compressor/cli/options.h"
 #include "compressor/data/files.h"
 #include "compressor/report/training_page.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::cli {
 namespace {

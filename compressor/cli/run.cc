@@ -9,7 +9,7 @@
 #include "compressor/data/npy.h"
 #include "compressor/measure/runner.h"
 #include "compressor/report/table.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::cli {
 namespace {

@@ -10,8 +10,8 @@
 #include "compressor/graph/graph_index.h"
 #include "compressor/measure/fidelity.h"
 #include "compressor/measure/scores.h"
-#include "formats/base/error.h"
 #include "formats/base/parallel.h"
+#include "formats/error.h"
 
 namespace quench::quantizer {
 namespace {

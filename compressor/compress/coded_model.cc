@@ -5,9 +5,9 @@
 #include <limits>
 
 #include "compressor/compress/weight_use.h"
-#include "formats/base/error.h"
 #include "formats/entropy/encoder.h"
 #include "formats/entropy/statistics.h"
+#include "formats/error.h"
 
 namespace quench::quantizer {
 namespace {

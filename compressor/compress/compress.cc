@@ -10,7 +10,7 @@
 #include "compressor/graph/simplify.h"
 #include "compressor/measure/fidelity.h"
 #include "compressor/measure/runner.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::quantizer {
 namespace {

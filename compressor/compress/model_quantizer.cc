@@ -10,9 +10,9 @@
 #include "compressor/compress/storage_policy.h"
 #include "compressor/quantizer/annealing.h"
 #include "compressor/quantizer/hard_assignment.h"
-#include "formats/base/error.h"
 #include "formats/base/float16.h"
 #include "formats/base/parallel.h"
+#include "formats/error.h"
 
 namespace quench::quantizer {
 namespace {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "compressor/quantizer/outer_products.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::quantizer {
 namespace {

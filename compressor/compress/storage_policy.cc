@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::quantizer {
 namespace {

@@ -1,6 +1,6 @@
 #include "compressor/compress/compress.h"
 #include "compressor/measure/quench_file.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::quantizer {
 

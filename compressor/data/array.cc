@@ -2,8 +2,8 @@
 
 #include <cstring>
 
-#include "formats/base/error.h"
 #include "formats/base/float16.h"
+#include "formats/error.h"
 
 namespace quench::data {
 namespace {

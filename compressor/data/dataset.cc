@@ -9,7 +9,7 @@
 #include "compressor/data/image.h"
 #include "compressor/data/npy.h"
 #include "compressor/data/shapes.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::data {
 namespace {

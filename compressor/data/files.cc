@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "formats/base/atomic_file.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::data {
 

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "compressor/data/array.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::data {
 namespace {

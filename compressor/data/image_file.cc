@@ -12,7 +12,7 @@
 
 #include "compressor/data/files.h"
 #include "compressor/data/image.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::data {
 namespace {

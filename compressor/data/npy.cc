@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "compressor/data/files.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::data {
 namespace {

@@ -5,7 +5,7 @@
 #include "compressor/data/files.h"
 #include "compressor/data/npy.h"
 #include "formats/base/atomic_file.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::data {
 namespace {

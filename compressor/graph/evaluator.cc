@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "formats/base/error.h"
+#include "formats/error.h"
 #include "runtime/session/session.h"
 
 namespace quench::graph {

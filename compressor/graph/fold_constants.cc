@@ -5,7 +5,7 @@
 #include "compressor/graph/evaluator.h"
 #include "compressor/graph/graph_index.h"
 #include "compressor/graph/simplify.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::graph {
 namespace {

@@ -9,7 +9,7 @@
 #include <quench/quench.hpp>
 
 #include "compressor/measure/quench_file.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::measure {
 namespace {

@@ -4,7 +4,7 @@
 
 #include "compressor/measure/fidelity.h"
 #include "compressor/measure/scores.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::measure {
 namespace {

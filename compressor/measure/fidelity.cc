@@ -6,7 +6,7 @@
 
 #include "compressor/data/array.h"
 #include "formats/base/element_type.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::measure {
 namespace {

@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "compressor/measure/quench_file.h"
-#include "formats/base/error.h"
 #include "formats/entropy/coder.h"
+#include "formats/error.h"
 
 namespace quench::measure {
 namespace {

@@ -11,7 +11,7 @@
 #include <new>
 #include <vector>
 
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::measure {
 namespace {

@@ -9,7 +9,7 @@
 #include "compressor/data/array.h"
 #include "compressor/measure/quench_file.h"
 #include "compressor/measure/seeded_inputs.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::measure {
 namespace {

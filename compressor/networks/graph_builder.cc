@@ -4,7 +4,7 @@
 
 #include <utility>
 
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::networks {
 namespace {

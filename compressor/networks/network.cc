@@ -7,7 +7,7 @@
 
 #include "compressor/networks/initial_values.h"
 #include "compressor/networks/integrator.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::networks {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "compressor/quantizer/scalar_annealing.h"
 #include "compressor/quantizer/vector_annealing.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::quantizer {
 namespace {

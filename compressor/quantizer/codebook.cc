@@ -4,8 +4,8 @@
 #include <cmath>
 #include <numeric>
 
-#include "formats/base/error.h"
 #include "formats/entropy/statistics.h"
+#include "formats/error.h"
 
 namespace quench::quantizer {
 namespace {

@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "compressor/quantizer/envelope.h"
-#include "formats/base/error.h"
 #include "formats/base/parallel.h"
+#include "formats/error.h"
 
 namespace quench::quantizer {
 namespace {

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "compressor/quantizer/scalar_lloyd.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::quantizer {
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "compressor/report/markup.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::report {
 namespace {

@@ -11,7 +11,7 @@
 
 #include "compressor/report/axis.h"
 #include "compressor/report/markup.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::report {
 namespace {

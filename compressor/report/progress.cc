@@ -6,7 +6,7 @@
 #include <chrono>
 #include <cmath>
 
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::report {
 namespace {

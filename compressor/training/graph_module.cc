@@ -10,7 +10,7 @@
 #include "compressor/training/distributed/synchronized_batch_norm.h"
 #include "formats/base/crc32c.h"
 #include "formats/base/element_type.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 #include "formats/operators/batch_normalization.h"
 
 namespace quench::training {

@@ -12,7 +12,7 @@
 #include "compressor/training/loop/trainer.h"
 #include "compressor/training/quantization/coded_export.h"
 #include "compressor/training/quantization/sensitivity.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::training {
 namespace {

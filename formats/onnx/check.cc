@@ -7,7 +7,7 @@
 #include <unordered_set>
 #include <utility>
 
-#include "formats/base/error.h"
+#include "formats/error.h"
 #include "formats/onnx/model_file.h"
 
 namespace quench {

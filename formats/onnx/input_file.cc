@@ -9,7 +9,7 @@
 #include <cstring>
 #include <utility>
 
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench {
 

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "formats/base/element_type.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 #include "formats/onnx/input_file.h"
 #include "formats/onnx/model_file.h"
 #include "formats/onnx/weight_mark.h"

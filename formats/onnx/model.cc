@@ -1,7 +1,7 @@
 #include <charconv>
 #include <utility>
 
-#include "formats/base/error.h"
+#include "formats/error.h"
 #include "formats/onnx/model_file.h"
 #include "formats/onnx/weight_mark.h"
 

@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "formats/base/atomic_file.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 #include "formats/onnx/model_file.h"
 #include "formats/onnx/weight_mark.h"
 #include "formats/onnx/wire_rewrite.h"

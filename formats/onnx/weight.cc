@@ -3,8 +3,8 @@
 #include <cstring>
 #include <utility>
 
-#include "formats/base/error.h"
 #include "formats/base/float16.h"
+#include "formats/error.h"
 
 namespace quench {
 namespace {

@@ -17,13 +17,13 @@ ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)),
 PARTS = {
     # What lies on disk.
     "formats/base": "hwy",
-    "formats/base/error": "fmt",
+    "formats/error": "fmt",
     "formats/operators": "formats/base",
     "formats/entropy/coder": "formats/base",
     "formats/entropy": "formats/base hwy",
     "formats/coded": "formats/base formats/entropy/coder",
     "formats/container": "formats/base formats/entropy formats/coded",
-    "formats/onnx": "formats/base formats/operators onnx google",
+    "formats/onnx": "formats/error formats/base formats/operators onnx google",
     # What runs it.
     "runtime/include": "",
     "runtime/contract": "formats/base formats/operators formats/coded",
@@ -36,39 +36,44 @@ PARTS = {
     "runtime/plan": "formats/base formats/operators formats/coded runtime/contract runtime/graph",
     "runtime/session": "formats/base runtime/include runtime/contract runtime/graph runtime/plan",
     # What makes it.
-    "compressor/data": "formats/base png.h jpeglib.h zlib.h",
-    "compressor/graph": "formats/base formats/operators formats/onnx runtime/session fmt google",
-    "compressor/quantizer": "formats/base formats/entropy formats/coded hwy Eigen",
-    "compressor/networks": "formats/base formats/onnx fmt",
-    "compressor/measure": "formats/base formats/entropy/coder formats/coded formats/container formats/onnx "
+    "compressor/data": "formats/error formats/base png.h jpeglib.h zlib.h",
+    "compressor/graph": "formats/error formats/base formats/operators formats/onnx runtime/session fmt google",
+    "compressor/quantizer": "formats/error formats/base formats/entropy formats/coded hwy Eigen",
+    "compressor/networks": "formats/error formats/base formats/onnx fmt",
+    "compressor/measure": "formats/error formats/base formats/entropy/coder formats/coded formats/container "
+                          "formats/onnx "
                           "runtime/include compressor/data compressor/graph",
-    "compressor/compress": "formats/base formats/operators formats/entropy formats/coded formats/container "
+    "compressor/compress": "formats/error formats/base formats/operators formats/entropy formats/coded "
+                           "formats/container "
                            "formats/onnx compressor/graph compressor/quantizer compressor/measure hwy Eigen",
-    "compressor/training/training_record": "formats/base nlohmann",
+    "compressor/training/training_record": "formats/error formats/base nlohmann",
     "compressor/training/reports": "compressor/compress compressor/training/training_record",
     "compressor/training/loop/options": "compressor/data compressor/training/training_record",
     "compressor/training/tune_options": "compressor/compress compressor/training/loop/options",
     "compressor/training/visit_options": "compressor/training/tune_options",
     "compressor/training/run_key": "formats/entropy/coder compressor/training/tune_options "
                                    "compressor/training/visit_options fmt",
-    "compressor/report": "formats/base formats/entropy/coder compressor/data compressor/measure compressor/compress "
+    "compressor/report": "formats/error formats/base formats/entropy/coder compressor/data compressor/measure "
+                         "compressor/compress "
                          "compressor/training/training_record compressor/training/reports fmt nlohmann",
     "compressor/training/host_tensors": "compressor/graph torch",
-    "compressor/training/distributed": "formats/base fmt torch",
-    "compressor/training/operators": "formats/base formats/operators formats/onnx compressor/graph torch ATen c10 onnx",
-    "compressor/training/graph_module": "formats/base formats/operators formats/onnx compressor/graph "
+    "compressor/training/distributed": "formats/error formats/base fmt torch",
+    "compressor/training/operators": "formats/error formats/base formats/operators formats/onnx compressor/graph "
+                                     "torch ATen c10 onnx",
+    "compressor/training/graph_module": "formats/error formats/base formats/operators formats/onnx compressor/graph "
                                         "compressor/training/distributed compressor/training/operators torch",
-    "compressor/training/quantization": "formats/base formats/operators formats/entropy formats/coded compressor/graph "
+    "compressor/training/quantization": "formats/error formats/base formats/operators formats/entropy formats/coded "
+                                        "compressor/graph "
                                         "compressor/quantizer compressor/compress compressor/training/training_record "
                                         "compressor/training/graph_module torch",
-    "compressor/training/loop": "formats/base formats/onnx compressor/data compressor/measure "
+    "compressor/training/loop": "formats/error formats/base formats/onnx compressor/data compressor/measure "
                                 "compressor/training/training_record compressor/training/run_key "
                                 "compressor/training/host_tensors compressor/training/distributed "
                                 "compressor/training/operators compressor/training/graph_module "
                                 "compressor/training/quantization torch ATen c10",
-    "compressor/training": "formats/base formats/onnx compressor/graph compressor/compress "
+    "compressor/training": "formats/error formats/base formats/onnx compressor/graph compressor/compress "
                            "compressor/training/quantization compressor/training/loop torch",
-    "compressor/cli": "formats/base formats/entropy runtime/include compressor/data compressor/networks "
+    "compressor/cli": "formats/error formats/base formats/entropy runtime/include compressor/data compressor/networks "
                       "compressor/measure compressor/compress compressor/report compressor/training/loop "
                       "compressor/training fmt CLI",
     "examples": "runtime/include",
@@ -83,7 +88,7 @@ SYSTEM = re.compile(r"[a-z_]+|(std(int|def|io|lib|bool)|string|math|time|errno|l
 # (files, what none of their headers may lead to): regular expressions on paths and on library names.
 CLOSED = [
     (r"(runtime|formats/(operators|entropy|coded|container))/.*",
-     r"(compressor|formats/onnx)/.*|formats/base/error\.h|fmt|iostream"),
+     r"(compressor|formats/onnx)/.*|formats/error\.h|fmt|iostream"),
     (r"runtime/.*", r"formats/(entropy/\w*encoder|container/(writer|encode)|base/atomic_file)\.h"),
     (r"formats/(entropy/\w*decoder|container/(reader|decode))\..*",
      r"formats/(entropy/\w*encoder|container/writer)\.h"),

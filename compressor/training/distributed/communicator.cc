@@ -22,7 +22,7 @@
 #include <torch/csrc/distributed/c10d/Types.hpp>
 #include <utility>
 
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 // What torch was built with; c10d's headers of a backend also need those of the library behind it.
 #if defined(USE_C10D_GLOO) && __has_include(<gloo/algorithm.h>)

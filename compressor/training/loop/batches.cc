@@ -6,7 +6,7 @@
 #include <numeric>
 #include <optional>
 
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::training {
 namespace {

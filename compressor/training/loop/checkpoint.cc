@@ -7,7 +7,7 @@
 
 #include "compressor/data/files.h"
 #include "formats/base/crc32c.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::training {
 namespace {

@@ -5,7 +5,7 @@
 #include <sstream>
 
 #include "compressor/training/loop/clock.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::training {
 namespace {

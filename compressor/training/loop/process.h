@@ -9,7 +9,7 @@
 
 #include "compressor/training/distributed/communicator.h"
 #include "compressor/training/loop/options.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::training {
 

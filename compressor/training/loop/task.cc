@@ -4,7 +4,7 @@
 
 #include "compressor/training/loop/losses.h"
 #include "compressor/training/loop/measure.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::training {
 

@@ -7,7 +7,7 @@
 #include "compressor/measure/runner.h"
 #include "compressor/training/graph_module.h"
 #include "compressor/training/host_tensors.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::training {
 namespace {

@@ -7,7 +7,7 @@
 #include "compressor/training/loop/clock.h"
 #include "compressor/training/loop/measure.h"
 #include "compressor/training/quantization/sensitivity.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::training {
 namespace {

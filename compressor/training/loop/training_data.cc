@@ -2,7 +2,7 @@
 
 #include "compressor/measure/runner.h"
 #include "compressor/training/loop/measure.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::training {
 namespace {

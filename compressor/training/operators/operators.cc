@@ -8,7 +8,7 @@
 
 #include "compressor/graph/graph_index.h"
 #include "compressor/training/operators/operators_support.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 #include "formats/onnx/weight.h"
 
 namespace quench::training {

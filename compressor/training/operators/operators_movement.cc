@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "compressor/training/operators/operators_window.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::training {
 namespace {

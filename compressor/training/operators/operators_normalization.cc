@@ -3,7 +3,7 @@
 #include <torch/torch.h>
 
 #include "compressor/training/operators/operators_support.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::training {
 namespace {

@@ -4,7 +4,7 @@
 
 #include "compressor/graph/graph_index.h"
 #include "compressor/training/operators/operators_support.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 #include "formats/operators/recurrent.h"
 
 namespace quench::training {

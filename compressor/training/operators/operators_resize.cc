@@ -10,7 +10,7 @@
 #include <cmath>
 
 #include "compressor/training/operators/operators_support.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::training {
 namespace {

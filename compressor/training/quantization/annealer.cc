@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::training {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "compressor/measure/fidelity.h"
 #include "compressor/measure/seeded_inputs.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 #include "tests/compressor/compress/small_model.h"
 
 namespace quench::quantizer {

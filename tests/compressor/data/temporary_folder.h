@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::data {
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "formats/base/element_type.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::measure {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "compressor/quantizer/hard_assignment.h"
 #include "compressor/quantizer/uniform_grid.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 #include "tests/compressor/quantizer/distributions.h"
 
 namespace quench::quantizer {

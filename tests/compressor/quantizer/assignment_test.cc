@@ -6,8 +6,8 @@
 
 #include "compressor/quantizer/hard_assignment.h"
 #include "compressor/quantizer/soft_assignment.h"
-#include "formats/base/error.h"
 #include "formats/base/simd_dispatch.h"
+#include "formats/error.h"
 #include "tests/compressor/quantizer/distributions.h"
 
 namespace quench::quantizer {

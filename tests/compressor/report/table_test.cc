@@ -4,7 +4,7 @@
 
 #include <limits>
 
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::report {
 namespace {

@@ -13,7 +13,7 @@
 
 #include "compressor/training/distributed/communicator.h"
 #include "compressor/training/distributed/synchronized_batch_norm.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::training {
 namespace {

@@ -18,7 +18,7 @@
 #include <string>
 #include <vector>
 
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::training {
 namespace {

@@ -4,7 +4,7 @@
 #include <torch/torch.h>
 
 #include "compressor/graph/simplify.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 #include "tests/compressor/training/small_networks.h"
 #include "tests/formats/onnx/test_models.h"
 

@@ -7,7 +7,7 @@
 #include <cmath>
 
 #include "compressor/training/quantization/soft_quantize_function.h"
-#include "formats/base/error.h"
+#include "formats/error.h"
 
 namespace quench::training {
 namespace {

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "formats/base/error.h"
+#include "formats/error.h"
 #include "formats/onnx/model_file.h"
 
 namespace quench::testing {
