@@ -1,4 +1,4 @@
-// The activation functions of RNN, GRU and LSTM, as runtime and training both have them.
+// The inputs and activation functions of RNN, GRU and LSTM, as runtime and training both have them.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,11 @@ namespace quench::operators {
 enum class Cell : uint8_t { kRnn, kGru, kLstm };
 
 enum class CellFunction : uint8_t { kSigmoid, kTanh, kRelu };
+
+// The inputs of RNN, GRU and LSTM, by number.
+struct RecurrentInput {
+  enum : int { kX, kW, kR, kBias, kLengths, kInitialHidden, kInitialCell, kPeepholes };
+};
 
 inline constexpr int kMaxCellFunctions = 3;
 

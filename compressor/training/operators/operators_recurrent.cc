@@ -17,15 +17,7 @@ using operators::Cell;
 using operators::CellFunction;
 using operators::gates_of;
 
-// Inputs, by number.
-constexpr size_t kX = 0;
-constexpr size_t kW = 1;
-constexpr size_t kR = 2;
-constexpr size_t kBias = 3;
-constexpr size_t kLengths = 4;
-constexpr size_t kInitialHidden = 5;
-constexpr size_t kInitialCell = 6;
-constexpr size_t kPeepholes = 7;
+using In = operators::RecurrentInput;
 
 Function torch_function(CellFunction function) {
   switch (function) {
@@ -68,8 +60,8 @@ class Layer {
   Layer(const NodeView& node, const Tensors& inputs, Cell cell, int64_t direction)
       : cell_(cell),
         functions_(functions(node, cell, direction)),
-        w_(required(inputs, kW).select(0, direction)),
-        r_(required(inputs, kR).select(0, direction)),
+        w_(required(inputs, In::kW).select(0, direction)),
+        r_(required(inputs, In::kR).select(0, direction)),
         hidden_(r_.size(1)),
         clip_(real(node, "clip", 0)),
         reset_last_(integer(node, "linear_before_reset", 0) != 0),
@@ -78,12 +70,12 @@ class Layer {
       throw Error::make("inputs 1 and 2 have {} and {} rows where {} units need {}", w_.size(0), r_.size(0), hidden_,
                         gates_of(cell) * hidden_);
     }
-    if (const Tensor bias = optional(inputs, kBias); bias.defined()) {
+    if (const Tensor bias = optional(inputs, In::kBias); bias.defined()) {
       const Tensor both = bias.select(0, direction);
       w_bias_ = both.slice(0, 0, w_.size(0));
       r_bias_ = both.slice(0, w_.size(0));
     }
-    if (const Tensor peepholes = optional(inputs, kPeepholes); cell == Cell::kLstm && peepholes.defined()) {
+    if (const Tensor peepholes = optional(inputs, In::kPeepholes); cell == Cell::kLstm && peepholes.defined()) {
       peepholes_ = peepholes.select(0, direction).chunk(3);
     }
   }
@@ -178,25 +170,25 @@ class Layer {
 template <Cell kCell>
 Tensors recurrent(const NodeView& node, const Tensors& inputs) {
   const bool batch_first = integer(node, "layout", 0) != 0;
-  const Tensor x = batch_first ? required(inputs, kX).transpose(0, 1) : required(inputs, kX);
+  const Tensor x = batch_first ? required(inputs, In::kX).transpose(0, 1) : required(inputs, In::kX);
   const std::string_view name = text(node, "direction", "forward");
   if (name != "forward" && name != "reverse" && name != "bidirectional") {
     throw Error::make("direction is '{}', which ONNX does not have", name);
   }
   const int64_t directions = name == "bidirectional" ? 2 : 1;
-  Tensor lengths = optional(inputs, kLengths);
+  Tensor lengths = optional(inputs, In::kLengths);
   if (lengths.defined()) lengths = lengths.to(x.device());
   const auto initial = [&](size_t index, int64_t direction) {
     const Tensor all = optional(inputs, index);
     if (all.defined()) return all.select(batch_first ? 1 : 0, direction);
-    return at::zeros({x.size(1), required(inputs, kR).size(2)}, x.options().requires_grad(false));
+    return at::zeros({x.size(1), required(inputs, In::kR).size(2)}, x.options().requires_grad(false));
   };
   Tensors hidden;
   Tensors last_hidden;
   Tensors last_cell;
   for (int64_t direction = 0; direction < directions; ++direction) {
-    State state = {initial(kInitialHidden, direction), Tensor()};
-    if (kCell == Cell::kLstm) state.cell = initial(kInitialCell, direction);
+    State state = {initial(In::kInitialHidden, direction), Tensor()};
+    if (kCell == Cell::kLstm) state.cell = initial(In::kInitialCell, direction);
     const bool backward = direction == 1 || name == "reverse";
     hidden.push_back(Layer(node, inputs, kCell, direction).run(x, lengths, backward, state));
     last_hidden.push_back(state.hidden);

@@ -1,7 +1,5 @@
 // Resize and Upsample: by torch's functions where they compute the same, otherwise an axis at a time, a weighted sum
 // of a few selections.
-//
-// Coordinates are computed in float32, as the runtime does: in double, halves would round differently.
 
 #include <torch/torch.h>
 
@@ -9,74 +7,28 @@
 #include <array>
 #include <cmath>
 
+#include "compressor/graph/graph_index.h"
 #include "compressor/training/operators/operators_support.h"
 #include "formats/error.h"
+#include "formats/operators/resize.h"
 
 namespace quench::training {
 namespace {
 
+using operators::original_coordinate;
+using operators::Resampling;
+using operators::round_coordinate;
+using operators::Rounding;
+using operators::Transformation;
 using torch::Tensor;
-
-enum class Mode { kNearest, kLinear, kCubic };
-enum class Transformation {
-  kHalfPixel,
-  kPytorchHalfPixel,
-  kAlignCorners,
-  kAsymmetric,
-  kTfHalfPixelForNearest,
-  kTfCropAndResize,
-};
-enum class Rounding {
-  kPreferFloor,
-  kPreferCeil,
-  kFloor,
-  kCeil,
-  kSimple,  // before version 11: down when enlarging, up when shrinking
-};
-
-struct Resampling {
-  Mode mode = Mode::kNearest;
-  Transformation transformation = Transformation::kAsymmetric;
-  Rounding rounding = Rounding::kSimple;
-  bool excludes_outside = false;
-  float cubic_a = -0.75f;
-};
-
-struct Axis {
-  int64_t in_size = 0;
-  int64_t out_size = 0;
-  float scale = 1;
-  float crop_begin = 0;
-  float crop_end = 1;
-};
-
-// `names[i]` stands for the enumerator of number i; the first is the default.
-template <typename Enum, size_t N>
-Enum enumerator(const NodeView& node, std::string_view attribute, const std::string_view (&names)[N]) {
-  const std::string_view name = text(node, attribute, names[0]);
-  for (size_t i = 0; i < N; ++i) {
-    if (name == names[i]) return static_cast<Enum>(i);
-  }
-  throw Error::make("attribute '{}' is '{}', which cannot be trained", attribute, name);
-}
+using Axis = operators::ResizeAxis;
+using Mode = operators::ResizeMode;
 
 Resampling read_resampling(const NodeView& node) {
-  if (integer(node, "antialias", 0) != 0) throw Error::make("attribute 'antialias' cannot be trained");
-  if (text(node, "keep_aspect_ratio_policy", "stretch") != "stretch") {
-    throw Error::make("attribute 'keep_aspect_ratio_policy' is not 'stretch', which cannot be trained");
-  }
-  constexpr std::string_view kModes[] = {"nearest", "linear", "cubic"};
-  constexpr std::string_view kTransformations[] = {"half_pixel", "pytorch_half_pixel",   "align_corners",
-                                                   "asymmetric", "tf_half_pixel_for_nn", "tf_crop_and_resize"};
-  constexpr std::string_view kRoundings[] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"};
   Resampling resampling;
-  const bool is_bilinear = text(node, "mode", "") == "bilinear";  // of Upsample before version 7
-  resampling.mode = is_bilinear ? Mode::kLinear : enumerator<Mode>(node, "mode", kModes);
-  if (node.opset < 11) return resampling;
-  resampling.transformation = enumerator<Transformation>(node, "coordinate_transformation_mode", kTransformations);
-  resampling.rounding = enumerator<Rounding>(node, "nearest_mode", kRoundings);
-  resampling.excludes_outside = integer(node, "exclude_outside", 0) != 0;
-  resampling.cubic_a = static_cast<float>(real(node, "cubic_coeff_a", -0.75));
+  const Status status =
+      operators::read_resampling(graph::attributes_of(node.proto), static_cast<int>(node.opset), &resampling);
+  if (!status.ok()) throw Error::make("{}, which cannot be trained", status.detail());
   return resampling;
 }
 
@@ -193,48 +145,6 @@ Tensor resize_by_torch(const Resampling& resampling, const std::vector<Axis>& ax
 
 // An axis at a time
 
-// The input coordinate of output coordinate `at`, as a real number.
-float original_coordinate(Transformation transformation, const Axis& axis, int64_t at) {
-  const auto x = static_cast<float>(at);
-  const auto last = static_cast<float>(axis.in_size - 1);
-  switch (transformation) {
-    case Transformation::kPytorchHalfPixel:
-      return axis.out_size > 1 ? (x + 0.5f) / axis.scale - 0.5f : 0;
-    case Transformation::kAlignCorners: {
-      // The length is not rounded: it matters where the scale does not give a whole number.
-      const float length = axis.scale * static_cast<float>(axis.in_size);
-      return axis.out_size > 1 ? x * last / (length - 1) : 0;
-    }
-    case Transformation::kAsymmetric:
-      return x / axis.scale;
-    case Transformation::kTfHalfPixelForNearest:
-      return (x + 0.5f) / axis.scale;
-    case Transformation::kTfCropAndResize:
-      return axis.out_size > 1 ? axis.crop_begin * last + x * (axis.crop_end - axis.crop_begin) * last /
-                                                              static_cast<float>(axis.out_size - 1)
-                               : 0.5f * (axis.crop_begin + axis.crop_end) * last;
-    case Transformation::kHalfPixel:
-      break;
-  }
-  return (x + 0.5f) / axis.scale - 0.5f;
-}
-
-float round_coordinate(Rounding rounding, float x, float scale) {
-  switch (rounding) {
-    case Rounding::kPreferFloor:
-      return x == std::floor(x) + 0.5f ? std::floor(x) : std::round(x);
-    case Rounding::kPreferCeil:
-      return std::round(x);
-    case Rounding::kFloor:
-      return std::floor(x);
-    case Rounding::kCeil:
-      return std::ceil(x);
-    case Rounding::kSimple:
-      break;
-  }
-  return scale < 1 ? std::ceil(x) : std::floor(x);
-}
-
 // What the outputs along an axis take: output i has the sum over k of weights[k][i] times input coordinates[k][i].
 struct Taps {
   std::vector<Integers> coordinates;
@@ -300,8 +210,7 @@ Tensor resample_axis(const Tensor& x, int64_t axis, const Taps& taps, torch::Int
   return sum;
 }
 
-Tensor resize_by_axes(const Resampling& resampling, const std::vector<Axis>& axes, const Tensor& x,
-                      double outside_value) {
+Tensor resize_by_axes(const Resampling& resampling, const std::vector<Axis>& axes, const Tensor& x) {
   if (resampling.mode != Mode::kNearest && !at::isFloatingType(x.scalar_type())) {
     throw Error::make("integers can only be resized to their nearest neighbors");
   }
@@ -328,7 +237,7 @@ Tensor resize_by_axes(const Resampling& resampling, const std::vector<Axis>& axe
     const Tensor beyond = at::logical_or(position.lt(0), position.gt(axis.in_size - 1));
     is_outside = is_outside.defined() ? at::logical_or(is_outside, beyond) : beyond;
   }
-  return is_outside.defined() ? at::masked_fill(y, is_outside, outside_value) : y;
+  return is_outside.defined() ? at::masked_fill(y, is_outside, resampling.outside_value) : y;
 }
 
 Tensors resize(const NodeView& node, const Tensors& inputs) {
@@ -336,7 +245,7 @@ Tensors resize(const NodeView& node, const Tensors& inputs) {
   const Resampling resampling = read_resampling(node);
   const std::vector<Axis> axes = read_axes(node, inputs, resampling);
   if (torch_can_resize(resampling, axes, x)) return {resize_by_torch(resampling, axes, x)};
-  return {resize_by_axes(resampling, axes, x, real(node, "extrapolation_value", 0))};
+  return {resize_by_axes(resampling, axes, x)};
 }
 
 constexpr OperatorEntry kResizeOperators[] = {{"Resize", resize}, {"Upsample", resize}};

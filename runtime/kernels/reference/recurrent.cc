@@ -29,15 +29,7 @@ struct RecurrentState {
   CellFunction functions[2][operators::kMaxCellFunctions];  // of each direction
 };
 
-// Inputs, by number.
-constexpr int kX = 0;
-constexpr int kW = 1;
-constexpr int kR = 2;
-constexpr int kBias = 3;
-constexpr int kLengths = 4;
-constexpr int kInitialHidden = 5;
-constexpr int kInitialCell = 6;
-constexpr int kPeepholes = 7;
+using In = operators::RecurrentInput;
 
 Status check_shape(const InferContext& context, int index, const Shape& expected) {
   if (!context.input(index)) return Status();
@@ -59,8 +51,8 @@ template <Cell kCell>
 Status infer_recurrent(InferContext& context) {
   QUENCH_RETURN_IF_ERROR(check_node(context, 3, kCell == Cell::kLstm ? 8 : 6, kFloatType));
   const Attributes& attributes = context.attributes();
-  const Shape& x = context.input(kX)->shape;
-  const Shape& r = context.input(kR)->shape;
+  const Shape& x = context.input(In::kX)->shape;
+  const Shape& r = context.input(In::kR)->shape;
   if (x.rank != 3 || r.rank != 3) return Status::error(StatusCode::kShape, "inputs 0 and 2 must have rank 3");
   RecurrentState& state = context.state<RecurrentState>();
   QUENCH_RETURN_IF_ERROR(read_direction(context, &state));
@@ -80,20 +72,20 @@ Status infer_recurrent(InferContext& context) {
   }
   const int64_t directions = state.directions;
   const int64_t rows = gates_of(kCell) * state.hidden;
-  QUENCH_RETURN_IF_ERROR(check_shape(context, kW, {directions, rows, state.inputs}));
-  QUENCH_RETURN_IF_ERROR(check_shape(context, kR, {directions, rows, state.hidden}));
-  QUENCH_RETURN_IF_ERROR(check_shape(context, kBias, {directions, 2 * rows}));
-  if (context.input(kLengths)) {
-    QUENCH_RETURN_IF_ERROR(check_type(context, kLengths, type_set(ElementType::kInt32)));
-    if (!(context.input(kLengths)->shape == Shape{state.batch})) {
+  QUENCH_RETURN_IF_ERROR(check_shape(context, In::kW, {directions, rows, state.inputs}));
+  QUENCH_RETURN_IF_ERROR(check_shape(context, In::kR, {directions, rows, state.hidden}));
+  QUENCH_RETURN_IF_ERROR(check_shape(context, In::kBias, {directions, 2 * rows}));
+  if (context.input(In::kLengths)) {
+    QUENCH_RETURN_IF_ERROR(check_type(context, In::kLengths, type_set(ElementType::kInt32)));
+    if (!(context.input(In::kLengths)->shape == Shape{state.batch})) {
       return Status::error(StatusCode::kShape, "input 4 does not have one length per sequence");
     }
   }
   const Shape last =
       state.batch_first ? Shape{state.batch, directions, state.hidden} : Shape{directions, state.batch, state.hidden};
-  QUENCH_RETURN_IF_ERROR(check_shape(context, kInitialHidden, last));
-  QUENCH_RETURN_IF_ERROR(check_shape(context, kInitialCell, last));
-  QUENCH_RETURN_IF_ERROR(check_shape(context, kPeepholes, {directions, 3 * state.hidden}));
+  QUENCH_RETURN_IF_ERROR(check_shape(context, In::kInitialHidden, last));
+  QUENCH_RETURN_IF_ERROR(check_shape(context, In::kInitialCell, last));
+  QUENCH_RETURN_IF_ERROR(check_shape(context, In::kPeepholes, {directions, 3 * state.hidden}));
   const Shape all = state.batch_first ? Shape{state.batch, state.steps, directions, state.hidden}
                                       : Shape{state.steps, directions, state.batch, state.hidden};
   QUENCH_RETURN_IF_ERROR(context.set_output(0, ElementType::kFloat32, all));
@@ -127,10 +119,10 @@ class Layer {
         direction_(direction),
         backward_(direction == 1 || state_.backward),
         functions_(state_.functions[direction]),
-        w_(context.input(kW)->as<float>() + direction * gates_ * state_.hidden * state_.inputs),
-        r_(context.input(kR)->as<float>() + direction * gates_ * state_.hidden * state_.hidden),
-        bias_(per_direction(kBias, 2 * gates_ * state_.hidden)),
-        peepholes_(cell == Cell::kLstm ? per_direction(kPeepholes, 3 * state_.hidden) : nullptr),
+        w_(context.input(In::kW)->as<float>() + direction * gates_ * state_.hidden * state_.inputs),
+        r_(context.input(In::kR)->as<float>() + direction * gates_ * state_.hidden * state_.hidden),
+        bias_(per_direction(In::kBias, 2 * gates_ * state_.hidden)),
+        peepholes_(cell == Cell::kLstm ? per_direction(In::kPeepholes, 3 * state_.hidden) : nullptr),
         hidden_(static_cast<float*>(context.scratch())),
         cell_(hidden_ + state_.hidden),
         gate_(cell_ + state_.hidden) {}
@@ -139,7 +131,7 @@ class Layer {
   Status run() {
     for (int64_t sequence = 0; sequence < state_.batch; ++sequence) {
       int64_t steps = state_.steps;
-      if (const Tensor* lengths = context_.input(kLengths)) {
+      if (const Tensor* lengths = context_.input(In::kLengths)) {
         steps = lengths->as<int32_t>()[sequence];
         if (steps < 0 || steps > state_.steps) {
           return Status::error(StatusCode::kInvalidArgument, "a sequence has %lld steps of %lld",
@@ -168,7 +160,7 @@ class Layer {
   size_t hidden_bytes() const { return static_cast<size_t>(state_.hidden) * sizeof(float); }
   const float* input(int64_t sequence, int64_t step) const {
     const int64_t row = state_.batch_first ? sequence * state_.steps + step : step * state_.batch + sequence;
-    return context_.input(kX)->as<float>() + row * state_.inputs;
+    return context_.input(In::kX)->as<float>() + row * state_.inputs;
   }
   float* output(int64_t sequence, int64_t step) const {
     const int64_t row = state_.batch_first ? (sequence * state_.steps + step) * state_.directions + direction_
@@ -182,8 +174,8 @@ class Layer {
   }
 
   void begin(int64_t sequence) {
-    const Tensor* hidden = context_.input(kInitialHidden);
-    const Tensor* cell = context_.input(kInitialCell);
+    const Tensor* hidden = context_.input(In::kInitialHidden);
+    const Tensor* cell = context_.input(In::kInitialCell);
     for (int64_t i = 0; i < state_.hidden; ++i) {
       hidden_[i] = hidden ? hidden->as<float>()[last_offset(sequence) + i] : 0;
       cell_[i] = cell ? cell->as<float>()[last_offset(sequence) + i] : 0;

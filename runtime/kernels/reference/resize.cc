@@ -1,7 +1,7 @@
 // Resize and Upsample, in either layout. Each axis is resampled on its own: an output coordinate becomes a handful of
 // taps, input coordinates with weights, and an output is the sum over the products of its taps.
-//
-// Coordinates are computed in float32, as ONNX Runtime does: in double, halves would round differently.
+
+#include "formats/operators/resize.h"
 
 #include <cmath>
 
@@ -12,32 +12,12 @@
 namespace quench::rt {
 namespace {
 
-enum class Mode : uint8_t { kNearest, kLinear, kCubic };
-
-enum class Transformation : uint8_t {
-  kHalfPixel,
-  kPytorchHalfPixel,
-  kAlignCorners,
-  kAsymmetric,
-  kTfHalfPixelForNearest,
-  kTfCropAndResize,
-};
-
-enum class Rounding : uint8_t {
-  kPreferFloor,
-  kPreferCeil,
-  kFloor,
-  kCeil,
-  kSimple,  // before version 11: down when enlarging, up when shrinking
-};
+using operators::Resampling;
+using operators::Transformation;
+using Mode = operators::ResizeMode;
 
 struct ResizeState {
-  Mode mode;
-  Transformation transformation;
-  Rounding rounding;
-  bool excludes_outside;
-  float cubic_a;
-  float outside_value;
+  Resampling how;
   float scale[kMaxRank];
   float crop_begin[kMaxRank];
   float crop_end[kMaxRank];
@@ -53,54 +33,6 @@ struct Taps {
 };
 
 int taps_of(Mode mode) { return mode == Mode::kNearest ? 1 : mode == Mode::kLinear ? 2 : 4; }
-
-// `names[i]` stands for the enumerator of number i; the first is the default.
-template <typename Enum, size_t N>
-Status read_enum(const InferContext& context, std::string_view attribute, const std::string_view (&names)[N],
-                 Enum* result) {
-  const std::string_view name = context.attributes().get_string(attribute, names[0]);
-  for (size_t i = 0; i < N; ++i) {
-    if (name == names[i]) {
-      *result = static_cast<Enum>(i);
-      return Status();
-    }
-  }
-  return Status::error(StatusCode::kUnsupportedFeature, "attribute '%.*s' is '%.*s'",
-                       static_cast<int>(attribute.size()), attribute.data(), static_cast<int>(name.size()),
-                       name.data());
-}
-
-constexpr std::string_view kModes[] = {"nearest", "linear", "cubic"};
-constexpr std::string_view kTransformations[] = {"half_pixel", "pytorch_half_pixel",   "align_corners",
-                                                 "asymmetric", "tf_half_pixel_for_nn", "tf_crop_and_resize"};
-constexpr std::string_view kRoundings[] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"};
-
-Status read_attributes(const InferContext& context, ResizeState* state) {
-  const Attributes& attributes = context.attributes();
-  if (attributes.get_int("antialias", 0) != 0) {
-    return Status::error(StatusCode::kUnsupportedFeature, "attribute 'antialias'");
-  }
-  if (attributes.get_string("keep_aspect_ratio_policy", "stretch") != "stretch") {
-    return Status::error(StatusCode::kUnsupportedFeature, "attribute 'keep_aspect_ratio_policy'");
-  }
-  if (attributes.get_string("mode", "nearest") == "bilinear") {
-    state->mode = Mode::kLinear;  // of Upsample before version 7
-  } else {
-    QUENCH_RETURN_IF_ERROR(read_enum(context, "mode", kModes, &state->mode));
-  }
-  if (context.opset() < 11) {
-    state->transformation = Transformation::kAsymmetric;
-    state->rounding = Rounding::kSimple;
-    return Status();
-  }
-  QUENCH_RETURN_IF_ERROR(
-      read_enum(context, "coordinate_transformation_mode", kTransformations, &state->transformation));
-  QUENCH_RETURN_IF_ERROR(read_enum(context, "nearest_mode", kRoundings, &state->rounding));
-  state->excludes_outside = attributes.get_int("exclude_outside", 0) != 0;
-  state->cubic_a = attributes.get_float("cubic_coeff_a", -0.75f);
-  state->outside_value = attributes.get_float("extrapolation_value", 0);
-  return Status();
-}
 
 // Values for each axis out of a constant float32 input of one value per listed axis.
 Status read_floats(InferContext& context, int index, int count, float* values) {
@@ -173,7 +105,7 @@ Status resize_by_sizes(const ResizedAxes& resized, const IntList& sizes, Shape* 
 
 Status read_region(InferContext& context, const ResizedAxes& resized, ResizeState* state) {
   float region[2 * kMaxRank] = {};
-  if (state->transformation != Transformation::kTfCropAndResize) return Status();
+  if (state->how.transformation != Transformation::kTfCropAndResize) return Status();
   QUENCH_RETURN_IF_ERROR(read_floats(context, 1, 2 * resized.count, region));
   for (int i = 0; i < resized.count; ++i) {
     state->crop_begin[resized.axes[i]] = region[i];
@@ -184,7 +116,7 @@ Status read_region(InferContext& context, const ResizedAxes& resized, ResizeStat
 
 Status finish_resize(InferContext& context, const Shape& shape, const ResizeState& state) {
   const Shape& x = context.input(0)->shape;
-  if (state.mode != Mode::kNearest && context.input(0)->type != ElementType::kFloat32) {
+  if (state.how.mode != Mode::kNearest && context.input(0)->type != ElementType::kFloat32) {
     return Status::error(StatusCode::kUnsupportedType, "input 0 has type %s", name_of(context.input(0)->type));
   }
   QUENCH_RETURN_IF_ERROR(context.set_output(0, context.input(0)->type, shape));
@@ -204,7 +136,7 @@ Status infer_upsample_attribute(InferContext& context) {
   QUENCH_RETURN_IF_ERROR(check_node(context, 1, 1, kAllTypes));
   Shape shape = context.input(0)->shape;
   ResizeState& state = context.state<ResizeState>();
-  QUENCH_RETURN_IF_ERROR(read_attributes(context, &state));
+  QUENCH_RETURN_IF_ERROR(operators::read_resampling(context.attributes().view(), context.opset(), &state.how));
   const std::span<const float> scales = context.attributes().get_floats("scales");
   ResizedAxes resized;
   QUENCH_RETURN_IF_ERROR(read_resized_axes(context, shape.rank, &resized));
@@ -220,7 +152,7 @@ Status infer_resize_10(InferContext& context) {
   QUENCH_RETURN_IF_ERROR(check_node(context, 2, 2, kAllTypes));
   Shape shape = context.input(0)->shape;
   ResizeState& state = context.state<ResizeState>();
-  QUENCH_RETURN_IF_ERROR(read_attributes(context, &state));
+  QUENCH_RETURN_IF_ERROR(operators::read_resampling(context.attributes().view(), context.opset(), &state.how));
   ResizedAxes resized;
   QUENCH_RETURN_IF_ERROR(read_resized_axes(context, shape.rank, &resized));
   float scales[kMaxRank] = {};
@@ -234,7 +166,7 @@ Status infer_resize(InferContext& context) {
   QUENCH_RETURN_IF_ERROR(check_node(context, 1, 4, kAllTypes));
   Shape shape = context.input(0)->shape;
   ResizeState& state = context.state<ResizeState>();
-  QUENCH_RETURN_IF_ERROR(read_attributes(context, &state));
+  QUENCH_RETURN_IF_ERROR(operators::read_resampling(context.attributes().view(), context.opset(), &state.how));
   ResizedAxes resized;
   QUENCH_RETURN_IF_ERROR(read_resized_axes(context, shape.rank, &resized));
   for (int axis = 0; axis < shape.rank; ++axis) {
@@ -257,54 +189,9 @@ Status infer_resize(InferContext& context) {
   return finish_resize(context, shape, state);
 }
 
-// The input coordinate of output coordinate `at`, as a real number.
-float original_coordinate(const ResizeState& state, int axis, int64_t at, int64_t in_size, int64_t out_size) {
-  const auto x = static_cast<float>(at);
-  const float scale = state.scale[axis];
-  switch (state.transformation) {
-    case Transformation::kPytorchHalfPixel:
-      return out_size > 1 ? (x + 0.5f) / scale - 0.5f : 0;
-    case Transformation::kAlignCorners: {
-      // The length is not rounded, as in ONNX's reference: it matters where the scale does not give a whole number.
-      const float length = scale * static_cast<float>(in_size);
-      return out_size > 1 ? x * static_cast<float>(in_size - 1) / (length - 1) : 0;
-    }
-    case Transformation::kAsymmetric:
-      return x / scale;
-    case Transformation::kTfHalfPixelForNearest:
-      return (x + 0.5f) / scale;
-    case Transformation::kTfCropAndResize: {
-      const float begin = state.crop_begin[axis];
-      const float end = state.crop_end[axis];
-      const auto last = static_cast<float>(in_size - 1);
-      return out_size > 1 ? begin * last + x * (end - begin) * last / static_cast<float>(out_size - 1)
-                          : 0.5f * (begin + end) * last;
-    }
-    case Transformation::kHalfPixel:
-      break;
-  }
-  return (x + 0.5f) / scale - 0.5f;
-}
-
 int64_t clamp_coordinate(float x, int64_t size) {
   if (!(x > 0)) return 0;
   return x >= static_cast<float>(size) ? size - 1 : static_cast<int64_t>(x);
-}
-
-float round_coordinate(Rounding rounding, float x, float scale) {
-  switch (rounding) {
-    case Rounding::kPreferFloor:
-      return x == std::floor(x) + 0.5f ? std::floor(x) : std::round(x);
-    case Rounding::kPreferCeil:
-      return std::round(x);
-    case Rounding::kFloor:
-      return std::floor(x);
-    case Rounding::kCeil:
-      return std::ceil(x);
-    case Rounding::kSimple:
-      break;
-  }
-  return scale < 1 ? std::ceil(x) : std::floor(x);
 }
 
 Taps linear_taps(float x, int64_t size) {
@@ -322,7 +209,7 @@ Taps linear_taps(float x, int64_t size) {
 Taps cubic_taps(const ResizeState& state, float x, int64_t size) {
   const float whole = std::floor(x);
   const float t = x - whole;
-  const float a = state.cubic_a;
+  const float a = state.how.cubic_a;
   const auto near = [a](float s) { return ((a + 2) * s - (a + 3)) * s * s + 1; };
   const auto far = [a](float s) { return ((a * s - 5 * a) * s + 8 * a) * s - 4 * a; };
   Taps taps = {};
@@ -333,28 +220,30 @@ Taps cubic_taps(const ResizeState& state, float x, int64_t size) {
   float sum = 0;
   for (int k = 0; k < 4; ++k) {
     const float coordinate = whole + static_cast<float>(k - 1);
-    if (state.excludes_outside && (coordinate < 0 || coordinate >= static_cast<float>(size))) taps.weight[k] = 0;
+    if (state.how.excludes_outside && (coordinate < 0 || coordinate >= static_cast<float>(size))) taps.weight[k] = 0;
     taps.coordinate[k] = clamp_coordinate(coordinate, size);
     sum += taps.weight[k];
   }
-  for (int k = 0; state.excludes_outside && k < 4; ++k) taps.weight[k] /= sum;
+  for (int k = 0; state.how.excludes_outside && k < 4; ++k) taps.weight[k] /= sum;
   return taps;
 }
 
 Taps make_taps(const ResizeState& state, int axis, int64_t at, int64_t in_size, int64_t out_size) {
   // An axis that stays as it is takes no part, whatever the transformation.
   const bool stays =
-      in_size == out_size && state.scale[axis] == 1 && state.transformation != Transformation::kTfCropAndResize;
+      in_size == out_size && state.scale[axis] == 1 && state.how.transformation != Transformation::kTfCropAndResize;
   Taps taps = {};
   if (stays) {
     taps.coordinate[0] = at;
     taps.weight[0] = 1;
     return taps;
   }
-  const float x = original_coordinate(state, axis, at, in_size, out_size);
-  switch (state.mode) {
+  const operators::ResizeAxis sizes{in_size, out_size, state.scale[axis], state.crop_begin[axis], state.crop_end[axis]};
+  const float x = operators::original_coordinate(state.how.transformation, sizes, at);
+  switch (state.how.mode) {
     case Mode::kNearest:
-      taps.coordinate[0] = clamp_coordinate(round_coordinate(state.rounding, x, state.scale[axis]), in_size);
+      taps.coordinate[0] =
+          clamp_coordinate(operators::round_coordinate(state.how.rounding, x, state.scale[axis]), in_size);
       taps.weight[0] = 1;
       break;
     case Mode::kLinear:
@@ -365,7 +254,7 @@ Taps make_taps(const ResizeState& state, int axis, int64_t at, int64_t in_size, 
       break;
   }
   taps.outside =
-      state.transformation == Transformation::kTfCropAndResize && !(x >= 0 && x <= static_cast<float>(in_size - 1));
+      state.how.transformation == Transformation::kTfCropAndResize && !(x >= 0 && x <= static_cast<float>(in_size - 1));
   return taps;
 }
 
@@ -414,7 +303,7 @@ Axes prepare_axes(RunContext& context, const ResizeState& state) {
       taps[at] = make_taps(state, axis, at, in_size, out_size);
       one_tap = one_tap && taps[at].weight[0] == 1;
     }
-    axes.axes[i] = {out_size, strides[axis], taps, one_tap ? 1 : taps_of(state.mode)};
+    axes.axes[i] = {out_size, strides[axis], taps, one_tap ? 1 : taps_of(state.how.mode)};
     taps += out_size;
   }
   return axes;
@@ -441,7 +330,7 @@ void resize_float(const RunContext& context, const ResizeState& state, const Axe
   float* y = context.output(0)->as<float>();
   context.parallel_for(context.output(0)->elements(), kParallelGrain / 4, [&](int64_t begin, int64_t end, int) {
     for_each_output(axes, begin, end, [&](int64_t element, const int64_t* at, bool outside) {
-      y[element] = outside ? state.outside_value : sample(axes, 0, x, at);
+      y[element] = outside ? state.how.outside_value : sample(axes, 0, x, at);
     });
   });
 }
@@ -475,8 +364,8 @@ Status run_resize(RunContext& context) {
   const ResizeState& state = context.state<ResizeState>();
   const Axes axes = prepare_axes(context, state);
   const ElementType type = context.input(0)->type;
-  const bool crops = state.transformation == Transformation::kTfCropAndResize;
-  if (state.mode != Mode::kNearest || (crops && type == ElementType::kFloat32)) {
+  const bool crops = state.how.transformation == Transformation::kTfCropAndResize;
+  if (state.how.mode != Mode::kNearest || (crops && type == ElementType::kFloat32)) {
     resize_float(context, state, axes);
     return Status();
   }

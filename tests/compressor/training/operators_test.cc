@@ -577,7 +577,7 @@ TEST(Operators, RefuseInOneLine) {
                   "{ y = RNN<hidden_size = 1, activations = [\"Softsign\"]>(x, w, r) }"),
             "activation 'Softsign' is none of Sigmoid, Tanh and Relu");
   EXPECT_EQ(error("g (float[2,3] x) => (float[A,B] y) { y = Resize<antialias = 1>(x) }", 18),
-            "attribute 'antialias' cannot be trained");
+            "attribute 'antialias' is 1, which cannot be trained");
   EXPECT_EQ(error("g (float[2,3] x) => (float[A,B] y) <int64[1,1] i = {2}> { y = GatherND(x, i) }"),
             "an index is outside an axis of 2 elements");
   EXPECT_EQ(error("g (float[2,3] x) => (float[A,B] y) { y = Cast<to = 8>(x) }"),
