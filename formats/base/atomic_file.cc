@@ -1,6 +1,8 @@
 #include "formats/base/atomic_file.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -42,14 +44,88 @@ std::string folder_of(const std::string& path) {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
-// Opens a new file beside `path`. The name carries the process id and a counter, so that several writers do not meet.
-int open_temporary(const std::string& path, std::string& name) {
+// Of files that are being written. Nothing of the target's name is in it, which may be as long as names can be.
+constexpr const char* kTemporaryPrefix = ".quench-tmp-";
+
+std::string temporary_name(const std::string& folder) {
   static std::atomic<unsigned> counter{0};
-  for (int attempt = 0; attempt < 100; ++attempt) {
-    name = path + ".tmp" + std::to_string(::getpid()) + "-" + std::to_string(counter.fetch_add(1));
-    const int descriptor = ::open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (descriptor >= 0 || errno != EEXIST) return descriptor;
+  return folder + "/" + kTemporaryPrefix + std::to_string(::getpid()) + "-" + std::to_string(counter.fetch_add(1));
+}
+
+// Names to remove if a signal ends the process. A slot is taken by whoever sets `used`, and seen when `named` is set.
+struct Slot {
+  std::atomic<bool> used{false}, named{false};
+  char name[PATH_MAX];
+};
+Slot slots[8];
+
+void remember(const std::string& name) {
+  if (name.size() >= PATH_MAX) return;
+  for (Slot& slot : slots) {
+    if (slot.used.exchange(true)) continue;
+    std::memcpy(slot.name, name.c_str(), name.size() + 1);
+    slot.named = true;
+    return;
   }
+}
+
+void forget(const std::string& name) {
+  for (Slot& slot : slots) {
+    if (!slot.named || name != slot.name) continue;
+    slot.named = false;
+    slot.used = false;
+  }
+}
+
+// Who writes a file holds its lock, so one that can be locked was left by a process that is gone.
+void remove_stale(const std::string& folder) {
+  DIR* entries = ::opendir(folder.c_str());
+  if (entries == nullptr) return;
+  while (const dirent* entry = ::readdir(entries)) {
+    if (std::strncmp(entry->d_name, kTemporaryPrefix, std::strlen(kTemporaryPrefix)) != 0) continue;
+    const std::string name = folder + "/" + entry->d_name;
+    const int descriptor = ::open(name.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (descriptor < 0) continue;
+    if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0) ::unlink(name.c_str());
+    ::close(descriptor);
+  }
+  ::closedir(entries);
+}
+
+// A file without a name, which goes with its process; -1 where the system or the file system has none.
+int open_nameless(const std::string& folder) {
+#ifdef O_TMPFILE
+  const int descriptor = ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
+  if (descriptor < 0) return -1;
+  // Without /proc it could get no name in the end.
+  if (::access(("/proc/self/fd/" + std::to_string(descriptor)).c_str(), F_OK) == 0) return descriptor;
+  ::close(descriptor);
+#else
+  static_cast<void>(folder);
+#endif
+  return -1;
+}
+
+// Gives a nameless file its name, which must be free.
+bool link_nameless(int descriptor, const std::string& name) {
+  const std::string link = "/proc/self/fd/" + std::to_string(descriptor);
+  return ::linkat(AT_FDCWD, link.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) == 0;
+}
+
+// Opens a new file in the folder. Between its making and its lock, another process may have swept it away: then again.
+int open_named(const std::string& folder, std::string& name) {
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    name = temporary_name(folder);
+    const int descriptor = ::open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (descriptor < 0 && errno == EEXIST) continue;
+    if (descriptor < 0) break;
+    remember(name);
+    struct stat own {};
+    if (::flock(descriptor, LOCK_EX) != 0 || ::fstat(descriptor, &own) != 0 || own.st_nlink > 0) return descriptor;
+    forget(name);
+    ::close(descriptor);
+  }
+  name.clear();
   return -1;
 }
 
@@ -73,7 +149,10 @@ AtomicFile::~AtomicFile() { discard(); }
 
 void AtomicFile::discard() {
   if (descriptor_ >= 0) ::close(std::exchange(descriptor_, -1));
-  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+  if (!temporary_.empty()) {
+    ::unlink(temporary_.c_str());
+    forget(temporary_);
+  }
   temporary_.clear();
 }
 
@@ -81,11 +160,16 @@ Status AtomicFile::fail(const char* action) {
   return Status::error(StatusCode::kIo, "cannot %s %s: %s", action, path_.c_str(), std::strerror(errno));
 }
 
-Result<AtomicFile> AtomicFile::create(const std::string& path) {
+Result<AtomicFile> AtomicFile::create(const std::string& path, Temporary temporary) {
   AtomicFile file;
   file.path_ = resolved(path);
   struct stat old {};
   const bool exists = ::stat(file.path_.c_str(), &old) == 0;
+  if (!exists && errno != ENOENT) return file.fail("write");  // a name that is too long, say
+  if (!exists && ::lstat(file.path_.c_str(), &old) == 0) {
+    return Status::error(StatusCode::kIo, "cannot write %s: it is a link to a file that does not exist",
+                         file.path_.c_str());
+  }
   if (exists && S_ISDIR(old.st_mode)) {
     errno = EISDIR;
     return file.fail("write");
@@ -96,11 +180,15 @@ Result<AtomicFile> AtomicFile::create(const std::string& path) {
     if (file.descriptor_ < 0) return file.fail("write");
     return file;
   }
-  file.descriptor_ = open_temporary(file.path_, file.temporary_);
+  const std::string folder = folder_of(file.path_);
+  remove_stale(folder);
+  if (temporary == Temporary::kNameless) file.descriptor_ = open_nameless(folder);
   if (file.descriptor_ < 0) {
-    file.temporary_.clear();  // it is not ours to remove
-    return file.fail("write");
+    file.descriptor_ = open_named(folder, file.temporary_);
+  } else {
+    ::flock(file.descriptor_, LOCK_EX);  // for the moment in which it has a temporary name
   }
+  if (file.descriptor_ < 0) return file.fail("write");
   if (exists && ::fchmod(file.descriptor_, old.st_mode & 0777) != 0) return file.fail("set the permissions of");
   return file;
 }
@@ -143,6 +231,25 @@ Status AtomicFile::write_at(uint64_t offset, std::span<const std::byte> bytes) {
   return {};
 }
 
+bool AtomicFile::take_place() {
+  if (temporary_.empty()) {
+    if (link_nameless(descriptor_, path_)) return true;
+    if (errno != EEXIST) return false;
+    // A link replaces nothing, a rename does.
+    std::string name = temporary_name(folder_of(path_));
+    remember(name);
+    if (!link_nameless(descriptor_, name)) {
+      forget(name);
+      return false;
+    }
+    temporary_ = std::move(name);
+  }
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) return false;
+  forget(temporary_);
+  temporary_.clear();
+  return true;
+}
+
 Status AtomicFile::commit() {
   if (descriptor_ < 0) return Status::error(StatusCode::kInvalidArgument, "no file is open");
   QUENCH_RETURN_IF_ERROR(flush());
@@ -151,9 +258,8 @@ Status AtomicFile::commit() {
     return {};
   }
   if (::fsync(descriptor_) != 0) return fail("sync");
+  if (!take_place()) return fail("replace");
   if (::close(std::exchange(descriptor_, -1)) != 0) return fail("write");
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) return fail("replace");
-  temporary_.clear();
   const std::string folder = folder_of(path_);
   const int folder_descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (folder_descriptor < 0) return fail("sync the folder of");
@@ -161,6 +267,12 @@ Status AtomicFile::commit() {
   const bool synced = ::fsync(folder_descriptor) == 0 || errno == EINVAL || errno == EROFS;
   ::close(folder_descriptor);
   return synced ? Status() : fail("sync the folder of");
+}
+
+void remove_temporary_files() noexcept {
+  for (Slot& slot : slots) {
+    if (slot.named) ::unlink(slot.name);
+  }
 }
 
 }  // namespace quench

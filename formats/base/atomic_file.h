@@ -1,6 +1,7 @@
-// A file that appears complete or not at all: written to a temporary file in the same folder, synced, then renamed over
-// the target. A process that is killed while writing leaves the old file as it was (and perhaps a "*.tmp*" file beside
-// it).
+// A file that appears complete or not at all: written to a temporary file in the same folder, synced, then put in the
+// target's place. A process that is killed while writing leaves the old file as it was, and nothing else: the temporary
+// file has no name until it is complete. Where the file system has no nameless files (Linux's O_TMPFILE), it is called
+// ".quench-tmp-*", is locked, and goes with the next file that is written into the folder if its process is gone.
 //
 //     Result<AtomicFile> file = AtomicFile::create("report.json");
 //     if (!file.ok()) return file.status();
@@ -9,7 +10,7 @@
 //
 // Dropped before commit(), it removes the temporary file. A target that exists and is no regular file (/dev/stdout, a
 // pipe) is written in place, since it cannot be renamed over. A symbolic link is followed: the file that it names is
-// replaced.
+// replaced, and must be there.
 #pragma once
 
 #include <cstddef>
@@ -29,9 +30,11 @@ class AtomicFile {
   AtomicFile& operator=(AtomicFile&& other) noexcept;
   ~AtomicFile();
 
+  enum class Temporary { kNameless, kNamed };  // nameless: where there is it
+
   // The new file gets the permissions of the one that it replaces, or 0666 less the umask. Errors: kIo with the path
   // and the system's reason.
-  static Result<AtomicFile> create(const std::string& path);
+  static Result<AtomicFile> create(const std::string& path, Temporary temporary = Temporary::kNameless);
 
   // Appends. Buffered: an error may be that of an earlier write. After an error only the destructor does anything.
   Status write(std::span<const std::byte> bytes);
@@ -43,13 +46,14 @@ class AtomicFile {
   // Bytes written so far.
   uint64_t size() const { return size_; }
 
-  // Flushes, syncs the file, renames it to the target, syncs the folder.
+  // Flushes, syncs the file, puts it in the target's place, syncs the folder.
   Status commit();
 
  private:
   Status flush();
   Status fail(const char* action);
   void discard();
+  bool take_place();
 
   int descriptor_ = -1;
   bool in_place_ = false;
@@ -58,5 +62,8 @@ class AtomicFile {
   std::string temporary_;
   std::string buffer_;
 };
+
+// For a handler of a signal that ends the process: removes the temporary files that have names. Safe in one.
+void remove_temporary_files() noexcept;
 
 }  // namespace quench

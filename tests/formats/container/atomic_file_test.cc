@@ -60,13 +60,56 @@ TEST_F(AtomicFileTest, AppearsOnlyWithCommit) {
 TEST_F(AtomicFileTest, DroppedLeavesNothingBehind) {
   put(path_, "old");
   {
-    Result<AtomicFile> file = AtomicFile::create(path_);
+    Result<AtomicFile> file = AtomicFile::create(path_, AtomicFile::Temporary::kNamed);
     ASSERT_TRUE(file->write(std::string(1 << 20, 'x')).ok());
     EXPECT_EQ(entries(), 2u);
     const AtomicFile moved = std::move(*file);
   }
   EXPECT_EQ(content(path_), "old");
   EXPECT_EQ(entries(), 1u);
+}
+
+TEST_F(AtomicFileTest, NewAndOldTargetsAreReplacedWithAndWithoutNames) {
+  for (const auto temporary : {AtomicFile::Temporary::kNamed, AtomicFile::Temporary::kNameless}) {
+    fs::remove(path_);
+    for (const char* text : {"first", "second"}) {
+      Result<AtomicFile> file = AtomicFile::create(path_, temporary);
+      ASSERT_TRUE(file->write(text).ok());
+      const Status status = file->commit();
+      ASSERT_TRUE(status.ok()) << status.detail();
+      EXPECT_EQ(content(path_), text);
+      EXPECT_EQ(entries(), 1u);
+    }
+  }
+}
+
+// A name may have 255 bytes, and the temporary file's must not be longer.
+TEST_F(AtomicFileTest, ANameAsLongAsNamesCanBeIsWritten) {
+  const fs::path longest = folder_ / std::string(255, 'x');
+  for (const auto temporary : {AtomicFile::Temporary::kNamed, AtomicFile::Temporary::kNameless}) {
+    Result<AtomicFile> file = AtomicFile::create(longest, temporary);
+    ASSERT_TRUE(file.ok()) << file.status().detail();
+    EXPECT_TRUE(file->commit().ok());
+  }
+  EXPECT_EQ(AtomicFile::create(folder_ / std::string(256, 'x')).status().code(), StatusCode::kIo);
+}
+
+// Two writers at a time: neither takes the other's file for one that was left behind.
+TEST_F(AtomicFileTest, AFileThatIsBeingWrittenIsNotSweptAway) {
+  Result<AtomicFile> first = AtomicFile::create(path_, AtomicFile::Temporary::kNamed);
+  Result<AtomicFile> second = AtomicFile::create(folder_ / "other", AtomicFile::Temporary::kNamed);
+  EXPECT_EQ(entries(), 2u);
+  ASSERT_TRUE(first->write("first").ok());
+  EXPECT_TRUE(second->commit().ok());
+  EXPECT_TRUE(first->commit().ok());
+  EXPECT_EQ(content(path_), "first");
+}
+
+TEST_F(AtomicFileTest, ASignalsHandlerCanRemoveWhatHasAName) {
+  Result<AtomicFile> file = AtomicFile::create(path_, AtomicFile::Temporary::kNamed);
+  EXPECT_EQ(entries(), 1u);
+  remove_temporary_files();
+  EXPECT_EQ(entries(), 0u);
 }
 
 TEST_F(AtomicFileTest, KeepsPermissionsOfTheOldFileAndTheUmaskForANewOne) {
@@ -92,6 +135,13 @@ TEST_F(AtomicFileTest, FollowsASymbolicLink) {
   ASSERT_TRUE(file->commit().ok());
   EXPECT_TRUE(fs::is_symlink(folder_ / "link"));
   EXPECT_EQ(content(path_), "new");
+}
+
+TEST_F(AtomicFileTest, ALinkThatLeadsNowhereIsAnErrorAndStays) {
+  fs::create_symlink(folder_ / "nothing", folder_ / "link");
+  const Result<AtomicFile> file = AtomicFile::create(folder_ / "link");
+  EXPECT_NE(std::string(file.status().detail()).find("link to a file that does not exist"), std::string::npos);
+  EXPECT_TRUE(fs::is_symlink(folder_ / "link"));
 }
 
 TEST_F(AtomicFileTest, FullDeviceIsAnError) {
@@ -148,41 +198,36 @@ TEST_F(AtomicFileTest, WritesToAPipeInPlace) {
   EXPECT_TRUE(fs::is_fifo(pipe));
 }
 
-// A process that dies half way: the old file stays whole, and the next run can write.
-TEST_F(AtomicFileTest, KilledWriterLeavesTheOldFile) {
-  const FileBytes old = sample_file();
-  put(path_, std::string(reinterpret_cast<const char*>(old.data()), old.size()));
-  int ready[2];
-  ASSERT_EQ(::pipe(ready), 0);
+// What is left of a process that dies after writing half a file.
+size_t entries_after_death(const fs::path& path, AtomicFile::Temporary temporary) {
   const pid_t child = ::fork();
-  ASSERT_GE(child, 0);
   if (child == 0) {
-    Result<Writer> writer = Writer::create(path_);
-    const FileBytes bytes(300000, std::byte{5});
-    bool ok = writer.ok();
-    for (int i = 0; ok && i < 10; ++i) ok = writer->add_lossless(ElementType::kUint8, bytes, bytes.size()).ok();
-    std::vector<std::byte> noise(500000);
-    std::mt19937 random(1);
-    for (std::byte& byte : noise) byte = static_cast<std::byte>(random());
-    ok = ok && writer->add_lossless(ElementType::kUint8, noise, noise.size()).ok();
-    const char answer = ok ? 'y' : 'n';
-    if (::write(ready[1], &answer, 1) != 1) ::_exit(1);
-    for (;;) ::pause();
+    Result<AtomicFile> file = AtomicFile::create(path, temporary);
+    if (file.ok()) static_cast<void>(file->write(std::string(1 << 20, 'x')));
+    ::kill(::getpid(), SIGKILL);
   }
-  char answer = 0;
-  ASSERT_EQ(::read(ready[0], &answer, 1), 1);
-  EXPECT_EQ(answer, 'y');
-  ASSERT_EQ(::kill(child, SIGKILL), 0);
-  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
-  ::close(ready[0]);
-  ::close(ready[1]);
-  EXPECT_EQ(entries(), 2u);  // what it had written lies beside
-  const std::string kept = content(path_);
-  EXPECT_TRUE(decode_everything(bytes_of(kept)).ok());
-  Result<Writer> next = Writer::create(path_);
-  ASSERT_TRUE(next.ok());
-  ASSERT_TRUE(next->finish().ok());
-  EXPECT_EQ(content(path_).size(), kHeaderSize);
+  ::waitpid(child, nullptr, 0);
+  return static_cast<size_t>(std::distance(fs::directory_iterator(path.parent_path()), fs::directory_iterator()));
+}
+
+TEST_F(AtomicFileTest, AKilledWriterLeavesTheOldFileAndWhatItLeftIsSwept) {
+  put(path_, "old");
+  EXPECT_EQ(entries_after_death(path_, AtomicFile::Temporary::kNamed), 2u);
+  EXPECT_EQ(content(path_), "old");
+  // The next file in that folder, whatever its name.
+  Result<AtomicFile> next = AtomicFile::create(folder_ / "other");
+  ASSERT_TRUE(next->commit().ok());
+  EXPECT_EQ(entries(), 2u);
+  EXPECT_EQ(content(path_), "old");
+}
+
+TEST_F(AtomicFileTest, AKilledWriterOfANamelessFileLeavesNothing) {
+  const int nameless = ::open(folder_.c_str(), O_TMPFILE | O_RDWR, 0600);
+  if (nameless < 0) GTEST_SKIP() << "this file system has no nameless files";
+  ::close(nameless);
+  put(path_, "old");
+  EXPECT_EQ(entries_after_death(path_, AtomicFile::Temporary::kNameless), 1u);
+  EXPECT_EQ(content(path_), "old");
 }
 
 }  // namespace
