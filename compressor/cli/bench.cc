@@ -23,7 +23,9 @@ void add_bench(CLI::App& app) {
   add_shapes(*command, arguments->shapes);
   arguments->json.add_to(*command);
   command->callback([arguments] {
-    arguments->json.refuse({arguments->file});
+    FileUse files;
+    files.reads(arguments->file);
+    arguments->json.declare(files);
     measure::BenchmarkOptions options = arguments->options;
     options.shapes = parse_shapes(arguments->shapes);
     const measure::Benchmark benchmark = measure::benchmark(arguments->file, options);

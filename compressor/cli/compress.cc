@@ -59,8 +59,11 @@ std::optional<Evaluation> evaluate(const Arguments& arguments, int threads, repo
 }
 
 void run(const Arguments& arguments) {
-  check_output(arguments.output, {arguments.model});
-  arguments.json.refuse({arguments.model, arguments.output});
+  FileUse files;
+  files.reads_model(arguments.model);
+  files.reads_data(arguments.data);
+  files.writes(arguments.output, FileUse::Place::kFile);
+  arguments.json.declare(files);
   CompressOptions options = arguments.options;
   options.threads = resolve_threads(arguments.threads);
   options.input_shapes = parse_shapes(arguments.shapes);

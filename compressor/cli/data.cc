@@ -21,7 +21,9 @@ struct Arguments {
 void run(const Arguments& arguments) {
   const bool npz = arguments.output.ends_with(".npz");
   if (!npz && !arguments.output.ends_with(".npy")) throw UsageError("-o must name a .npz or a .npy file");
-  check_output(arguments.output, {});
+  FileUse files;
+  files.reads_data(arguments.spec);
+  files.writes(arguments.output);
   const std::unique_ptr<data::Dataset> dataset = data::open_dataset(arguments.spec, arguments.preprocessing.get());
   const uint64_t count = arguments.samples == 0 ? dataset->size() : std::min(arguments.samples, dataset->size());
   std::vector<uint64_t> indices(count);

@@ -20,7 +20,11 @@ struct Arguments {
 };
 
 void run(const Arguments& arguments) {
-  arguments.json.refuse({arguments.file, arguments.against});
+  FileUse files;
+  files.reads_model(arguments.file);
+  files.reads_model(arguments.against);
+  files.reads_data(arguments.options.data);
+  arguments.json.declare(files);
   measure::EvaluationOptions options = arguments.options;
   options.threads = resolve_threads(arguments.threads);
   options.shapes = parse_shapes(arguments.shapes);

@@ -17,7 +17,9 @@ void add_inspect(CLI::App& app) {
   command->add_option("file", arguments->file, "a .quench file")->required()->type_name("FILE");
   arguments->json.add_to(*command);
   command->callback([arguments] {
-    arguments->json.refuse({arguments->file});
+    FileUse files;
+    files.reads(arguments->file);
+    arguments->json.declare(files);
     const measure::Inspection inspection = measure::inspect(arguments->file);
     arguments->json.show(report::to_text(inspection), report::to_json(inspection));
   });

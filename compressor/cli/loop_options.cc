@@ -116,8 +116,8 @@ void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
   preprocessing_.add_to(command);
 }
 
-LoopOptions LoopArguments::get(std::vector<std::filesystem::path> inputs, const std::filesystem::path& output,
-                               const std::string& title, const JsonOption& json, report::Progress& progress) const {
+LoopOptions LoopArguments::get(FileUse files, const std::filesystem::path& output, const std::string& title,
+                               const JsonOption& json, report::Progress& progress) const {
   LoopOptions options = options_;
   options.preprocessing = preprocessing_.get();
   if (label_share_option_->count() > 0) options.label_share = label_share_;
@@ -125,13 +125,15 @@ LoopOptions LoopArguments::get(std::vector<std::filesystem::path> inputs, const 
   options.bfloat16 = !float32_ && training::bfloat16_pays(options.device);
   options.threads = resolve_threads(threads_);
   if (checkpoint_option_->count() == 0) options.checkpoint = output.string() + ".checkpoint";
-  inputs.push_back(options.teacher);
-  for (const std::filesystem::path& file : {output, options.checkpoint, metrics_, page_}) {
-    if (file.empty()) continue;
-    check_output(file, inputs);
-    inputs.push_back(file);
+  files.reads_model(options.teacher);
+  files.reads_data(options.data);
+  files.reads_data(options.test_data);
+  files.writes(output, FileUse::Place::kFile);
+  files.may_write(output.string() + ".data");  // of an .onnx file that exceeds 2 GB
+  for (const std::filesystem::path& file : {std::filesystem::path(options.checkpoint), metrics_, page_}) {
+    if (!file.empty()) files.writes(file);
   }
-  json.refuse(inputs);
+  json.declare(files);
   options.progress = [&progress](std::string_view stage, double share) { progress.update(stage, share); };
   options.on_epoch = [&progress, title, metrics = metrics_, page = page_,
                       lines = json.is_printed() ? stderr : stdout](Records records) {

@@ -20,11 +20,12 @@ CLI::Validator one_of(const training::Named<Value> (&names)[kCount]) {
 class LoopArguments {
  public:
   void add_to(CLI::App& command, const training::LoopOptions& defaults);
-  // `inputs`, `output` and `json`: of the command; `title`: of the page. Throws quench::Error where output, checkpoint, metrics, page or the
-  // file of `json` would overwrite one of the inputs, the teacher or each other. Progress goes to `progress`; after each
-  // epoch come a line to standard output, or to standard error where JSON goes to standard output, metrics and page.
-  training::LoopOptions get(std::vector<std::filesystem::path> inputs, const std::filesystem::path& output,
-                            const std::string& title, const JsonOption& json, report::Progress& progress) const;
+  // `files`: what the command itself reads; `output` and `json`: of the command; `title`: of the page. Throws
+  // quench::Error where output, checkpoint, metrics, page or the file of `json` cannot be written (see FileUse). Progress
+  // goes to `progress`; after each epoch come a line to standard output, or to standard error where JSON goes to standard
+  // output, metrics and page.
+  training::LoopOptions get(FileUse files, const std::filesystem::path& output, const std::string& title,
+                            const JsonOption& json, report::Progress& progress) const;
 
  private:
   training::LoopOptions options_;

@@ -1,17 +1,15 @@
 #include "compressor/cli/options.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <charconv>
 #include <thread>
 
 #include "compressor/data/files.h"
+#include "formats/base/printable.h"
 #include "formats/error.h"
 
 namespace quench::cli {
-
-namespace fs = std::filesystem;
 
 void PreprocessingOptions::add_to(CLI::App& command) {
   const std::string group = "Preprocessing: value = (pixel * scale - mean) / std";
@@ -45,8 +43,8 @@ void JsonOption::show(const std::string& text, const std::string& json) const {
   if (to_file) data::write_file(file_, std::as_bytes(std::span(json)));
 }
 
-void JsonOption::refuse(const std::vector<fs::path>& files) const {
-  if (!file_.empty()) check_output(file_, files);
+void JsonOption::declare(FileUse& files) const {
+  if (!file_.empty()) files.writes(file_);
 }
 
 void add_threads(CLI::App& command, int& threads) {
@@ -119,25 +117,6 @@ std::map<std::string, std::vector<int64_t>> parse_shapes(const std::vector<std::
   return parsed;
 }
 
-void check_output(const fs::path& output, const std::vector<fs::path>& others) {
-  std::error_code error;
-  if (fs::is_directory(output, error)) throw Error::make("{}: this is a folder; name a file", output.string());
-  const bool is_special = fs::exists(output, error) && !fs::is_regular_file(output, error);
-  for (const fs::path& other : others) {
-    if (is_special || other.empty()) continue;
-    if (fs::equivalent(other, output, error) ||
-        fs::weakly_canonical(other, error) == fs::weakly_canonical(output, error)) {
-      throw Error::make("{}: this file has another use in the command, and would be overwritten", output.string());
-    }
-  }
-  const fs::path folder = output.has_parent_path() ? output.parent_path() : fs::path(".");
-  if (!fs::is_directory(folder, error))
-    throw Error::make("{}: there is no folder '{}'", output.string(), folder.string());
-  if (!is_special && ::access(folder.c_str(), W_OK) != 0) {
-    throw Error::make("{}: the folder '{}' is not writable", output.string(), folder.string());
-  }
-}
-
-void print_warning(const std::string& text) { fmt::print(stderr, "quench: warning: {}\n", text); }
+void print_warning(const std::string& text) { fmt::print(stderr, "quench: warning: {}\n", printable(text, 1000)); }
 
 }  // namespace quench::cli

@@ -3,13 +3,13 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
-#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "compressor/cli/file_use.h"
 #include "compressor/data/dataset.h"
 #include "formats/entropy/coder.h"
 
@@ -41,8 +41,8 @@ class JsonOption {
   void show(const std::string& text, const std::string& json) const;
   // Whether the report is all that may go to standard output.
   bool is_printed() const { return option_->count() > 0 && file_.empty(); }
-  // The file must not be one of these.
-  void refuse(const std::vector<std::filesystem::path>& files) const;
+  // The file as one of the command's outputs.
+  void declare(FileUse& files) const;
 
  private:
   CLI::Option* option_ = nullptr;
@@ -66,10 +66,6 @@ void add_coder(CLI::App& command, entropy::Coder& coder, const std::string& grou
 // --shape NAME=1x3x32x32, as often as there are inputs.
 void add_shapes(CLI::App& command, std::vector<std::string>& shapes);
 std::map<std::string, std::vector<int64_t>> parse_shapes(const std::vector<std::string>& shapes);
-
-// Throws quench::Error where the output cannot be written, before a long computation is spent on it: it is a folder,
-// its folder does not exist or is read-only, or it is one of `others`: inputs and other outputs, which may be empty.
-void check_output(const std::filesystem::path& output, const std::vector<std::filesystem::path>& others);
 
 // Names of values, for an option whose type name lists them already.
 template <typename T>

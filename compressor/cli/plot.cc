@@ -47,7 +47,9 @@ void name_apart(std::vector<report::TrainingRun>& runs, const std::vector<std::s
 }
 
 void run(const Arguments& arguments) {
-  check_output(arguments.output, {arguments.metrics.begin(), arguments.metrics.end()});
+  FileUse files;
+  for (const std::string& path : arguments.metrics) files.reads(path);
+  files.writes(arguments.output);
   std::vector<report::TrainingRun> runs;
   for (const std::string& path : arguments.metrics) runs.push_back(read_metrics(path));
   name_apart(runs, arguments.metrics);

@@ -4,19 +4,39 @@
 #include <quench/quench.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <new>
 
 #include "compressor/cli/options.h"
+#include "formats/base/atomic_file.h"
+#include "formats/base/printable.h"
 
 namespace quench::cli {
 namespace {
 
+constexpr size_t kLongestMessage = 4000;
+
 // Whatever a message holds, it is one line.
 int fail(std::string message, int code) {
   std::replace(message.begin(), message.end(), '\n', ' ');
-  fmt::print(stderr, "quench: error: {}\n", message);
+  fmt::print(stderr, "quench: error: {}\n", printable(message, kLongestMessage));
   return code;
+}
+
+void on_signal(int number) {
+  remove_temporary_files();
+  std::signal(number, SIG_DFL);
+  std::raise(number);
+}
+
+// A signal that ends the program takes its temporary files along. A file that grows beyond the limit is an error of the
+// write, not a signal.
+void set_signals() {
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+    if (std::signal(number, on_signal) == SIG_IGN) std::signal(number, SIG_IGN);  // nohup
+  }
+  std::signal(SIGXFSZ, SIG_IGN);
 }
 
 int fail_usage(const CLI::App& app, const std::string& message) {
@@ -36,6 +56,7 @@ void set_up(CLI::App& app) {
 }
 
 int run_program(CLI::App& app, int argc, char** argv) {
+  set_signals();
   try {
     app.parse(argc, argv);
     if (std::fflush(stdout) != 0) return fail("the output could not be written", 1);

@@ -61,17 +61,20 @@ std::vector<NamedPath> assign_names(const std::vector<std::string>& texts, const
   return assigned;
 }
 
-std::vector<HostTensor> read_inputs(const measure::Runner& model, const std::vector<std::string>& texts) {
-  std::vector<std::string> names;
-  for (const measure::ValueSpec& input : model.inputs()) names.push_back(input.name);
+std::vector<HostTensor> read_inputs(const measure::Runner& model, const std::vector<NamedPath>& paths) {
   std::vector<HostTensor> inputs;
-  for (const NamedPath& path : assign_names(texts, names)) {
+  std::set<std::string> given;
+  for (const NamedPath& path : paths) {
     data::Array array = data::read_npy(path.path);
     inputs.push_back({path.name, static_cast<int32_t>(array.type), std::move(array.dims), std::move(array.bytes)});
-    std::erase(names, path.name);
+    given.insert(path.name);
   }
-  if (!names.empty())
-    throw Error::make("{}: no values are given for {} (--input NAME=x.npy)", model.name(), fmt::join(names, ", "));
+  std::vector<std::string> missing;
+  for (const measure::ValueSpec& input : model.inputs()) {
+    if (!given.contains(input.name)) missing.push_back(input.name);
+  }
+  if (!missing.empty())
+    throw Error::make("{}: no values are given for {} (--input NAME=x.npy)", model.name(), fmt::join(missing, ", "));
   return inputs;
 }
 
@@ -79,24 +82,61 @@ void write_output(const fs::path& path, const HostTensor& tensor) {
   data::write_npy(path, {static_cast<ElementType>(tensor.dtype), tensor.dims, tensor.bytes});
 }
 
-// Names of outputs may hold anything; '/' would lead elsewhere.
-std::string file_name_of(std::string name) {
-  std::replace(name.begin(), name.end(), '/', '_');
-  return (name.starts_with('.') ? "_" : "") + name + ".npy";
+// Names of outputs may hold anything: '/' would lead elsewhere.
+std::string safe_name(const std::string& name) {
+  constexpr size_t kLongest = 200;
+  std::string safe = printable(name, kLongest);
+  std::replace_if(
+      safe.begin(), safe.end(), [](char c) { return c == '/' || c == '\\' || c == '?'; }, '_');
+  return safe.empty() || safe.front() == '.' ? "_" + safe : safe;
 }
 
-void write_outputs(const std::vector<HostTensor>& outputs, const std::vector<std::string>& texts) {
-  std::vector<std::string> names;
-  names.reserve(outputs.size());
-  for (const HostTensor& output : outputs) names.push_back(output.name);
-  if (texts.size() == 1 && (texts[0].ends_with('/') || fs::is_directory(texts[0]))) {
-    fs::create_directories(texts[0]);
-    for (const HostTensor& output : outputs) write_output(fs::path(texts[0]) / file_name_of(output.name), output);
-    return;
+// A file name for each output. Those whose names are safe keep them; others get a number where theirs is taken.
+std::vector<std::string> file_names_of(const std::vector<std::string>& names) {
+  std::vector<std::string> files(names.size());
+  std::set<std::string> taken;
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (safe_name(names[i]) == names[i] && taken.insert(names[i]).second) files[i] = names[i];
   }
-  for (const NamedPath& path : assign_names(texts, names)) {
-    write_output(path.path,
-                 outputs[static_cast<size_t>(std::find(names.begin(), names.end(), path.name) - names.begin())]);
+  for (size_t i = 0; i < names.size(); ++i) {
+    const std::string wish = safe_name(names[i]);
+    for (size_t number = 2; files[i].empty(); ++number) {
+      const std::string name = number == 2 && wish != names[i] ? wish : fmt::format("{}_{}", wish, number);
+      if (taken.insert(name).second) files[i] = name;
+    }
+  }
+  for (std::string& file : files) file += ".npy";
+  return files;
+}
+
+bool is_folder(const std::vector<std::string>& texts) {
+  return texts.size() == 1 && (texts[0].ends_with('/') || fs::is_directory(texts[0]));
+}
+
+// Where each output goes, by its name; nowhere for those that are not there.
+std::vector<NamedPath> output_paths(const std::vector<std::string>& names, const std::vector<std::string>& texts) {
+  if (!is_folder(texts)) return assign_names(texts, names);
+  const std::vector<std::string> files = file_names_of(names);
+  std::vector<NamedPath> paths;
+  for (size_t i = 0; i < names.size(); ++i) paths.push_back({names[i], (fs::path(texts[0]) / files[i]).string()});
+  return paths;
+}
+
+// Nothing in a folder that does not exist yet can be lost.
+void check_files(const Arguments& arguments, const std::vector<NamedPath>& inputs,
+                 const std::vector<NamedPath>& outputs) {
+  FileUse files;
+  files.reads_model(arguments.file);
+  for (const NamedPath& input : inputs) files.reads(input.path);
+  if (is_folder(arguments.outputs) && !fs::exists(arguments.outputs[0])) return;
+  for (const NamedPath& output : outputs) files.writes(output.path);
+}
+
+void write_outputs(const std::vector<HostTensor>& outputs, const std::vector<NamedPath>& paths) {
+  for (const NamedPath& path : paths) {
+    for (const HostTensor& output : outputs) {
+      if (output.name == path.name) write_output(path.path, output);
+    }
   }
 }
 
@@ -126,9 +166,16 @@ std::string summary(const std::vector<HostTensor>& outputs) {
 void run(const Arguments& arguments) {
   const std::unique_ptr<measure::Runner> model =
       measure::Runner::open(arguments.file, resolve_threads(arguments.threads));
-  const std::vector<HostTensor> outputs = model->run(read_inputs(*model, arguments.inputs));
-  write_outputs(outputs, arguments.outputs);
-  fmt::print("{}", summary(outputs));
+  std::vector<std::string> input_names, output_names;
+  for (const measure::ValueSpec& input : model->inputs()) input_names.push_back(input.name);
+  for (const onnx::ValueInfoProto& output : model->graph().output()) output_names.push_back(output.name());
+  const std::vector<NamedPath> inputs = assign_names(arguments.inputs, input_names);
+  const std::vector<NamedPath> outputs = output_paths(output_names, arguments.outputs);
+  check_files(arguments, inputs, outputs);
+  const std::vector<HostTensor> results = model->run(read_inputs(*model, inputs));
+  if (is_folder(arguments.outputs)) fs::create_directories(arguments.outputs[0]);
+  write_outputs(results, outputs);
+  fmt::print("{}", summary(results));
 }
 
 }  // namespace

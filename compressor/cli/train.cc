@@ -45,8 +45,9 @@ void run(const Arguments& arguments) {
   const std::string title = from_file ? std::filesystem::path(arguments.network).filename().string()
                                       : fmt::format("{}-{}", arguments.network, arguments.options.integrator);
   report::Progress progress;
-  const training::LoopOptions loop =
-      arguments.loop.get({from_file ? arguments.network : ""}, arguments.output, title, arguments.json, progress);
+  FileUse files;
+  if (from_file) files.reads_model(arguments.network);
+  const training::LoopOptions loop = arguments.loop.get(files, arguments.output, title, arguments.json, progress);
   networks::NetworkOptions options = arguments.options;
   options.seed = loop.seed;
   if (!from_file) options.depth = networks::depth_of(arguments.network);

@@ -35,7 +35,9 @@ void run(const Arguments& arguments) {
   report::Progress progress;
   TuneOptions options = arguments.options;
   const std::string title = std::filesystem::path(arguments.model).filename().string();
-  options.loop = arguments.loop.get({arguments.model}, arguments.output, title, arguments.json, progress);
+  FileUse files;
+  files.reads_model(arguments.model);
+  options.loop = arguments.loop.get(files, arguments.output, title, arguments.json, progress);
   options.on_round = [&](const training::SearchRound& round) {
     progress.finish();
     std::FILE* lines = arguments.json.is_printed() ? stderr : stdout;

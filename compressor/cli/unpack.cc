@@ -15,7 +15,10 @@ void add_unpack(CLI::App& app) {
   command->add_option("file", arguments->file, "a .quench file")->required()->type_name("FILE");
   command->add_option("-o,--output", arguments->output, "the .onnx file to write")->required()->type_name("OUT");
   command->callback([arguments] {
-    check_output(arguments->output, {arguments->file});
+    FileUse files;
+    files.reads(arguments->file);
+    files.writes(arguments->output);
+    files.may_write(arguments->output + ".data");  // where the model exceeds 2 GB
     quantizer::unpack(arguments->file, arguments->output);
   });
 }

@@ -46,8 +46,14 @@ class Cifar10 : public ImageDataset {
   Cifar10(const fs::path& folder, bool training, const DatasetOptions& options)
       : ImageDataset(ImageTarget(options, kSide, kSide)) {
     if (!fs::is_directory(folder)) throw Error::make("{}: there is no such folder", folder.string());
-    if (!training) append(folder / "test_batch.bin");
-    for (int batch = 1; training && batch <= 5; ++batch) append(folder / fmt::format("data_batch_{}.bin", batch));
+    for (const fs::path& file : files(folder, training)) append(file);
+  }
+
+  static std::vector<fs::path> files(const fs::path& folder, bool training) {
+    if (!training) return {folder / "test_batch.bin"};
+    std::vector<fs::path> files;
+    for (int batch = 1; batch <= 5; ++batch) files.push_back(folder / fmt::format("data_batch_{}.bin", batch));
+    return files;
   }
 
   uint64_t size() const override { return records_.size() / kRecord; }
@@ -300,6 +306,21 @@ std::unique_ptr<Dataset> open_shapes(std::string_view spec, std::string_view arg
   return std::make_unique<Shapes>(count, shapes, options);
 }
 
+struct CifarSpec {
+  fs::path folder;
+  bool training;
+};
+
+std::optional<CifarSpec> cifar_of(std::string_view spec) {
+  for (const bool training : {false, true}) {
+    const std::string_view prefix = training ? "cifar10-train:" : "cifar10:";
+    if (spec.starts_with(prefix)) return CifarSpec{spec.substr(prefix.size()), training};
+  }
+  return std::nullopt;
+}
+
+bool is_shapes(std::string_view spec) { return spec == "synthetic:shapes" || spec.starts_with("synthetic:shapes,"); }
+
 }  // namespace
 
 uint64_t Dataset::sample_elements() const {
@@ -309,11 +330,10 @@ uint64_t Dataset::sample_elements() const {
 }
 
 std::unique_ptr<Dataset> open_dataset(std::string_view spec, const DatasetOptions& options) {
-  const auto after = [&](std::string_view prefix) { return spec.substr(prefix.size()); };
-  if (spec.starts_with("cifar10:")) return std::make_unique<Cifar10>(after("cifar10:"), false, options);
-  if (spec.starts_with("cifar10-train:")) return std::make_unique<Cifar10>(after("cifar10-train:"), true, options);
-  if (spec == "synthetic:shapes" || spec.starts_with("synthetic:shapes,")) {
-    return open_shapes(spec, spec == "synthetic:shapes" ? "" : after("synthetic:shapes,"), options);
+  if (const auto cifar = cifar_of(spec)) return std::make_unique<Cifar10>(cifar->folder, cifar->training, options);
+  if (is_shapes(spec)) {
+    const size_t comma = spec.find(',');
+    return open_shapes(spec, comma == std::string_view::npos ? "" : spec.substr(comma + 1), options);
   }
   const std::string path(spec);
   if (fs::is_directory(path)) return std::make_unique<ImageFolder>(scan_folder(path), options);
@@ -322,6 +342,15 @@ std::unique_ptr<Dataset> open_dataset(std::string_view spec, const DatasetOption
     return std::make_unique<ArrayDataset>(path, read_npy(path), std::vector<int64_t>(), options);
   throw Error::make(
       "{}: this is no data: give cifar10:DIR, synthetic:shapes, a folder of images, a .npy or a .npz file", spec);
+}
+
+std::vector<fs::path> files_of(std::string_view spec) {
+  if (const auto cifar = cifar_of(spec)) return Cifar10::files(cifar->folder, cifar->training);
+  if (is_shapes(spec)) return {};
+  if (!fs::is_directory(spec)) return {fs::path(spec)};
+  std::vector<fs::path> files;
+  for (LabelledFile& file : scan_folder(spec).files) files.push_back(std::move(file.path));
+  return files;
 }
 
 uint64_t spread_index(uint64_t k, uint64_t size) {

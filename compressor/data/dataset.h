@@ -20,6 +20,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
@@ -57,6 +58,9 @@ class Dataset {
 };
 
 std::unique_ptr<Dataset> open_dataset(std::string_view spec, const DatasetOptions& options = {});
+
+// The files that a data set is read from; none for what is no data.
+std::vector<std::filesystem::path> files_of(std::string_view spec);
 
 // The k-th sample of an order in which every prefix is spread over the whole set, so that a part of a folder that is
 // sorted by class has samples of all classes. A permutation of 0 to size - 1.

@@ -7,11 +7,11 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <new>
 #include <vector>
 
 #include "formats/error.h"
+#include "formats/onnx/input_file.h"
 
 namespace quench::measure {
 namespace {
@@ -26,7 +26,7 @@ AlignedBuffer::AlignedBuffer(uint64_t bytes)
 void AlignedBuffer::Free::operator()(std::byte* data) const { ::operator delete(data, kAlignment); }
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe is refused, not waited for
   if (descriptor < 0) throw Error::make("{}: {}", path.string(), std::strerror(errno));
   struct stat status {};
   const bool regular = ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
@@ -62,10 +62,15 @@ void QuenchFile::check(const Status& status) const {
 }
 
 bool is_quench_file(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  char magic[sizeof container::kMagic] = {};
-  file.read(magic, sizeof magic);
-  return file.gcount() == sizeof magic && std::memcmp(magic, container::kMagic, sizeof magic) == 0;
+  const std::shared_ptr<const InputFile> file = InputFile::open(path);
+  std::byte magic[sizeof container::kMagic] = {};
+  if (file->size() < sizeof magic) return false;
+  file->read(0, magic);
+  return std::memcmp(magic, container::kMagic, sizeof magic) == 0;
+}
+
+std::vector<std::filesystem::path> external_files(const std::filesystem::path& path) {
+  return is_quench_file(path) ? std::vector<std::filesystem::path>() : load(path).external_files;
 }
 
 }  // namespace quench::measure

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "formats/container/reader.h"
 #include "formats/onnx/model_file.h"
@@ -63,5 +64,11 @@ class QuenchFile {
 
 // By the file's first bytes, whatever it is called.
 bool is_quench_file(const std::filesystem::path& path);
+
+// The other files that a model is read from: an .onnx file's external data.
+std::vector<std::filesystem::path> external_files(const std::filesystem::path& path);
+
+// The other files that a model is read from: an .onnx file's external data.
+std::vector<std::filesystem::path> external_files(const std::filesystem::path& path);
 
 }  // namespace quench::measure

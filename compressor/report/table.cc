@@ -4,12 +4,14 @@
 #include <array>
 #include <cmath>
 
+#include "formats/base/printable.h"
 #include "formats/error.h"
 
 namespace quench::report {
 namespace {
 
-constexpr size_t kMaxCell = 48;
+constexpr size_t kMaxCell = 48;        // characters that are shown
+constexpr size_t kLongestCell = 4000;  // bytes that are looked at
 
 bool begins_character(char byte) { return (static_cast<unsigned char>(byte) & 0xc0) != 0x80; }
 
@@ -39,7 +41,7 @@ Table::Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
 void Table::row(std::vector<std::string> cells) {
   if (cells.size() > columns_.size()) throw Error("a table's row has more cells than the table has columns");
   cells.resize(columns_.size());
-  for (std::string& cell : cells) cell = shortened(std::move(cell));
+  for (std::string& cell : cells) cell = shortened(printable(cell, kLongestCell));
   rows_.push_back(std::move(cells));
 }
 

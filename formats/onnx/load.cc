@@ -202,6 +202,12 @@ class ExternalFiles {
     return sum;
   }
 
+  std::vector<std::filesystem::path> paths() const {
+    std::vector<std::filesystem::path> paths;
+    for (const auto& [location, file] : files_) paths.emplace_back(file->name());
+    return paths;
+  }
+
  private:
   std::filesystem::path resolve(const std::string& location) const {
     const std::filesystem::path relative(location);
@@ -348,6 +354,7 @@ OnnxModel load_file(const std::shared_ptr<const InputFile>& file, ExternalFiles 
   });
   model.reindex();
   model.file_bytes = file->size() + files.bytes();
+  model.external_files = files.paths();
   return model;
 }
 

@@ -77,6 +77,7 @@ OnnxModel OnnxModel::clone() const {
   OnnxModel copy;
   copy.name = name;
   copy.file_bytes = file_bytes;
+  copy.external_files = external_files;
   copy.proto = proto;
   copy.weights = weights;
   copy.reindex();

@@ -44,6 +44,7 @@ struct OnnxModel {
 
   std::string name;         // the file's, for messages
   uint64_t file_bytes = 0;  // of the file that it was loaded from and the external data that this refers to
+  std::vector<std::filesystem::path> external_files;  // with that data
   onnx::ModelProto proto;
   std::vector<Weight> weights;
 };

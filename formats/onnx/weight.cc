@@ -124,15 +124,6 @@ std::string type_name(int32_t dtype) {
   return name == "unknown" ? fmt::format("type {}", dtype) : std::string(name);
 }
 
-std::string printable(std::string_view text) {
-  constexpr size_t kMaxBytes = 100;
-  std::string result(text.substr(0, kMaxBytes));
-  for (char& c : result) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
-  }
-  return text.size() > kMaxBytes ? result + "..." : result;
-}
-
 bool element_count(const TensorProto& tensor, uint64_t& count) {
   constexpr uint64_t kMaxElements = uint64_t{1} << 55;  // so that a size in bits cannot overflow
   count = 1;

@@ -19,6 +19,8 @@
 #include <string_view>
 #include <vector>
 
+#include "formats/base/printable.h"
+
 namespace quench {
 
 // Where the values of a weight come from. Immutable, so copies of a model share it; safe to read from several threads.
@@ -67,10 +69,6 @@ uint32_t element_bits(int32_t dtype);
 
 // "float16", "int8" and so on, as NumPy spells it; "type 99" for one that is not known.
 std::string type_name(int32_t dtype);
-
-// Text from a file as it may appear in a message of one line: control characters become '?', and it is cut to 100
-// bytes.
-std::string printable(std::string_view text);
 
 // Product of the dims. False when a dim is negative or the product exceeds 2^55.
 bool element_count(const onnx::TensorProto& tensor, uint64_t& count);
