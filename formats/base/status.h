@@ -18,7 +18,7 @@ namespace quench {
 #define QUENCH_STATUS_CODES(X)                                                              \
   X(kOk, 0, "no error")                                                                     \
   X(kInvalidArgument, 1, "an argument is outside what the function accepts")                \
-  X(kOutOfMemory, 2, "the allocator returned no memory")                                    \
+  X(kOutOfMemory, 2, "there is no memory: of the allocator, or within the memory limit")    \
   X(kIo, 3, "the file could not be read or written")                                        \
   X(kBadMagic, 4, "this is not a .quench file")                                             \
   X(kUnsupportedVersion, 5, "the file was written for a newer major version")               \
@@ -31,7 +31,8 @@ namespace quench {
   X(kUnsupportedType, 12, "an operator is used with an element type that it does not have") \
   X(kShape, 13, "shapes do not fit together")                                               \
   X(kNotFound, 14, "there is no such name")                                                 \
-  X(kNotReady, 15, "a step that must come first is missing")
+  X(kNotReady, 15, "a step that must come first is missing")                                \
+  X(kCancelled, 16, "the caller has asked to stop")
 
 enum class StatusCode : int32_t {
 #define X(name, number, meaning) name = number,

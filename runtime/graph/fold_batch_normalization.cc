@@ -57,6 +57,8 @@ bool Folder::describe(const Node& linear, Derivation& derivation) const {
     return false;
   }
   const Initializer* weight = constant(linear, 1);
+  // Once: a chain of normalizations, as long as the file likes, would make a chain of derivations.
+  if (weight && weight->derivation) return false;
   if (!weight || weight->type != ElementType::kFloat32 || weight->shape.rank < 2 || weight->shape.elements() == 0)
     return false;
   const Attributes attributes(linear.attributes);

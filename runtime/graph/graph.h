@@ -67,7 +67,8 @@ struct ValueInfo {
   int value = -1;
 };
 
-// A weight made of others when it is first needed: BatchNormalization folded into the node before.
+// A weight made of others when it is first needed: BatchNormalization folded into the node before. Those others are
+// stored, never derived in turn.
 struct Derivation {
   enum Kind : uint8_t { kWeight, kBias };
   Kind kind = kWeight;

@@ -6,8 +6,15 @@
 
 namespace quench::rt {
 
-Draft::Draft(const Model& of_this, Memory& of_planning, const PlanOptions& with)
-    : model(of_this), memory(of_planning), options(with), pool(memory), values(pool), steps(pool), buffers(pool) {}
+Draft::Draft(const Model& of_this, Memory& of_planning, const PlanOptions& with, const Cancellation& unless)
+    : model(of_this),
+      memory(of_planning),
+      options(with),
+      cancellation(unless),
+      pool(memory),
+      values(pool),
+      steps(pool),
+      buffers(pool) {}
 
 Draft::~Draft() {
   for (int v = 0; v < values.count(); ++v) release_constant(v);

@@ -54,7 +54,7 @@ struct DraftStep {
 class Draft {
  public:
   // Model and memory must outlive the draft.
-  Draft(const Model& model, Memory& memory, const PlanOptions& options);
+  Draft(const Model& model, Memory& memory, const PlanOptions& options, const Cancellation& cancellation = {});
   Draft(const Draft&) = delete;
   Draft& operator=(const Draft&) = delete;
   ~Draft();
@@ -85,6 +85,7 @@ class Draft {
   const Model& model;
   Memory& memory;
   const PlanOptions options;
+  const Cancellation cancellation;
   Pool pool;
   List<DraftValue> values;  // the first are the graph's, in its order
   List<DraftStep> steps;

@@ -15,12 +15,12 @@ bool serves(const Plan& plan, std::span<const Shape> shapes, const PlanOptions& 
 }  // namespace
 
 Status acquire_plan(const Model& model, std::span<const Shape> shapes, const PlanOptions& options, Memory& memory,
-                    const Plan** plan) {
+                    const Cancellation& cancellation, const Plan** plan) {
   LockGuard guard(model.lock());
   Plan* found = model.plans();
   while (found && !serves(*found, shapes, options)) found = found->next_;
   if (!found) {
-    Draft draft(model, memory, options);
+    Draft draft(model, memory, options, cancellation);
     QUENCH_RETURN_IF_ERROR(draft.build(shapes));
     QUENCH_RETURN_IF_ERROR(draft.freeze(&found));
     found->next_ = model.plans();

@@ -22,6 +22,14 @@ struct PlanOptions {
   bool operator==(const PlanOptions&) const = default;
 };
 
+// The caller's wish to stop: asked before each step, of planning and of running.
+struct Cancellation {
+  int (*cancelled)(void* user) = nullptr;  // anything but 0: stop
+  void* user = nullptr;
+
+  Status check() const { return cancelled && cancelled(user) != 0 ? Status(StatusCode::kCancelled) : Status(); }
+};
+
 // A tensor of a plan, and where its data is when a step runs.
 struct PlanTensor {
   enum Place : uint8_t {
@@ -86,7 +94,8 @@ class Plan {
  private:
   friend class Draft;
   friend class Freezer;
-  friend Status acquire_plan(const Model&, std::span<const Shape>, const PlanOptions&, Memory&, const Plan**);
+  friend Status acquire_plan(const Model&, std::span<const Shape>, const PlanOptions&, Memory&, const Cancellation&,
+                             const Plan**);
   friend void release_plan(const Model&, const Plan*);
 
   Plan() = default;
@@ -111,9 +120,9 @@ class Plan {
 // The plan of the model for these shapes (one for every input) and options: the one that a session has already, or a
 // new one. Every acquire needs its release. Planning works in `memory`; the plan itself, its constants and its packed
 // weights lie in the model's memory, which it leaves with its last user. Both take the model's lock.
-// Errors: whatever the operators say about shapes and types, kLimit, kOutOfMemory.
+// Errors: whatever the operators say about shapes and types, kLimit, kOutOfMemory, kCancelled.
 Status acquire_plan(const Model& model, std::span<const Shape> shapes, const PlanOptions& options, Memory& memory,
-                    const Plan** plan);
+                    const Cancellation& cancellation, const Plan** plan);
 void release_plan(const Model& model, const Plan* plan);
 
 // Of a step that runs `node`. Under the model's lock.

@@ -12,6 +12,7 @@ class Preparer {
   Status run() {
     for (DraftStep& step : draft_.steps) {
       if (step.node < 0) continue;
+      QUENCH_RETURN_IF_ERROR(draft_.cancellation.check());
       Status status = prepare(step);
       if (status.ok() && step.packs) status = pack(step);
       if (!status.ok()) return at_step(draft_.model.graph(), *step.kernel, step.node, status);

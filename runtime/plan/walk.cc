@@ -8,6 +8,12 @@
 namespace quench::rt {
 namespace {
 
+// What folding may cost, in values that the reference kernels read and write, about 1 ns each. A node that would exceed
+// it stays a step, which a fast kernel runs when the session does. Shape arithmetic, which must be folded, is below
+// kSmallWork and free.
+constexpr uint64_t kFoldingBudget = uint64_t{1} << 28;
+constexpr uint64_t kSmallWork = uint64_t{1} << 12;
+
 class Walker {
  public:
   explicit Walker(Draft& draft) : draft_(draft), graph_(draft.model.graph()) {}
@@ -17,6 +23,7 @@ class Walker {
     QUENCH_RETURN_IF_ERROR(add_values());
     for (int n = 0; n < graph_.nodes.count(); ++n) {
       if (!graph_.nodes[n].live) continue;
+      QUENCH_RETURN_IF_ERROR(draft_.cancellation.check());
       const Status status = add_node(n);
       if (!status.ok()) return at_node(graph_, graph_.nodes[n], status);
     }
@@ -34,6 +41,9 @@ class Walker {
   Status add_input(const ValueInfo& info, int index);
   Status add_node(int number);
   Status infer(int number, const Kernel*& kernel, bool constant, DraftStep& step);
+  uint64_t elements(int value);
+  uint64_t reads_per_output(const DraftStep& step, uint64_t read);
+  bool affordable(const DraftStep& step);
   Status fold(DraftStep& step);
   Status alias(DraftStep& step);
   Status add_outputs();
@@ -43,6 +53,7 @@ class Walker {
 
   Draft& draft_;
   const Graph& graph_;
+  uint64_t folding_left_ = kFoldingBudget;
 };
 
 Status Walker::add_values() {
@@ -119,6 +130,11 @@ Status Walker::add_node(int number) {
   const Kernel* kernel = node.kernel;
   if (constant) kernel = find_kernel(node.domain, node.op, node.opset, KernelSet::kReference);
   QUENCH_RETURN_IF_ERROR(infer(number, kernel, constant, step));
+  if (constant && !affordable(step)) {
+    constant = false;
+    kernel = node.kernel;
+    QUENCH_RETURN_IF_ERROR(infer(number, kernel, constant, step));
+  }
   for (int output : step.outputs) {
     if (output >= 0) draft_.value(output).depends_on_shapes = constant && depends_on_shapes;
   }
@@ -196,6 +212,43 @@ Status Walker::alias(DraftStep& step) {
   output.kind = source.kind;
   output.depends_on_shapes = source.depends_on_shapes;
   return Status();
+}
+
+uint64_t Walker::elements(int value) {
+  return value < 0 ? 0 : static_cast<uint64_t>(draft_.value(value).tensor.elements());
+}
+
+// Most values that the operator reads for each one that it writes, of `read` in all; 0 for those that read each value
+// once (or a few times), however many they write.
+uint64_t Walker::reads_per_output(const DraftStep& step, uint64_t read) {
+  const operators::Operator* op = operators::find(step.kernel->op);
+  if (op && op->weight != operators::WeightForm::kNone && step.inputs.size() > 1 && step.inputs[1] >= 0) {
+    const Shape& weight = draft_.value(step.inputs[1]).tensor.shape;
+    const Shape& output = draft_.value(step.outputs[0]).tensor.shape;
+    int64_t channels = output.rank > 0 ? output[output.rank - 1] : 1;
+    if (op->weight == operators::WeightForm::kKernel) channels = weight[0];
+    if (op->weight == operators::WeightForm::kTransposedKernel) channels = weight[1];
+    return static_cast<uint64_t>(weight.elements() / std::max<int64_t>(channels, 1)) + 1;
+  }
+  const bool combines = !op || op->is(operators::kWindowed) || op->name == "LRN" ||
+                        (op->role(1) == operators::Role::kWeight && !op->is(operators::kElementwise));
+  return combines ? read : 0;
+}
+
+// Whether the step may be folded, and if so, takes its cost from the budget.
+bool Walker::affordable(const DraftStep& step) {
+  if ((step.kernel->flags & (kShapeOnly | kAlias)) != 0) return true;
+  uint64_t read = 0;
+  uint64_t written = 0;
+  for (int input : step.inputs) read += elements(input);
+  for (int output : step.outputs) written += elements(output);
+  const uint64_t each = reads_per_output(step, read);
+  uint64_t work = read + written;
+  if (each > 0) work = written > UINT64_MAX / each ? UINT64_MAX : written * each;
+  if (work <= kSmallWork) return true;
+  if (work > folding_left_) return false;
+  folding_left_ -= work;
+  return true;
 }
 
 Status Walker::fold(DraftStep& step) {

@@ -29,6 +29,7 @@ static_assert(QUENCH_UNSUPPORTED_TYPE == static_cast<int>(StatusCode::kUnsupport
 static_assert(QUENCH_SHAPE == static_cast<int>(StatusCode::kShape));
 static_assert(QUENCH_NOT_FOUND == static_cast<int>(StatusCode::kNotFound));
 static_assert(QUENCH_NOT_READY == static_cast<int>(StatusCode::kNotReady));
+static_assert(QUENCH_CANCELLED == static_cast<int>(StatusCode::kCancelled));
 static_assert(QUENCH_MAX_RANK == rt::kMaxRank);
 static_assert(QUENCH_FLOAT32 == static_cast<int>(quench::ElementType::kFloat32));
 static_assert(QUENCH_UINT8 == static_cast<int>(quench::ElementType::kUint8));
@@ -147,6 +148,7 @@ Status create_any(const quench_model* model, const quench_session_options* given
   if (options.threads) inner.threads = options.threads;
   inner.parallel = options.parallel_for;
   inner.parallel_user = options.parallel_for_user;
+  inner.cancellation = {options.cancelled, options.cancelled_user};
   quench_session* made = make<quench_session>(inner.allocator);
   if (!made) return rt::out_of_memory();
   const Status status = rt::create_session(*model->model, inner, made->session);

@@ -94,7 +94,7 @@ Status Session::prepare() {
   options.threads = std::max(options_.threads, 1);
   options.fuse = model_.options().fuse;
   options.reuse = options_.reuse_memory;
-  QUENCH_RETURN_IF_ERROR(acquire_plan(model_, shapes_, options, memory_, &plan_));
+  QUENCH_RETURN_IF_ERROR(acquire_plan(model_, shapes_, options, memory_, options_.cancellation, &plan_));
   const Status status = binding_.make(*plan_, memory_);
   if (!status.ok()) drop_plan();
   return status;
@@ -164,6 +164,7 @@ Status Session::run() {
   context.parallel_ = threads_ ? ThreadPool::run : options_.parallel;
   context.parallel_user_ = threads_ ? threads_ : options_.parallel_user;
   for (const Step& step : plan_->steps()) {
+    QUENCH_RETURN_IF_ERROR(options_.cancellation.check());
     if (step.node >= 0) {
       const Node& node = model_.graph().nodes[step.node];
       context.attributes_ = Attributes(node.attributes);

@@ -14,6 +14,7 @@ struct SessionOptions {
   int threads = 1;  // at least 1; more start a pool of threads - 1, unless `parallel` is given
   ParallelFunction parallel = nullptr;
   void* parallel_user = nullptr;
+  Cancellation cancellation;
   bool reuse_memory = true;  // off: every buffer has its own place, for tests
 };
 
@@ -30,7 +31,7 @@ class Session {
   Status set_input_shape(int index, std::span<const int64_t> shape);
 
   // Makes the plan for the current input shapes, if there is none yet; run does it too. Errors: kNotReady while the
-  // shape of an input is unknown, and whatever the operators say about shapes and types.
+  // shape of an input is unknown, kCancelled, and whatever the operators say about shapes and types.
   Status prepare();
   // Bytes that the arena needs for the current input shapes. Calls prepare.
   Result<uint64_t> arena_bytes();

@@ -58,7 +58,8 @@ typedef enum quench_code {
   QUENCH_UNSUPPORTED_TYPE = 12,     /* an operator is used with an element type that it does not have */
   QUENCH_SHAPE = 13,                /* shapes do not fit together */
   QUENCH_NOT_FOUND = 14,            /* there is no such name */
-  QUENCH_NOT_READY = 15             /* a step that must come first is missing */
+  QUENCH_NOT_READY = 15,            /* a step that must come first is missing */
+  QUENCH_CANCELLED = 16             /* the session's `cancelled` hook has asked to stop */
 } quench_code;
 
 typedef struct quench_status {
@@ -147,6 +148,10 @@ typedef struct quench_session_options {
   int32_t threads;                  /* 1 to 256; default 1. Results do not depend on it. */
   quench_parallel_for parallel_for; /* NULL: threads of the session's own, if `threads` is above 1 */
   void* parallel_for_user;
+  /* Asked before each step of planning and of running, on the thread that called: anything but 0 ends the call with
+   * QUENCH_CANCELLED, after which the session can be used anew. NULL: nobody asks. */
+  int (*cancelled)(void* user);
+  void* cancelled_user;
 } quench_session_options;
 
 /* Models. */

@@ -24,6 +24,28 @@ uint64_t lower_bound(const std::vector<Buffer>& buffers) {
   return most;
 }
 
+TEST(Arena, ManyBuffersTakeNoQuadraticTime) {
+  std::mt19937 random(11);
+  std::vector<Buffer> buffers(1 << 18);  // a search among all of them would take minutes
+  for (size_t i = 0; i < buffers.size(); ++i) {
+    buffers[i].bytes = 1 + random() % 300;
+    buffers[i].first = static_cast<int>(i);
+    buffers[i].last = buffers[i].first + static_cast<int>(random() % 50);
+  }
+  Memory memory;
+  Pool pool(memory);
+  uint64_t total = 0;
+  ASSERT_TRUE(place_buffers(buffers, true, 1 << 30, pool, &total).ok());
+  EXPECT_LE(total, 3 * lower_bound({buffers.begin(), buffers.begin() + 2000}));
+  for (size_t i = 0; i < buffers.size(); ++i) {
+    for (size_t j = i > 50 ? i - 50 : 0; j < i; ++j) {
+      const Buffer& a = buffers[i];
+      const Buffer& b = buffers[j];
+      ASSERT_TRUE(!meet(a, b) || a.offset + a.bytes <= b.offset || b.offset + b.bytes <= a.offset) << i << ", " << j;
+    }
+  }
+}
+
 TEST(Arena, LiveBuffersNeverOverlap) {
   std::mt19937 random(7);
   double used = 0;
