@@ -94,6 +94,7 @@ Status decode_levels(const ArithmeticTables& tables, std::span<const uint8_t> by
       context.end_channel();
     }
     context.end_row();
+    if (decoder.exhausted()) return Status(StatusCode::kTruncated);
   }
   if (largest >= chunk.alphabet) {
     return Status::error(StatusCode::kCorrupt, "a symbol of the arithmetic stream lies outside the alphabet");

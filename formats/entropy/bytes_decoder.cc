@@ -1,5 +1,6 @@
 #include "formats/entropy/bytes_decoder.h"
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 
@@ -27,14 +28,26 @@ uint32_t decode_tree(RangeDecoder& decoder, Bit* contexts, uint32_t leaves) {
   return node - leaves;
 }
 
+// Calls decode() for every byte of `out`, as long as the coded bytes last.
+template <typename Decode>
+Status decode_each(RangeDecoder& decoder, std::span<uint8_t> out, Decode decode) {
+  constexpr size_t kBlock = 4096;  // between two looks at the end
+  while (!out.empty()) {
+    const std::span<uint8_t> block = out.first(std::min(kBlock, out.size()));
+    for (uint8_t& byte : block) byte = decode();
+    if (decoder.exhausted()) return Status(StatusCode::kTruncated);
+    out = out.subspan(block.size());
+  }
+  return decoder.finish();
+}
+
 Status decode_order0(std::span<const uint8_t> bytes, std::span<uint8_t> out, void* scratch) {
   struct Contexts {
     SteadyBit node[256];
   };
   auto* contexts = new (scratch) Contexts;
   RangeDecoder decoder(bytes);
-  for (uint8_t& byte : out) byte = static_cast<uint8_t>(decode_tree(decoder, contexts->node, 256));
-  return decoder.finish();
+  return decode_each(decoder, out, [&] { return static_cast<uint8_t>(decode_tree(decoder, contexts->node, 256)); });
 }
 
 Status decode_order1(std::span<const uint8_t> bytes, std::span<uint8_t> out, void* scratch) {
@@ -44,8 +57,10 @@ Status decode_order1(std::span<const uint8_t> bytes, std::span<uint8_t> out, voi
   auto* contexts = new (scratch) Contexts;
   RangeDecoder decoder(bytes);
   uint8_t before = 0;
-  for (uint8_t& byte : out) byte = before = static_cast<uint8_t>(decode_tree(decoder, contexts->node[before], 256));
-  return decoder.finish();
+  return decode_each(decoder, out, [&] {
+    before = static_cast<uint8_t>(decode_tree(decoder, contexts->node[before], 256));
+    return before;
+  });
 }
 
 class MatchDecoder {
@@ -57,6 +72,7 @@ class MatchDecoder {
     uint64_t position = 0;
     uint32_t history = 0;
     while (position < out_.size()) {
+      if (decoder_.exhausted()) return Status(StatusCode::kTruncated);
       if (decode_bit(decoder_, contexts_.is_match[history]) == 0) {
         out_[position] = decode_literal(position, history % kOperations);
         ++position;

@@ -62,9 +62,13 @@ class RangeDecoder {
     return static_cast<uint32_t>(value);
   }
 
+  // Decisions were read from behind the end, where not even the zeros that are left out can have been. Long loops ask, so
+  // that a few bytes that announce a billion symbols end when the bytes do.
+  bool exhausted() const { return position_ > bytes_.size() + 8; }
+
   // After the last decision: whether the bytes are exactly what the encoder writes for the decisions read.
   Status finish() const {
-    if (bytes_.size() + 8 < position_) return Status(StatusCode::kTruncated);
+    if (exhausted()) return Status(StatusCode::kTruncated);
     if (bytes_.size() > position_ || (bytes_.size() + 8 > position_ && bytes_.back() == 0)) {
       return Status::error(StatusCode::kCorrupt, "bytes are left over behind the last symbol");
     }

@@ -110,6 +110,20 @@ TEST(BytesTest, EveryPrefixIsRefused) {
   }
 }
 
+TEST(BytesTest, AFewBytesThatAnnounceAGigabyteEndWhenTheyDo) {
+  Bytes out(size_t{1} << 30);
+  for (const BytesMode mode : {BytesMode::kOrder0, BytesMode::kOrder1, BytesMode::kMatches}) {
+    for (const uint8_t value : {0, 1, 128, 255}) {
+      Bytes coded(20, value);
+      coded[0] = static_cast<uint8_t>(mode);
+      std::fill(out.begin(), out.begin() + (1 << 16), uint8_t{99});
+      out[out.size() / 2] = 99;
+      EXPECT_FALSE(decompress(coded, out).ok());
+      EXPECT_EQ(out[out.size() / 2], 99) << "it went on without bytes in mode " << int{coded[0]};
+    }
+  }
+}
+
 TEST(BytesTest, BytesThatAreLeftOverAreRefused) {
   testing::Random random(5);
   const Bytes records = make_records(random, 60);
