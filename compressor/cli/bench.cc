@@ -21,6 +21,7 @@ void add_bench(CLI::App& app) {
   command->add_option("--threads", arguments->options.threads, "default 1")->check(CLI::Range(1, 256))->type_name("N");
   command->add_option("--runs", arguments->options.runs, "default 50")->check(CLI::Range(1, 1000000))->type_name("N");
   add_shapes(*command, arguments->shapes);
+  add_max_memory(*command, arguments->options.max_memory);
   arguments->json.add_to(*command);
   command->callback([arguments] {
     FileUse files;

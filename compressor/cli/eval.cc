@@ -57,6 +57,7 @@ void add_eval(CLI::App& app) {
   command->add_option("--seed", arguments->options.seed, "of seeded inputs")->type_name("S");
   add_threads(*command, arguments->threads);
   add_shapes(*command, arguments->shapes);
+  add_max_memory(*command, arguments->options.max_memory);
   arguments->json.add_to(*command);
   arguments->preprocessing.add_to(*command);
   command->callback([arguments] { run(*arguments); });

@@ -53,6 +53,15 @@ void add_threads(CLI::App& command, int& threads) {
       ->type_name("N");
 }
 
+void add_max_memory(CLI::App& command, uint64_t& bytes) {
+  command
+      .add_option("--max-memory", bytes,
+                  "most memory for a .quench file, e.g. 2GiB; default: 128MiB + 64 x file + 256 x inputs")
+      ->transform(CLI::AsSizeValue(false).description(""))
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 50).description(""))
+      ->type_name("SIZE");
+}
+
 int resolve_threads(int threads) {
   if (threads > 0) return threads;
   const unsigned processors = std::thread::hardware_concurrency();

@@ -53,6 +53,9 @@ class JsonOption {
 void add_threads(CLI::App& command, int& threads);
 int resolve_threads(int threads);
 
+// --max-memory; the default of 0 means what the file's size allows (see measure/quench_file.h).
+void add_max_memory(CLI::App& command, uint64_t& bytes);
+
 // --ratio and --bits, of which one may be given.
 struct SizeOptions {
   CLI::Option *ratio, *bits;

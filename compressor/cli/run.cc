@@ -21,6 +21,7 @@ struct Arguments {
   std::string file;
   std::vector<std::string> inputs, outputs;
   int threads = 0;
+  uint64_t max_memory = 0;
 };
 
 // NAME=path or path alone. A path may have '=' in it: what is before it counts only if it names something.
@@ -78,8 +79,11 @@ std::vector<HostTensor> read_inputs(const measure::Runner& model, const std::vec
   return inputs;
 }
 
-void write_output(const fs::path& path, const HostTensor& tensor) {
-  data::write_npy(path, {static_cast<ElementType>(tensor.dtype), tensor.dims, tensor.bytes});
+// Without a copy of the values, which may be all the memory that there is.
+void write_output(const fs::path& path, HostTensor& tensor) {
+  data::Array array{static_cast<ElementType>(tensor.dtype), tensor.dims, std::move(tensor.bytes)};
+  data::write_npy(path, array);
+  tensor.bytes = std::move(array.bytes);
 }
 
 // Names of outputs may hold anything: '/' would lead elsewhere.
@@ -132,9 +136,9 @@ void check_files(const Arguments& arguments, const std::vector<NamedPath>& input
   for (const NamedPath& output : outputs) files.writes(output.path);
 }
 
-void write_outputs(const std::vector<HostTensor>& outputs, const std::vector<NamedPath>& paths) {
+void write_outputs(std::vector<HostTensor>& outputs, const std::vector<NamedPath>& paths) {
   for (const NamedPath& path : paths) {
-    for (const HostTensor& output : outputs) {
+    for (HostTensor& output : outputs) {
       if (output.name == path.name) write_output(path.path, output);
     }
   }
@@ -148,8 +152,11 @@ std::string summary(const std::vector<HostTensor>& outputs) {
                        {"greatest"},
                        {"mean"}});
   for (const HostTensor& output : outputs) {
-    const std::vector<float> values =
-        data::Array{static_cast<ElementType>(output.dtype), output.dims, output.bytes}.to_float();
+    const bool is_float32 = output.dtype == onnx::TensorProto::FLOAT;
+    const std::vector<float> converted =
+        is_float32 ? std::vector<float>()
+                   : data::Array{static_cast<ElementType>(output.dtype), output.dims, output.bytes}.to_float();
+    const std::span<const float> values = is_float32 ? output.floats() : std::span<const float>(converted);
     if (values.empty()) {
       table.row({output.name, type_name(output.dtype), data::dims_text(output.dims)});
       continue;
@@ -165,14 +172,14 @@ std::string summary(const std::vector<HostTensor>& outputs) {
 
 void run(const Arguments& arguments) {
   const std::unique_ptr<measure::Runner> model =
-      measure::Runner::open(arguments.file, resolve_threads(arguments.threads));
+      measure::Runner::open(arguments.file, resolve_threads(arguments.threads), arguments.max_memory);
   std::vector<std::string> input_names, output_names;
   for (const measure::ValueSpec& input : model->inputs()) input_names.push_back(input.name);
   for (const onnx::ValueInfoProto& output : model->graph().output()) output_names.push_back(output.name());
   const std::vector<NamedPath> inputs = assign_names(arguments.inputs, input_names);
   const std::vector<NamedPath> outputs = output_paths(output_names, arguments.outputs);
   check_files(arguments, inputs, outputs);
-  const std::vector<HostTensor> results = model->run(read_inputs(*model, inputs));
+  std::vector<HostTensor> results = model->run(read_inputs(*model, inputs));
   if (is_folder(arguments.outputs)) fs::create_directories(arguments.outputs[0]);
   write_outputs(results, outputs);
   fmt::print("{}", summary(results));
@@ -191,6 +198,7 @@ void add_run(CLI::App& app) {
       ->type_name("[NAME=]y.npy")
       ->allow_extra_args(false);
   add_threads(*command, arguments->threads);
+  add_max_memory(*command, arguments->max_memory);
   command->callback([arguments] { run(*arguments); });
 }
 

@@ -200,8 +200,8 @@ void Compression::measure_file(const fs::path& output) {
     report_.predicted_samples += dims.empty() ? 1 : static_cast<uint64_t>(dims.front());
   }
   if (!options_.data) return;
-  const auto original = measure::Runner::open(input_, options_.threads),
-             written = measure::Runner::open(output, options_.threads);
+  const auto original = measure::Runner::open(input_, options_.threads, measure::kNoLimit),
+             written = measure::Runner::open(output, options_.threads, measure::kNoLimit);
   measure::Fidelity fidelity;
   for (const Calibration::Batch& batch : calibration_->batches())
     fidelity.add(original->run(batch.inputs), written->run(batch.inputs));

@@ -102,7 +102,7 @@ struct CompressReport {
 CompressReport compress(const std::filesystem::path& input, const std::filesystem::path& output,
                         const CompressOptions& options);
 
-// Writes the model back as plain ONNX, with external data where it exceeds 2 GB.
-void unpack(const std::filesystem::path& input, const std::filesystem::path& output);
+// Writes the model back as plain ONNX, with external data where it exceeds 2 GB. `max_memory`: as of measure::QuenchFile.
+void unpack(const std::filesystem::path& input, const std::filesystem::path& output, uint64_t max_memory = 0);
 
 }  // namespace quench::quantizer

@@ -6,11 +6,11 @@ namespace quench::quantizer {
 
 namespace fs = std::filesystem;
 
-void unpack(const fs::path& input, const fs::path& output) {
+void unpack(const fs::path& input, const fs::path& output, uint64_t max_memory) {
   std::error_code ignored;
   if (fs::equivalent(input, output, ignored))
     throw Error::make("{}: output and input are the same file", input.string());
-  const measure::QuenchFile file(input);
+  const measure::QuenchFile file(input, max_memory);
   const container::Reader& reader = file.reader();
   const onnx::ModelProto proto = file.graph();
   size_t stripped = 0;

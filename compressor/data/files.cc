@@ -27,9 +27,10 @@ std::vector<std::byte> read_file(const std::filesystem::path& path, uint64_t max
   return bytes;
 }
 
-void write_file(const std::filesystem::path& path, std::span<const std::byte> bytes) {
+void write_file(const std::filesystem::path& path, std::span<const std::byte> bytes, std::span<const std::byte> rest) {
   Result<AtomicFile> file = AtomicFile::create(path.string());
   Status status = file.ok() ? file->write(bytes) : file.status();
+  if (status.ok()) status = file->write(rest);
   if (status.ok()) status = file->commit();
   if (!status.ok()) throw Error(status.detail());
 }

@@ -210,19 +210,32 @@ Array parse_npy(std::span<const std::byte> file, std::string_view name) {
 
 Array read_npy(const std::filesystem::path& path) { return parse_npy(read_file(path), path.string()); }
 
-std::vector<std::byte> npy_bytes(const Array& array) {
-  if (array.type == ElementType::kBfloat16) return npy_bytes(Array::float32(array.dims, array.to_float()));
+namespace {
+
+// All that stands before the values.
+std::string prefix_of(const Array& array) {
   const std::string header = header_of(array, array.type);
   if (header.size() > 0xffff) throw Error("an array has too many dimensions for a .npy file");
   std::string prefix(kMagic);
   prefix += {'\x01', '\0', static_cast<char>(header.size() & 255), static_cast<char>(header.size() >> 8)};
-  prefix += header;
+  return prefix + header;
+}
+
+}  // namespace
+
+std::vector<std::byte> npy_bytes(const Array& array) {
+  if (array.type == ElementType::kBfloat16) return npy_bytes(Array::float32(array.dims, array.to_float()));
+  const std::string prefix = prefix_of(array);
   std::vector<std::byte> file(prefix.size() + array.bytes.size());
   std::memcpy(file.data(), prefix.data(), prefix.size());
   if (!array.bytes.empty()) std::memcpy(file.data() + prefix.size(), array.bytes.data(), array.bytes.size());
   return file;
 }
 
-void write_npy(const std::filesystem::path& path, const Array& array) { write_file(path, npy_bytes(array)); }
+void write_npy(const std::filesystem::path& path, const Array& array) {
+  if (array.type == ElementType::kBfloat16) return write_file(path, npy_bytes(array));
+  const std::string prefix = prefix_of(array);
+  write_file(path, std::as_bytes(std::span(prefix)), array.bytes);
+}
 
 }  // namespace quench::data

@@ -53,15 +53,18 @@ class CountingAllocator {
 // A model and a session that count their memory.
 class CountedSession {
  public:
-  CountedSession(const std::filesystem::path& path, int threads, std::span<const graph::HostTensor> inputs) {
+  CountedSession(const std::filesystem::path& path, const BenchmarkOptions& options,
+                 std::span<const graph::HostTensor> inputs) {
     quench_model_options model_options{};
     model_options.size = sizeof model_options;
     model_options.allocator = memory_.hook();
+    model_options.max_memory_bytes = options.max_memory;
     model_.emplace(Model::open(path.string(), &model_options));
     quench_session_options session_options{};
     session_options.size = sizeof session_options;
     session_options.allocator = memory_.hook();
-    session_options.threads = threads;
+    session_options.threads = options.threads;
+    session_options.max_memory_bytes = options.max_memory;
     session_.emplace(*model_, &session_options);
     for (int32_t i = 0; i < model_->input_count(); ++i) {
       for (const graph::HostTensor& input : inputs) {
@@ -123,14 +126,14 @@ Benchmark benchmark(const std::filesystem::path& path, const BenchmarkOptions& o
   result.runs = std::max(1, options.runs);
   std::vector<graph::HostTensor> inputs;
   {
-    const QuenchFile file(path);
+    const QuenchFile file(path, options.max_memory);
     result.file_bytes = file.size();
     result.decode_ms = decode_all(file, result.weights);
-    inputs = Runner::open(path, 1)->seeded_inputs(options.shapes, 1, options.seed, 0);
+    inputs = Runner::open(path, 1, options.max_memory)->seeded_inputs(options.shapes, 1, options.seed, 0);
   }
   try {
     std::optional<CountedSession> counted;
-    result.load_ms = milliseconds([&] { counted.emplace(path, options.threads, inputs); });
+    result.load_ms = milliseconds([&] { counted.emplace(path, options, inputs); });
     result.first_result_ms = result.load_ms + milliseconds([&] { counted->session().run(); });
     std::vector<double> times;
     times.reserve(static_cast<size_t>(result.runs));
@@ -140,7 +143,7 @@ Benchmark benchmark(const std::filesystem::path& path, const BenchmarkOptions& o
     result.arena_bytes = counted->session().arena_bytes();
     result.peak_bytes = counted->peak_bytes();
   } catch (const RuntimeError& error) {
-    throw Error::make("{}: {}", path.string(), error.what());
+    refuse(path.string(), error);
   }
   return result;
 }

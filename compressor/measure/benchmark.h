@@ -14,6 +14,7 @@ struct BenchmarkOptions {
   int runs = 50;
   InputShapes shapes;  // for inputs whose declared shape is open
   uint64_t seed = 1;
+  uint64_t max_memory = 0;  // bytes, as of Runner::open
 };
 
 struct Benchmark {

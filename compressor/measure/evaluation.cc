@@ -53,8 +53,9 @@ void check_same_outputs(const std::vector<HostTensor>& outputs, const std::vecto
 
 class Comparison {
  public:
-  Comparison(const std::filesystem::path& model, const std::filesystem::path& against, int threads)
-      : model_(Runner::open(model, threads)), against_(against.empty() ? nullptr : Runner::open(against, threads)) {}
+  Comparison(const std::filesystem::path& model, const std::filesystem::path& against, const EvaluationOptions& options)
+      : model_(Runner::open(model, options.threads, options.max_memory)),
+        against_(against.empty() ? nullptr : Runner::open(against, options.threads, options.max_memory)) {}
 
   const Runner& model() const { return *model_; }
   bool has_against() const { return against_ != nullptr; }
@@ -159,7 +160,7 @@ BatchSource::Batch BatchSource::batch(uint64_t first, uint64_t count) const {
 
 Evaluation evaluate(const std::filesystem::path& model, const std::filesystem::path& against,
                     const EvaluationOptions& options) {
-  Comparison comparison(model, against, options.threads);
+  Comparison comparison(model, against, options);
   return options.data.empty() ? evaluate_on_seeded_inputs(comparison, options) : evaluate_on_data(comparison, options);
 }
 

@@ -21,7 +21,8 @@ struct EvaluationOptions {
   int64_t batch = 64;    // where the model leaves it open
   int threads = 1;
   uint64_t seed = 1;
-  InputShapes shapes;  // for inputs whose declared shape is open; without data only
+  uint64_t max_memory = 0;  // bytes, as of Runner::open
+  InputShapes shapes;       // for inputs whose declared shape is open; without data only
   std::function<void(double share)> progress;
 };
 

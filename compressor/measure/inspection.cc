@@ -75,8 +75,8 @@ void describe(const QuenchFile& file, uint32_t number, std::span<std::byte> scra
 
 }  // namespace
 
-Inspection inspect(const std::filesystem::path& path) {
-  const QuenchFile file(path);
+Inspection inspect(const std::filesystem::path& path, uint64_t max_memory) {
+  const QuenchFile file(path, max_memory);
   const container::Reader& reader = file.reader();
   Inspection inspection{file.name(), file.size(), stripped_tensors(file.graph()), {}, 0, 0};
   if (inspection.tensors.size() != reader.tensor_count()) {

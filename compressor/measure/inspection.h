@@ -38,7 +38,7 @@ struct Inspection {
   double bits_per_weight = 0;  // the whole file over them
 };
 
-// Decodes every tensor's indices for their entropy. Throws quench::Error.
-Inspection inspect(const std::filesystem::path& path);
+// Decodes every tensor's indices for their entropy. `max_memory`: as of QuenchFile. Throws quench::Error.
+Inspection inspect(const std::filesystem::path& path, uint64_t max_memory = 0);
 
 }  // namespace quench::measure

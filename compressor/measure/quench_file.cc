@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <new>
+#include <quench/quench.hpp>
 #include <vector>
 
 #include "formats/error.h"
@@ -15,6 +16,9 @@
 
 namespace quench::measure {
 namespace {
+
+// What to do where a limit on memory is reached, behind the error.
+constexpr const char* kRaiseLimit = " (--max-memory raises the limit, for files that you trust)";
 
 constexpr auto kAlignment = std::align_val_t(container::Reader::kMemoryAlignment);
 
@@ -41,11 +45,15 @@ MappedFile::~MappedFile() {
   if (size_ > 0) ::munmap(address_, size_);
 }
 
-QuenchFile::QuenchFile(const std::filesystem::path& path) : name_(path.string()), file_(path) {
-  const Result<uint64_t> size = container::Reader::open_size(bytes());
+QuenchFile::QuenchFile(const std::filesystem::path& path, uint64_t max_memory)
+    : name_(path.string()),
+      file_(path),
+      max_memory_(max_memory > 0 ? max_memory : container::default_memory(file_.bytes().size())) {
+  const auto limits = container::Limits::within(max_memory_);
+  const Result<uint64_t> size = container::Reader::open_size(bytes(), limits);
   check(size.status());
   tables_ = std::make_unique<AlignedBuffer>(*size);
-  const Result<container::Reader> reader = container::Reader::open(bytes(), tables_->span());
+  const Result<container::Reader> reader = container::Reader::open(bytes(), tables_->span(), limits);
   check(reader.status());
   reader_ = *reader;
 }
@@ -54,11 +62,18 @@ onnx::ModelProto QuenchFile::graph() const {
   std::vector<std::byte> decoded(reader_.graph_size());
   const AlignedBuffer scratch(reader_.graph_scratch_size());
   check(reader_.decode_graph(decoded, scratch.span()));
-  return parse_graph_bytes(decoded, name_);
+  return parse_graph_bytes(decoded, name_, max_memory_ / 2);
 }
 
 void QuenchFile::check(const Status& status) const {
-  if (!status.ok()) throw Error::make("{}: {}", name_, status.detail());
+  if (status.ok()) return;
+  const bool limited = status.code() == StatusCode::kLimit;
+  throw Error::make("{}: {}{}", name_, status.detail(), limited ? kRaiseLimit : "");
+}
+
+void refuse(const std::string& name, const RuntimeError& error) {
+  const bool limited = error.code() == QUENCH_OUT_OF_MEMORY || error.code() == QUENCH_LIMIT;
+  throw Error::make("{}: {}{}", name, error.what(), limited ? kRaiseLimit : "");
 }
 
 bool is_quench_file(const std::filesystem::path& path) {

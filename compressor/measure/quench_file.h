@@ -11,6 +11,10 @@
 #include "formats/container/reader.h"
 #include "formats/onnx/model_file.h"
 
+namespace quench {
+class RuntimeError;
+}
+
 namespace quench::measure {
 
 // Memory at the alignment that the reader asks for.
@@ -43,7 +47,8 @@ class MappedFile {
 
 class QuenchFile {
  public:
-  explicit QuenchFile(const std::filesystem::path& path);
+  // `max_memory`: bytes that tables, graph and decoded tensors may take; 0: container::default_memory().
+  explicit QuenchFile(const std::filesystem::path& path, uint64_t max_memory = 0);
 
   const std::string& name() const { return name_; }
   uint64_t size() const { return bytes().size(); }
@@ -58,9 +63,13 @@ class QuenchFile {
  private:
   std::string name_;
   MappedFile file_;
+  uint64_t max_memory_;
   std::unique_ptr<AlignedBuffer> tables_;
   container::Reader reader_;
 };
+
+// Throws what the runtime reported of a file.
+[[noreturn]] void refuse(const std::string& name, const RuntimeError& error);
 
 // By the file's first bytes, whatever it is called.
 bool is_quench_file(const std::filesystem::path& path);

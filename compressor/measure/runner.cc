@@ -18,17 +18,18 @@ using graph::HostTensor;
 
 class OnnxRunner : public Runner {
  public:
-  OnnxRunner(const std::filesystem::path& path, int threads)
-      : Runner(path.string(), load(path)), evaluator_(model_, options_for(threads)) {}
+  OnnxRunner(const std::filesystem::path& path, int threads, uint64_t max_memory)
+      : Runner(path.string(), load(path)), evaluator_(model_, options_for(threads, max_memory)) {}
 
   std::vector<HostTensor> run(std::span<const HostTensor> inputs) override {
     return evaluator_.run(as_declared(inputs));
   }
 
  private:
-  static graph::EvaluatorOptions options_for(int threads) {
+  static graph::EvaluatorOptions options_for(int threads, uint64_t max_memory) {
     graph::EvaluatorOptions options;
     options.threads = threads;
+    if (max_memory > 0) options.max_memory_bytes = max_memory;
     return options;
   }
 
@@ -44,8 +45,8 @@ OnnxModel graph_of(const QuenchFile& file) {
 
 class QuenchRunner : public Runner {
  public:
-  QuenchRunner(const std::filesystem::path& path, int threads)
-      : QuenchRunner(std::make_unique<QuenchFile>(path), threads) {}
+  QuenchRunner(const std::filesystem::path& path, int threads, uint64_t max_memory)
+      : QuenchRunner(std::make_unique<QuenchFile>(path, max_memory), threads, max_memory) {}
 
   std::vector<HostTensor> run(std::span<const HostTensor> inputs) override {
     try {
@@ -58,21 +59,25 @@ class QuenchRunner : public Runner {
       for (int32_t i = 0; i < runtime_model_->output_count(); ++i) outputs.push_back(output(i));
       return outputs;
     } catch (const RuntimeError& error) {
-      throw Error::make("{}: {}", name_, error.what());
+      refuse(name_, error);
     }
   }
 
  private:
-  QuenchRunner(std::unique_ptr<QuenchFile> file, int threads)
+  QuenchRunner(std::unique_ptr<QuenchFile> file, int threads, uint64_t max_memory)
       : Runner(file->name(), graph_of(*file)), file_(std::move(file)) {
     quench_session_options options{};
     options.size = sizeof options;
     options.threads = threads;
+    options.max_memory_bytes = max_memory;
+    quench_model_options model_options{};
+    model_options.size = sizeof model_options;
+    model_options.max_memory_bytes = max_memory;
     try {
-      runtime_model_ = std::make_unique<Model>(Model::open(file_->bytes()));
+      runtime_model_ = std::make_unique<Model>(Model::open(file_->bytes(), &model_options));
       runtime_session_ = std::make_unique<Session>(*runtime_model_, &options);
     } catch (const RuntimeError& error) {
-      throw Error::make("{}: {}", name_, error.what());
+      refuse(name_, error);
     }
   }
 
@@ -88,7 +93,8 @@ class QuenchRunner : public Runner {
     HostTensor host{std::string(runtime_model_->output(index).name_view()), tensor.type, {}, {}};
     host.dims.assign(tensor.shape, tensor.shape + tensor.rank);
     const std::span raw(static_cast<const std::byte*>(tensor.data), tensor.bytes);
-    if (is_float_type(host.dtype)) return HostTensor::float32(host.name, host.dims, to_float(host.dtype, raw));
+    if (is_float_type(host.dtype) && tensor.type != QUENCH_FLOAT32)
+      return HostTensor::float32(host.name, host.dims, to_float(host.dtype, raw));
     host.bytes.assign(raw.begin(), raw.end());
     return host;
   }
@@ -181,9 +187,9 @@ HostTensor as_type(const HostTensor& tensor, int32_t dtype) {
 Runner::Runner(std::string name, OnnxModel model)
     : name_(std::move(name)), model_(std::move(model)), inputs_(declared_inputs(model_.proto.graph())) {}
 
-std::unique_ptr<Runner> Runner::open(const std::filesystem::path& path, int threads) {
-  if (is_quench_file(path)) return std::make_unique<QuenchRunner>(path, threads);
-  return std::make_unique<OnnxRunner>(path, threads);
+std::unique_ptr<Runner> Runner::open(const std::filesystem::path& path, int threads, uint64_t max_memory) {
+  if (is_quench_file(path)) return std::make_unique<QuenchRunner>(path, threads, max_memory);
+  return std::make_unique<OnnxRunner>(path, threads, max_memory);
 }
 
 std::vector<HostTensor> Runner::seeded_inputs(const InputShapes& shapes, int64_t batch, uint64_t seed,

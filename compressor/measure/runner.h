@@ -1,6 +1,6 @@
 // A model that can be run, from a .quench or a .onnx file alike: both by the runtime that ships.
 //
-//     std::unique_ptr<Runner> model = Runner::open("model.quench", {.threads = 2});
+//     std::unique_ptr<Runner> model = Runner::open("model.quench", 2);
 //     std::vector<graph::HostTensor> outputs = model->run(inputs);
 #pragma once
 
@@ -24,9 +24,14 @@ struct ValueSpec {
   bool has_dims = true;       // false: not even the rank is declared
 };
 
+// For a model that is trusted, as it was made here.
+inline constexpr uint64_t kNoLimit = uint64_t{1} << 40;
+
 class Runner {
  public:
-  static std::unique_ptr<Runner> open(const std::filesystem::path& path, int threads);
+  // `max_memory`: bytes that the model may take, and its activations too; 0: the runtime's default for a .quench file,
+  // which is small for its size.
+  static std::unique_ptr<Runner> open(const std::filesystem::path& path, int threads, uint64_t max_memory = 0);
   virtual ~Runner() = default;
 
   const std::string& name() const { return name_; }

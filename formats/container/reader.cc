@@ -616,6 +616,14 @@ Status fill_tables(std::span<const std::byte> file, const Contents& contents, co
 
 }  // namespace
 
+Limits Limits::within(uint64_t memory) {
+  Limits limits;
+  limits.max_table_bytes = std::min(limits.max_table_bytes, memory / 4);
+  limits.max_graph_bytes = std::min(limits.max_graph_bytes, memory / 8);
+  limits.max_decoded_bytes = std::min(limits.max_decoded_bytes, memory);
+  return limits;
+}
+
 Result<uint64_t> Reader::open_size(std::span<const std::byte> file, const Limits& limits) {
   Result<Contents> contents = read_contents(file, limits);
   if (!contents.ok()) return contents.status();

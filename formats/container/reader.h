@@ -41,11 +41,22 @@ struct Limits {
   uint32_t max_tensors = 1u << 20;
   uint32_t max_codebooks = 1u << 16;
   uint32_t max_entropy_models = 1u << 16;
+  // For whoever spends so many bytes of memory on a file in all: a graph takes many times its bytes once it is parsed.
+  static Limits within(uint64_t memory);
+
   // Checks the sum over the streams, which are most of the file, in open(). Turn it off to open a large mapped file
   // without touching all of its pages: decoding stays safe, but damage then shows only where it makes a stream
   // contradict itself.
   bool verify_streams = true;
 };
+
+// What a file may cost in memory unless its user says otherwise: little enough for a phone, and several times what a
+// network takes whose weights were compressed to a fortieth.
+constexpr uint64_t default_memory(uint64_t file_bytes) {
+  constexpr uint64_t kLeast = uint64_t{128} << 20;
+  constexpr uint64_t kPerByte = 64;
+  return file_bytes > (UINT64_MAX - kLeast) / kPerByte ? UINT64_MAX : kLeast + kPerByte * file_bytes;
+}
 
 // A tensor as the file describes it; scales are worked out, and lie in the memory given to open(). Indices come from
 // Reader::decode_*.

@@ -1,3 +1,8 @@
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/wire_format_lite.h>
+
+#include <algorithm>
+#include <limits>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -125,6 +130,43 @@ void drop_names(onnx::ModelProto& proto) {
   if (proto.training_info_size() == 0) Renamer().rename_main(*proto.mutable_graph());
 }
 
+// The length-delimited fields in a message of this type, those of its parts included: each becomes a message or a string
+// of its own. Stops at the first byte that is wrong, which the parser then finds as well.
+uint64_t count_fields(google::protobuf::io::CodedInputStream& in, const google::protobuf::Descriptor& type, int depth) {
+  using google::protobuf::FieldDescriptor;
+  using google::protobuf::internal::WireFormatLite;
+  constexpr int kMaxDepth = 100;  // protobuf's own
+  uint64_t count = 0;
+  while (const uint32_t tag = in.ReadTag()) {
+    if (WireFormatLite::GetTagWireType(tag) != WireFormatLite::WIRETYPE_LENGTH_DELIMITED) {
+      if (!WireFormatLite::SkipField(&in, tag)) return count;
+      continue;
+    }
+    ++count;
+    int length = 0;
+    if (!in.ReadVarintSizeAsInt(&length)) return count;
+    const FieldDescriptor* field = type.FindFieldByNumber(WireFormatLite::GetTagFieldNumber(tag));
+    if (field == nullptr || field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE || depth == kMaxDepth) {
+      if (!in.Skip(length)) return count;
+      continue;
+    }
+    const auto limit = in.PushLimit(length);
+    count += count_fields(in, *field->message_type(), depth + 1);
+    if (!in.Skip(std::max(in.BytesUntilLimit(), 0))) return count;
+    in.PopLimit(limit);
+  }
+  return count;
+}
+
+// On the average of what a field takes, and of a field's bytes: packed numbers take 8 for one.
+uint64_t parsed_size(std::span<const std::byte> bytes) {
+  constexpr uint64_t kPerField = 128;
+  constexpr uint64_t kPerByte = 8;
+  google::protobuf::io::CodedInputStream in(reinterpret_cast<const uint8_t*>(bytes.data()),
+                                            static_cast<int>(bytes.size()));
+  return kPerField * count_fields(in, *onnx::ModelProto::descriptor(), 0) + kPerByte * bytes.size();
+}
+
 }  // namespace
 
 GraphBytes to_graph_bytes(const OnnxModel& model, const GraphOptions& options) {
@@ -152,7 +194,11 @@ GraphBytes to_graph_bytes(const OnnxModel& model, const GraphOptions& options) {
   return result;
 }
 
-onnx::ModelProto parse_graph_bytes(std::span<const std::byte> bytes, std::string_view name) {
+onnx::ModelProto parse_graph_bytes(std::span<const std::byte> bytes, std::string_view name, uint64_t max_memory) {
+  if (max_memory < std::numeric_limits<uint64_t>::max() && parsed_size(bytes) > max_memory) {
+    throw Error::make("{}: the graph would take more memory than its limit of {} bytes (--max-memory raises it)", name,
+                      max_memory);
+  }
   onnx::ModelProto proto = parse_model({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, name);
   // A mark in the file would be taken for one of ours.
   for_each_tensor(proto, [](onnx::TensorProto& tensor, const TensorPlace&) { clear_weight_index(tensor); });

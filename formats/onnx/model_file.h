@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -105,7 +106,9 @@ struct GraphBytes {
 };
 GraphBytes to_graph_bytes(const OnnxModel& model, const GraphOptions& options = {});
 
-// The other way: for save() with a provider. `name` is the file's, for messages.
-onnx::ModelProto parse_graph_bytes(std::span<const std::byte> bytes, std::string_view name);
+// The other way: for save() with a provider. `name` is the file's, for messages. Throws quench::Error also where the
+// parsed graph might take more than `max_memory` bytes: two bytes of a hostile graph become 200.
+onnx::ModelProto parse_graph_bytes(std::span<const std::byte> bytes, std::string_view name,
+                                   uint64_t max_memory = std::numeric_limits<uint64_t>::max());
 
 }  // namespace quench

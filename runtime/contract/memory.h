@@ -38,6 +38,8 @@ class Memory {
   void* allocate(uint64_t bytes);
   void release(void* block, uint64_t bytes);  // nullptr is fine
 
+  void set_limit(uint64_t limit) { limit_ = limit; }
+  uint64_t limit() const { return limit_; }
   uint64_t used() const { return used_; }
   uint64_t peak() const { return peak_; }
 

@@ -13,7 +13,7 @@ class ContainerSource final : public OwnedSource {
 
   Status open(Bytes file, const ModelOptions& options) {
     container::Limits limits;
-    limits.max_graph_bytes = options.limits.max_graph_bytes;
+    limits.max_graph_bytes = std::min(options.limits.max_graph_bytes, options.limits.max_memory_bytes);
     limits.max_tensor_elements = options.limits.max_tensor_elements;
     limits.verify_streams = options.verify_streams;
     limits.max_table_bytes = std::min(limits.max_table_bytes, options.limits.max_memory_bytes);
@@ -119,6 +119,8 @@ class ContainerSource final : public OwnedSource {
 };
 
 }  // namespace
+
+uint64_t default_memory(uint64_t file_bytes) { return container::default_memory(file_bytes); }
 
 Status open_container(Bytes file, const ModelOptions& options, ModelHandle& model) {
   model.reset();

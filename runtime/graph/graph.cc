@@ -91,6 +91,7 @@ class GraphReader {
   Status read_attribute(Bytes bytes, Attribute& attribute);
   Status read_repeated(Bytes bytes, Attribute& attribute);
   Status read_tensor(Bytes bytes, StoredTensor& tensor);
+  Status count_values(size_t more);
   Status read_value_info(Bytes bytes, ValueInfo& info);
   Status read_shape(Bytes bytes, ValueInfo& info);
   Status count_sparse(Bytes bytes);
@@ -113,6 +114,7 @@ class GraphReader {
   List<NamedNode> named_;
   List<OpsetImport> opsets_;
   List<std::string_view> names_;  // sorted; position = number of the value
+  uint64_t value_count_ = 0;
   int64_t next_source_ = 0;
   size_t next_stored_ = 0;  // in graph_.stored_attributes
 };
@@ -187,6 +189,7 @@ Status GraphReader::read_graph_fields(Bytes graph) {
         break;
       case graph_field::kInitializer: {
         Initializer initializer;
+        QUENCH_RETURN_IF_ERROR(count_values(1));
         QUENCH_RETURN_IF_ERROR(read_tensor(field.bytes, initializer.stored));
         initializer.type = compute_type(initializer.stored.type);
         initializer.shape = initializer.stored.shape;
@@ -199,6 +202,7 @@ Status GraphReader::read_graph_fields(Bytes graph) {
       case graph_field::kInput:
       case graph_field::kOutput: {
         ValueInfo info;
+        QUENCH_RETURN_IF_ERROR(count_values(1));
         QUENCH_RETURN_IF_ERROR(read_value_info(field.bytes, info));
         List<ValueInfo>& list = field.number == graph_field::kInput ? graph_.inputs : graph_.outputs;
         if (!list.push(info)) return out_of_memory();
@@ -209,6 +213,13 @@ Status GraphReader::read_graph_fields(Bytes graph) {
     }
   }
   return reader.status();
+}
+
+Status GraphReader::count_values(size_t more) {
+  value_count_ += more;
+  if (value_count_ <= options_.limits.max_values) return Status();
+  return Status::error(StatusCode::kLimit, "graph: more inputs, outputs, weights and inner values than the limit of %u",
+                       options_.limits.max_values);
 }
 
 Status GraphReader::read_node(Bytes bytes) {
@@ -227,6 +238,8 @@ Status GraphReader::read_node(Bytes bytes) {
     return Status::error(StatusCode::kLimit, "graph: a node has more than %d inputs, outputs or attributes",
                          static_cast<int>(kMaxArity));
   }
+
+  QUENCH_RETURN_IF_ERROR(count_values(inputs + outputs));
 
   Node node;
   NamedNode named;

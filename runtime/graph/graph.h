@@ -24,6 +24,7 @@ struct Limits {
   uint64_t max_graph_bytes = uint64_t{1} << 30;
   uint64_t max_tensor_elements = uint64_t{1} << 34;
   uint32_t max_nodes = 1u << 15;
+  uint32_t max_values = 1u << 19;  // names in the graph: of inputs, outputs, weights, and what nodes read and write
 };
 
 // How a stripped tensor is stored, before any of it is decoded: as coded::Tensor says, without indices. Its dimensions are

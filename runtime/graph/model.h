@@ -143,6 +143,9 @@ struct ModelHandle {
 // kOutOfMemory, and what the source returns for tensors inside attributes. Weights are not decoded yet.
 Status open_model(Bytes model_proto, const WeightSource& source, const ModelOptions& options, ModelHandle& model);
 
+// What a .quench file may cost its model, and each session of it, unless the caller says otherwise.
+uint64_t default_memory(uint64_t file_bytes);
+
 // From the bytes of a .quench file. Errors: also those of container::Reader::open.
 Status open_container(Bytes file, const ModelOptions& options, ModelHandle& model);
 

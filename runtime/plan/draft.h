@@ -53,7 +53,7 @@ struct DraftStep {
 
 class Draft {
  public:
-  // Model and memory must outlive the draft.
+  // Model and memory must outlive the draft. The arena must fit the memory's limit.
   Draft(const Model& model, Memory& memory, const PlanOptions& options, const Cancellation& cancellation = {});
   Draft(const Draft&) = delete;
   Draft& operator=(const Draft&) = delete;

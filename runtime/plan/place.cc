@@ -33,8 +33,8 @@ Status Placement::run() {
   }
   QUENCH_RETURN_IF_ERROR(add_buffers());
   QUENCH_RETURN_IF_ERROR(add_scratch());
-  return place_buffers(draft_.buffers.span(), draft_.options.reuse, draft_.model.options().limits.max_memory_bytes,
-                       draft_.pool, &draft_.arena_bytes);
+  return place_buffers(draft_.buffers.span(), draft_.options.reuse, draft_.memory.limit(), draft_.pool,
+                       &draft_.arena_bytes);
 }
 
 void Placement::read(int value, int step) {

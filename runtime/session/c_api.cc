@@ -48,7 +48,8 @@ static_assert(QUENCH_BFLOAT16 == static_cast<int>(quench::ElementType::kBfloat16
 struct quench_model {
   explicit quench_model(const rt::Memory& of_this) : memory(of_this) {}
   rt::Memory memory;
-  rt::MappedFile file;  // outlives the model
+  rt::MappedFile file;          // outlives the model
+  uint64_t default_memory = 0;  // of the model, and of each of its sessions
   rt::ModelHandle model;
 };
 
@@ -59,6 +60,10 @@ struct quench_session {
 };
 
 namespace {
+
+// A session's default limit grows with what its caller gives it: a super-resolution network takes 130 times its input
+// for activations.
+constexpr uint64_t kMemoryPerInputByte = 256;
 
 quench_code report(const Status& from, quench_status* to) {
   if (to) {
@@ -119,7 +124,6 @@ Status open_any(const char* path, rt::Bytes bytes, const quench_model_options* g
   QUENCH_RETURN_IF_ERROR(read_options(given, options));
   rt::ModelOptions inner;
   QUENCH_RETURN_IF_ERROR(read_allocator(options.allocator, inner.allocator));
-  if (options.max_memory_bytes) inner.limits.max_memory_bytes = options.max_memory_bytes;
   if (options.max_tensor_elements) inner.limits.max_tensor_elements = options.max_tensor_elements;
   if (options.max_nodes) inner.limits.max_nodes = options.max_nodes;
   inner.verify_streams = options.skip_stream_checksums == 0;
@@ -130,6 +134,8 @@ Status open_any(const char* path, rt::Bytes bytes, const quench_model_options* g
     status = made->file.map(path);
     bytes = made->file.bytes();
   }
+  made->default_memory = rt::default_memory(bytes.size());
+  inner.limits.max_memory_bytes = options.max_memory_bytes ? options.max_memory_bytes : made->default_memory;
   if (status.ok()) status = rt::open_container(bytes, inner, made->model);
   if (!status.ok()) {
     destroy(made);
@@ -144,7 +150,8 @@ Status create_any(const quench_model* model, const quench_session_options* given
   QUENCH_RETURN_IF_ERROR(read_options(given, options));
   rt::SessionOptions inner;
   QUENCH_RETURN_IF_ERROR(read_allocator(options.allocator, inner.allocator));
-  if (options.max_memory_bytes) inner.max_memory_bytes = options.max_memory_bytes;
+  inner.max_memory_bytes = options.max_memory_bytes ? options.max_memory_bytes : model->default_memory;
+  inner.memory_per_input_byte = options.max_memory_bytes ? 0 : kMemoryPerInputByte;
   if (options.threads) inner.threads = options.threads;
   inner.parallel = options.parallel_for;
   inner.parallel_user = options.parallel_for_user;

@@ -63,6 +63,7 @@ Status Session::set_input_shape(int index, std::span<const int64_t> shape) {
   if (!input.known || !(input.shape == given)) drop_plan();
   input.shape = given;
   input.known = true;
+  input.given = true;
   return Status();
 }
 
@@ -90,6 +91,7 @@ Status Session::prepare() {
     }
     shapes_[i] = inputs_[i].shape;
   }
+  memory_.set_limit(memory_limit());
   PlanOptions options;
   options.threads = std::max(options_.threads, 1);
   options.fuse = model_.options().fuse;
@@ -98,6 +100,20 @@ Status Session::prepare() {
   const Status status = binding_.make(*plan_, memory_);
   if (!status.ok()) drop_plan();
   return status;
+}
+
+uint64_t Session::memory_limit() const {
+  uint64_t limit = options_.max_memory_bytes;
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    if (!inputs_[i].given) continue;
+    const auto bytes = static_cast<uint64_t>(inputs_[i].shape.elements() * size_of(model_.inputs()[i].type));
+    uint64_t share = 0;
+    if (__builtin_mul_overflow(bytes, options_.memory_per_input_byte, &share) ||
+        __builtin_add_overflow(limit, share, &limit)) {
+      return UINT64_MAX;
+    }
+  }
+  return limit;
 }
 
 void Session::drop_plan() {

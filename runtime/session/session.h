@@ -11,7 +11,8 @@ class ThreadPool;
 struct SessionOptions {
   Allocator allocator;
   uint64_t max_memory_bytes = uint64_t{1} << 36;
-  int threads = 1;  // at least 1; more start a pool of threads - 1, unless `parallel` is given
+  uint64_t memory_per_input_byte = 0;  // added to it, for each byte of the inputs whose shape was set
+  int threads = 1;                     // at least 1; more start a pool of threads - 1, unless `parallel` is given
   ParallelFunction parallel = nullptr;
   void* parallel_user = nullptr;
   Cancellation cancellation;
@@ -55,6 +56,7 @@ class Session {
   struct Input {
     Shape shape;
     bool known = false;
+    bool given = false;  // known from the caller, not only from the model
     const void* data = nullptr;
     const void* bound = nullptr;  // what the binding has
   };
@@ -64,6 +66,7 @@ class Session {
   void drop_plan();
   void release_all();
   Status bind();
+  uint64_t memory_limit() const;
 
   const Model& model_;
   SessionOptions options_;

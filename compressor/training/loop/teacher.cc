@@ -16,7 +16,8 @@ using torch::Tensor;
 
 class RuntimeTeacher : public Teacher {
  public:
-  RuntimeTeacher(const std::filesystem::path& path, int threads) : runner_(measure::Runner::open(path, threads)) {}
+  RuntimeTeacher(const std::filesystem::path& path, int threads)
+      : runner_(measure::Runner::open(path, threads, measure::kNoLimit)) {}
 
   Tensors outputs(const Tensor& inputs) override {
     Tensors result;

@@ -134,7 +134,7 @@ typedef struct quench_model_options {
   size_t size;
   quench_allocator allocator;
   uint64_t max_memory_bytes;     /* all memory of the model: graph, weights, packed weights, and the plans of its
-                                  * sessions with their folded constants; default 2^36 */
+                                  * sessions with their folded constants; default 64 times the file's bytes + 2^27 */
   uint64_t max_tensor_elements;  /* default 2^34 */
   uint32_t max_nodes;            /* default 2^15 */
   int32_t skip_stream_checksums; /* 1: open a large mapped file without reading all of it; decoding stays safe */
@@ -144,7 +144,8 @@ typedef struct quench_session_options {
   size_t size; /* sizeof(quench_session_options) */
   quench_allocator allocator;
   uint64_t max_memory_bytes;        /* all memory of the session: arena, tensors, and what planning takes for a
-                                     * moment; default 2^36 */
+                                     * moment; default 64 times the file's bytes + 256 times those of the inputs that
+                                     * are set + 2^27 */
   int32_t threads;                  /* 1 to 256; default 1. Results do not depend on it. */
   quench_parallel_for parallel_for; /* NULL: threads of the session's own, if `threads` is above 1 */
   void* parallel_for_user;

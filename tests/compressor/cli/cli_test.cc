@@ -208,6 +208,23 @@ TEST_F(Cli, LosslessGivesEveryBitBack) {
   EXPECT_LT(fs::file_size(path("a.quench")), fs::file_size(onnx()));
 }
 
+TEST_F(Cli, AMemoryLimitThatIsTooSmallIsSaidAndCanBeRaised) {
+  for (const std::vector<std::string>& command : {std::vector<std::string>{"inspect", quench()},
+                                                  {"unpack", quench(), "-o", path("u.onnx")},
+                                                  {"bench", quench(), "--runs", "1"},
+                                                  {"eval", quench(), "--against", onnx(), "--samples", "1"}}) {
+    std::vector<std::string> limited = command;
+    limited.insert(limited.end(), {"--max-memory", "1000"});
+    expect_error(run_program(limited), 1, "--max-memory");
+    limited.back() = "1GiB";
+    EXPECT_EQ(run_program(limited).code, 0) << command[0];
+    limited.back() = "-1";
+    EXPECT_EQ(run_program(limited).code, 2) << command[0];
+    limited.back() = "";
+    EXPECT_EQ(run_program(limited).code, 2) << command[0];
+  }
+}
+
 TEST_F(Cli, BenchMeasuresTimesAndMemory) {
   const Json report = json_of(run_program({"bench", quench(), "--runs", "5", "--json"}));
   for (const char* key :

@@ -239,6 +239,26 @@ FileBytes file_with_table(const std::vector<uint8_t>& table, uint32_t tensors, u
   return with(file, 52, scales);
 }
 
+TEST(Hostile, WhatASmallFileMayCostIsInProportionToIt) {
+  EXPECT_EQ(default_memory(0), uint64_t{128} << 20);
+  EXPECT_EQ(default_memory(1000), (uint64_t{128} << 20) + 64000);
+  EXPECT_EQ(default_memory(UINT64_MAX), UINT64_MAX);
+  const Limits limits = Limits::within(default_memory(200));
+  const FileBytes empty = *Writer::in_memory().finish_bytes();
+  const FileBytes nothing = as_file_bytes({1, 0, 0, 0, 0, 0, 0, 0, 0});
+  for (const SectionKind kind : {SectionKind::kGraph, SectionKind::kCodebooks, SectionKind::kTensors}) {
+    const FileBytes file =
+        assemble(empty, {{static_cast<uint64_t>(kind), kSectionMandatory | kSectionCoded, nothing, uint64_t{1} << 29}});
+    EXPECT_EQ(Reader::open_size(file, limits).status().code(), StatusCode::kLimit) << static_cast<uint32_t>(kind);
+  }
+  // A gigabyte of one value in a few bytes.
+  std::vector<uint8_t> table = {1, static_cast<uint8_t>(Encoding::kPlanes)};
+  append_varint(table, uint64_t{1} << 28);
+  table.push_back(0);
+  EXPECT_EQ(code_of(file_with_table(table, 1), limits), StatusCode::kLimit);
+  EXPECT_TRUE(decode_everything(sample_file(), limits).ok());
+}
+
 TEST(Hostile, TensorTableWithoutElementsOrWithTooManyIsRefused) {
   const auto planes = static_cast<uint8_t>(Encoding::kPlanes);
   std::vector<uint8_t> table = {1, planes, 4, 0};

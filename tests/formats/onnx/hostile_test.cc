@@ -34,6 +34,27 @@ std::string small_model() {
   return proto.SerializeAsString();
 }
 
+TEST(Hostile, AGraphThatGrowsAHundredfoldWhenParsedIsRefusedBefore) {
+  const auto field = [](int number, const std::string& bytes) {
+    std::string out{static_cast<char>(number << 3 | 2)};
+    for (size_t size = bytes.size();; size >>= 7) {
+      out += static_cast<char>(size >= 128 ? (size & 127) | 128 : size);
+      if (size < 128) break;
+    }
+    return out + bytes;
+  };
+  std::string many;
+  for (int i = 0; i < 500000; ++i) many += field(5, "");  // as an initializer, or a node's attribute
+  const uint64_t limit = uint64_t{32} << 20;
+  for (const std::string& graph :
+       {field(7, many), field(7, field(1, many)), field(14, "") + field(7, field(15, many))}) {
+    EXPECT_NE(error_of([&] { parse_graph_bytes(std::as_bytes(std::span(graph)), "g", limit); }).find("memory"),
+              std::string::npos);
+  }
+  const std::string raw = field(7, field(5, field(9, many)));  // the same bytes as a tensor's values
+  EXPECT_EQ(parse_graph_bytes(std::as_bytes(std::span(raw)), "g", limit).graph().initializer_size(), 1);
+}
+
 TEST(OnnxHostile, EveryPrefix) {
   const std::string bytes = small_model();
   for (size_t size = 0; size < bytes.size(); ++size) {

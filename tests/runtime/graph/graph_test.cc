@@ -94,8 +94,28 @@ TEST(Graph, KeepsItsLimits) {
   options.limits.max_tensor_elements = 100;
   EXPECT_EQ(try_open(residual_graph().build(), options).code(), StatusCode::kLimit);
   options = {};
+  options.limits.max_values = 10;
+  EXPECT_EQ(try_open(residual_graph().build(), options).code(), StatusCode::kLimit);
+  options = {};
   options.limits.max_memory_bytes = 5000;
   EXPECT_EQ(try_open(residual_graph().build(), options).code(), StatusCode::kOutOfMemory);
+}
+
+TEST(Graph, MillionsOfValuesInAFewMegabytesAreRefused) {
+  const auto refused = [](GraphBuilder& graph) {
+    const Status status = try_open(graph.output("y").build());
+    EXPECT_EQ(status.code(), StatusCode::kLimit);
+    EXPECT_NE(std::string_view(status.detail()).find("inner values"), std::string_view::npos) << status.detail();
+  };
+  constexpr int kMany = 1 << 19;
+  GraphBuilder initializers, inputs, arguments;
+  for (int i = 0; i < kMany; ++i) initializers.raw_initializer("");
+  refused(initializers);
+  for (int i = 0; i < kMany; ++i) inputs.input("", ElementType::kFloat32, {});
+  refused(inputs);
+  const std::vector<std::string> many(1 << 15, "x");
+  for (int i = 0; i < 20; ++i) arguments.node("Sum", many, {"y" + std::to_string(i)});
+  refused(arguments);
 }
 
 TEST(Graph, RefusesImpossibleShapes) {

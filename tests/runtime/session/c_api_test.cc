@@ -12,6 +12,12 @@
 namespace quench::rt {
 namespace {
 
+std::vector<std::byte> file_of(const std::string& proto) {
+  container::Writer writer = container::Writer::in_memory();
+  EXPECT_TRUE(writer.set_graph(as_bytes(proto)).ok());
+  return *writer.finish_bytes();
+}
+
 // y = x W + b with W of 3 x 2 quantized to multiples of 0.5, b exact; x is N x 3.
 constexpr uint16_t kIndices[] = {9, 7, 5, 8, 7, 10};  // W = {1, 0, -1, 0.5, 0, 1.5}
 constexpr float kBias[] = {0.25f, -8};
@@ -201,6 +207,91 @@ TEST(CApi, OptionsOfAnOlderHeaderKeepTheirMeaning) {
   half.size = sizeof half;
   half.allocator.allocate = [](void*, size_t, size_t) -> void* { return nullptr; };
   EXPECT_EQ(quench_model_open_memory(file.data(), file.size(), &half, &model, nullptr), QUENCH_INVALID_ARGUMENT);
+}
+
+// y[i] = x for `size` places: the file stays a few hundred bytes.
+std::vector<std::byte> spreading_file(int64_t size) {
+  GraphBuilder graph(13);
+  graph.input("x", ElementType::kFloat32, {1}).initializer("size", {1}, std::vector<int64_t>{size});
+  graph.node("Expand", {"x", "size"}, {"y"}).output("y");
+  return file_of(graph.build());
+}
+
+TEST(CApi, ASmallFileMayNotTakeMuchMemoryUnlessAsked) {
+  const std::vector<std::byte> file = spreading_file(int64_t{1} << 26);  // 256 MiB
+  quench_model* model = nullptr;
+  quench_session* session = nullptr;
+  quench_status status = QUENCH_STATUS_INIT;
+  const float x = 1;
+  const int64_t shape[] = {1};
+  quench_session_options options = {};
+  options.size = sizeof options;
+  ASSERT_EQ(quench_model_open_memory(file.data(), file.size(), nullptr, &model, &status), QUENCH_OK);
+  for (const uint64_t limit : {uint64_t{0}, uint64_t{1} << 29}) {
+    options.max_memory_bytes = limit;
+    ASSERT_EQ(quench_session_create(model, &options, &session, &status), QUENCH_OK);
+    ASSERT_EQ(quench_session_set_input(session, 0, &x, shape, 1, &status), QUENCH_OK);
+    uint64_t bytes = 0;
+    EXPECT_EQ(quench_session_arena_bytes(session, &bytes, &status), limit > 0 ? QUENCH_OK : QUENCH_LIMIT);
+    quench_session_release(session);
+  }
+  quench_model_release(model);
+
+  // Folded, it is the model's.
+  GraphBuilder graph(13);
+  graph.input("x", ElementType::kFloat32, {1}).initializer("size", {1}, std::vector<int64_t>{1 << 26});
+  graph.node("ConstantOfShape", {"size"}, {"c"}).node("Add", {"x", "c"}, {"y"}).output("y");
+  const std::vector<std::byte> folded = file_of(graph.build());
+  ASSERT_EQ(quench_model_open_memory(folded.data(), folded.size(), nullptr, &model, &status), QUENCH_OK);
+  ASSERT_EQ(quench_session_create(model, &options, &session, &status), QUENCH_OK);
+  EXPECT_EQ(quench_session_prepare(session, &status), QUENCH_OUT_OF_MEMORY);
+  quench_session_release(session);
+  quench_model_release(model);
+}
+
+TEST(CApi, MemoryGrowsWithTheInputsThatAreGiven) {
+  GraphBuilder graph(13);
+  graph.input("x", ElementType::kFloat32, {-1}).initializer("repeats", {1}, std::vector<int64_t>{20});
+  graph.node("Tile", {"x", "repeats"}, {"y"}).output("y");
+  const std::vector<std::byte> file = file_of(graph.build());
+  quench_model* model = nullptr;
+  quench_session* session = nullptr;
+  ASSERT_EQ(quench_model_open_memory(file.data(), file.size(), nullptr, &model, nullptr), QUENCH_OK);
+  ASSERT_EQ(quench_session_create(model, nullptr, &session, nullptr), QUENCH_OK);
+  const int64_t shape[] = {int64_t{1} << 22};
+  uint64_t bytes = 0;
+  ASSERT_EQ(quench_session_set_input_shape(session, 0, shape, 1, nullptr), QUENCH_OK);
+  EXPECT_EQ(quench_session_arena_bytes(session, &bytes, nullptr), QUENCH_OK);  // 320 MiB of 16
+  EXPECT_GT(bytes, uint64_t{300} << 20);
+  quench_session_release(session);
+  quench_model_release(model);
+}
+
+TEST(CApi, ACallerCanStop) {
+  const std::vector<std::byte> file = sample_file();
+  quench_model* model = nullptr;
+  quench_session* session = nullptr;
+  quench_status status = QUENCH_STATUS_INIT;
+  bool stop = true;
+  quench_session_options options = {};
+  options.size = sizeof options;
+  options.cancelled = [](void* user) { return *static_cast<bool*>(user) ? 1 : 0; };
+  options.cancelled_user = &stop;
+  ASSERT_EQ(quench_model_open_memory(file.data(), file.size(), nullptr, &model, &status), QUENCH_OK);
+  ASSERT_EQ(quench_session_create(model, &options, &session, &status), QUENCH_OK);
+  const float x[] = {1, 2, 3};
+  const int64_t shape[] = {1, 3};
+  ASSERT_EQ(quench_session_set_input(session, 0, x, shape, 2, &status), QUENCH_OK);
+  EXPECT_EQ(quench_session_prepare(session, &status), QUENCH_CANCELLED);
+  EXPECT_STREQ(status.message, quench_status_name(QUENCH_CANCELLED));
+  stop = false;
+  EXPECT_EQ(quench_session_prepare(session, &status), QUENCH_OK) << status.message;
+  stop = true;
+  EXPECT_EQ(quench_session_run(session, &status), QUENCH_CANCELLED);
+  stop = false;
+  EXPECT_EQ(quench_session_run(session, &status), QUENCH_OK) << status.message;
+  quench_session_release(session);
+  quench_model_release(model);
 }
 
 void open_and_run(std::span<const std::byte> bytes) {
