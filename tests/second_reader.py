@@ -570,7 +570,8 @@ CODERS = {1: Huffman, 2: Rans, 3: Arithmetic}
 TYPES = {1: (32, 4, True), 2: (8, 1, False), 3: (8, 1, False), 4: (16, 2, False), 5: (16, 2, False), 6: (32, 4, False),
          7: (64, 8, False), 9: (8, 1, False), 10: (16, 2, False), 11: (64, 8, True), 12: (32, 4, False),
          13: (64, 8, False), 14: (64, 4, True), 15: (128, 8, True), 16: (16, 2, True), 17: (8, 1, False),
-         18: (8, 1, False), 19: (8, 1, False), 20: (8, 1, False), 21: (4, 1, False), 22: (4, 1, False)}
+         18: (8, 1, False), 19: (8, 1, False), 20: (8, 1, False), 21: (4, 1, False), 22: (4, 1, False),
+         23: (4, 1, False), 24: (8, 1, False), 25: (2, 1, False), 26: (2, 1, False)}
 FLOAT32, FLOAT16, FLOAT64, BFLOAT16 = 1, 10, 11, 16
 RAW, PLANES, DIFFERENCES, QUANTIZED = range(4)
 GRAPH, CODEBOOKS, MODELS, TENSORS, STREAMS, METADATA = range(1, 7)

@@ -80,6 +80,12 @@ void Compression::simplify(OnnxModel& model) {
   if (options_.keep_graph) return;
   const graph::Report done = graph::simplify(model);
   const auto count = [](size_t n) { return static_cast<int>(n); };
+  if (done.inputs_fixed != 0 && &model == &model_ && original_.proto.ir_version() >= 4) {
+    report_.warnings.push_back(fmt::format(
+        "{}: lists its weights among its inputs; its {} inputs with default values became constants (--keep-graph "
+        "keeps them)",
+        model.name, done.inputs_fixed));
+  }
   report_.graph_changes = {{"batch normalizations folded", count(done.batch_normalizations_folded)},
                            {"nodes folded into constants", count(done.nodes_folded)},
                            {"nodes bypassed", count(done.nodes_bypassed)},

@@ -15,8 +15,10 @@ constexpr uint64_t kCodebookElements = 1024;  // smaller ones are rounded to a f
 }  // namespace
 
 bool matches(const std::vector<std::string>& patterns, const std::string& name) {
-  return std::any_of(patterns.begin(), patterns.end(),
-                     [&](const std::string& pattern) { return fnmatch(pattern.c_str(), name.c_str(), 0) == 0; });
+  // A name may have brackets in it, which mean something else in a pattern.
+  return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
+    return pattern == name || fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
+  });
 }
 
 void check_patterns(const OnnxModel& model, const StoragePolicy& policy) {

@@ -50,7 +50,7 @@ class Bypass {
   void bypass(const onnx::NodeProto& node) {
     const std::string& output = node.output(0);
     const std::string source = resolve(node.input(0));
-    if (index_.is_pinned_inside(output) || index_.is_pinned_inside(source)) return;
+    if (index_.is_pinned(output) || index_.is_pinned(source)) return;
     if (index_.is_output(output)) {
       // The output keeps its name, so the source takes it; which it can if a node of this graph makes it.
       onnx::NodeProto* producer = index_.producer(source);

@@ -46,10 +46,11 @@ bool all_finite(const std::vector<float>& values) {
   return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
 }
 
-// Of its kinds the one that can be folded. Other outputs than the first must not be in use.
-bool is_inference(const NodeProto& node, int64_t opset, const GraphIndex& index) {
+// Of its kinds the one that can be folded. With more outputs than the first it is the kind for training, whether they
+// are used or not.
+bool is_inference(const NodeProto& node, int64_t opset) {
   for (int i = 1; i < node.output_size(); ++i) {
-    if (has_output(node, i) && index.uses(node.output(i)) != 0) return false;
+    if (has_output(node, i)) return false;
   }
   return operators::is_inference(attributes_of(node), opset);
 }
@@ -71,7 +72,7 @@ class Folder {
 
  private:
   bool fold(NodeProto& norm) {
-    if (norm.input_size() != 5 || !has_output(norm, 0) || !is_inference(norm, opset_, index_)) return false;
+    if (norm.input_size() != 5 || !has_output(norm, 0) || !is_inference(norm, opset_)) return false;
     NodeProto* before = producer_for(norm.input(0));
     if (before == nullptr) return false;
     const std::optional<Affine> affine = affine_of(norm);

@@ -43,22 +43,25 @@ bool is_foldable(const NodeProto& node) {
 using Shapes = std::unordered_map<std::string, std::vector<int64_t>>;
 
 // Shapes of the main graph's values that follow from its inputs alone; what the file says of inner values may be wrong.
+// Nothing where no node asks for them, as finding them takes a while.
 Shapes static_shapes(const OnnxModel& model) {
+  const auto& nodes = model.proto.graph().node();
+  if (std::none_of(nodes.begin(), nodes.end(), [](const NodeProto& node) { return is_op(node, "Shape"); })) return {};
   OnnxModel copy = model.clone();
   for_each_graph(copy.proto, [](onnx::GraphProto& graph) { graph.clear_value_info(); });
   infer_shapes(copy);
   Shapes shapes;
-  const auto note = [&](const onnx::ValueInfoProto& value) {
+  const auto note = [&](const onnx::ValueInfoProto& value, int64_t least) {
     if (!value.type().tensor_type().has_shape()) return;
     std::vector<int64_t> dims;
     for (const auto& dim : value.type().tensor_type().shape().dim()) {
-      if (!dim.has_dim_value() || dim.dim_value() < 0) return;
+      if (!dim.has_dim_value() || dim.dim_value() < least) return;
       dims.push_back(dim.dim_value());
     }
     shapes[value.name()] = std::move(dims);
   };
-  for (const onnx::ValueInfoProto& value : copy.proto.graph().input()) note(value);
-  for (const onnx::ValueInfoProto& value : copy.proto.graph().value_info()) note(value);
+  for (const onnx::ValueInfoProto& value : copy.proto.graph().input()) note(value, 1);  // 0: open
+  for (const onnx::ValueInfoProto& value : copy.proto.graph().value_info()) note(value, 0);
   return shapes;
 }
 

@@ -50,11 +50,16 @@ GraphIndex::GraphIndex(onnx::GraphProto& graph) {
     ++uses_[value.name()];
     outputs_.insert(value.name());
   }
+  for_each_annotated_name(graph, [&](const std::string& name) {
+    ++uses_[name];
+    pinned_.insert(name);
+  });
 }
 
 void GraphIndex::pin_names_of(const onnx::GraphProto& graph) {
-  for_each_definition(graph, [&](const std::string& name) { pinned_inside_.insert(name); });
-  for (const onnx::ValueInfoProto& value : graph.output()) pinned_inside_.insert(value.name());
+  for_each_definition(graph, [&](const std::string& name) { pinned_.insert(name); });
+  for (const onnx::ValueInfoProto& value : graph.output()) pinned_.insert(value.name());
+  for_each_annotated_name(graph, [&](const std::string& name) { pinned_.insert(name); });
   for (const onnx::NodeProto& node : graph.node()) {
     for_each_subgraph(node, [&](const onnx::GraphProto& inner) { pin_names_of(inner); });
   }
@@ -86,6 +91,13 @@ std::string NameSet::unique(const std::string& wish) {
   std::string name = wish;
   for (size_t number = 2; !names_.insert(name).second; ++number) name = fmt::format("{}_{}", wish, number);
   return name;
+}
+
+void for_each_annotated_name(const onnx::GraphProto& graph, const std::function<void(const std::string&)>& visit) {
+  for (const onnx::TensorAnnotation& annotation : graph.quantization_annotation()) {
+    visit(annotation.tensor_name());
+    for (const auto& entry : annotation.quant_parameter_tensor_names()) visit(entry.value());
+  }
 }
 
 void replace_uses(onnx::GraphProto& graph, const std::unordered_map<std::string, std::string>& replacements) {

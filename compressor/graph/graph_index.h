@@ -14,7 +14,8 @@
 
 namespace quench::graph {
 
-// The values of one graph. Uses count those in its subgraphs, and being an output of the graph counts as one.
+// The values of one graph. Uses count those in its subgraphs; being an output of the graph counts as one, and so does a
+// quantization annotation.
 class GraphIndex {
  public:
   explicit GraphIndex(onnx::GraphProto& graph);
@@ -24,9 +25,9 @@ class GraphIndex {
   size_t uses(const std::string& value) const;
   bool is_output(const std::string& value) const { return outputs_.contains(value); }
   bool is_input(const std::string& value) const { return inputs_.contains(value); }
-  // True when a subgraph defines a value of this name too, or has it as an output: then uses of it are not to be
-  // replaced.
-  bool is_pinned_inside(const std::string& value) const { return pinned_inside_.contains(value); }
+  // True when a subgraph defines a value of this name too, or has it as an output, or a quantization annotation names
+  // it: then uses of it are not to be replaced.
+  bool is_pinned(const std::string& value) const { return pinned_.contains(value); }
 
   // Makes an initializer known that was added to the graph later.
   void add_initializer(onnx::TensorProto& tensor) { initializers_[tensor.name()] = &tensor; }
@@ -39,7 +40,7 @@ class GraphIndex {
   std::unordered_map<std::string, size_t> uses_;
   std::unordered_set<std::string> outputs_;
   std::unordered_set<std::string> inputs_;
-  std::unordered_set<std::string> pinned_inside_;
+  std::unordered_set<std::string> pinned_;
 };
 
 // Every name of a value anywhere in the model, to make new ones.
@@ -56,6 +57,9 @@ class NameSet {
 // Makes every use of a value that is a key, in the graph's nodes and subgraphs, one of the value that it maps to.
 // Outputs of graphs keep their names.
 void replace_uses(onnx::GraphProto& graph, const std::unordered_map<std::string, std::string>& replacements);
+
+// Names of the values and parameters that the graph's quantization annotations speak of.
+void for_each_annotated_name(const onnx::GraphProto& graph, const std::function<void(const std::string&)>& visit);
 
 // Names of the values that a node uses, those inside its subgraphs included.
 void for_each_used_value(const onnx::NodeProto& node, const std::function<void(const std::string&)>& visit);

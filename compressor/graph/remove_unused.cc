@@ -47,6 +47,7 @@ void remove_stale_notes(onnx::GraphProto& graph) {
 Removed remove_from(onnx::GraphProto& graph) {
   Names needed;
   for (const onnx::ValueInfoProto& value : graph.output()) needed.insert(value.name());
+  for_each_annotated_name(graph, [&](const std::string& name) { needed.insert(name); });
   const auto nodes = needed_nodes(graph, needed);
   Removed removed;
   removed.nodes = erase_if(*graph.mutable_node(), [&](const onnx::NodeProto& node) { return !nodes.contains(&node); });

@@ -105,7 +105,7 @@ size_t share_in(OnnxModel& model, onnx::GraphProto& graph) {
   std::unordered_map<std::string, std::string> replacements;
   for (const TensorProto& tensor : graph.initializer()) {
     const std::string& name = tensor.name();
-    if (weight_index(tensor) < 0 || index.initializer(name) != &tensor || index.is_pinned_inside(name)) continue;
+    if (weight_index(tensor) < 0 || index.initializer(name) != &tensor || index.is_pinned(name)) continue;
     const TensorProto& first = equal.first_like(tensor);
     if (&first != &tensor && !index.is_output(name)) replacements[name] = first.name();
   }
@@ -114,15 +114,32 @@ size_t share_in(OnnxModel& model, onnx::GraphProto& graph) {
                   [&](const TensorProto& tensor) { return replacements.contains(tensor.name()); });
 }
 
+// True for a file whose writer lists its weights as inputs, and so means none of them to be given anew.
+bool has_weights_for_inputs(const onnx::GraphProto& graph, const std::unordered_set<std::string>& initializers) {
+  std::unordered_set<std::string> inputs;
+  for (const onnx::ValueInfoProto& value : graph.input()) {
+    if (initializers.contains(value.name())) inputs.insert(value.name());
+  }
+  for (const onnx::NodeProto& node : graph.node()) {
+    const operators::Operator* op = operator_of(node);
+    for (int i = 0; op != nullptr && i < node.input_size(); ++i) {
+      if (op->role(i) == operators::Role::kWeight && inputs.contains(node.input(i))) return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 bool fix_inputs(OnnxModel& model, Report& report) {
   onnx::GraphProto& graph = *model.proto.mutable_graph();
-  // Before version 4 every initializer had to be an input as well, and passes add some that are none.
-  if (model.proto.ir_version() < 4) model.proto.set_ir_version(4);
   std::unordered_set<std::string> initializers;
   for (const TensorProto& tensor : graph.initializer()) initializers.insert(tensor.name());
   for (const onnx::SparseTensorProto& tensor : graph.sparse_initializer()) initializers.insert(tensor.values().name());
+  // Before version 4 every initializer had to be an input as well, and passes add some that are none.
+  const bool is_old = model.proto.ir_version() < 4;
+  if (is_old) model.proto.set_ir_version(4);
+  if (!is_old && !has_weights_for_inputs(graph, initializers)) return false;
   const size_t count =
       erase_if(*graph.mutable_input(), [&](const auto& value) { return initializers.contains(value.name()); });
   report.inputs_fixed += count;

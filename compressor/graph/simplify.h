@@ -3,9 +3,10 @@
 //     OnnxModel model = load("model.onnx");
 //     const graph::Report report = graph::simplify(model);
 //
-// Inputs and outputs of the model keep their names, order and types, except that an input with an initializer (a
-// default value, as files before IR version 4 have for every weight) becomes a constant. Subgraphs of If, Loop and Scan
-// are rewritten too; bodies of functions are left alone, and so is a model with training_info. Results differ from
+// Inputs and outputs of the model keep their names, order and types. An input with an initializer, which is its default
+// value, stays one too, except in files that list their weights among the inputs, as all do before IR version 4.
+// Subgraphs of If, Loop and Scan are rewritten too; bodies of functions are left alone, and so is a model with
+// training_info. Results differ from
 // those of the original by rounding only, where BatchNormalization is folded.
 #pragma once
 

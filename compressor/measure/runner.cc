@@ -162,7 +162,7 @@ std::vector<ValueSpec> declared_inputs(const onnx::GraphProto& graph) {
     const onnx::TypeProto::Tensor& type = info.type().tensor_type();
     ValueSpec input{info.name(), type.elem_type(), {}, type.has_shape()};
     for (const auto& dim : type.shape().dim()) {
-      input.dims.push_back(dim.has_dim_value() && dim.dim_value() >= 0 ? dim.dim_value() : -1);
+      input.dims.push_back(dim.has_dim_value() && dim.dim_value() > 0 ? dim.dim_value() : -1);
     }
     inputs.push_back(std::move(input));
   }

@@ -30,13 +30,21 @@ enum class ElementType : int32_t {
   kFloat8E5M2FNUZ = 20,
   kUint4 = 21,
   kInt4 = 22,
+  kFloat4E2M1 = 23,
+  kFloat8E8M0 = 24,
+  kUint2 = 25,
+  kInt2 = 26,
 };
 
-// Bits per element, 4 to 128; 0 for a string and for a number that is no type of fixed size.
+// Bits per element, 2 to 128; 0 for a string and for a number that is no type of fixed size.
 constexpr uint32_t element_bits(ElementType type) {
   switch (type) {
+    case ElementType::kUint2:
+    case ElementType::kInt2:
+      return 2;
     case ElementType::kUint4:
     case ElementType::kInt4:
+    case ElementType::kFloat4E2M1:
       return 4;
     case ElementType::kUint8:
     case ElementType::kInt8:
@@ -45,6 +53,7 @@ constexpr uint32_t element_bits(ElementType type) {
     case ElementType::kFloat8E4M3FNUZ:
     case ElementType::kFloat8E5M2:
     case ElementType::kFloat8E5M2FNUZ:
+    case ElementType::kFloat8E8M0:
       return 8;
     case ElementType::kUint16:
     case ElementType::kInt16:
@@ -69,7 +78,7 @@ constexpr uint32_t element_bits(ElementType type) {
   return 0;
 }
 
-// Bytes that `count` elements take in a TensorProto's raw_data (4-bit elements lie two in a byte).
+// Bytes that `count` elements take in a TensorProto's raw_data (of 4 and 2 bits, two and four lie in a byte).
 // The caller has capped `count` below 2^56.
 constexpr uint64_t element_bytes(ElementType type, uint64_t count) {
   const uint64_t bits = element_bits(type);
@@ -129,6 +138,14 @@ constexpr const char* name_of(ElementType type) {
       return "uint4";
     case ElementType::kInt4:
       return "int4";
+    case ElementType::kFloat4E2M1:
+      return "float4e2m1";
+    case ElementType::kFloat8E8M0:
+      return "float8e8m0";
+    case ElementType::kUint2:
+      return "uint2";
+    case ElementType::kInt2:
+      return "int2";
     case ElementType::kUndefined:
       break;
   }

@@ -1,13 +1,18 @@
-#include <onnx/checker.h>
 #include <onnx/defs/schema.h>
 #include <onnx/shape_inference/implementation.h>
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <map>
+#include <optional>
+#include <set>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
 #include "formats/error.h"
+#include "formats/onnx/apart.h"
 #include "formats/onnx/model_file.h"
 
 namespace quench {
@@ -29,7 +34,7 @@ std::vector<std::string> newer_opsets(const onnx::ModelProto& proto) {
   const auto& known = onnx::OpSchemaRegistry::DomainToVersionRange::Instance().Map();
   std::vector<std::string> warnings;
   for (const onnx::OperatorSetIdProto& opset : proto.opset_import()) {
-    const auto range = known.find(opset.domain() == "ai.onnx" ? std::string() : opset.domain());
+    const auto range = known.find(opset.domain());
     if (range == known.end() || opset.version() <= range->second.second) continue;
     warnings.push_back(fmt::format(
         "opset {} of domain '{}' is newer than the ONNX library's {}; operators are not checked", opset.version(),
@@ -41,55 +46,151 @@ std::vector<std::string> newer_opsets(const onnx::ModelProto& proto) {
 // What holds in any opset: each value is defined once and before it is used.
 class StructureCheck {
  public:
-  static void graph(const onnx::GraphProto& graph, Names visible) {
-    for (const onnx::ValueInfoProto& value : graph.input()) visible.insert(value.name());
-    for (const onnx::TensorProto& tensor : graph.initializer()) visible.insert(tensor.name());
-    for (const onnx::SparseTensorProto& tensor : graph.sparse_initializer()) visible.insert(tensor.values().name());
-    for (const onnx::NodeProto& graph_node : graph.node()) node(graph_node, visible);
+  // The names that are defined around the graph stay as they are.
+  void graph(const onnx::GraphProto& graph) {
+    std::vector<std::string> own;  // whose definitions end with the graph
+    for (const onnx::ValueInfoProto& value : graph.input()) define(value.name(), own);
+    for (const onnx::TensorProto& tensor : graph.initializer()) define(tensor.name(), own);
+    for (const onnx::SparseTensorProto& tensor : graph.sparse_initializer()) define(tensor.values().name(), own);
+    Names made(own.begin(), own.end());
+    for (const onnx::NodeProto& graph_node : graph.node()) node(graph_node, made, own);
     for (const onnx::ValueInfoProto& value : graph.output()) {
-      if (!visible.contains(value.name()))
-        throw Error::make("nothing computes the output '{}'", printable(value.name()));
+      if (!is_visible(value.name())) throw Error::make("nothing computes the output '{}'", printable(value.name()));
     }
+    for (const std::string& name : own) --visible_[name];
   }
 
  private:
-  static void node(const onnx::NodeProto& node, Names& visible) {
-    const std::string label = fmt::format("node '{}' ({})", printable(node.name()), printable(node.op_type()));
+  bool is_visible(const std::string& name) const {
+    const auto found = visible_.find(name);
+    return found != visible_.end() && found->second > 0;
+  }
+
+  void define(const std::string& name, std::vector<std::string>& own) {
+    ++visible_[name];
+    own.push_back(name);
+  }
+
+  void node(const onnx::NodeProto& node, Names& made, std::vector<std::string>& own) {
+    const auto label = [&] { return fmt::format("node '{}' ({})", printable(node.name()), printable(node.op_type())); };
     for (const std::string& input : node.input()) {
-      if (!input.empty() && !visible.contains(input)) {
-        throw Error::make("{} uses '{}', which nothing before it defines", label, printable(input));
+      if (!input.empty() && !is_visible(input)) {
+        throw Error::make("{} uses '{}', which nothing before it defines", label(), printable(input));
       }
     }
     for (const onnx::AttributeProto& attribute : node.attribute()) {
-      if (attribute.has_g()) graph(attribute.g(), visible);
-      for (const onnx::GraphProto& inner : attribute.graphs()) graph(inner, visible);
+      if (attribute.has_g()) graph(attribute.g());
+      for (const onnx::GraphProto& inner : attribute.graphs()) graph(inner);
     }
     for (const std::string& output : node.output()) {
-      if (!output.empty() && !visible.insert(output).second) {
-        throw Error::make("{} defines '{}', which is defined already", label, printable(output));
+      if (output.empty()) continue;
+      if (!made.insert(output).second) {
+        throw Error::make("{} defines '{}', which is defined already", label(), printable(output));
       }
+      define(output, own);
     }
   }
+
+  std::unordered_map<std::string, size_t> visible_;  // how often each name is defined here and around
 };
 
-// The checker wants data in every tensor but looks only at that of sparse tensors, so others get a stand-in of a byte.
-void check_operators(const OnnxModel& model) {
-  onnx::ModelProto proto = model.proto;
-  for_each_tensor(proto, [&](onnx::TensorProto& tensor, const TensorPlace& place) {
-    const int64_t index = weight_index(tensor);
-    if (index < 0) return;
-    clear_data(tensor);
-    const std::vector<std::byte> raw =
-        place.is_sparse_part ? read(model.weights[static_cast<size_t>(index)]) : std::vector<std::byte>(1);
-    tensor.set_raw_data(raw.data(), raw.size());
+// Functions of the model, which call each other: each call is replaced by the function's nodes.
+class FunctionCheck {
+ public:
+  explicit FunctionCheck(const onnx::ModelProto& model) {
+    for (const onnx::FunctionProto& function : model.functions()) {
+      functions_[{function.domain(), function.name()}].function = &function;
+    }
+    for (auto& [name, function] : functions_) nodes_of(function, 0);
+  }
+
+ private:
+  static constexpr int kDeepest = 100;
+  static constexpr uint64_t kMostNodes = uint64_t{1} << 20;
+
+  struct Function {
+    const onnx::FunctionProto* function = nullptr;
+    uint64_t nodes = 0;  // 0: not counted yet
+    bool is_being_counted = false;
+  };
+
+  uint64_t nodes_of(Function& function, int depth) {
+    const auto refuse = [&](const char* what) {
+      throw Error::make("function '{}' {}", printable(function.function->name()), what);
+    };
+    if (function.nodes != 0) return function.nodes;
+    if (function.is_being_counted) refuse("calls itself");
+    if (depth > kDeepest) refuse("is nested too deeply");
+    function.is_being_counted = true;
+    uint64_t nodes = 1;
+    for (const onnx::NodeProto& node : function.function->node()) nodes += nodes_of(node, depth);
+    if (nodes > kMostNodes) refuse("comes to more than a million nodes once its calls are replaced");
+    function.is_being_counted = false;
+    return function.nodes = nodes;
+  }
+
+  uint64_t nodes_of(const onnx::NodeProto& node, int depth) {
+    const auto called = functions_.find({node.domain(), node.op_type()});
+    uint64_t nodes = called == functions_.end() ? 1 : nodes_of(called->second, depth + 1);
+    const auto add = [&](const onnx::GraphProto& graph) {
+      for (const onnx::NodeProto& inner : graph.node()) nodes += nodes_of(inner, depth);
+    };
+    for (const onnx::AttributeProto& attribute : node.attribute()) {
+      if (attribute.has_g()) add(attribute.g());
+      for (const onnx::GraphProto& graph : attribute.graphs()) add(graph);
+    }
+    return nodes;
+  }
+
+  std::map<std::pair<std::string, std::string>, Function> functions_;
+};
+
+// Operators that ONNX does not have: a model of another runtime may hold some.
+void warn_of_unknown_operators(onnx::ModelProto& model, std::vector<std::string>& warnings) {
+  int64_t opset = 0;
+  std::set<std::string> functions, unknown;
+  for (const onnx::OperatorSetIdProto& import : model.opset_import()) {
+    if (import.domain().empty()) opset = import.version();
+  }
+  for (const onnx::FunctionProto& function : model.functions()) functions.insert(function.name());
+  for_each_graph(model, [&](const onnx::GraphProto& graph) {
+    for (const onnx::NodeProto& node : graph.node()) {
+      if (!node.domain().empty() || functions.contains(node.op_type())) continue;
+      const int version = static_cast<int>(std::min<int64_t>(opset, std::numeric_limits<int>::max()));
+      if (onnx::OpSchemaRegistry::Schema(node.op_type(), version) == nullptr) unknown.insert(node.op_type());
+    }
   });
-  proto.set_ir_version(std::min<int64_t>(proto.ir_version(), onnx::Version::IR_VERSION));
-  onnx::checker::check_model(proto);
+  for (const std::string& name : unknown)
+    warnings.push_back(fmt::format("opset {} has no operator {}", opset, printable(name)));
 }
 
-void run_shape_inference(onnx::ModelProto& proto) {
-  const onnx::ShapeInferenceOptions options(/*check_type=*/false, /*strict_mode=*/0, /*data_prop=*/true);
-  onnx::shape_inference::InferShapes(proto, onnx::OpSchemaRegistry::Instance(), options);
+void open_dimensions_of_zero(onnx::ValueInfoProto& input) {
+  if (!input.type().tensor_type().has_shape()) return;
+  for (auto& dim : *input.mutable_type()->mutable_tensor_type()->mutable_shape()->mutable_dim()) {
+    if (dim.has_dim_value() && dim.dim_value() <= 0) dim.clear_value();
+  }
+}
+
+// The model with the shapes that ONNX's inference finds, which crashes or hangs over some models: hence apart.
+// Nothing where it cannot, for the reason in `error`.
+std::optional<onnx::ModelProto> inferred(const OnnxModel& model, std::string& error) {
+  onnx::OpSchemaRegistry::DomainToVersionRange::Instance();  // made once, and not in each child
+  const auto infer = [&] {
+    onnx::ModelProto copy = model.proto;
+    for (onnx::ValueInfoProto& input : *copy.mutable_graph()->mutable_input()) open_dimensions_of_zero(input);
+    const onnx::ShapeInferenceOptions options(/*check_type=*/false, /*strict_mode=*/0, /*data_prop=*/true);
+    onnx::shape_inference::InferShapes(copy, onnx::OpSchemaRegistry::Instance(), options);
+    *copy.mutable_graph()->mutable_input() = model.proto.graph().input();
+    return copy.SerializeAsString();
+  };
+  error = "the ONNX library cannot infer them";
+  if (*model.breaks_inference) return std::nullopt;
+  const std::optional<Outcome> outcome = run_apart(infer);
+  if (!outcome) *model.breaks_inference = true;
+  if (outcome && outcome->failed) error = one_line(outcome->text);
+  onnx::ModelProto result;
+  if (!outcome || outcome->failed || !result.ParseFromString(outcome->text)) return std::nullopt;
+  return result;
 }
 
 void warn_of_non_finite(const Weight& weight, std::vector<std::string>& warnings) {
@@ -115,21 +216,16 @@ std::vector<std::string> check(const OnnxModel& model) {
                                    static_cast<int>(onnx::Version::IR_VERSION)));
   }
   try {
-    if (is_known_opset) {
-      check_operators(model);
-    } else {
-      StructureCheck::graph(model.proto.graph(), {});
-    }
-  } catch (const std::exception& error) {
-    throw Error::make("{}: not a valid model: {}", model.name, one_line(error.what()));
+    StructureCheck().graph(model.proto.graph());
+    const FunctionCheck functions(model.proto);
+  } catch (const Error& error) {
+    throw Error::make("{}: not a valid model: {}", model.name, error.what());
   }
   if (is_known_opset) {
     onnx::ModelProto copy = model.proto;
-    try {
-      run_shape_inference(copy);
-    } catch (const std::exception& error) {
-      warnings.push_back(fmt::format("shapes do not fit together: {}", one_line(error.what())));
-    }
+    warn_of_unknown_operators(copy, warnings);
+    std::string error;
+    if (!inferred(model, error)) warnings.push_back(fmt::format("shapes do not fit together: {}", error));
   }
   for (const Weight& weight : model.weights) warn_of_non_finite(weight, warnings);
   for (std::string& warning : warnings) warning = fmt::format("{}: {}", model.name, warning);
@@ -138,13 +234,10 @@ std::vector<std::string> check(const OnnxModel& model) {
 
 void infer_shapes(OnnxModel& model) {
   if (!newer_opsets(model.proto).empty()) return;
-  onnx::ModelProto copy = model.proto;
-  try {
-    run_shape_inference(copy);
-  } catch (const std::exception&) {
-    return;
-  }
-  model.proto = std::move(copy);
+  std::string error;
+  std::optional<onnx::ModelProto> proto = inferred(model, error);
+  if (!proto) return;
+  model.proto = std::move(*proto);
   model.reindex();
 }
 

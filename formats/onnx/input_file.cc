@@ -13,18 +13,35 @@
 
 namespace quench {
 
+namespace {
+
+// O_NONBLOCK: a named pipe would otherwise wait for a writer before it can be refused.
+int open_regular(const std::string& name, struct stat& status) {
+  const int descriptor = ::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor < 0) throw Error::make("{}: cannot be opened: {}", name, std::strerror(errno));
+  const int error = ::fstat(descriptor, &status) != 0 ? errno : 0;
+  if (error == 0 && S_ISREG(status.st_mode)) return descriptor;
+  ::close(descriptor);
+  if (error != 0) throw Error::make("{}: cannot be examined: {}", name, std::strerror(error));
+  throw Error::make("{}: is not a regular file", name);
+}
+
+}  // namespace
+
 std::shared_ptr<const InputFile> InputFile::open(const std::filesystem::path& path) {
   std::shared_ptr<InputFile> file(new InputFile);
   file->name_ = path.string();
-  // O_NONBLOCK: a named pipe would otherwise wait for a writer before it can be refused.
-  file->descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (file->descriptor_ < 0) throw Error::make("{}: cannot be opened: {}", file->name_, std::strerror(errno));
   struct stat status {};
-  if (::fstat(file->descriptor_, &status) != 0) {
-    throw Error::make("{}: cannot be examined: {}", file->name_, std::strerror(errno));
-  }
-  if (!S_ISREG(status.st_mode)) throw Error::make("{}: is not a regular file", file->name_);
+  file->descriptor_ = open_regular(file->name_, status);
   file->size_ = static_cast<uint64_t>(status.st_size);
+  file->device_ = status.st_dev;
+  file->inode_ = status.st_ino;
+  return file;
+}
+
+std::shared_ptr<const InputFile> InputFile::open_for_each_read(const std::filesystem::path& path) {
+  std::shared_ptr<InputFile> file = std::const_pointer_cast<InputFile>(open(path));
+  ::close(std::exchange(file->descriptor_, -1));
   return file;
 }
 
@@ -33,6 +50,7 @@ std::shared_ptr<const InputFile> InputFile::from_bytes(std::vector<std::byte> by
   file->name_ = std::move(name);
   file->size_ = bytes.size();
   file->bytes_ = std::move(bytes);
+  file->in_memory_ = true;
   return file;
 }
 
@@ -40,15 +58,34 @@ InputFile::~InputFile() {
   if (descriptor_ >= 0) ::close(descriptor_);
 }
 
+int InputFile::open_again() const {
+  struct stat status {};
+  const int descriptor = open_regular(name_, status);
+  if (status.st_dev == device_ && status.st_ino == inode_) return descriptor;
+  ::close(descriptor);
+  throw Error::make("{}: was replaced while it was read", name_);
+}
+
 void InputFile::read(uint64_t offset, std::span<std::byte> out) const {
   if (out.empty()) return;
   if (offset > size_ || out.size() > size_ - offset) throw Error::make("{}: truncated at byte {}", name_, size_);
-  if (descriptor_ < 0) {
+  if (in_memory_) {
     std::memcpy(out.data(), bytes_.data() + offset, out.size());
-    return;
+  } else if (descriptor_ >= 0) {
+    read_from(descriptor_, offset, out);
+  } else {
+    struct Closer {
+      int descriptor;
+      ~Closer() { ::close(descriptor); }
+    };
+    const Closer file{open_again()};
+    read_from(file.descriptor, offset, out);
   }
+}
+
+void InputFile::read_from(int descriptor, uint64_t offset, std::span<std::byte> out) const {
   while (!out.empty()) {
-    const ssize_t count = ::pread(descriptor_, out.data(), out.size(), static_cast<off_t>(offset));
+    const ssize_t count = ::pread(descriptor, out.data(), out.size(), static_cast<off_t>(offset));
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) throw Error::make("{}: cannot be read at byte {}: {}", name_, offset, std::strerror(errno));
     if (count == 0) throw Error::make("{}: became shorter while it was read, at byte {}", name_, offset);

@@ -13,11 +13,15 @@
 
 namespace quench {
 
-// A regular file that stays open, so that it can be replaced on disk while it is read; or bytes in memory. Reading is
-// safe from several threads. Errors are quench::Error beginning with the name.
+// A regular file, or bytes in memory. Reading is safe from several threads. Errors are quench::Error beginning with the
+// name.
 class InputFile {
  public:
+  // The file stays open, so that it can be replaced on disk while it is read.
   static std::shared_ptr<const InputFile> open(const std::filesystem::path& path);
+  // It is opened anew for each read, since a model may have more files than a process may have open. One that was
+  // replaced in between is an error.
+  static std::shared_ptr<const InputFile> open_for_each_read(const std::filesystem::path& path);
   static std::shared_ptr<const InputFile> from_bytes(std::vector<std::byte> bytes, std::string name);
   ~InputFile();
   InputFile(const InputFile&) = delete;
@@ -29,9 +33,14 @@ class InputFile {
 
  private:
   InputFile() = default;
+  // A descriptor of the file, which is the one that was opened first.
+  int open_again() const;
+  void read_from(int descriptor, uint64_t offset, std::span<std::byte> out) const;
 
   std::string name_;
-  int descriptor_ = -1;  // -1: in memory
+  int descriptor_ = -1;
+  bool in_memory_ = false;
+  uint64_t device_ = 0, inode_ = 0;
   std::vector<std::byte> bytes_;
   uint64_t size_ = 0;
 };

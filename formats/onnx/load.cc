@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <map>
@@ -7,6 +8,7 @@
 #include "formats/error.h"
 #include "formats/onnx/input_file.h"
 #include "formats/onnx/model_file.h"
+#include "formats/onnx/normalize.h"
 #include "formats/onnx/weight_mark.h"
 #include "formats/onnx/wire_rewrite.h"
 
@@ -186,13 +188,21 @@ Rope strip_tensor(WireReader& reader, uint64_t end, std::vector<Payload>& payloa
 // Files that tensors with external data refer to.
 class ExternalFiles {
  public:
-  // `folder` is empty for a model in memory, which cannot have any.
-  explicit ExternalFiles(std::filesystem::path folder) : folder_(std::move(folder)) {}
+  // For a model in memory, which cannot have any.
+  ExternalFiles() = default;
+  explicit ExternalFiles(const std::filesystem::path& model) : folder_(model.parent_path()) {
+    if (folder_.empty()) folder_ = ".";
+    // Where the model is a link, its data may be links to the folder of what it leads to, or lie there: the cache of
+    // Hugging Face's hub has links to files with checksums for names.
+    for (const std::filesystem::path& folder : {folder_, std::filesystem::canonical(model).parent_path()}) {
+      roots_.push_back(std::filesystem::canonical(folder));
+    }
+  }
 
   std::shared_ptr<const InputFile> open(const std::string& location) {
     if (folder_.empty()) throw Error("external data is not accepted here");
     auto found = files_.find(location);
-    if (found == files_.end()) found = files_.emplace(location, InputFile::open(resolve(location))).first;
+    if (found == files_.end()) found = files_.emplace(location, InputFile::open_for_each_read(resolve(location))).first;
     return found->second;
   }
 
@@ -220,15 +230,23 @@ class ExternalFiles {
     }
     std::error_code error;
     std::filesystem::path target = std::filesystem::canonical(folder_ / relative, error);
-    if (error) throw Error::make("its external data '{}' cannot be opened: {}", printable(location), error.message());
-    const std::filesystem::path inside = target.lexically_relative(std::filesystem::canonical(folder_));
-    if (inside.empty() || *inside.begin() == "..") {
+    if (error) {
+      std::error_code other;
+      target = std::filesystem::canonical(roots_.back() / relative, other);
+      if (other) throw Error::make("its external data '{}' cannot be opened: {}", printable(location), error.message());
+    }
+    const auto is_inside = [&](const std::filesystem::path& root) {
+      const std::filesystem::path inside = target.lexically_relative(root);
+      return !inside.empty() && *inside.begin() != "..";
+    };
+    if (!std::any_of(roots_.begin(), roots_.end(), is_inside)) {
       throw Error::make("external data '{}' is a link that leads out of the model's folder", printable(location));
     }
     return target;
   }
 
   std::filesystem::path folder_;
+  std::vector<std::filesystem::path> roots_;  // canonical; inside of these
   std::map<std::string, std::shared_ptr<const InputFile>> files_;
 };
 
@@ -352,6 +370,8 @@ OnnxModel load_file(const std::shared_ptr<const InputFile>& file, ExternalFiles 
       throw Error::make("{}: tensor '{}': {}", model.name, printable(weight_name(tensor, place)), error.what());
     }
   });
+  use_one_domain_name(model.proto);
+  sort_nodes(model.proto);
   model.reindex();
   model.file_bytes = file->size() + files.bytes();
   model.external_files = files.paths();
@@ -362,13 +382,12 @@ OnnxModel load_file(const std::shared_ptr<const InputFile>& file, ExternalFiles 
 
 OnnxModel load(const std::filesystem::path& path, const LoadOptions& options) {
   const std::shared_ptr<const InputFile> file = InputFile::open(path);
-  const std::filesystem::path folder = path.parent_path();
-  return load_file(file, ExternalFiles(folder.empty() ? "." : folder), options);
+  return load_file(file, ExternalFiles(path), options);
 }
 
 OnnxModel load_bytes(std::span<const std::byte> bytes, std::string name, const LoadOptions& options) {
   const auto file = InputFile::from_bytes({bytes.begin(), bytes.end()}, std::move(name));
-  return load_file(file, ExternalFiles({}), options);
+  return load_file(file, ExternalFiles(), options);
 }
 
 }  // namespace quench

@@ -79,6 +79,7 @@ OnnxModel OnnxModel::clone() const {
   copy.file_bytes = file_bytes;
   copy.external_files = external_files;
   copy.proto = proto;
+  copy.breaks_inference = breaks_inference;
   copy.weights = weights;
   copy.reindex();
   return copy;

@@ -6,18 +6,21 @@
 //     save("out.onnx", model);
 //
 // load() scans the protobuf wire bytes as a stream: payloads of tensors become ranges of the file, all else is parsed
-// into `proto`. Files over 2 GB work. External data (ONNX's data_location EXTERNAL) becomes a range of the other file,
-// which must be a regular file inside the model's folder; absolute paths, "..", and links that lead out of it are
-// refused. Every error is a quench::Error of one line that begins with the file's name.
+// into `proto`, and nodes are put in order. Files over 2 GB work. External data (ONNX's data_location EXTERNAL) becomes
+// a range of the other file, which must be a regular file inside the model's folder or, where the model is a link, the
+// folder of what it leads to; absolute paths, "..", and links that lead out of these are refused. Every error is a
+// quench::Error of one line that begins with the file's name.
 #pragma once
 
 #include <onnx/onnx_pb.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -48,6 +51,8 @@ struct OnnxModel {
   std::vector<std::filesystem::path> external_files;  // with that data
   onnx::ModelProto proto;
   std::vector<Weight> weights;
+  // Set when ONNX's shape inference has crashed or hung over this model or a copy of it, so that it is not tried again.
+  std::shared_ptr<std::atomic<bool>> breaks_inference = std::make_shared<std::atomic<bool>>(false);
 };
 
 // The weight that a tensor of the model refers to, as an index into OnnxModel::weights; -1 when it has none (no
@@ -69,12 +74,13 @@ OnnxModel load(const std::filesystem::path& path, const LoadOptions& options = {
 // The same for a .onnx file in memory, which is copied; external data is refused.
 OnnxModel load_bytes(std::span<const std::byte> bytes, std::string name, const LoadOptions& options = {});
 
-// Runs onnx::checker and shape inference; throws on what they refuse. Returns warnings, one line each: an opset or IR
-// version newer than the ONNX library knows (then only the structure is checked), shapes that contradict, weights that
-// hold NaN or infinities.
+// Throws where a value is used that nothing before it defines, or defined twice, and where functions call themselves or
+// come to more than a million nodes. Returns warnings, one line each: an opset or IR version newer than the ONNX library
+// knows, operators that ONNX does not have, shapes that contradict, weights that hold NaN or infinities.
 std::vector<std::string> check(const OnnxModel& model);
 
-// Adds the value_info that ONNX's shape inference (not strict) can find; leaves the model alone where it cannot.
+// Adds the value_info that ONNX's shape inference (not strict) can find; leaves the model alone where it cannot. A
+// dimension of an input that is declared as 0 is open, as it is for the runtime.
 void infer_shapes(OnnxModel& model);
 
 // Raw little-endian bytes of the index-th stripped tensor, which is `tensor`.

@@ -83,7 +83,7 @@ LIBRARIES = {"ATen", "CLI", "Eigen", "c10", "fmt", "google", "hwy", "jpeglib.h",
              "zlib.h"}
 SYSTEM = re.compile(r"[a-z_]+|(std(int|def|io|lib|bool)|string|math|time|errno|limits|assert|signal)\.h|"
                     r"(sys|net|netinet|arpa)/\w+\.h|"
-                    r"(dirent|fcntl|unistd|pthread|sched|spawn|netdb|malloc|fnmatch|cpuid|nmmintrin|immintrin)\.h")
+                    r"(dirent|fcntl|poll|unistd|pthread|sched|spawn|netdb|malloc|fnmatch|cpuid|nmmintrin|immintrin)\.h")
 
 # (files, what none of their headers may lead to): regular expressions on paths and on library names.
 CLOSED = [

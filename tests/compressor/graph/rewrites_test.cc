@@ -336,6 +336,66 @@ TEST(FixInputs, InitializersOfOldFilesAreConstants) {
   EXPECT_TRUE(check(model).empty());
 }
 
+TEST(FixInputs, AnInputWithADefaultValueStaysAnInput) {
+  onnx::ModelProto proto = parse_text("g (float[1,4] x, float[4] b) => (float[1,4] y) { c = Neg(b)\n y = Add(x, c) }");
+  add_initializer(proto, "b", {4}, {1, 2, 3, 4});
+  OnnxModel model = load_proto(proto);
+  EXPECT_EQ(graph::simplify(model).inputs_fixed, 0u);
+  ASSERT_EQ(model.proto.graph().input_size(), 2);
+  ASSERT_EQ(model.proto.graph().initializer_size(), 1);
+  EXPECT_EQ(ops(model), (Ops{"Neg", "Add"}));  // nothing is folded into what may be given anew
+}
+
+TEST(FixInputs, AFileThatListsItsWeightsAsInputsMeansNoneOfThemAsOne) {
+  onnx::ModelProto proto =
+      parse_text("g (float[1,4] x, float[4,4] w, float[4] b) => (float[1,4] y) { h = MatMul(x, w)\n y = Add(h, b) }");
+  add_initializer(proto, "w", {4, 4}, std::vector<float>(16, 0.5f));
+  add_initializer(proto, "b", {4}, {1, 2, 3, 4});
+  OnnxModel model = load_proto(proto);
+  EXPECT_EQ(graph::simplify(model).inputs_fixed, 2u);
+  EXPECT_EQ(model.proto.graph().input_size(), 1);
+}
+
+onnx::ModelProto annotated_model() {
+  onnx::ModelProto proto = parse_text(R"(g (float[1,4] x) => (float[1,4] y)
+    <float[4] scale = {1, 2, 3, 4}, float[4] same = {1, 2, 3, 4}, float[1] unused = {7}> {
+      h = Identity(x)
+      k = Mul(h, scale)
+      y = Mul(k, same) })");
+  for (const char* name : {"h", "same"}) {
+    onnx::TensorAnnotation& annotation = *proto.mutable_graph()->add_quantization_annotation();
+    annotation.set_tensor_name(name);
+    onnx::StringStringEntryProto& parameter = *annotation.add_quant_parameter_tensor_names();
+    parameter.set_key("SCALE_TENSOR");
+    parameter.set_value("unused");
+  }
+  return proto;
+}
+
+TEST(Simplify, QuantizationAnnotationsAndTheirParametersStay) {
+  OnnxModel model = load_proto(annotated_model());
+  graph::simplify(model);
+  const onnx::GraphProto& graph = model.proto.graph();
+  ASSERT_EQ(graph.quantization_annotation_size(), 2);
+  std::set<std::string> names;
+  for (const auto& tensor : graph.initializer()) names.insert(tensor.name());
+  EXPECT_TRUE(names.contains("unused") && names.contains("same"));
+  // They follow the names when these are shortened.
+  const GraphBytes bytes = to_graph_bytes(model, {.drop_names = true});
+  const onnx::ModelProto shortened = parse_graph_bytes(std::as_bytes(std::span(bytes.bytes)), "g");
+  ASSERT_EQ(shortened.graph().quantization_annotation_size(), 2);
+  names.clear();
+  for (const auto& tensor : shortened.graph().initializer()) names.insert(tensor.name());
+  for (const auto& annotation : shortened.graph().quantization_annotation())
+    EXPECT_TRUE(names.contains(annotation.quant_parameter_tensor_names(0).value()));
+}
+
+TEST(FoldConstants, ADimensionOfZeroIsNoConstant) {
+  OnnxModel model = load_text("g (float[0,4] x) => (int64[2] y) { s = Shape(x)\n y = Neg(s) }");
+  graph::simplify(model);
+  EXPECT_EQ(ops(model), (Ops{"Shape", "Neg"}));
+}
+
 TEST(Simplify, IsDoneOnce) {
   OnnxModel model = load_text(kNestedGraph);
   graph::simplify(model);

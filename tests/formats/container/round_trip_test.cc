@@ -19,14 +19,31 @@
 namespace quench::container {
 namespace {
 
-constexpr ElementType kAllTypes[] = {
-    ElementType::kFloat32,        ElementType::kUint8,          ElementType::kInt8,
-    ElementType::kUint16,         ElementType::kInt16,          ElementType::kInt32,
-    ElementType::kInt64,          ElementType::kBool,           ElementType::kFloat16,
-    ElementType::kFloat64,        ElementType::kUint32,         ElementType::kUint64,
-    ElementType::kComplex64,      ElementType::kComplex128,     ElementType::kBfloat16,
-    ElementType::kFloat8E4M3FN,   ElementType::kFloat8E4M3FNUZ, ElementType::kFloat8E5M2,
-    ElementType::kFloat8E5M2FNUZ, ElementType::kUint4,          ElementType::kInt4};
+constexpr ElementType kAllTypes[] = {ElementType::kFloat32,
+                                     ElementType::kUint8,
+                                     ElementType::kInt8,
+                                     ElementType::kUint16,
+                                     ElementType::kInt16,
+                                     ElementType::kInt32,
+                                     ElementType::kInt64,
+                                     ElementType::kBool,
+                                     ElementType::kFloat16,
+                                     ElementType::kFloat64,
+                                     ElementType::kUint32,
+                                     ElementType::kUint64,
+                                     ElementType::kComplex64,
+                                     ElementType::kComplex128,
+                                     ElementType::kBfloat16,
+                                     ElementType::kFloat8E4M3FN,
+                                     ElementType::kFloat8E4M3FNUZ,
+                                     ElementType::kFloat8E5M2,
+                                     ElementType::kFloat8E5M2FNUZ,
+                                     ElementType::kUint4,
+                                     ElementType::kInt4,
+                                     ElementType::kFloat4E2M1,
+                                     ElementType::kFloat8E8M0,
+                                     ElementType::kUint2,
+                                     ElementType::kInt2};
 
 FileBytes finished(Writer& writer) {
   Result<FileBytes> file = writer.finish_bytes();

@@ -1,5 +1,12 @@
-#include <cmath>
+#include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <csignal>
+#include <map>
+
+#include "formats/onnx/apart.h"
 #include "tests/formats/onnx/test_models.h"
 
 namespace quench {
@@ -24,13 +31,17 @@ TEST(OnnxCheck, AValidModelHasNoWarnings) {
   EXPECT_TRUE(check(load_text(kNestedGraph)).empty());
 }
 
-TEST(OnnxCheck, WhatTheCheckerRefusesIsOneLine) {
+// ONNX Runtime has operators of its own in ONNX's domain.
+TEST(OnnxCheck, AnOperatorThatOnnxDoesNotHaveIsAWarning) {
   onnx::ModelProto proto = matrix_model();
   proto.mutable_graph()->mutable_node(1)->set_op_type("NoSuchOperator");
-  const std::string error = error_of([&] { check(load_proto(proto)); });
-  EXPECT_TRUE(contains(error, "test.onnx: not a valid model: No Op registered for NoSuchOperator"));
-  EXPECT_EQ(error.find('\n'), std::string::npos);
-  proto = matrix_model();
+  const std::vector<std::string> warnings = check(load_proto(proto));
+  ASSERT_FALSE(warnings.empty());
+  EXPECT_EQ(warnings[0], "test.onnx: opset 17 has no operator NoSuchOperator");
+}
+
+TEST(OnnxCheck, WhatNothingDefinesIsAnError) {
+  onnx::ModelProto proto = matrix_model();
   proto.mutable_graph()->mutable_node(0)->set_input(1, "nothing");
   EXPECT_TRUE(contains(error_of([&] { check(load_proto(proto)); }), "nothing"));
 }
@@ -59,7 +70,7 @@ TEST(OnnxCheck, ANewerVersionWithAKnownOpsetIsStillChecked) {
   proto.set_ir_version(12);
   EXPECT_EQ(check(load_proto(proto)).size(), 1u);
   proto.mutable_graph()->mutable_node(1)->set_op_type("NoSuchOperator");
-  EXPECT_TRUE(contains(error_of([&] { check(load_proto(proto)); }), "No Op registered"));
+  EXPECT_GE(check(load_proto(proto)).size(), 2u);
 }
 
 TEST(OnnxCheck, TheStructureOfANewerOpsetIsChecked) {
@@ -73,12 +84,157 @@ TEST(OnnxCheck, TheStructureOfANewerOpsetIsChecked) {
   };
   EXPECT_TRUE(contains(error_with([](onnx::GraphProto& g) { g.mutable_node(0)->set_input(0, "later"); }),
                        "uses 'later', which nothing before it defines"));
-  EXPECT_TRUE(contains(error_with([](onnx::GraphProto& g) { g.mutable_node()->SwapElements(0, 2); }),
-                       "uses 'sum', which nothing before it defines"));
+  EXPECT_EQ(error_with([](onnx::GraphProto& g) { g.mutable_node()->SwapElements(0, 2); }), "no error");
+  EXPECT_TRUE(contains(error_with([](onnx::GraphProto& g) { g.mutable_node(0)->set_input(0, "y"); }),
+                       "uses 'y', which nothing before it defines"));
   EXPECT_TRUE(contains(error_with([](onnx::GraphProto& g) { g.mutable_node(3)->set_output(0, "sum"); }),
                        "defines 'sum', which is defined already"));
   EXPECT_TRUE(contains(error_with([](onnx::GraphProto& g) { g.mutable_output(0)->set_name("z"); }),
                        "nothing computes the output 'z'"));
+}
+
+// What ONNX Runtime loads though ONNX's checker refuses it.
+TEST(OnnxCheck, SoundModelsOfManyWritersAreAccepted) {
+  const auto warnings_with = [](auto change) {
+    onnx::ModelProto proto = matrix_model();
+    change(proto);
+    return check(load_proto(proto));
+  };
+  using Model = onnx::ModelProto;
+  const std::vector<std::string> none;
+  EXPECT_EQ(warnings_with([](Model& m) { m.mutable_graph()->clear_name(); }), none);
+  EXPECT_EQ(warnings_with([](Model& m) { m.mutable_graph()->mutable_output(0)->clear_type(); }), none);
+  EXPECT_EQ(warnings_with([](Model& m) {
+              m.mutable_graph()->mutable_output(0)->mutable_type()->mutable_tensor_type()->clear_shape();
+            }),
+            none);
+  EXPECT_EQ(warnings_with([](Model& m) { m.mutable_opset_import(0)->set_domain("ai.onnx"); }), none);
+  EXPECT_EQ(warnings_with([](Model& m) { m.mutable_graph()->mutable_node(0)->set_domain("ai.onnx"); }), none);
+  EXPECT_EQ(warnings_with([](Model& m) { m.set_ir_version(3); }), none);  // its weight is no input
+  EXPECT_EQ(warnings_with([](Model& m) { m.mutable_graph()->mutable_node()->SwapElements(0, 1); }), none);
+  EXPECT_NO_THROW(warnings_with([](Model& m) {
+    onnx::NodeProto& node = *m.mutable_graph()->add_node();
+    node.set_op_type("Constant");
+    node.add_output("empty");
+    onnx::AttributeProto& list = *node.add_attribute();
+    list.set_name("value_ints");
+    list.set_type(onnx::AttributeProto::INTS);
+  }));
+}
+
+TEST(OnnxCheck, NodesOfSubgraphsAndFunctionsAreSortedByWhatTheyUse) {
+  const OnnxModel sorted = load_text(kNestedGraph);
+  onnx::ModelProto proto = parse_text(kNestedGraph);
+  auto& nodes = *proto.mutable_graph()->mutable_node();
+  std::reverse(nodes.begin(), nodes.end());
+  onnx::GraphProto* inner = nullptr;
+  for (onnx::NodeProto& node : nodes) {
+    if (node.op_type() == "If") inner = node.mutable_attribute(0)->mutable_g();
+  }
+  inner->mutable_node()->SwapElements(0, 1);
+  const OnnxModel model = load_proto(proto);
+  EXPECT_TRUE(check(model).empty());
+  ASSERT_EQ(model.weights.size(), sorted.weights.size());
+  std::map<std::string, std::vector<float>> values, expected;
+  for (const Weight& weight : model.weights) values[weight.name] = read_float(weight);
+  for (const Weight& weight : sorted.weights) expected[weight.name] = read_float(weight);
+  EXPECT_EQ(values, expected);
+}
+
+TEST(OnnxCheck, NodesThatAreSortedKeepTheirPlaces) {
+  const onnx::ModelProto proto = parse_text(kNestedGraph);
+  const OnnxModel model = load_proto(proto);
+  for (int n = 0; n < proto.graph().node_size(); ++n)
+    EXPECT_EQ(model.proto.graph().node(n).op_type(), proto.graph().node(n).op_type());
+}
+
+onnx::ModelProto model_with_functions(const std::vector<std::vector<std::string>>& calls) {
+  onnx::ModelProto proto = parse_text("g (float[1] x) => (float[1] y) { y = Relu(x) }");
+  proto.mutable_graph()->mutable_node(0)->set_op_type("f0");
+  proto.mutable_graph()->mutable_node(0)->set_domain("local");
+  onnx::OperatorSetIdProto& import = *proto.add_opset_import();
+  import.set_domain("local");
+  import.set_version(1);
+  for (size_t f = 0; f < calls.size(); ++f) {
+    onnx::FunctionProto& function = *proto.add_functions();
+    function.set_name("f" + std::to_string(f));
+    function.set_domain("local");
+    function.add_input("a0");
+    *function.mutable_opset_import() = proto.opset_import();
+    for (size_t c = 0; c < calls[f].size(); ++c) {
+      onnx::NodeProto& node = *function.add_node();
+      node.set_op_type(calls[f][c]);
+      if (calls[f][c] != "Relu") node.set_domain("local");
+      node.add_input("a" + std::to_string(c));
+      node.add_output("a" + std::to_string(c + 1));
+    }
+    function.add_output("a" + std::to_string(calls[f].size()));
+  }
+  return proto;
+}
+
+TEST(OnnxCheck, FunctionsThatCallThemselvesOrExplodeAreRefused) {
+  const auto error_with = [](const std::vector<std::vector<std::string>>& calls) {
+    return error_of([&] { check(load_proto(model_with_functions(calls))); });
+  };
+  EXPECT_EQ(error_with({{"f1", "f1"}, {"Relu"}}), "no error");
+  EXPECT_TRUE(contains(error_with({{"f0"}}), "function 'f0' calls itself"));
+  EXPECT_TRUE(contains(error_with({{"f1"}, {"f2"}, {"f0"}}), "calls itself"));
+  std::vector<std::vector<std::string>> doubling, chain;
+  for (int f = 1; f < 30; ++f) doubling.push_back({"f" + std::to_string(f), "f" + std::to_string(f)});
+  doubling.push_back({"Relu"});
+  EXPECT_TRUE(contains(error_with(doubling), "a million nodes"));
+  for (int f = 1; f < 50000; ++f) chain.push_back({"f" + std::to_string(f)});
+  chain.push_back({"Relu"});
+  EXPECT_TRUE(contains(error_with(chain), "nested too deeply"));
+}
+
+// Models over which ONNX 1.12's checker or shape inference ends with a signal or without end.
+TEST(OnnxCheck, WhatBreaksTheOnnxLibraryIsAWarningOrNothing) {
+  const auto attributes = [](onnx::NodeProto& node, const char* name, std::vector<int64_t> values) {
+    onnx::AttributeProto& attribute = *node.add_attribute();
+    attribute.set_name(name);
+    attribute.set_type(values.size() == 1 ? onnx::AttributeProto::INT : onnx::AttributeProto::INTS);
+    if (values.size() == 1) attribute.set_i(values[0]);
+    for (const int64_t value : values) attribute.add_ints(value);
+  };
+  onnx::ModelProto norm = parse_text("g (float[2,3] x, float[3] s) => (float[2,3] y) { y = LayerNormalization(x, s) }");
+  attributes(*norm.mutable_graph()->mutable_node(0), "axis", {INT32_MIN});
+  EXPECT_NO_THROW(check(load_proto(norm)));
+  onnx::ModelProto depth = parse_text("g (float[1,4,2,2] x) => (float[a,b,c,d] y) { y = DepthToSpace(x) }");
+  attributes(*depth.mutable_graph()->mutable_node(0), "blocksize", {int64_t{1} << 32});
+  EXPECT_NO_THROW(check(load_proto(depth)));
+  onnx::ModelProto scalar = parse_text("g (float x, float w) => (float[a] y) { y = ConvTranspose(x, w) }");
+  OnnxModel model = load_proto(scalar);
+  EXPECT_NO_THROW(check(model));
+  infer_shapes(model);
+  EXPECT_EQ(model.proto.graph().node(0).op_type(), "ConvTranspose");
+}
+
+TEST(OnnxCheck, WorkApartMayCrashHangOrThrow) {
+  EXPECT_EQ(run_apart([] { return std::string(300000, 'x'); })->text, std::string(300000, 'x'));
+  const std::optional<Outcome> thrown = run_apart([]() -> std::string { throw std::runtime_error("no"); });
+  EXPECT_TRUE(thrown && thrown->failed && thrown->text == "no");
+  EXPECT_FALSE(run_apart([]() -> std::string {
+    std::raise(SIGSEGV);
+    return "";
+  }));
+  EXPECT_FALSE(run_apart([]() -> std::string { ::_exit(0); }));
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_FALSE(run_apart([]() -> std::string {
+    for (volatile bool is_on = true; is_on;) {
+    }
+    return "";
+  }));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(9));
+}
+
+TEST(OnnxCheck, ADimensionOfZeroOfAnInputIsOpen) {
+  OnnxModel model = load_text("g (float[0,4] x) => (float[N,4] y) { h = Relu(x)\n y = Relu(h) }");
+  infer_shapes(model);
+  ASSERT_EQ(model.proto.graph().value_info_size(), 1);
+  EXPECT_FALSE(model.proto.graph().value_info(0).type().tensor_type().shape().dim(0).has_dim_value());
+  EXPECT_TRUE(model.proto.graph().input(0).type().tensor_type().shape().dim(0).has_dim_value());
 }
 
 TEST(OnnxCheck, WeightsThatAreNotFiniteAreListed) {

@@ -1,5 +1,6 @@
 // External data: read where it may be, refused where it may not.
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -85,6 +86,53 @@ TEST_F(OnnxExternalData, PathsThatLeaveTheFolderAreRefused) {
   std::filesystem::create_symlink("../models-too", folder_ / "models/prefix_link");
   write_file(folder_ / "models-too", raw_of<float>({1, 2}));
   EXPECT_TRUE(contains(load_error("prefix_link"), "a link that leads out of the model's folder"));
+}
+
+// The cache of Hugging Face's hub: snapshots of links into a folder of files with checksums for names.
+TEST_F(OnnxExternalData, ALinkedModelMayHaveItsDataWhereItsLinkLeads) {
+  std::filesystem::create_directories(folder_ / "snapshots/revision");
+  std::filesystem::create_directories(folder_ / "blobs");
+  write_file(folder_ / "blobs/111", model_at("weights.data").SerializeAsString());
+  write_file(folder_ / "blobs/222", raw_of<float>({9, 10}));
+  std::filesystem::create_symlink("../../blobs/111", folder_ / "snapshots/revision/m.onnx");
+  std::filesystem::create_symlink("../../blobs/222", folder_ / "snapshots/revision/weights.data");
+  const auto read = [&] { return read_float(load(folder_ / "snapshots/revision/m.onnx").weights.at(0)); };
+  EXPECT_EQ(read(), (std::vector<float>{9, 10}));
+  std::filesystem::remove(folder_ / "snapshots/revision/weights.data");
+  write_file(folder_ / "blobs/weights.data", raw_of<float>({11, 12}));  // beside what the model's link leads to
+  EXPECT_EQ(read(), (std::vector<float>{11, 12}));
+  std::filesystem::create_symlink(folder_ / "secret", folder_ / "snapshots/revision/weights.data");
+  EXPECT_TRUE(contains(error_of(read), "a link that leads out of the model's folder"));
+}
+
+// PyTorch writes a file for each tensor of a model above 2 GB.
+TEST_F(OnnxExternalData, MoreFilesThanAProcessMayHaveOpen) {
+  struct rlimit old {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &old), 0);
+  const struct rlimit few { 64, old.rlim_max };
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  onnx::ModelProto proto = model_at("data");
+  for (int i = 0; i < 200; ++i) {
+    const std::string name = "file" + std::to_string(i);
+    write_file(folder_ / ("models/" + name), raw_of<float>({static_cast<float>(i), 0}));
+    *proto.mutable_graph()->add_initializer() = model_at(name).graph().initializer(0);
+    proto.mutable_graph()->mutable_initializer(i + 1)->set_name(name);
+  }
+  write_file(folder_ / "models/m.onnx", proto.SerializeAsString());
+  EXPECT_EQ(error_of([&] {
+              const OnnxModel model = load(folder_ / "models/m.onnx");
+              for (size_t i = 0; i < 200; ++i) EXPECT_EQ(read_float(model.weights[i + 1])[0], static_cast<float>(i));
+            }),
+            "no error");
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &old), 0);
+}
+
+TEST_F(OnnxExternalData, AFileThatIsReplacedLaterIsAnError) {
+  load_values("data");
+  const OnnxModel model = load(folder_ / "models/m.onnx");
+  write_file(folder_ / "models/new", raw_of<float>({5, 6, 7, 8}));
+  std::filesystem::rename(folder_ / "models/new", folder_ / "models/data");
+  EXPECT_TRUE(contains(error_of([&] { read(model.weights[0]); }), "was replaced while it was read"));
 }
 
 TEST_F(OnnxExternalData, WhatIsNoFileIsRefused) {
