@@ -175,11 +175,16 @@ void CodedModel::write_tensors(container::Writer& writer, std::span<const size_t
       shared[grid].codebook = *codebook;
     }
   }
-  for (const Codebook& codebook : codebooks) {
+  for (size_t scope = 0; scope < codebooks.size(); ++scope) {
+    const Codebook& codebook = codebooks[scope];
+    codebook_numbers.push_back(0);
+    const bool used = std::any_of(tensors.begin(), tensors.end(),
+                                  [&](const CodedTensor* t) { return !t->grid && t->scope == scope; });
+    if (!used) continue;
     const Result<uint32_t> number = writer.add_codebook(
         container::Codebook::table(codebook.centers, static_cast<uint32_t>(codebook.dimension), codebook.zero_symbol));
     if (!number.ok()) throw Error::make("{}: codebook: {}", model.name, number.status().detail());
-    codebook_numbers.push_back(*number);
+    codebook_numbers.back() = *number;
   }
 
   for (const size_t w : stripped) {

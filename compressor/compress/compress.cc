@@ -7,6 +7,7 @@
 
 #include "compressor/compress/model_quantizer.h"
 #include "compressor/compress/storage_policy.h"
+#include "compressor/graph/learned.h"
 #include "compressor/graph/simplify.h"
 #include "compressor/measure/fidelity.h"
 #include "compressor/measure/runner.h"
@@ -44,6 +45,7 @@ class Compression {
     model_ = original_.clone();
     simplify(model_);
     weights_.emplace(model_);
+    is_learned_ = graph::learned_weights(model_);
     report_.input_bytes = original_.file_bytes;
   }
 
@@ -71,6 +73,7 @@ class Compression {
   const fs::path& input_;
   OnnxModel original_, model_;
   std::optional<ResidentWeights> weights_;  // of model_
+  std::vector<bool> is_learned_;            // of model_'s weights
   std::vector<TensorMethod> methods_;
   std::optional<Calibration> calibration_;
   CompressReport report_;
@@ -78,7 +81,9 @@ class Compression {
 
 void Compression::simplify(OnnxModel& model) {
   if (options_.keep_graph) return;
-  const graph::Report done = graph::simplify(model);
+  graph::Options kept;
+  kept.is_kept = [this](const Weight& weight) { return !may_change(weight, policy(true)); };
+  const graph::Report done = graph::simplify(model, kept);
   const auto count = [](size_t n) { return static_cast<int>(n); };
   if (done.inputs_fixed != 0 && &model == &model_ && original_.proto.ir_version() >= 4) {
     report_.warnings.push_back(fmt::format(
@@ -98,7 +103,7 @@ void Compression::simplify(OnnxModel& model) {
 void Compression::calibrate() {
   std::vector<size_t> candidates;
   uint64_t elements = 0;
-  const std::vector<TensorMethod> methods = choose_methods(model_, policy(true));
+  const std::vector<TensorMethod> methods = choose_methods(model_, is_learned_, policy(true));
   for (size_t w = 0; w < methods.size(); ++w) {
     if (methods[w] != TensorMethod::kCodebook && methods[w] != TensorMethod::kGrid) continue;
     candidates.push_back(w);
@@ -216,7 +221,7 @@ void Compression::measure_file(const fs::path& output) {
 
 CompressReport Compression::run(const fs::path& output) {
   if (options_.quality != Quality::kLossless) calibrate();
-  methods_ = choose_methods(model_, policy(calibration_.has_value()));
+  methods_ = choose_methods(model_, is_learned_, policy(calibration_.has_value()));
   ModelQuantizer quantizer(*weights_, options_, methods_, calibration_ ? &*calibration_ : nullptr);
   if (quantizer.has_quantized_tensors()) {
     const std::optional<double> bytes =

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <set>
+#include <string_view>
 
 #include "compressor/compress/error_feedback.h"
 #include "compressor/compress/storage_policy.h"
@@ -12,6 +14,8 @@
 #include "compressor/quantizer/hard_assignment.h"
 #include "formats/base/float16.h"
 #include "formats/base/parallel.h"
+#include "formats/container/writer.h"
+#include "formats/entropy/statistics.h"
 #include "formats/error.h"
 
 namespace quench::quantizer {
@@ -65,7 +69,6 @@ ModelQuantizer::ModelQuantizer(const ResidentWeights& weights, const CompressOpt
   coded_.coder = options.coder;
   coded_.drop_names = !options.keep_names && !options.keep_graph;
   gather_tensors();
-  for (const Tensor& tensor : tensors_) coded_.tensors.push_back(&tensor);
   coded_.indices = [this](const CodedTensor& tensor) {
     return assign(static_cast<const Tensor&>(tensor), *coded_.values_of(tensor.weight));
   };
@@ -83,13 +86,9 @@ void ModelQuantizer::gather_tensors() {
       const SharedValues values = weights_.values(w);
       double power = 0;
       for (const float value : *values) power += static_cast<double>(value) * value;
-      if (!std::isfinite(power)) {
-        throw Error::make("{}: tensor '{}' holds NaN or infinities; --exclude '{}' keeps it as it is", model_.name,
-                          model_.weights[w].name, model_.weights[w].name);
-      }
       tensor.rms = std::sqrt(power / static_cast<double>(values->size()));
-      if (tensor.rms < std::numeric_limits<float>::min() * 1e6) {
-        coded_.methods[w] = TensorMethod::kLossless;  // all zero, or nearly: nothing to scale
+      if (tensor.rms < std::numeric_limits<float>::min() * 1e6 || !std::isfinite(power)) {
+        coded_.methods[w] = TensorMethod::kLossless;  // all zero, or nearly: nothing to scale; NaN stays NaN
         continue;
       }
       const double n = static_cast<double>(values->size());
@@ -223,6 +222,10 @@ void ModelQuantizer::choose_grid(Tensor& tensor, std::span<const float> values) 
   for (size_t e = 0; e < values.size(); ++e) largest = std::max(largest, std::abs(values[e]) / tensor.scale(e));
   tensor.grid = tensor.method == TensorMethod::kGrid || largest > kLargestLearned;
   if (!tensor.grid) return;
+  if (1.25f * largest + 1 > static_cast<float>(kGridZero)) {
+    tensor.exact = true;  // beyond the grid
+    largest = 0;
+  }
   // Error feedback may push values somewhat beyond the largest.
   const auto reach = static_cast<uint32_t>(std::min(std::ceil(1.25f * largest) + 1, static_cast<float>(kGridZero)));
   tensor.codebook = {1, {}, std::vector<float>(2 * reach + 1, 0.0f), reach};
@@ -256,6 +259,7 @@ std::vector<uint16_t> ModelQuantizer::assign(const Tensor& tensor, std::span<con
 
 void ModelQuantizer::quantize(double multiplier) {
   for (SharedValues& values : coded_.values) values.reset();
+  for (Tensor& tensor : tensors_) tensor.exact = false;
   for (Tensor& tensor : tensors_) {
     const SharedValues values = original_of(tensor);
     set_scales(tensor, multiplier, *values);
@@ -270,7 +274,7 @@ void ModelQuantizer::quantize(double multiplier) {
       fit_code_lengths(tensor, vectors);
     }
   }
-  if (!resident_) return;
+  if (!resident_) return keep_exact_where_smaller();
   const auto codebook_tensors = static_cast<size_t>(std::count_if(
       tensors_.begin(), tensors_.end(), [](const Tensor& t) { return t.method == TensorMethod::kCodebook; }));
   parallel_for(codebook_tensors, options_.threads,
@@ -278,6 +282,58 @@ void ModelQuantizer::quantize(double multiplier) {
   for (size_t t = 0; t < codebook_tensors; ++t) correct_bias(tensors_[t], *original_of(tensors_[t]));
   for (size_t t = codebook_tensors; t < tensors_.size(); ++t)
     tensors_[t].indices = assign(tensors_[t], *values_of(tensors_[t]));
+  keep_exact_where_smaller();
+}
+
+// Bits per element that a lossless stream takes at least, unless values come again: the entropy of each byte of the
+// elements, over the first ones. Infinite where many values do come again, so that only the stream itself can tell.
+double least_exact_bits(std::span<const std::byte> raw, size_t width) {
+  constexpr size_t kSample = 4096;
+  const size_t count = std::min(raw.size() / width, kSample);
+  std::set<std::string_view> different;
+  for (size_t e = 0; e < count; ++e) different.emplace(reinterpret_cast<const char*>(raw.data()) + e * width, width);
+  if (different.size() < count / 2) return 0;
+  double bits = 0;
+  for (size_t byte = 0; byte < width; ++byte) {
+    std::array<uint64_t, 256> counts{};
+    for (size_t e = 0; e < count; ++e) ++counts[std::to_integer<size_t>(raw[e * width + byte])];
+    bits += entropy::entropy_bits(counts);
+  }
+  return bits;
+}
+
+uint64_t ModelQuantizer::exact_bytes(Tensor& tensor) const {
+  if (tensor.exact_bytes) return *tensor.exact_bytes;
+  const Weight& weight = model_.weights[tensor.weight];
+  const std::vector<std::byte> raw = read(weight);
+  const size_t width = element_bits(weight.dtype) / 8;
+  // Weights that were trained have noise in half of their bytes: no need to code them to see that they stay large.
+  constexpr double kHopelessBits = 14;
+  tensor.exact_bytes = UINT64_MAX;
+  if (least_exact_bits(raw, width) < kHopelessBits) {
+    const auto encoded =
+        container::Writer::encode_lossless(static_cast<ElementType>(weight.dtype), raw, weight.elements());
+    if (encoded.ok()) tensor.exact_bytes = (*encoded).stream.size();
+  }
+  return *tensor.exact_bytes;
+}
+
+void ModelQuantizer::keep_exact_where_smaller() {
+  coded_.tensors.clear();
+  for (Tensor& tensor : tensors_) {
+    const uint64_t exact = exact_bytes(tensor);
+    if (!tensor.exact && exact != UINT64_MAX) {
+      const std::vector<uint16_t> indices =
+          resident_ ? tensor.indices : assign(tensor, *coded_.values_of(tensor.weight));
+      std::vector<uint64_t> counts(size_t{UINT16_MAX} + 1);
+      for (const uint16_t index : indices) ++counts[index];
+      const double bits = entropy::entropy_bits(counts) * static_cast<double>(indices.size());
+      tensor.exact = static_cast<double>(exact) <= bits / 8;
+    }
+    coded_.methods[tensor.weight] = tensor.exact ? TensorMethod::kLossless : tensor.method;
+    if (tensor.exact) coded_.values[tensor.weight].reset();
+    if (!tensor.exact) coded_.tensors.push_back(&tensor);
+  }
 }
 
 // The mean of a row's output moves by (w - q) E[x]; the bias takes that back (Nagel et al. 2019).
@@ -308,7 +364,7 @@ void ModelQuantizer::correct_bias(const Tensor& tensor, const std::vector<float>
 double ModelQuantizer::output_error() const {
   return calibration_->output_error([&](size_t weight) -> SharedValues {
     const int t = tensor_of_[weight];
-    if (t < 0) return coded_.values[weight];
+    if (t < 0 || tensors_[static_cast<size_t>(t)].exact) return coded_.values[weight];
     const Tensor& tensor = tensors_[static_cast<size_t>(t)];
     return std::make_shared<const std::vector<float>>(tensor.dequantize(tensor.indices, model_.weights[weight]));
   });

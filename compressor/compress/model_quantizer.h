@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -24,8 +25,8 @@ namespace quench::quantizer {
 
 class ModelQuantizer {
  public:
-  // `calibration` may be null; all arguments but methods must outlive this object. Throws quench::Error for weights to
-  // be quantized that hold NaN or infinities.
+  // `calibration` may be null; all arguments but methods must outlive this object. Weights that hold NaN or infinities
+  // stay as they are, and so do those that are no smaller quantized.
   ModelQuantizer(const ResidentWeights& weights, const CompressOptions& options, std::vector<TensorMethod> methods,
                  const Calibration* calibration);
 
@@ -50,7 +51,9 @@ class ModelQuantizer {
   struct Tensor : CodedTensor {
     TensorMethod method = TensorMethod::kCodebook;
     double rms = 0;
-    double share = 0;  // step at multiplier 1
+    double share = 0;    // step at multiplier 1
+    bool exact = false;  // kept as it is: with these steps it would be no smaller, or lose its largest values
+    std::optional<uint64_t> exact_bytes;  // its lossless stream; found once
   };
 
   void gather_tensors();
@@ -63,6 +66,8 @@ class ModelQuantizer {
   int dimension(const Tensor& tensor) const { return tensor.grid ? 1 : options_.dimension; }
   void choose_grid(Tensor& tensor, std::span<const float> values) const;
   std::vector<uint16_t> assign(const Tensor& tensor, std::span<const float> values) const;
+  uint64_t exact_bytes(Tensor& tensor) const;
+  void keep_exact_where_smaller();
   void correct_bias(const Tensor& tensor, const std::vector<float>& values);
   // As read, and as they may have been changed by the errors of other weights.
   SharedValues original_of(const Tensor& tensor) const { return weights_.values(tensor.weight); }

@@ -31,19 +31,26 @@ void check_patterns(const OnnxModel& model, const StoragePolicy& policy) {
   }
 }
 
-TensorMethod choose_method(const Weight& weight, const StoragePolicy& policy) {
+bool may_change(const Weight& weight, const StoragePolicy& policy) {
+  // Of integers, only those are kept that are asked for: shapes are there to be folded.
+  if (!is_float_type(weight.dtype)) return !matches(policy.exclude, weight.name);
+  return (policy.include.empty() || matches(policy.include, weight.name)) && !matches(policy.exclude, weight.name) &&
+         !policy.lossless;
+}
+
+TensorMethod choose_method(const Weight& weight, bool is_learned, const StoragePolicy& policy) {
   if (weight.bytes() <= kInlineBytes) return TensorMethod::kInline;
-  const bool wanted = (policy.include.empty() || matches(policy.include, weight.name)) &&
-                      !matches(policy.exclude, weight.name) && !policy.lossless;
-  if (!wanted || !is_float_type(weight.dtype)) return TensorMethod::kLossless;
+  if (!is_learned || !may_change(weight, policy)) return TensorMethod::kLossless;
   if (weight.elements() >= kCodebookElements && weight.dims.size() >= 2) return TensorMethod::kCodebook;
   return policy.rounds_small ? TensorMethod::kGrid : TensorMethod::kLossless;
 }
 
-std::vector<TensorMethod> choose_methods(const OnnxModel& model, const StoragePolicy& policy) {
+std::vector<TensorMethod> choose_methods(const OnnxModel& model, const std::vector<bool>& is_learned,
+                                         const StoragePolicy& policy) {
   check_patterns(model, policy);
   std::vector<TensorMethod> methods;
-  for (const Weight& weight : model.weights) methods.push_back(choose_method(weight, policy));
+  for (size_t w = 0; w < model.weights.size(); ++w)
+    methods.push_back(choose_method(model.weights[w], is_learned[w], policy));
   return methods;
 }
 

@@ -3,6 +3,7 @@
 //     bytes <= 64                     inline, in the graph: a stream of its own would cost more
 //     excluded, or not included       lossless, bit-exact
 //     integers, booleans              lossless
+//     masks, tables, NaN, infinity    lossless: what is no learned weight (see graph/learned.h)
 //     matrices of 1024 elements up    codebook
 //     smaller ones, vectors           grid: rounded to multiples of a step; lossless where nothing says how fine it must be
 #pragma once
@@ -27,9 +28,14 @@ bool matches(const std::vector<std::string>& patterns, const std::string& name);
 // Throws quench::Error where a pattern matches no weight of the model: a slip of the pen must not pass for a wish.
 void check_patterns(const OnnxModel& model, const StoragePolicy& policy);
 
-TensorMethod choose_method(const Weight& weight, const StoragePolicy& policy);
+// False for a weight that is to be given back bit by bit, so that nothing may be folded into it.
+bool may_change(const Weight& weight, const StoragePolicy& policy);
+
+// `is_learned`: see graph/learned.h.
+TensorMethod choose_method(const Weight& weight, bool is_learned, const StoragePolicy& policy);
 
 // Of every weight of the model, whose patterns are checked.
-std::vector<TensorMethod> choose_methods(const OnnxModel& model, const StoragePolicy& policy);
+std::vector<TensorMethod> choose_methods(const OnnxModel& model, const std::vector<bool>& is_learned,
+                                         const StoragePolicy& policy);
 
 }  // namespace quench::quantizer

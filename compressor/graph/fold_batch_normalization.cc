@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -19,18 +20,20 @@ using Doubles = std::vector<double>;
 struct Affine {
   Doubles factor;
   Doubles shift;
+  Doubles size;  // of what comes out: |scale| + |bias|
 };
 
-Doubles read_doubles(const Weight& weight) {
-  if (weight.dtype != TensorProto::DOUBLE) {
-    const std::vector<float> values = read_float(weight);
+Doubles decode(int32_t dtype, const std::vector<std::byte>& raw) {
+  if (dtype != TensorProto::DOUBLE) {
+    const std::vector<float> values = to_float(dtype, raw);
     return {values.begin(), values.end()};
   }
-  const std::vector<std::byte> raw = read(weight);
   Doubles values(raw.size() / sizeof(double));
   std::memcpy(values.data(), raw.data(), raw.size());
   return values;
 }
+
+Doubles read_doubles(const Weight& weight) { return decode(weight.dtype, read(weight)); }
 
 std::vector<std::byte> encode(int32_t dtype, const Doubles& values) {
   if (dtype != TensorProto::DOUBLE) return from_float(dtype, std::vector<float>(values.begin(), values.end()));
@@ -42,9 +45,14 @@ bool all_finite(const Doubles& values) {
   return std::all_of(values.begin(), values.end(), [](double value) { return std::isfinite(value); });
 }
 
-bool all_finite(const std::vector<float>& values) {
-  return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
+// Of rounding to a type: the largest relative error of a normal number.
+double unit_of(int32_t dtype) {
+  if (dtype == TensorProto::FLOAT16) return 0x1p-11;
+  if (dtype == TensorProto::BFLOAT16) return 0x1p-9;
+  return dtype == TensorProto::DOUBLE ? 0x1p-53 : 0x1p-24;
 }
+
+bool is_narrow(int32_t dtype) { return dtype == TensorProto::FLOAT16 || dtype == TensorProto::BFLOAT16; }
 
 // Of its kinds the one that can be folded. With more outputs than the first it is the kind for training, whether they
 // are used or not.
@@ -57,12 +65,17 @@ bool is_inference(const NodeProto& node, int64_t opset) {
 
 class Folder {
  public:
-  Folder(OnnxModel& model, onnx::GraphProto& graph, NameSet& names)
-      : model_(model), graph_(graph), names_(names), index_(graph), opset_(default_opset(model.proto)) {}
+  Folder(OnnxModel& model, onnx::GraphProto& graph, NameSet& names, const Options& options)
+      : model_(model),
+        graph_(graph),
+        names_(names),
+        index_(graph),
+        options_(options),
+        opset_(default_opset(model.proto)) {}
 
   size_t run() {
     size_t folded = 0;
-    // Nodes are not added, so references to them hold.
+    // Nodes are not added, so references to them hold. The index follows each change: a chain of them goes in one pass.
     for (NodeProto& node : *graph_.mutable_node()) {
       if (is_op(node, "BatchNormalization") && fold(node)) ++folded;
     }
@@ -90,14 +103,15 @@ class Folder {
   NodeProto* producer_for(const std::string& value) {
     if (index_.uses(value) != 1 || index_.is_output(value)) return nullptr;
     NodeProto* node = index_.producer(value);
-    return node == nullptr || touched_.contains(node) ? nullptr : node;
+    return node;
   }
 
   // A constant of a floating-point type, in this graph.
   const Weight* constant(const std::string& name) {
     const TensorProto* tensor = index_.initializer(name);
     if (tensor == nullptr || weight_index(*tensor) < 0 || !is_float_type(tensor->data_type())) return nullptr;
-    return &weight_of(model_, *tensor);
+    const Weight& weight = weight_of(model_, *tensor);
+    return options_.is_kept && options_.is_kept(weight) ? nullptr : &weight;
   }
 
   std::optional<Affine> affine_of(const NodeProto& norm) {
@@ -115,6 +129,7 @@ class Folder {
                                                           parameters[3][i], epsilon};
       affine.factor.push_back(channel.scale());
       affine.shift.push_back(channel.shift());
+      affine.size.push_back(std::abs(parameters[0][i]) + std::abs(parameters[1][i]));
     }
     if (!all_finite(affine.factor) || !all_finite(affine.shift)) return std::nullopt;
     return affine;
@@ -126,8 +141,9 @@ class Folder {
     return index_.initializer(name);
   }
 
-  // Scales the weight. False, and nothing is changed, where a result would be too large for its type.
-  bool scale(TensorProto& tensor, const operators::ChannelMap& map, const Affine& affine) {
+  // The weight scaled; null where a result would be too large for its type, or so small that it loses precision.
+  std::shared_ptr<const WeightSource> scaled(const TensorProto& tensor, const operators::ChannelMap& map,
+                                             const Affine& affine) {
     const Weight weight = weight_of(model_, tensor);
     const auto elements = static_cast<int64_t>(weight.elements());
     // Slices of `inner` elements; their channels come again and again, but for those of groups.
@@ -138,24 +154,60 @@ class Folder {
     for (int64_t slice = 0; slice < slices; ++slice) {
       factors.push_back(affine.factor[static_cast<size_t>(map.channel(slice * map.inner))]);
     }
-    auto scaled = scaled_source(view, std::move(factors), 1);
-    if (weight.dtype == TensorProto::FLOAT16 && !all_finite(to_float(weight.dtype, scaled->read()))) return false;
-    set_weight(model_, tensor, weight.dtype, weight.dims, std::move(scaled));
+    auto source = scaled_source(view, factors, 1);
+    return is_precise(weight, factors, static_cast<size_t>(map.inner), *source) ? std::move(source) : nullptr;
+  }
+
+  // Whether rounding loses no more than it does of normal numbers in each slice: not where most become denormal ones.
+  static bool is_precise(const Weight& weight, const Doubles& factors, size_t inner, const WeightSource& scaled) {
+    const Doubles before = decode(weight.dtype, read(weight)), after = decode(weight.dtype, scaled.read());
+    Doubles power(factors.size()), error(factors.size());
+    for (size_t i = 0; i < before.size(); ++i) {
+      const size_t slice = i / inner % factors.size();
+      const double exact = before[i] * factors[slice];
+      power[slice] += exact * exact;
+      error[slice] += (exact - after[i]) * (exact - after[i]);
+    }
+    // Twice what rounding `exact` loses: a weight that was scaled before is rounded from what it was at first.
+    const double unit = 2 * unit_of(weight.dtype);
+    for (size_t slice = 0; slice < factors.size(); ++slice) {
+      if (!std::isfinite(error[slice]) || error[slice] > unit * unit * power[slice]) return false;
+    }
     return true;
   }
 
-  std::string add_bias(const std::string& value, int32_t dtype, const Doubles& bias) {
-    TensorProto& tensor = *graph_.add_initializer();
-    tensor.set_name(names_.unique(value + ".bias"));
+  // Whether a bias does not overflow and, in a narrow type, is exact enough for outputs of the size that the
+  // BatchNormalization gives them: a large mean that the bias takes away would leave its rounding there.
+  static bool fits(const Doubles& bias, const Affine& affine, int32_t dtype) {
+    const Doubles rounded = decode(dtype, encode(dtype, bias));
+    for (size_t i = 0; i < bias.size(); ++i) {
+      const double error = std::abs(bias[i] - rounded[i]);
+      if (!std::isfinite(error) || (is_narrow(dtype) && error > 8 * unit_of(dtype) * affine.size[i])) return false;
+    }
+    return true;
+  }
+
+  // Scales the weight and adds the bias, whose name comes back; nothing where one of them does not fit its type.
+  std::optional<std::string> fold_both(TensorProto& tensor, const operators::ChannelMap& map, const Affine& affine,
+                                       const Doubles& bias, const NodeProto& norm) {
+    const int32_t dtype = tensor.data_type();
+    if (!fits(bias, affine, dtype)) return std::nullopt;
+    auto source = scaled(tensor, map, affine);
+    if (!source) return std::nullopt;
+    const std::vector<int64_t> shape = weight_of(model_, tensor).dims;
+    set_weight(model_, tensor, dtype, shape, std::move(source));
+    TensorProto& added = *graph_.add_initializer();
+    added.set_name(names_.unique(norm.output(0) + ".bias"));
     const int64_t dims[] = {static_cast<int64_t>(bias.size())};
-    set_weight(model_, tensor, dtype, dims, owned_source(encode(dtype, bias)));
-    return tensor.name();
+    set_weight(model_, added, dtype, dims, owned_source(encode(dtype, bias)));
+    index_.add_initializer(added);
+    index_.add_use(added.name());
+    return added.name();
   }
 
   void drop(NodeProto& norm, NodeProto& before) {
     before.set_output(0, norm.output(0));
-    touched_.insert(&before);
-    touched_.insert(&norm);
+    index_.set_producer(norm.output(0), before);
     dropped_.insert(&norm);
   }
 
@@ -164,7 +216,8 @@ class Folder {
     const Weight* weight = constant(name);
     if (weight == nullptr || weight->dims.size() > 2) return std::nullopt;
     const bool is_scalar = weight->elements() == 1;
-    const bool is_row = weight->elements() == channels && static_cast<size_t>(weight->dims.back()) == channels;
+    const bool is_row =
+        weight->elements() == channels && !weight->dims.empty() && static_cast<size_t>(weight->dims.back()) == channels;
     if (!is_scalar && !is_row) return std::nullopt;
     const Doubles values = read_doubles(*weight);
     return is_row ? values : Doubles(channels, values[0]);
@@ -184,17 +237,17 @@ class Folder {
     if (tensor == nullptr) return false;
     if (opset_ < 7 && op.weight == operators::WeightForm::kMatrix)
       return false;  // its bias was broadcast by attributes
-    const int32_t dtype = weight_of(model_, *tensor).dtype;
     const auto map = map_of(op, node, *tensor, channels);
     std::optional<Doubles> bias = Doubles(channels, 0.0);
     if (has_input(node, 2)) bias = broadcast_bias(node.input(2), channels);
-    if (!map || !bias || !scale(*tensor, *map, affine)) return false;
+    if (!map || !bias) return false;
     const double beta = static_cast<double>(float_attribute(node, "beta", 1.0f));
     for (size_t i = 0; i < channels; ++i) (*bias)[i] = (*bias)[i] * beta * affine.factor[i] + affine.shift[i];
+    const std::optional<std::string> name = fold_both(*tensor, *map, affine, *bias, norm);
+    if (!name) return false;
     remove_attribute(node, "beta");
-    const std::string name = add_bias(norm.output(0), dtype, *bias);
     if (node.input_size() == 2) node.add_input();
-    node.set_input(2, name);
+    node.set_input(2, *name);
     drop(norm, node);
     return true;
   }
@@ -210,15 +263,14 @@ class Folder {
   bool fold_into_matmul(NodeProto& node, const Affine& affine, NodeProto& norm) {
     TensorProto* tensor = nullptr;
     const auto map = map_of_matmul(node, tensor, affine.factor.size());
-    if (opset_ < 7 || !map || !scale(*tensor, *map, affine)) return false;
-    const std::string name = add_bias(norm.output(0), tensor->data_type(), affine.shift);
+    if (opset_ < 7 || !map) return false;
+    const std::optional<std::string> name = fold_both(*tensor, *map, affine, affine.shift, norm);
+    if (!name) return false;
     norm.set_op_type("Add");
     norm.clear_attribute();
     norm.mutable_input()->DeleteSubrange(1, norm.input_size() - 1);
     norm.mutable_output()->DeleteSubrange(1, norm.output_size() - 1);
-    norm.add_input(name);
-    touched_.insert(&node);
-    touched_.insert(&norm);
+    norm.add_input(*name);
     return true;
   }
 
@@ -231,10 +283,11 @@ class Folder {
       if (product == nullptr || !is_op(*product, "MatMul") || !bias) continue;
       TensorProto* tensor = nullptr;
       const auto map = map_of_matmul(*product, tensor, channels);
-      if (!map || !scale(*tensor, *map, affine)) return false;
+      if (!map) return false;
       for (size_t i = 0; i < channels; ++i) (*bias)[i] = (*bias)[i] * affine.factor[i] + affine.shift[i];
-      add.set_input(1 - side, add_bias(norm.output(0), tensor->data_type(), *bias));
-      touched_.insert(product);
+      const std::optional<std::string> name = fold_both(*tensor, *map, affine, *bias, norm);
+      if (!name) return false;
+      add.set_input(1 - side, *name);
       drop(norm, add);
       return true;
     }
@@ -266,18 +319,18 @@ class Folder {
   onnx::GraphProto& graph_;
   NameSet& names_;
   GraphIndex index_;
+  const Options& options_;
   int64_t opset_;
   std::optional<std::unordered_map<std::string, int>> ranks_;
-  std::unordered_set<const NodeProto*> touched_;  // of which the index says what was
   std::unordered_set<const NodeProto*> dropped_;
 };
 
 }  // namespace
 
-bool fold_batch_normalization(OnnxModel& model, Report& report) {
+bool fold_batch_normalization(OnnxModel& model, Report& report, const Options& options) {
   NameSet names(model.proto);
   size_t folded = 0;
-  for_each_graph(model.proto, [&](onnx::GraphProto& graph) { folded += Folder(model, graph, names).run(); });
+  for_each_graph(model.proto, [&](onnx::GraphProto& graph) { folded += Folder(model, graph, names, options).run(); });
   if (folded != 0) model.reindex();
   report.batch_normalizations_folded += folded;
   return folded != 0;

@@ -117,7 +117,7 @@ class Folder {
     for (const std::string& input : node.input()) {
       if (input.empty() || !added.insert(input).second) continue;
       const TensorProto* tensor = index_.initializer(input);
-      if (tensor == nullptr || !is_exact_type(tensor->data_type())) return std::nullopt;
+      if (tensor == nullptr || !is_exact_type(tensor->data_type()) || is_kept(*tensor)) return std::nullopt;
       input_bytes += bytes_of(*tensor);
       if (input_bytes > kMaxInputBytes) return std::nullopt;
       *graph.add_initializer() = with_values(*tensor);
@@ -144,6 +144,10 @@ class Folder {
     } catch (const Error&) {
       return std::nullopt;
     }
+  }
+
+  bool is_kept(const TensorProto& tensor) {
+    return options_.is_kept && weight_index(tensor) >= 0 && options_.is_kept(weight_of(model_, tensor));
   }
 
   uint64_t bytes_of(const TensorProto& tensor) {

@@ -29,7 +29,9 @@ class GraphIndex {
   // it: then uses of it are not to be replaced.
   bool is_pinned(const std::string& value) const { return pinned_.contains(value); }
 
-  // Makes an initializer known that was added to the graph later.
+  // What changed since.
+  void set_producer(const std::string& value, onnx::NodeProto& node) { producers_[value] = &node; }
+  void add_use(const std::string& value) { ++uses_[value]; }
   void add_initializer(onnx::TensorProto& tensor) { initializers_[tensor.name()] = &tensor; }
 
  private:

@@ -13,7 +13,7 @@ Report simplify(OnnxModel& model, const Options& options) {
     is_changed |= bypass_nodes(model, report);
     is_changed |= remove_unused(model, report);
     is_changed |= fold_constants(model, report, options);
-    is_changed |= fold_batch_normalization(model, report);
+    is_changed |= fold_batch_normalization(model, report, options);
     is_changed |= share_initializers(model, report);
   }
   return report;

@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 
 #include "formats/onnx/model_file.h"
 
@@ -19,6 +20,8 @@ namespace quench::graph {
 
 struct Options {
   uint64_t max_folded_bytes = uint64_t{1} << 20;  // results of constant folding beyond this are not kept
+  // Weights into which nothing is folded, nor they into anything. Null: there are none.
+  std::function<bool(const Weight& weight)> is_kept = nullptr;
 };
 
 // How often each rewrite was applied.
@@ -40,7 +43,7 @@ Report simplify(OnnxModel& model, const Options& options = {});
 bool fix_inputs(OnnxModel& model, Report& report);
 bool move_constants(OnnxModel& model, Report& report);
 bool bypass_nodes(OnnxModel& model, Report& report);
-bool fold_batch_normalization(OnnxModel& model, Report& report);
+bool fold_batch_normalization(OnnxModel& model, Report& report, const Options& options = {});
 bool fold_constants(OnnxModel& model, Report& report, const Options& options = {});
 bool share_initializers(OnnxModel& model, Report& report);
 bool remove_unused(OnnxModel& model, Report& report);

@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "compressor/graph/graph_index.h"
+#include "compressor/graph/learned.h"
 #include "compressor/training/distributed/synchronized_batch_norm.h"
 #include "formats/base/crc32c.h"
 #include "formats/base/element_type.h"
@@ -62,12 +63,12 @@ int GraphModule::slot(const std::string& value) {
 }
 
 void GraphModule::add_initializers() {
-  std::set<std::string> statistics, settings;
+  const std::vector<bool> is_learned = graph::learned_weights(model_);
+  std::set<std::string> statistics;
   for (const onnx::NodeProto& node : model_.proto.graph().node()) {
     const operators::Operator* op = graph::operator_of(node);
     for (int i = 0; op && i < node.input_size(); ++i) {
       if (op->role(i) == operators::Role::kStatistic) statistics.insert(node.input(i));
-      if (op->role(i) == operators::Role::kSetting) settings.insert(node.input(i));
     }
   }
   for (const onnx::TensorProto& tensor : model_.proto.graph().initializer()) {
@@ -80,7 +81,7 @@ void GraphModule::add_initializers() {
     const Weight& weight = model_.weights[static_cast<size_t>(index)];
     if (statistics.contains(tensor.name())) {
       buffers_[tensor.name()] = float_tensor(weight).to(device_);
-    } else if (is_float_type(weight.dtype) && tensor.dims_size() > 0 && !settings.contains(tensor.name())) {
+    } else if (is_learned[static_cast<size_t>(index)] && tensor.dims_size() > 0) {
       parameters_[tensor.name()] = float_tensor(weight).to(device_).set_requires_grad(true);
       parameter_slots_[tensor.name()] = at;
     } else if (is_float_type(weight.dtype)) {

@@ -40,6 +40,13 @@ class ScaledSource : public WeightSource {
   ScaledSource(std::shared_ptr<const WeightSource> base, int32_t dtype, std::vector<double> factors, uint64_t inner)
       : base_(std::move(base)), dtype_(dtype), factors_(std::move(factors)), inner_(inner) {}
 
+  // This times more factors; null where they lie in another way.
+  std::shared_ptr<const WeightSource> times(std::vector<double> factors, uint64_t inner) const {
+    if (inner != inner_ || factors.size() != factors_.size()) return nullptr;
+    for (size_t i = 0; i < factors.size(); ++i) factors[i] *= factors_[i];
+    return std::make_shared<ScaledSource>(base_, dtype_, std::move(factors), inner);
+  }
+
   std::vector<std::byte> read() const override {
     std::vector<std::byte> raw = base_->read();
     if (dtype_ == TensorProto::DOUBLE) {
@@ -78,6 +85,10 @@ std::shared_ptr<const WeightSource> scaled_source(const Weight& weight, std::vec
     throw Error::make("tensor '{}': {} factors do not fit axis {} of it", printable(weight.name), factors.size(), axis);
   }
   const uint64_t inner = product(std::span(weight.dims).subspan(axis + 1));
+  // A weight that is scaled again and again is read and rounded once.
+  if (const auto* scaled = dynamic_cast<const ScaledSource*>(weight.source.get())) {
+    if (auto both = scaled->times(factors, inner)) return both;
+  }
   return std::make_shared<ScaledSource>(weight.source, weight.dtype, std::move(factors), inner);
 }
 

@@ -9,6 +9,7 @@
 
 #include "compressor/compress/weight_use.h"
 #include "compressor/graph/graph_index.h"
+#include "compressor/graph/learned.h"
 #include "compressor/graph/simplify.h"
 #include "formats/base/float16.h"
 #include "formats/operators/batch_normalization.h"
@@ -205,8 +206,11 @@ CodedExport::CodedExport(const GraphModule& module, const WeightBinding& quantiz
                          const quantizer::StoragePolicy& policy, entropy::Coder coder) {
   const auto hard = quantizer.harden(module.parameters());
   model_ = module.to_onnx(quantizer.hard_weights(module.parameters()));
-  graph::simplify(model_);
+  graph::Options kept;
+  kept.is_kept = [&policy](const Weight& weight) { return !quantizer::may_change(weight, policy); };
+  graph::simplify(model_, kept);
   const std::set<std::string> factors = reduce_normalization(model_);
+  is_learned_ = graph::learned_weights(model_);
   weights_.emplace(model_);
   coded_ = std::make_unique<CodedModel>(*weights_);
   coded_->coder = coder;
@@ -298,7 +302,7 @@ void CodedExport::add_factors(size_t w) {
 // What was not trained onto centers.
 void CodedExport::add_small(size_t w, const quantizer::StoragePolicy& policy) {
   const Weight& weight = model_.weights[w];
-  const TensorMethod method = quantizer::choose_method(weight, policy);
+  const TensorMethod method = quantizer::choose_method(weight, is_learned_[w], policy);
   if (method == TensorMethod::kInline || method == TensorMethod::kLossless) {
     coded_->methods[w] = method;
     return;

@@ -70,6 +70,7 @@ class CodedExport {
   std::optional<quantizer::ResidentWeights> weights_;
   std::unique_ptr<quantizer::CodedModel> coded_;
   std::vector<std::unique_ptr<quantizer::CodedTensor>> tensors_;
+  std::vector<bool> is_learned_;                   // of model_'s weights
   std::set<size_t> coarse_;                        // weights that are small, and biases
   std::vector<std::vector<uint16_t>> renumbered_;  // scope -> center -> its place in the written codebook
 };

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 
 #include "compressor/measure/fidelity.h"
 #include "compressor/measure/seeded_inputs.h"
@@ -166,12 +167,100 @@ TEST_F(CompressTest, PatternsChooseWhatIsQuantized) {
   EXPECT_NE(error_of(options).find("no weight's name matches 'no such*'"), std::string::npos) << error_of(options);
 }
 
-TEST_F(CompressTest, WeightsThatAreNoNumbersAreNamed) {
+// A causal mask of -inf stopped it.
+TEST_F(CompressTest, WeightsThatAreNoNumbersAreNamedAndKept) {
   write_model(folder_ / "model.onnx", make_small_model({.channels = 32, .nan_weight = true}));
-  EXPECT_NE(error_of({}).find("'first.weight' holds NaN"), std::string::npos) << error_of({});
+  for (const Quality quality : {Quality::kTransparent, Quality::kLossless}) {
+    CompressOptions options;
+    options.quality = quality;
+    options.keep_names = true;
+    const CompressReport report = compress_to("nan.quench", options);
+    ASSERT_FALSE(report.warnings.empty());
+    EXPECT_NE(report.warnings[0].find("'first.weight' holds 1 NaN"), std::string::npos) << report.warnings[0];
+    for (const TensorReport& tensor : report.tensors) {
+      EXPECT_TRUE(tensor.name != "first.weight" || tensor.method == TensorMethod::kLossless);
+    }
+  }
+}
+
+std::map<std::string, std::vector<std::byte>> values_of(const OnnxModel& model) {
+  std::map<std::string, std::vector<std::byte>> values;
+  for (const Weight& weight : model.weights) values[weight.name] = read(weight);
+  return values;
+}
+
+// BatchNormalization was folded into them.
+TEST_F(CompressTest, WhatIsLosslessOrExcludedIsGivenBackBitByBit) {
+  const auto before = values_of(load(folder_ / "model.onnx"));
   CompressOptions options;
+  options.keep_names = true;
   options.quality = Quality::kLossless;
-  EXPECT_NO_THROW(compress_to("nan.quench", options));
+  compress_to("all.quench", options);
+  unpack(folder_ / "all.quench", folder_ / "all.onnx");
+  auto after = values_of(load(folder_ / "all.onnx"));
+  size_t found = 0;
+  for (const auto& [name, values] : after) {
+    if (before.contains(name)) found += values == before.at(name);
+  }
+  EXPECT_EQ(found, before.size());
+  for (const char* excluded : {"first.weight", "second.weight"}) {
+    options.quality = Quality::kTransparent;
+    options.exclude = {excluded};
+    compress_to("one.quench", options);
+    unpack(folder_ / "one.quench", folder_ / "one.onnx");
+    after = values_of(load(folder_ / "one.onnx"));
+    ASSERT_TRUE(after.contains(excluded));
+    EXPECT_EQ(after.at(excluded), before.at(excluded));
+  }
+}
+
+// y = (x w) + c, of 64 channels, with these values and name of c.
+onnx::ModelProto model_with_constant(const std::vector<float>& values, const std::string& name = "c") {
+  onnx::ModelProto model = make_small_model();
+  onnx::GraphProto& graph = *model.mutable_graph();
+  graph.clear_node();
+  graph.clear_initializer();
+  graph.clear_input();
+  graph.clear_output();
+  const auto declare = [](onnx::ValueInfoProto& value, const char* label) {
+    value.set_name(label);
+    auto& type = *value.mutable_type()->mutable_tensor_type();
+    type.set_elem_type(onnx::TensorProto::FLOAT);
+    for (int i = 0; i < 2; ++i) type.mutable_shape()->add_dim()->set_dim_value(64);
+  };
+  declare(*graph.add_input(), "x");
+  declare(*graph.add_output(), "y");
+  onnx::TensorProto& tensor = *graph.add_initializer();
+  tensor.set_name(name);
+  tensor.set_data_type(onnx::TensorProto::FLOAT);
+  for (int i = 0; i < 2; ++i) tensor.add_dims(64);
+  for (const float value : values) tensor.add_float_data(value);
+  onnx::NodeProto& node = *graph.add_node();
+  node.set_op_type("MatMul");
+  node.add_input("x");
+  node.add_input(name);
+  node.add_output("y");
+  return model;
+}
+
+TEST_F(CompressTest, WhatIsNoSmallerQuantizedIsKeptAsItIs) {
+  std::vector<float> repeated(64 * 64);
+  for (size_t i = 0; i < repeated.size(); ++i) repeated[i] = static_cast<float>(i / 64) * 0.37f;
+  write_model(folder_ / "model.onnx", model_with_constant(repeated));
+  const CompressReport report = compress_to("repeated.quench", {});
+  EXPECT_EQ(report.tensors[0].method, TensorMethod::kLossless);
+  CompressOptions lossless;
+  lossless.quality = Quality::kLossless;
+  EXPECT_EQ(report.output_bytes, compress_to("lossless.quench", lossless).output_bytes);
+}
+
+TEST_F(CompressTest, ANameWithBracketsIsNoPattern) {
+  std::vector<float> values(64 * 64);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = std::sin(static_cast<float>(i * i));
+  write_model(folder_ / "model.onnx", model_with_constant(values, "layers[0].weight"));
+  CompressOptions options;
+  options.exclude = {"layers[0].weight"};
+  EXPECT_EQ(compress_to("exact.quench", options).tensors[0].method, TensorMethod::kLossless);
 }
 
 TEST_F(CompressTest, ReportAddsUp) {

@@ -1,5 +1,8 @@
 // BatchNormalization into the node before it: where it may be folded the results stay, where it may not the graph
 // stays.
+#include <chrono>
+#include <cmath>
+
 #include "tests/compressor/graph/run_model.h"
 
 namespace quench {
@@ -272,6 +275,101 @@ TEST(FoldBatchNormalization, AHalfPrecisionOverflowKeepsIt) {
     if (tensor.name() == "variance") tensor.set_raw_data(raw.data(), raw.size());
   }
   expect_kept(proto);
+}
+
+// A Gemm with a bias of rank 0 and one output: its last dimension was read of a list without any.
+TEST(FoldBatchNormalization, IntoGemmAndMatMulWithAScalarBias) {
+  for (const char* node : {"Gemm(x, w, b)", "MatMul(x, w)\n h = Add(m, b)"}) {
+    std::string body = node;
+    const bool is_matmul = body.starts_with("MatMul");
+    onnx::ModelProto proto = parse_text("g (float[5,4] x) => (float[5,1] y) { " + std::string(is_matmul ? "m" : "h") +
+                                        " = " + body + "\n" + kNorm + "}");
+    add_random(proto, "w", {4, 1}, 1);
+    add_initializer(proto, "b", {}, {0.5f});
+    add_batch_normalization(proto, 1);
+    expect_folded(proto, kRows);
+  }
+}
+
+// Each is folded into the same Conv; one at a time took 35 s for 2,000.
+TEST(FoldBatchNormalization, AChainInOnePass) {
+  onnx::ModelProto proto = parse_text("g (float[2,4,6,5] x) => (float[A,B,C,D] y) { h0 = Conv(x, w) }");
+  add_random(proto, "w", {3, 4, 1, 1}, 1);
+  add_batch_normalization(proto, 3);
+  constexpr int kChain = 2000;
+  for (int n = 0; n < kChain; ++n) {
+    onnx::NodeProto& norm = *proto.mutable_graph()->add_node();
+    norm.set_op_type("BatchNormalization");
+    norm.add_input("h" + std::to_string(n));
+    for (const char* name : {"scale", "bias", "mean", "variance"}) norm.add_input(name);
+    norm.add_output(n + 1 == kChain ? "y" : "h" + std::to_string(n + 1));
+  }
+  for (onnx::TensorProto& tensor : *proto.mutable_graph()->mutable_initializer()) {
+    const bool is_one = tensor.name() == "scale" || tensor.name() == "variance";
+    if (tensor.name() == "w") continue;
+    const std::vector<float> values(3, is_one ? 1.0f : 0.0f);
+    tensor.clear_float_data();
+    tensor.set_raw_data(values.data(), values.size() * sizeof(float));
+  }
+  OnnxModel model = load_proto(proto);
+  graph::Report report;
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_TRUE(graph::fold_batch_normalization(model, report));
+  EXPECT_EQ(report.batch_normalizations_folded, static_cast<size_t>(kChain));
+  EXPECT_EQ(model.proto.graph().node_size(), 1);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
+  for (const float value : read_float(model.weights[0])) EXPECT_TRUE(std::isfinite(value));
+}
+
+// A model in a narrow type, with one value for each parameter of the BatchNormalization.
+onnx::ModelProto narrow(int32_t dtype, float weight, float scale, float bias, float mean, float variance) {
+  onnx::ModelProto proto = convolution("Conv(x, w)", {3, 4, 1, 1}, 3);
+  for (onnx::TensorProto& tensor : *proto.mutable_graph()->mutable_initializer()) {
+    const float value = tensor.name() == "w"       ? weight
+                        : tensor.name() == "scale" ? scale
+                        : tensor.name() == "bias"  ? bias
+                        : tensor.name() == "mean"  ? mean
+                                                   : variance;
+    const std::vector<std::byte> raw = from_float(dtype, std::vector<float>(tensor.name() == "w" ? 12 : 3, value));
+    tensor.clear_float_data();
+    tensor.set_data_type(dtype);
+    tensor.set_raw_data(raw.data(), raw.size());
+  }
+  return proto;
+}
+
+TEST(FoldBatchNormalization, NotWhereANarrowTypeOverflowsOrLosesPrecision) {
+  using onnx::TensorProto;
+  const auto folded = [](const onnx::ModelProto& proto) {
+    OnnxModel model = load_proto(proto);
+    graph::Report report;
+    return graph::fold_batch_normalization(model, report);
+  };
+  for (const int32_t dtype : {TensorProto::FLOAT16, TensorProto::BFLOAT16}) {
+    EXPECT_TRUE(folded(narrow(dtype, 0.5f, 1, 0.1f, 0.2f, 1)));
+    EXPECT_FALSE(folded(narrow(dtype, 0.5f, 1, 0, 3000, 1))) << "the bias is exact to a whole number or worse";
+  }
+  EXPECT_FALSE(folded(narrow(TensorProto::FLOAT16, 0.5f, 4, 0, 20000, 1))) << "the bias is -80,000";
+  EXPECT_FALSE(folded(narrow(TensorProto::FLOAT16, 1000, 100, 0, 0, 1))) << "the weight is 100,000";
+  EXPECT_FALSE(folded(narrow(TensorProto::FLOAT16, 1e-3f, 1e-4f, 0, 0, 1))) << "the weight is below 2^-14";
+  EXPECT_FALSE(folded(narrow(TensorProto::FLOAT, 1e30f, 1e20f, 0, 0, 1))) << "the weight is infinite";
+}
+
+TEST(FoldBatchNormalization, NotWithOutputsForTraining) {
+  onnx::ModelProto proto = convolution("Conv(x, w)", {3, 4, 1, 1}, 3);
+  proto.mutable_opset_import(0)->set_version(8);
+  for (const char* name : {"m", "v", "sm", "sv"}) proto.mutable_graph()->mutable_node(1)->add_output(name);
+  expect_kept(proto);
+}
+
+TEST(FoldBatchNormalization, NotIntoOrOutOfWhatIsKept) {
+  for (const char* name : {"w", "b", "scale", "bias", "mean", "variance"}) {
+    OnnxModel model = load_proto(convolution("Conv(x, w, b)", {3, 4, 3, 3}, 3));
+    graph::Report report;
+    graph::Options options;
+    options.is_kept = [&](const Weight& weight) { return weight.name == name; };
+    EXPECT_FALSE(graph::fold_batch_normalization(model, report, options)) << name;
+  }
 }
 
 }  // namespace
