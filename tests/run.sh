@@ -58,7 +58,7 @@ run_tidy() {
 run_asan() {
   install_packages build test
   local tests='base_test|operator_rows_test|entropy_test|container_test|onnx_test|data_test|quantizer_test|graph_test'
-  tests+='|runtime_core_test|runtime_kernels_test'
+  tests+='|runtime_core_test|runtime_kernels_test|runtime_fast_test'
   build asan ${tests//|/ } fuzz_corpora
   ctest --preset asan --parallel "$jobs" --no-tests=error -L "^($tests|fuzz)\$"
 }

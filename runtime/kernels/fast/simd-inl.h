@@ -83,6 +83,15 @@ HWY_INLINE FloatVector clamp(FloatVector low, FloatVector x, FloatVector high) {
   return minimum(high, maximum(low, x));
 }
 
+// Whole numbers that an int32 holds, as such; a NaN is any number.
+HWY_INLINE auto to_integers(FloatVector whole) {
+#if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
+  // There, C++ converts, which leaves NaN undefined.
+  whole = hn::IfThenElse(hn::Eq(whole, whole), whole, hn::Zero(FloatTag()));
+#endif
+  return hn::ConvertTo(hn::RebindToSigned<FloatTag>(), whole);
+}
+
 // exp(x) to about 1 ulp, 0 below -87.3 and infinity above 88.7; NaN stays NaN. Cody and Waite's reduction to
 // |r| <= ln(2) / 2, then a polynomial with the least largest error.
 HWY_INLINE FloatVector vector_exp(FloatVector x) {
@@ -100,7 +109,7 @@ HWY_INLINE FloatVector vector_exp(FloatVector x) {
   p = hn::MulAdd(p, r, hn::Set(d, 0.50000001f));
   p = hn::Add(hn::MulAdd(hn::Mul(p, r), r, r), hn::Set(d, 1.0f));
   // 2^n in two factors: for n = 128 there is no float.
-  const auto whole = hn::ConvertTo(di, n);
+  const auto whole = to_integers(n);
   const auto half = hn::ShiftRight<1>(whole);
   const auto bias = hn::Set(di, 127);
   const FloatVector first = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(half, bias)));
