@@ -7,7 +7,7 @@ Status Binding::make(const Plan& plan, Memory& memory) {
   const std::span<const int> numbers = plan.arguments();
   static_assert(sizeof(Tensor) % alignof(Tensor*) == 0);
   const uint64_t tensor_bytes = planned.size() * sizeof(Tensor);
-  if (!block_.allocate(memory, tensor_bytes + numbers.size() * sizeof(Tensor*))) return out_of_memory();
+  if (!block_.allocate(memory, tensor_bytes + numbers.size() * sizeof(void*))) return out_of_memory();
   plan_ = &plan;
   tensors_ = {static_cast<Tensor*>(block_.data()), planned.size()};
   arguments_ = {reinterpret_cast<Tensor**>(block_.span().data() + tensor_bytes), numbers.size()};

@@ -123,7 +123,8 @@ constexpr int64_t kBlock = 256;
 
 template <typename T>
 void load_from(const T* source, int64_t step, int64_t count, int64_t* block) {
-  for (int64_t i = 0; i < count; ++i) block[i] = source[i * step];
+  // A sign of int8 is a sign of int64.
+  for (int64_t i = 0; i < count; ++i) block[i] = source[i * step];  // NOLINT(bugprone-signed-char-misuse)
 }
 
 void load_integers(const Tensor& tensor, int64_t offset, int64_t step, int64_t count, int64_t* block) {
