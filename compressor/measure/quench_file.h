@@ -77,7 +77,4 @@ bool is_quench_file(const std::filesystem::path& path);
 // The other files that a model is read from: an .onnx file's external data.
 std::vector<std::filesystem::path> external_files(const std::filesystem::path& path);
 
-// The other files that a model is read from: an .onnx file's external data.
-std::vector<std::filesystem::path> external_files(const std::filesystem::path& path);
-
 }  // namespace quench::measure
