@@ -32,7 +32,7 @@ Status Session::start() {
   return Status();
 }
 
-Status Session::set_input_shape(int index, std::span<const int64_t> shape) {
+Status Session::check_shape(int index, std::span<const int64_t> shape, Shape& given) const {
   const std::span<const ValueInfo> declared = model_.inputs();
   if (index < 0 || static_cast<size_t>(index) >= declared.size()) {
     return Status::error(StatusCode::kInvalidArgument, "there is no input %d: the model has %zu", index,
@@ -44,7 +44,6 @@ Status Session::set_input_shape(int index, std::span<const int64_t> shape) {
     return Status::error(StatusCode::kShape, "input '%.*s' has rank %d, not %zu", length, info.name.data(), info.rank,
                          shape.size());
   }
-  Shape given;
   given.rank = static_cast<int>(shape.size());
   for (int axis = 0; axis < given.rank; ++axis) {
     given[axis] = at(shape, axis);
@@ -59,26 +58,41 @@ Status Session::set_input_shape(int index, std::span<const int64_t> shape) {
     return Status::error(StatusCode::kShape, "input '%.*s' is too large or has a negative dimension", length,
                          info.name.data());
   }
+  return Status();
+}
+
+void Session::take_shape(int index, const Shape& given) {
   Input& input = at(inputs_, index);
   if (!input.known || !(input.shape == given)) drop_plan();
   input.shape = given;
   input.known = true;
   input.given = true;
+  if (given.elements() > input.elements) input.data = nullptr;
+}
+
+Status Session::set_input_shape(int index, std::span<const int64_t> shape) {
+  Shape given;
+  QUENCH_RETURN_IF_ERROR(check_shape(index, shape, given));
+  take_shape(index, given);
   return Status();
 }
 
 Status Session::set_input(int index, const void* data, std::span<const int64_t> shape) {
-  QUENCH_RETURN_IF_ERROR(set_input_shape(index, shape));
+  Shape given;
+  QUENCH_RETURN_IF_ERROR(check_shape(index, shape, given));
   const ValueInfo& info = at(model_.inputs(), index);
-  if (!data && at(inputs_, index).shape.elements() > 0) {
+  if (!data && given.elements() > 0) {
     return Status::error(StatusCode::kInvalidArgument, "input %d has no data", index);
   }
   const auto alignment = static_cast<uintptr_t>(size_of(info.type));  // 0 for types that no kernel takes
   if (alignment > 0 && reinterpret_cast<uintptr_t>(data) % alignment != 0) {
     return Status::error(StatusCode::kInvalidArgument, "the data of input %d is not aligned to its elements", index);
   }
+  take_shape(index, given);
   static const uint64_t kNothing = 0;  // an input without elements still has an address
-  at(inputs_, index).data = data ? data : &kNothing;
+  Input& input = at(inputs_, index);
+  input.data = data ? data : &kNothing;
+  input.elements = given.elements();
   return Status();
 }
 

@@ -26,9 +26,9 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   // Input `index`, row-major, in its declared type and aligned to its element. The memory is borrowed: it must hold the
-  // values when run is called. Errors: kInvalidArgument, kShape if a declared dimension differs.
+  // values when run is called. Errors, which change nothing: kInvalidArgument, kShape if a declared dimension differs.
   Status set_input(int index, const void* data, std::span<const int64_t> shape);
-  // The shape alone, for prepare.
+  // The shape alone, for prepare. Data that was set for a smaller one is let go of.
   Status set_input_shape(int index, std::span<const int64_t> shape);
 
   // Makes the plan for the current input shapes, if there is none yet; run does it too. Errors: kNotReady while the
@@ -58,11 +58,14 @@ class Session {
     bool known = false;
     bool given = false;  // known from the caller, not only from the model
     const void* data = nullptr;
+    int64_t elements = 0;         // that `data` holds
     const void* bound = nullptr;  // what the binding has
   };
 
   ~Session() = default;
   Status start();
+  Status check_shape(int index, std::span<const int64_t> shape, Shape& given) const;
+  void take_shape(int index, const Shape& given);
   void drop_plan();
   void release_all();
   Status bind();

@@ -190,10 +190,11 @@ void quench_session_release(quench_session* session); /* NULL is fine */
 
 /* Gives input `index` its values: row-major, in the type that the model declares, aligned to their size. The memory is
  * borrowed until the last run that uses it, and may be filled anew between runs. A new shape (dimensions that the model
- * leaves open) makes the next run plan anew. */
+ * leaves open) makes the next run plan anew. An error changes nothing. */
 quench_code quench_session_set_input(quench_session* session, int32_t index, const void* data, const int64_t* shape,
                                      int32_t rank, quench_status* status);
-/* The shape alone: for a model with open dimensions, before quench_session_arena_bytes. */
+/* The shape alone: for a model with open dimensions, before quench_session_arena_bytes. Values that were set for a
+ * smaller shape must be set anew. */
 quench_code quench_session_set_input_shape(quench_session* session, int32_t index, const int64_t* shape, int32_t rank,
                                            quench_status* status);
 

@@ -267,6 +267,106 @@ TEST(CApi, MemoryGrowsWithTheInputsThatAreGiven) {
   quench_model_release(model);
 }
 
+TEST(CApi, ARefusedInputChangesNothing) {
+  const std::vector<std::byte> file = sample_file();
+  quench_model* model = nullptr;
+  quench_session* session = nullptr;
+  ASSERT_EQ(quench_model_open_memory(file.data(), file.size(), nullptr, &model, nullptr), QUENCH_OK);
+  ASSERT_EQ(quench_session_create(model, nullptr, &session, nullptr), QUENCH_OK);
+  const float x[] = {1, 2, 3, 4, 5, 6};
+  const int64_t one[] = {1, 3}, two[] = {2, 3}, wrong[] = {2, 4}, huge[] = {INT64_MAX, 3};
+  ASSERT_EQ(quench_session_set_input(session, 0, x, one, 2, nullptr), QUENCH_OK);
+  ASSERT_EQ(quench_session_run(session, nullptr), QUENCH_OK);
+  const void* misaligned = reinterpret_cast<const char*>(x) + 1;
+  EXPECT_EQ(quench_session_set_input(session, 0, nullptr, two, 2, nullptr), QUENCH_INVALID_ARGUMENT);
+  EXPECT_EQ(quench_session_set_input(session, 0, misaligned, two, 2, nullptr), QUENCH_INVALID_ARGUMENT);
+  EXPECT_EQ(quench_session_set_input(session, 0, x, wrong, 2, nullptr), QUENCH_SHAPE);
+  EXPECT_EQ(quench_session_set_input(session, 0, x, huge, 2, nullptr), QUENCH_SHAPE);
+  quench_tensor y;
+  ASSERT_EQ(quench_session_output(session, 0, &y, nullptr), QUENCH_OK);  // still that of the run
+  EXPECT_EQ(y.shape[0], 1);
+  ASSERT_EQ(quench_session_run(session, nullptr), QUENCH_OK);
+  quench_session_release(session);
+  quench_model_release(model);
+}
+
+TEST(CApi, DataThatIsTooShortForANewShapeIsNotRead) {
+  const std::vector<std::byte> file = sample_file();
+  quench_model* model = nullptr;
+  quench_session* session = nullptr;
+  ASSERT_EQ(quench_model_open_memory(file.data(), file.size(), nullptr, &model, nullptr), QUENCH_OK);
+  ASSERT_EQ(quench_session_create(model, nullptr, &session, nullptr), QUENCH_OK);
+  const std::vector<float> x(6, 1.0f);
+  const int64_t one[] = {1, 3}, two[] = {2, 3}, many[] = {1000, 3};
+  ASSERT_EQ(quench_session_set_input(session, 0, x.data(), two, 2, nullptr), QUENCH_OK);
+  ASSERT_EQ(quench_session_set_input_shape(session, 0, one, 2, nullptr), QUENCH_OK);
+  EXPECT_EQ(quench_session_run(session, nullptr), QUENCH_OK);  // there is more than enough
+  ASSERT_EQ(quench_session_set_input_shape(session, 0, many, 2, nullptr), QUENCH_OK);
+  EXPECT_EQ(quench_session_run(session, nullptr), QUENCH_NOT_READY);
+  EXPECT_EQ(quench_session_prepare(session, nullptr), QUENCH_OK);
+  const std::vector<float> enough(3000, 1.0f);
+  ASSERT_EQ(quench_session_set_input(session, 0, enough.data(), many, 2, nullptr), QUENCH_OK);
+  EXPECT_EQ(quench_session_run(session, nullptr), QUENCH_OK);
+  quench_session_release(session);
+  quench_model_release(model);
+}
+
+// Whatever allocation fails, opening and running is QUENCH_OUT_OF_MEMORY, gives everything back, and works afterwards.
+TEST(CApi, EveryFailedAllocationIsAnError) {
+  struct Failing {
+    int64_t calls = 0, fail_at = INT64_MAX, held = 0;
+  } memory;
+  const quench_allocator hooks = {[](void* user, size_t bytes, size_t alignment) -> void* {
+                                    auto& self = *static_cast<Failing*>(user);
+                                    if (self.calls++ == self.fail_at) return nullptr;
+                                    self.held += static_cast<int64_t>(bytes);
+                                    return std::aligned_alloc(alignment,
+                                                              (bytes + alignment - 1) / alignment * alignment);
+                                  },
+                                  [](void* user, void* block, size_t bytes) {
+                                    static_cast<Failing*>(user)->held -= static_cast<int64_t>(bytes);
+                                    std::free(block);
+                                  },
+                                  &memory};
+  const std::vector<std::byte> file = sample_file();
+  const float x[] = {1, 2, 3};
+  const int64_t shape[] = {1, 3};
+  for (const int threads : {1, 2}) {
+    const auto run = [&]() -> quench_code {
+      memory.calls = 0;
+      quench_model_options model_options = {};
+      model_options.size = sizeof model_options;
+      model_options.allocator = hooks;
+      quench_session_options options = {};
+      options.size = sizeof options;
+      options.allocator = hooks;
+      options.threads = threads;
+      quench_model* model = nullptr;
+      quench_session* session = nullptr;
+      quench_code code = quench_model_open_memory(file.data(), file.size(), &model_options, &model, nullptr);
+      if (code == QUENCH_OK) code = quench_session_create(model, &options, &session, nullptr);
+      if (code == QUENCH_OK) code = quench_session_set_input(session, 0, x, shape, 2, nullptr);
+      if (code == QUENCH_OK) code = quench_session_run(session, nullptr);
+      if (code == QUENCH_OUT_OF_MEMORY && session) {
+        memory.fail_at = INT64_MAX;
+        EXPECT_EQ(quench_session_run(session, nullptr), QUENCH_OK);
+      }
+      quench_session_release(session);
+      quench_model_release(model);
+      EXPECT_EQ(memory.held, 0);
+      return code;
+    };
+    memory.fail_at = INT64_MAX;
+    ASSERT_EQ(run(), QUENCH_OK);
+    const int64_t calls = memory.calls;
+    EXPECT_GT(calls, 10);
+    for (int64_t k = 0; k < calls; ++k) {
+      memory.fail_at = k;
+      EXPECT_EQ(run(), QUENCH_OUT_OF_MEMORY) << k;
+    }
+  }
+}
+
 TEST(CApi, ACallerCanStop) {
   const std::vector<std::byte> file = sample_file();
   quench_model* model = nullptr;
