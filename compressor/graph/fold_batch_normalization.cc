@@ -60,7 +60,7 @@ bool is_inference(const NodeProto& node, int64_t opset) {
   for (int i = 1; i < node.output_size(); ++i) {
     if (has_output(node, i)) return false;
   }
-  return operators::is_inference(attributes_of(node), opset);
+  return operators::is_inference(attributes_of(node), opset, node.output_size());
 }
 
 class Folder {

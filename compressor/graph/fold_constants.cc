@@ -49,6 +49,13 @@ Shapes static_shapes(const OnnxModel& model) {
   if (std::none_of(nodes.begin(), nodes.end(), [](const NodeProto& node) { return is_op(node, "Shape"); })) return {};
   OnnxModel copy = model.clone();
   for_each_graph(copy.proto, [](onnx::GraphProto& graph) { graph.clear_value_info(); });
+  // Exporters write 0 for "any", which inference would take for a size.
+  for (onnx::ValueInfoProto& input : *copy.proto.mutable_graph()->mutable_input()) {
+    if (!input.type().tensor_type().has_shape()) continue;
+    for (auto& dim : *input.mutable_type()->mutable_tensor_type()->mutable_shape()->mutable_dim()) {
+      if (dim.has_dim_value() && dim.dim_value() <= 0) dim.clear_value();
+    }
+  }
   infer_shapes(copy);
   Shapes shapes;
   const auto note = [&](const onnx::ValueInfoProto& value, int64_t least) {

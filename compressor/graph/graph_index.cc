@@ -162,6 +162,13 @@ operators::AttributeView attributes_of(const onnx::NodeProto& node) {
                        ? std::span<const int64_t>(attribute->ints().data(), static_cast<size_t>(attribute->ints_size()))
                        : std::span<const int64_t>();
           },
+      .get_floats =
+          [](const void* owner, std::string_view name) {
+            const onnx::AttributeProto* attribute = find(owner, name);
+            return attribute ? std::span<const float>(attribute->floats().data(),
+                                                      static_cast<size_t>(attribute->floats_size()))
+                             : std::span<const float>();
+          },
       .count_strings =
           [](const void* owner, std::string_view name) {
             const onnx::AttributeProto* attribute = find(owner, name);

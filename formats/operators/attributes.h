@@ -16,6 +16,7 @@ struct AttributeFunctions {
   float (*get_float)(const void* node, std::string_view name, float otherwise);
   std::string_view (*get_string)(const void* node, std::string_view name, std::string_view otherwise);
   std::span<const int64_t> (*get_ints)(const void* node, std::string_view name);
+  std::span<const float> (*get_floats)(const void* node, std::string_view name);
   int (*count_strings)(const void* node, std::string_view name);
   std::string_view (*string_at)(const void* node, std::string_view name, int index);
 };
@@ -35,6 +36,7 @@ class AttributeView {
     return functions_->get_string(node_, name, otherwise);
   }
   std::span<const int64_t> get_ints(std::string_view name) const { return functions_->get_ints(node_, name); }
+  std::span<const float> get_floats(std::string_view name) const { return functions_->get_floats(node_, name); }
   int count_strings(std::string_view name) const { return functions_->count_strings(node_, name); }
   // `index` in [0, count_strings(name)).
   std::string_view string_at(std::string_view name, int index) const {

@@ -31,8 +31,10 @@ struct BatchNormalization {
 inline float epsilon_of(const AttributeView& attributes) { return attributes.get_float("epsilon", kDefaultEpsilon); }
 
 // True where the node normalizes by its inputs 3 and 4, over axis 1; false in training mode, where it takes the
-// statistics of its batch, and for the element by element form that operator sets before 9 had.
-inline bool is_inference(const AttributeView& attributes, int64_t opset) {
+// statistics of its batch, and for the element by element form that operator sets before 9 had. From 7 to 13 a node with
+// more `outputs` than the first is in training mode, whether anything reads them or not.
+inline bool is_inference(const AttributeView& attributes, int64_t opset, int outputs) {
+  if (opset >= 7 && opset < 14 && outputs > 1) return false;
   if (opset < 7 && attributes.get_int("is_test", 0) == 0) return false;
   return attributes.get_int("spatial", 1) != 0 && attributes.get_int("training_mode", 0) == 0;
 }

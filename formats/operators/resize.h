@@ -1,6 +1,11 @@
 // Where Resize and Upsample take an output from, as runtime and training both have it.
 //
-// Coordinates are computed in float32, as ONNX Runtime does: in double, halves would round differently.
+// Coordinates are exact: a scale is a ratio of whole numbers, so that halves and whole coordinates are found whatever
+// the sizes are.
+//
+//     const AxisSampling sampling(how.transformation, axis);
+//     const Coordinate x = sampling.at(3);                   // where output 3 lies in the input
+//     input[nearest(how.rounding, x, axis.scale)]            // not yet within the input's bounds
 #pragma once
 
 #include <cstdint>
@@ -50,10 +55,35 @@ struct ResizeAxis {
   float crop_end = 1;
 };
 
-// The input coordinate of output coordinate `at`, as a real number.
-float original_coordinate(Transformation transformation, const ResizeAxis& axis, int64_t at);
+// A real number: the whole one at or below it, and the rest.
+struct Coordinate {
+  int64_t whole = 0;
+  float fraction = 0;  // in [0, 1)
+  // Exactly, where `fraction` is rounded: whether it is 0, and how it compares with 1/2 (-1, 0 or 1).
+  bool is_whole = true;
+  int8_t half = -1;
+
+  float value() const { return static_cast<float>(whole) + fraction; }
+};
+
+// The input coordinates of an axis's outputs.
+class AxisSampling {
+ public:
+  AxisSampling(Transformation transformation, const ResizeAxis& axis);
+
+  // Of output `at`, in [0, out_size).
+  Coordinate at(int64_t at) const;
+
+ private:
+  Transformation transformation_;
+  ResizeAxis axis_;
+  // The scale: the simplest ratio that rounds to axis.scale, which is out_size / in_size where that does. 0 / 0 where
+  // there is none within the integers' range.
+  int64_t numerator_ = 0;
+  int64_t denominator_ = 0;
+};
 
 // The whole coordinate that the nearest mode takes for a real one.
-float round_coordinate(Rounding rounding, float x, float scale);
+int64_t nearest(Rounding rounding, const Coordinate& x, float scale);
 
 }  // namespace quench::operators

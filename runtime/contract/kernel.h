@@ -108,6 +108,7 @@ inline operators::AttributeView Attributes::view() const {
       .get_string = [](const void* node, std::string_view name,
                        std::string_view otherwise) { return of(node).get_string(name, otherwise); },
       .get_ints = [](const void* node, std::string_view name) { return of(node).get_ints(name); },
+      .get_floats = [](const void* node, std::string_view name) { return of(node).get_floats(name); },
       .count_strings =
           [](const void* node, std::string_view name) {
             const Attribute* found = of(node).find(name, Attribute::kStrings);

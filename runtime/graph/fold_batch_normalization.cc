@@ -46,7 +46,7 @@ bool Folder::foldable(const Node& node) const {
     if (!parameter || parameter->type != ElementType::kFloat32 || parameter->shape.rank != 1) return false;
   }
   const Attributes attributes(node.attributes);
-  if (!operators::is_inference(attributes.view(), node.opset)) return false;
+  if (!operators::is_inference(attributes.view(), node.opset, static_cast<int>(node.outputs.size()))) return false;
   const Value& input = graph_.values[static_cast<size_t>(node.inputs[0])];
   return input.producer >= 0 && input.uses == 1;
 }

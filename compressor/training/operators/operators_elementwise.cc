@@ -15,6 +15,10 @@ Tensors unary(const NodeView&, const Tensors& inputs) {
 }
 
 Tensor softplus(const Tensor& x) { return at::softplus(x); }
+// NaN stays NaN, which torch makes 0.
+Tensor sign(const Tensor& x) {
+  return at::isFloatingType(x.scalar_type()) ? at::where(at::isnan(x), x, at::sign(x)) : at::sign(x);
+}
 Tensor softsign(const Tensor& x) { return x / (1 + at::abs(x)); }
 
 // Activations with parameters
@@ -171,7 +175,7 @@ constexpr OperatorEntry kElementwiseOperators[] = {
     {"Round", unary<at::round>},
     {"Selu", selu},
     {"Sigmoid", unary<at::sigmoid>},
-    {"Sign", unary<at::sign>},
+    {"Sign", unary<sign>},
     {"Sin", unary<at::sin>},
     {"Softplus", unary<softplus>},
     {"Softsign", unary<softsign>},

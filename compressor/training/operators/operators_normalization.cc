@@ -25,13 +25,20 @@ Tensors instance_normalization(const NodeView& node, const Tensors& inputs) {
 Tensors layer_normalization(const NodeView& node, const Tensors& inputs) {
   const Tensor& x = required(inputs, 0);
   const torch::IntArrayRef sizes = x.sizes().slice(static_cast<size_t>(axis_of(node, -1, x.dim())));
-  const Tensor scale = required(inputs, 1).expand(sizes);
-  Tensor bias = optional(inputs, 2);
-  if (bias.defined()) bias = bias.expand(sizes);
+  const Tensor& scale = required(inputs, 1);
+  const Tensor bias = optional(inputs, 2);
   const double epsilon = real(node, "epsilon", 1e-5);
   // In the type of the parameters, which autocast does not lower.
   const Tensor values = x.to(scale.scalar_type());
-  Tensors outputs = {at::layer_norm(values, sizes, scale, bias, epsilon)};
+  Tensor y;
+  const auto rank = static_cast<int64_t>(sizes.size());
+  if (scale.dim() <= rank && (!bias.defined() || bias.dim() <= rank)) {
+    y = at::layer_norm(values, sizes, scale.expand(sizes), bias.defined() ? bias.expand(sizes) : bias, epsilon);
+  } else {  // they broadcast to the other axes, too
+    y = at::layer_norm(values, sizes, {}, {}, epsilon) * scale;
+    if (bias.defined()) y = y + bias;
+  }
+  Tensors outputs = {y};
   if (node.proto.output_size() > 1) {
     Integers axes;
     for (int64_t axis = x.dim() - static_cast<int64_t>(sizes.size()); axis < x.dim(); ++axis) axes.push_back(axis);

@@ -11,35 +11,52 @@ namespace quench::training {
 namespace {
 
 using torch::Tensor;
-using Function = Tensor (*)(const Tensor&);
 
 using operators::Cell;
+using operators::CellActivation;
 using operators::CellFunction;
 using operators::gates_of;
 
 using In = operators::RecurrentInput;
 
-Function torch_function(CellFunction function) {
-  switch (function) {
+// A NaN stays a NaN, as in operators::evaluate.
+Tensor apply(const CellActivation& activation, const Tensor& x) {
+  const double alpha = activation.alpha;
+  const double beta = activation.beta;
+  switch (activation.function) {
     case CellFunction::kSigmoid:
-      return at::sigmoid;
+      return at::sigmoid(x);
     case CellFunction::kRelu:
-      return at::relu;
+      return at::relu(x);
+    case CellFunction::kAffine:
+      return x * alpha + beta;
+    case CellFunction::kLeakyRelu:
+      return at::leaky_relu(x, alpha);
+    case CellFunction::kThresholdedRelu:
+      return at::threshold(x, alpha, 0);
+    case CellFunction::kScaledTanh:
+      return at::tanh(x * beta) * alpha;
+    case CellFunction::kHardSigmoid:
+      return at::clamp(x * alpha + beta, 0, 1);
+    case CellFunction::kElu:
+      return at::elu(x, alpha);
+    case CellFunction::kSoftsign:
+      return x / (1 + at::abs(x));
+    case CellFunction::kSoftplus:
+      return at::softplus(x);
     case CellFunction::kTanh:
       break;
   }
-  return at::tanh;
+  return at::tanh(x);
 }
 
 // The activations of one direction, in ONNX's order f, g, h.
-std::vector<Function> functions(const NodeView& node, Cell cell, int64_t direction) {
-  CellFunction read[operators::kMaxCellFunctions];
+std::vector<CellActivation> functions(const NodeView& node, Cell cell, int64_t direction) {
+  CellActivation read[operators::kMaxCellFunctions];
   const Status status =
       operators::read_functions(graph::attributes_of(node.proto), cell, static_cast<int>(direction), read);
   if (!status.ok()) throw Error(status.detail());
-  std::vector<Function> result;
-  for (int i = 0; i < operators::functions_of(cell); ++i) result.push_back(torch_function(read[i]));
-  return result;
+  return {read, read + operators::functions_of(cell)};
 }
 
 // Two tensors by a condition, of one type also under autocast.
@@ -99,6 +116,12 @@ class Layer {
       }
       state = next;
     }
+    // A sequence of no steps has no last state, not even the one that it was to begin with.
+    if (lengths.defined()) {
+      const Tensor has_steps = (lengths > 0).unsqueeze(1);
+      state.hidden = choose(has_steps, state.hidden, at::zeros_like(state.hidden));
+      if (state.cell.defined()) state.cell = choose(has_steps, state.cell, at::zeros_like(state.cell));
+    }
     return at::stack(hidden);
   }
 
@@ -113,7 +136,7 @@ class Layer {
   }
 
   Tensor activate(size_t function, const Tensor& x) const {
-    return functions_[function](clip_ > 0 ? at::clamp(x, -clip_, clip_) : x);
+    return apply(functions_[function], clip_ > 0 ? at::clamp(x, -clip_, clip_) : x);
   }
 
   State advance(const Tensor& from_input, const State& state) const {
@@ -136,7 +159,7 @@ class Layer {
     const Tensor in = gate(0, state.cell);
     const Tensor keep = couples_forget_ ? 1 - in : gate(2, state.cell);
     const Tensor cell = keep * state.cell + in * activate(1, gates[3]);
-    return {gate(1, cell) * functions_[2](cell), cell};
+    return {gate(1, cell) * apply(functions_[2], cell), cell};
   }
 
   // Gates in the order update, reset, hidden.
@@ -155,7 +178,7 @@ class Layer {
   }
 
   const Cell cell_;
-  const std::vector<Function> functions_;
+  const std::vector<CellActivation> functions_;
   const Tensor w_;  // gates x inputs
   const Tensor r_;  // gates x hidden
   const int64_t hidden_;

@@ -15,9 +15,9 @@
 namespace quench::training {
 namespace {
 
-using operators::original_coordinate;
+using operators::AxisSampling;
+using operators::Coordinate;
 using operators::Resampling;
-using operators::round_coordinate;
 using operators::Rounding;
 using operators::Transformation;
 using torch::Tensor;
@@ -151,49 +151,47 @@ struct Taps {
   std::vector<std::vector<float>> weights;
 
   explicit Taps(size_t count) : coordinates(count), weights(count) {}
-  void add(size_t tap, float coordinate, float weight, int64_t size) {
-    coordinates[tap].push_back(
-        static_cast<int64_t>(std::clamp(coordinate, 0.0f, static_cast<float>(std::max<int64_t>(size - 1, 0)))));
+  void add(size_t tap, int64_t coordinate, float weight, int64_t size) {
+    coordinates[tap].push_back(std::clamp<int64_t>(coordinate, 0, std::max<int64_t>(size - 1, 0)));
     weights[tap].push_back(weight);
   }
 };
 
-Taps linear_taps(const std::vector<float>& coordinates, int64_t size) {
+Taps linear_taps(const std::vector<Coordinate>& coordinates, int64_t size) {
   Taps taps(2);
-  for (const float x : coordinates) {
-    const float inside = std::clamp(x, 0.0f, static_cast<float>(size - 1));
-    const float whole = std::floor(inside);
-    taps.add(0, whole, 1 - (inside - whole), size);
-    taps.add(1, whole + 1, inside - whole, size);
+  for (const Coordinate& x : coordinates) {
+    const int64_t whole = std::clamp<int64_t>(x.whole, 0, size - 1);
+    const float weight = x.whole == whole && whole + 1 < size ? x.fraction : 0;
+    taps.add(0, whole, 1 - weight, size);
+    taps.add(1, whole + 1, weight, size);
   }
   return taps;
 }
 
 // Keys, "Cubic Convolution Interpolation for Digital Image Processing", 1981.
-Taps cubic_taps(const std::vector<float>& coordinates, int64_t size, float a, bool excludes_outside) {
+Taps cubic_taps(const std::vector<Coordinate>& coordinates, int64_t size, float a, bool excludes_outside) {
   const auto near = [a](float s) { return ((a + 2) * s - (a + 3)) * s * s + 1; };
   const auto far = [a](float s) { return ((a * s - 5 * a) * s + 8 * a) * s - 4 * a; };
   Taps taps(4);
-  for (const float x : coordinates) {
-    const float whole = std::floor(x);
-    const float t = x - whole;
+  for (const Coordinate& x : coordinates) {
+    const float t = x.fraction;
     std::array<float, 4> weights = {far(1 + t), near(t), near(1 - t), far(2 - t)};
     float sum = 0;
     for (size_t k = 0; k < 4; ++k) {
-      const float coordinate = whole + static_cast<float>(k) - 1;
-      if (excludes_outside && (coordinate < 0 || coordinate >= static_cast<float>(size))) weights[k] = 0;
+      const int64_t coordinate = x.whole + static_cast<int64_t>(k) - 1;
+      if (excludes_outside && (coordinate < 0 || coordinate >= size)) weights[k] = 0;
       sum += weights[k];
     }
     for (size_t k = 0; k < 4; ++k) {
-      taps.add(k, whole + static_cast<float>(k) - 1, excludes_outside ? weights[k] / sum : weights[k], size);
+      taps.add(k, x.whole + static_cast<int64_t>(k) - 1, excludes_outside ? weights[k] / sum : weights[k], size);
     }
   }
   return taps;
 }
 
-Taps nearest_taps(const std::vector<float>& coordinates, const Axis& axis, Rounding rounding) {
+Taps nearest_taps(const std::vector<Coordinate>& coordinates, const Axis& axis, Rounding rounding) {
   Taps taps(1);
-  for (const float x : coordinates) taps.add(0, round_coordinate(rounding, x, axis.scale), 1, axis.in_size);
+  for (const Coordinate& x : coordinates) taps.add(0, operators::nearest(rounding, x, axis.scale), 1, axis.in_size);
   return taps;
 }
 
@@ -221,10 +219,9 @@ Tensor resize_by_axes(const Resampling& resampling, const std::vector<Axis>& axe
     const Axis& axis = axes[i];
     // An axis that stays as it is takes no part, whatever the transformation.
     if (axis.in_size == axis.out_size && axis.scale == 1 && !crops) continue;
-    std::vector<float> coordinates;
-    for (int64_t at = 0; at < axis.out_size; ++at) {
-      coordinates.push_back(original_coordinate(resampling.transformation, axis, at));
-    }
+    const AxisSampling sampling(resampling.transformation, axis);
+    std::vector<Coordinate> coordinates;
+    for (int64_t at = 0; at < axis.out_size; ++at) coordinates.push_back(sampling.at(at));
     Integers shape(axes.size(), 1);
     shape[i] = axis.out_size;
     const Taps taps = resampling.mode == Mode::kLinear ? linear_taps(coordinates, axis.in_size)
@@ -233,8 +230,12 @@ Tensor resize_by_axes(const Resampling& resampling, const std::vector<Axis>& axe
                           : nearest_taps(coordinates, axis, resampling.rounding);
     y = resample_axis(y, static_cast<int64_t>(i), taps, shape);
     if (!crops) continue;
-    const Tensor position = at::tensor(coordinates, torch::kFloat).to(x.device()).reshape(shape);
-    const Tensor beyond = at::logical_or(position.lt(0), position.gt(axis.in_size - 1));
+    std::vector<uint8_t> outside;
+    for (const Coordinate& at : coordinates) {
+      const bool behind = at.whole >= axis.in_size || (at.whole == axis.in_size - 1 && !at.is_whole);
+      outside.push_back(at.whole < 0 || behind ? 1 : 0);
+    }
+    const Tensor beyond = at::tensor(outside, torch::kByte).to(torch::kBool).to(x.device()).reshape(shape);
     is_outside = is_outside.defined() ? at::logical_or(is_outside, beyond) : beyond;
   }
   return is_outside.defined() ? at::masked_fill(y, is_outside, resampling.outside_value) : y;

@@ -130,6 +130,7 @@ struct Absolute {
 struct Sign {
   template <typename T>
   T operator()(T x) const {
+    if (x != x) return x;  // NaN
     return static_cast<T>(x > 0 ? 1 : x < 0 ? -1 : 0);
   }
 };

@@ -27,9 +27,10 @@ Status infer_batch_normalization(InferContext& context) {
   const Shape& x = context.input(0)->shape;
   if (x.rank < 2) return Status::error(StatusCode::kShape, "input 0 has rank %d, not 2 or more", x.rank);
   for (int index = 1; index < 5; ++index) QUENCH_RETURN_IF_ERROR(check_per_channel(context, index, x[1]));
-  bool trains = !operators::is_inference(context.attributes().view(), context.opset());
+  bool trains = !operators::is_inference(context.attributes().view(), context.opset(), context.outputs());
   for (int index = 1; index < context.outputs(); ++index) trains |= context.output(index) != nullptr;
-  if (trains) return Status::error(StatusCode::kUnsupportedFeature, "training mode, or attribute 'spatial' is 0");
+  if (trains)
+    return Status::error(StatusCode::kUnsupportedFeature, "is in training mode, or its attribute 'spatial' is 0");
   context.state<Epsilon>().value = operators::epsilon_of(context.attributes().view());
   context.set_scratch(2 * x[1] * static_cast<int64_t>(sizeof(float)));
   return context.set_output(0, ElementType::kFloat32, x);
@@ -119,7 +120,21 @@ struct LayerState {
   int64_t rows;
   int64_t count;
   float epsilon;
+  bool repeats[3];  // scale and bias, by number: has the normalized axes' shape, the same for every row
 };
+
+// The element of a tensor of shape `from` that is broadcast to `element` of shape `to`.
+int64_t broadcast_element(const Shape& to, const Shape& from, int64_t element) {
+  int64_t found = 0;
+  int64_t stride = 1;
+  for (int axis = 1; axis <= from.rank; ++axis) {
+    const int64_t size = to[to.rank - axis];
+    if (from[from.rank - axis] > 1) found += element % size * stride;
+    stride *= from[from.rank - axis];
+    element /= size;
+  }
+  return found;
+}
 
 Status infer_layer_normalization(InferContext& context) {
   QUENCH_RETURN_IF_ERROR(check_node(context, 2, 3, kFloatType));
@@ -127,14 +142,18 @@ Status infer_layer_normalization(InferContext& context) {
   int first = 0;
   QUENCH_RETURN_IF_ERROR(normalize_axis(context.attributes().get_int("axis", -1), x.rank, &first));
   LayerState& state = context.state<LayerState>();
-  state = {x.elements(0, first), x.elements(first, x.rank), operators::epsilon_of(context.attributes().view())};
+  state = {x.elements(0, first), x.elements(first, x.rank), operators::epsilon_of(context.attributes().view()), {}};
   for (int index = 1; index < 3; ++index) {
     if (!context.input(index)) continue;
     QUENCH_RETURN_IF_ERROR(check_type(context, index, kFloatType));
     const Shape& shape = context.input(index)->shape;
-    bool fits = shape.rank == x.rank - first;
-    for (int axis = 0; fits && axis < shape.rank; ++axis) fits = shape[axis] == x[first + axis];
-    if (!fits) return Status::error(StatusCode::kShape, "input %d does not have the normalized axes' shape", index);
+    Shape both;
+    QUENCH_RETURN_IF_ERROR(broadcast_shapes(x, shape, &both));
+    if (both != x) return Status::error(StatusCode::kShape, "input %d does not broadcast to input 0", index);
+    state.repeats[index] = shape.elements() == state.count;
+    for (int axis = 1; axis <= x.rank - first; ++axis) {
+      state.repeats[index] &= axis <= shape.rank && shape[shape.rank - axis] == x[x.rank - axis];
+    }
   }
   Shape reduced = x;
   for (int axis = first; axis < x.rank; ++axis) reduced[axis] = 1;
@@ -147,13 +166,22 @@ Status run_layer_normalization(RunContext& context) {
   const LayerState& state = context.state<LayerState>();
   const float* scale = context.input(1)->as<float>();
   const float* shift = context.input(2) ? context.input(2)->as<float>() : nullptr;
+  const bool repeat = state.repeats[1] && (!shift || state.repeats[2]);
+  const auto parameter = [&](int index, int64_t element) {
+    const Tensor* tensor = context.input(index);
+    return tensor->as<float>()[broadcast_element(context.input(0)->shape, tensor->shape, element)];
+  };
   context.parallel_for(state.rows, 16, [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) {
       const float* x = context.input(0)->as<float>() + row * state.count;
       float* y = context.output(0)->as<float>() + row * state.count;
       const Moments moments(x, state.count, state.epsilon);
-      for (int64_t i = 0; i < state.count; ++i) {
+      for (int64_t i = 0; repeat && i < state.count; ++i) {
         y[i] = moments.normalize(x[i]) * scale[i] + (shift ? shift[i] : 0.0f);
+      }
+      for (int64_t i = 0; !repeat && i < state.count; ++i) {
+        const int64_t element = row * state.count + i;
+        y[i] = moments.normalize(x[i]) * parameter(1, element) + (shift ? parameter(2, element) : 0.0f);
       }
       if (Tensor* mean = context.output(1)) mean->as<float>()[row] = static_cast<float>(moments.mean);
       if (Tensor* inverse = context.output(2)) {

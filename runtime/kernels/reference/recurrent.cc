@@ -12,7 +12,7 @@ namespace quench::rt {
 namespace {
 
 using operators::Cell;
-using operators::CellFunction;
+using operators::CellActivation;
 using operators::gates_of;
 
 struct RecurrentState {
@@ -21,12 +21,12 @@ struct RecurrentState {
   int64_t inputs;
   int64_t hidden;
   int directions;
-  bool backward;                                            // the only direction there is
-  bool batch_first;                                         // layout = 1
-  bool reset_last;                                          // GRU: the reset gate acts behind the product with R
-  bool couples_forget;                                      // LSTM: the forget gate is 1 - the input gate
-  float clip;                                               // of what goes into an activation; 0 for none
-  CellFunction functions[2][operators::kMaxCellFunctions];  // of each direction
+  bool backward;                                              // the only direction there is
+  bool batch_first;                                           // layout = 1
+  bool reset_last;                                            // GRU: the reset gate acts behind the product with R
+  bool couples_forget;                                        // LSTM: the forget gate is 1 - the input gate
+  float clip;                                                 // of what goes into an activation; 0 for none
+  CellActivation functions[2][operators::kMaxCellFunctions];  // of each direction
 };
 
 using In = operators::RecurrentInput;
@@ -145,6 +145,8 @@ class Layer {
         memcpy(output(sequence, step), hidden_, hidden_bytes());
       }
       for (int64_t step = steps; step < state_.steps; ++step) memset(output(sequence, step), 0, hidden_bytes());
+      // A sequence of no steps has no last state, not even the one that it was to begin with: zeros, as in ONNX Runtime.
+      if (steps == 0) memset(hidden_, 0, 2 * hidden_bytes());
       if (Tensor* last = context_.output(1)) memcpy(last->as<float>() + last_offset(sequence), hidden_, hidden_bytes());
       Tensor* last_cell = kCell == Cell::kLstm ? context_.output(2) : nullptr;
       if (last_cell) memcpy(last_cell->as<float>() + last_offset(sequence), cell_, hidden_bytes());
@@ -192,17 +194,7 @@ class Layer {
     return state_.clip > 0 ? activate({Activation::kClip, -state_.clip, state_.clip}, x) : x;
   }
   // Function f, g or h, by number.
-  float function(int number, float x) const {
-    switch (functions_[number]) {
-      case CellFunction::kSigmoid:
-        return activate({Activation::kSigmoid, 0, 0}, x);
-      case CellFunction::kRelu:
-        return activate({Activation::kRelu, 0, 0}, x);
-      case CellFunction::kTanh:
-        break;
-    }
-    return std::tanh(x);
-  }
+  float function(int number, float x) const { return operators::evaluate(functions_[number], x); }
   float f(float x) const { return function(0, limit(x)); }
   float g(float x) const { return function(1, limit(x)); }
   float h(float x) const { return function(2, x); }
@@ -259,7 +251,7 @@ class Layer {
   const int64_t gates_;
   const int direction_;
   const bool backward_;
-  const CellFunction* const functions_;  // f, g and h of ONNX
+  const CellActivation* const functions_;  // f, g and h of ONNX
   const float* const w_;
   const float* const r_;
   const float* const bias_;

@@ -12,6 +12,8 @@
 namespace quench::rt {
 namespace {
 
+using operators::AxisSampling;
+using operators::Coordinate;
 using operators::Resampling;
 using operators::Transformation;
 using Mode = operators::ResizeMode;
@@ -189,26 +191,20 @@ Status infer_resize(InferContext& context) {
   return finish_resize(context, shape, state);
 }
 
-int64_t clamp_coordinate(float x, int64_t size) {
-  if (!(x > 0)) return 0;
-  return x >= static_cast<float>(size) ? size - 1 : static_cast<int64_t>(x);
-}
+int64_t clamp_coordinate(int64_t x, int64_t size) { return x < 0 ? 0 : x >= size ? size - 1 : x; }
 
-Taps linear_taps(float x, int64_t size) {
-  const auto last = static_cast<float>(size - 1);
-  const float inside = x < 0 ? 0 : x > last ? last : x;
+Taps linear_taps(const Coordinate& x, int64_t size) {
   Taps taps = {};
-  taps.coordinate[0] = clamp_coordinate(inside, size);
-  taps.coordinate[1] = taps.coordinate[0] + 1 < size ? taps.coordinate[0] + 1 : size - 1;
-  taps.weight[1] = inside - static_cast<float>(taps.coordinate[0]);
+  taps.coordinate[0] = clamp_coordinate(x.whole, size);
+  taps.coordinate[1] = clamp_coordinate(taps.coordinate[0] + 1, size);
+  taps.weight[1] = x.whole == taps.coordinate[0] && x.whole + 1 < size ? x.fraction : 0;
   taps.weight[0] = 1 - taps.weight[1];
   return taps;
 }
 
 // Keys, "Cubic Convolution Interpolation for Digital Image Processing", 1981.
-Taps cubic_taps(const ResizeState& state, float x, int64_t size) {
-  const float whole = std::floor(x);
-  const float t = x - whole;
+Taps cubic_taps(const ResizeState& state, const Coordinate& x, int64_t size) {
+  const float t = x.fraction;
   const float a = state.how.cubic_a;
   const auto near = [a](float s) { return ((a + 2) * s - (a + 3)) * s * s + 1; };
   const auto far = [a](float s) { return ((a * s - 5 * a) * s + 8 * a) * s - 4 * a; };
@@ -219,8 +215,8 @@ Taps cubic_taps(const ResizeState& state, float x, int64_t size) {
   taps.weight[3] = far(2 - t);
   float sum = 0;
   for (int k = 0; k < 4; ++k) {
-    const float coordinate = whole + static_cast<float>(k - 1);
-    if (state.how.excludes_outside && (coordinate < 0 || coordinate >= static_cast<float>(size))) taps.weight[k] = 0;
+    const int64_t coordinate = x.whole + k - 1;
+    if (state.how.excludes_outside && (coordinate < 0 || coordinate >= size)) taps.weight[k] = 0;
     taps.coordinate[k] = clamp_coordinate(coordinate, size);
     sum += taps.weight[k];
   }
@@ -228,7 +224,8 @@ Taps cubic_taps(const ResizeState& state, float x, int64_t size) {
   return taps;
 }
 
-Taps make_taps(const ResizeState& state, int axis, int64_t at, int64_t in_size, int64_t out_size) {
+Taps make_taps(const ResizeState& state, const AxisSampling& sampling, int axis, int64_t at, int64_t in_size,
+               int64_t out_size) {
   // An axis that stays as it is takes no part, whatever the transformation.
   const bool stays =
       in_size == out_size && state.scale[axis] == 1 && state.how.transformation != Transformation::kTfCropAndResize;
@@ -238,12 +235,10 @@ Taps make_taps(const ResizeState& state, int axis, int64_t at, int64_t in_size, 
     taps.weight[0] = 1;
     return taps;
   }
-  const operators::ResizeAxis sizes{in_size, out_size, state.scale[axis], state.crop_begin[axis], state.crop_end[axis]};
-  const float x = operators::original_coordinate(state.how.transformation, sizes, at);
+  const Coordinate x = sampling.at(at);
   switch (state.how.mode) {
     case Mode::kNearest:
-      taps.coordinate[0] =
-          clamp_coordinate(operators::round_coordinate(state.how.rounding, x, state.scale[axis]), in_size);
+      taps.coordinate[0] = clamp_coordinate(operators::nearest(state.how.rounding, x, state.scale[axis]), in_size);
       taps.weight[0] = 1;
       break;
     case Mode::kLinear:
@@ -253,8 +248,8 @@ Taps make_taps(const ResizeState& state, int axis, int64_t at, int64_t in_size, 
       taps = cubic_taps(state, x, in_size);
       break;
   }
-  taps.outside =
-      state.how.transformation == Transformation::kTfCropAndResize && !(x >= 0 && x <= static_cast<float>(in_size - 1));
+  taps.outside = state.how.transformation == Transformation::kTfCropAndResize &&
+                 (x.whole < 0 || x.whole >= in_size || (x.whole == in_size - 1 && !x.is_whole));
   return taps;
 }
 
@@ -299,8 +294,10 @@ Axes prepare_axes(RunContext& context, const ResizeState& state) {
     const int64_t in_size = source.shape[axis];
     const int64_t out_size = target.shape[axis];
     bool one_tap = true;
+    const AxisSampling sampling(state.how.transformation,
+                                {in_size, out_size, state.scale[axis], state.crop_begin[axis], state.crop_end[axis]});
     for (int64_t at = 0; at < out_size; ++at) {
-      taps[at] = make_taps(state, axis, at, in_size, out_size);
+      taps[at] = make_taps(state, sampling, axis, at, in_size, out_size);
       one_tap = one_tap && taps[at].weight[0] == 1;
     }
     axes.axes[i] = {out_size, strides[axis], taps, one_tap ? 1 : taps_of(state.how.mode)};

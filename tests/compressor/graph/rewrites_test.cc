@@ -119,6 +119,22 @@ TEST(FoldConstants, AShapeThatIsDynamicOrOnlyClaimedIsNotFolded) {
   EXPECT_EQ(count_nodes(simplified, "Shape"), 1);
 }
 
+// As the runtime has it: exporters write 0 for "any".
+TEST(FoldConstants, ADimensionOfZeroIsOpen) {
+  onnx::ModelProto proto =
+      parse_text(R"(g (float[N,4] x) => (float[2] y) { a = Concat<axis = 0>(x, x) s = Shape(a) y = Cast<to = 1>(s) })");
+  proto.mutable_graph()
+      ->mutable_input(0)
+      ->mutable_type()
+      ->mutable_tensor_type()
+      ->mutable_shape()
+      ->mutable_dim(0)
+      ->set_dim_value(0);
+  OnnxModel simplified;
+  expect_same_function(load_proto(proto), {random_input({2, 4})}, &simplified);
+  EXPECT_EQ(ops(simplified), (Ops{"Concat", "Shape", "Cast"}));
+}
+
 TEST(FoldConstants, HalfPrecisionIsLeftToTheRuntime) {
   onnx::ModelProto proto = parse_text("g (float16[4] x) => (float16[4] y) { b = Mul(a, a)\n y = Mul(x, b) }");
   add_initializer(proto, "a", {4}, {1, 2, 3, 4}, onnx::TensorProto::FLOAT16);

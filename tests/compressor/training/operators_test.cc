@@ -363,6 +363,10 @@ std::vector<Graph> graphs() {
       {17,
        "g (float[2,3,4] x, float[4] s) => (float[2,3,4] y, float[2,3,1] m, float[2,3,1] d) "
        "{ y, m, d = LayerNormalization<epsilon = 0.01>(x, s) }"},
+      {17,
+       "g (float[2,3,4] x, float[1,3,1] s, float[2,1,4] b) => (float[2,3,4] y) "
+       "{ y = LayerNormalization<axis = 1>(x, s, b) }"},
+      {17, "g (float[2,3,4] x, float[4] s, float b) => (float[2,3,4] y) { y = LayerNormalization<axis = 1>(x, s, b) }"},
       {17, "g (float[2,7,3] x) => (float[2,7,3] y) { y = LRN<size = 4, alpha = 0.5, beta = 0.6, bias = 1.5>(x) }"},
       // Recurrent layers
       {17,
@@ -394,6 +398,16 @@ std::vector<Graph> graphs() {
       {17,
        "g (float[5,3,4] x, float[1,8,4] w, float[1,8,2] r) => (float[S,D,B,H] y, float[D,B,H] yh, float[D,B,H] yc) "
        "{ y, yh, yc = LSTM<hidden_size = 2, activations = [\"Sigmoid\", \"Relu\", \"Sigmoid\"]>(x, w, r) }"},
+      {17,
+       "g (float[4,2,3] x, float[2,8,3] w, float[2,8,2] r, float[2,2,2] h, float[2,2,2] c) => (float[S,D,B,H] y, "
+       "float[D,B,H] yh, float[D,B,H] yc) <int32[2] n = {0, 3}> { y, yh, yc = LSTM<hidden_size = 2, direction = "
+       "\"bidirectional\", activation_alpha = [0.3, 0.1, 0.2, 1.5], activation_beta = [0.4, 0.7], activations = "
+       "[\"HardSigmoid\", \"leakyrelu\", \"SOFTSIGN\", \"sigmoid\", \"ThresholdedRelu\", \"ScaledTanh\"]>"
+       "(x, w, r, , n, h, c) }"},
+      {17,
+       "g (float[4,2,3] x, float[2,6,3] w, float[2,6,2] r) => (float[S,D,B,H] y, float[D,B,H] yh) "
+       "{ y, yh = GRU<hidden_size = 2, direction = \"bidirectional\", activation_alpha = [0.5, 2.0], "
+       "activation_beta = [0.25], activations = [\"Affine\", \"Elu\", \"Sigmoid\", \"Softplus\"]>(x, w, r) }"},
       // Resizing, beside the sweep
       {17,
        "g (float[1,2,6,5] x) => (float[N,C,H,W] y) <int64[4] s = {1, 2, 9, 1}> "
@@ -574,8 +588,8 @@ TEST(Operators, RefuseInOneLine) {
   EXPECT_EQ(error("g (float[1,1,4] x, float[1,1,5] w) => (float[A,B,C] y) { y = Conv(x, w) }"),
             "a window of 5 elements does not fit an input of 4");
   EXPECT_EQ(error("g (float[2,1,3] x, float[1,1,3] w, float[1,1,1] r) => (float[A,B,C,D] y) "
-                  "{ y = RNN<hidden_size = 1, activations = [\"Softsign\"]>(x, w, r) }"),
-            "activation 'Softsign' is none of Sigmoid, Tanh and Relu");
+                  "{ y = RNN<hidden_size = 1, activations = [\"Gelu\"]>(x, w, r) }"),
+            "activation 'Gelu' is none that ONNX has");
   EXPECT_EQ(error("g (float[2,3] x) => (float[A,B] y) { y = Resize<antialias = 1>(x) }", 18),
             "attribute 'antialias' is 1, which cannot be trained");
   EXPECT_EQ(error("g (float[2,3] x) => (float[A,B] y) <int64[1,1] i = {2}> { y = GatherND(x, i) }"),

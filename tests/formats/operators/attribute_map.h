@@ -15,6 +15,7 @@ struct AttributeMap {
   std::map<std::string, std::string, std::less<>> texts = {};
   std::map<std::string, std::vector<int64_t>, std::less<>> lists = {};
   std::map<std::string, std::vector<std::string>, std::less<>> text_lists = {};
+  std::map<std::string, std::vector<float>, std::less<>> float_lists = {};
 
   AttributeView view() const {
     static constexpr AttributeFunctions kFunctions = {
@@ -29,6 +30,10 @@ struct AttributeMap {
         .get_ints = [](const void* node, std::string_view name) -> std::span<const int64_t> {
           const auto found = of(node).lists.find(name);
           return found == of(node).lists.end() ? std::span<const int64_t>() : found->second;
+        },
+        .get_floats = [](const void* node, std::string_view name) -> std::span<const float> {
+          const auto found = of(node).float_lists.find(name);
+          return found == of(node).float_lists.end() ? std::span<const float>() : found->second;
         },
         .count_strings =
             [](const void* node, std::string_view name) {

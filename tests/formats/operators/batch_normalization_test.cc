@@ -24,12 +24,15 @@ TEST(BatchNormalization, EpsilonIsOnnxsUnlessGiven) {
 }
 
 TEST(BatchNormalization, TrainingIsNoInference) {
-  const auto infers = [](std::map<std::string, int64_t, std::less<>> integers, int64_t opset) {
-    return is_inference(AttributeMap{.integers = std::move(integers)}.view(), opset);
+  const auto infers = [](std::map<std::string, int64_t, std::less<>> integers, int64_t opset, int outputs = 1) {
+    return is_inference(AttributeMap{.integers = std::move(integers)}.view(), opset, outputs);
   };
   EXPECT_FALSE(infers({}, 6));
   EXPECT_TRUE(infers({{"is_test", 1}}, 6));
   EXPECT_TRUE(infers({}, 7));
+  EXPECT_TRUE(infers({{"is_test", 1}}, 6, 5));
+  for (const int64_t opset : {7, 8, 9, 13}) EXPECT_FALSE(infers({}, opset, 5)) << opset;
+  EXPECT_TRUE(infers({}, 14, 3));  // its attribute says
   EXPECT_TRUE(infers({}, 15));
   EXPECT_FALSE(infers({{"spatial", 0}}, 7));
   EXPECT_FALSE(infers({{"training_mode", 1}}, 15));

@@ -111,7 +111,7 @@ TEST(Elementwise, NanPassesThrough) {
     EXPECT_TRUE(std::isnan(values[0]) && std::isnan(values[1]) && std::isnan(values[3])) << op;
     EXPECT_FALSE(std::isnan(values[2])) << op;
   }
-  for (const char* op : {"Relu", "Sigmoid", "HardSwish", "Clip", "LeakyRelu", "Elu"}) {
+  for (const char* op : {"Relu", "Sigmoid", "HardSwish", "Clip", "LeakyRelu", "Elu", "Sign"}) {
     const std::vector<float> values = run_node(op, 14, {}, {x}).values<float>();
     EXPECT_TRUE(std::isnan(values[0])) << op;
     EXPECT_FALSE(std::isnan(values[1])) << op;

@@ -150,6 +150,47 @@ TEST(Recurrent, FunctionsAreThoseOfTheDirection) {
               {static_cast<float>(std::tanh(kept))});
 }
 
+TEST(Recurrent, FunctionsTakeAlphaAndBeta) {
+  const Value x = Value::of<float>({1, 1, 1}, {2});
+  const Value w = Value::of<float>({1, 1, 1}, {-1});
+  const Value r = Value::of<float>({1, 1, 1}, {0});
+  const auto run_with = [&](std::string_view name, std::vector<float> alpha, std::vector<float> beta) {
+    return run_node("RNN", 7,
+                    {strings_of("activations", {name}), floats_of("activation_alpha", std::move(alpha)),
+                     floats_of("activation_beta", std::move(beta))},
+                    {x, w, r});
+  };
+  expect_near(run_with("Affine", {3}, {0.5f}), {-5.5f});
+  expect_near(run_with("leakyRELU", {0.25f}, {}), {-0.5f});
+  expect_near(run_with("HardSigmoid", {0.1f}, {0.5f}), {0.3f});
+  expect_near(run_with("ScaledTanh", {2}, {0.5f}), {2 * std::tanh(-1.0f)});
+  expect_near(run_with("Softplus", {}, {}), {std::log1p(std::exp(-2.0f))});
+}
+
+// Neither the initial state nor one left over from the sequence before.
+TEST(Recurrent, ASequenceOfNoStepsEndsInZeros) {
+  for (const Operator& op : kOperators) {
+    for (const char* direction : {"forward", "reverse"}) {
+      const Weights weights(op, 1);
+      const bool is_lstm = std::string_view(op.name) == "LSTM";
+      std::vector<std::optional<Value>> inputs = {Value::random({kSteps, 2, kInputs}, 1),
+                                                  weights.w,
+                                                  weights.r,
+                                                  weights.bias,
+                                                  Value::of<int32_t>({2}, {kSteps, 0}),
+                                                  Value::random({1, 2, kHidden}, 2)};
+      if (is_lstm) inputs.push_back(Value::random({1, 2, kHidden}, 3));
+      DirectNode node(op.name, 14, with(op, string_of("direction", direction)), inputs, is_lstm ? 3 : 2);
+      ASSERT_TRUE(node.infer().ok());
+      ASSERT_TRUE(node.run().ok());
+      for (int output = 1; output < (is_lstm ? 3 : 2); ++output) {
+        const std::vector<float> last = node.output(output).values<float>();
+        for (size_t i = kHidden; i < last.size(); ++i) EXPECT_EQ(last[i], 0) << op.name << ", " << i;
+      }
+    }
+  }
+}
+
 TEST(Recurrent, WhatDoesNotFitIsRefused) {
   const Value x = Value::random({kSteps, kBatch, kInputs}, 1);
   const Weights weights({"LSTM", 4, {}}, 1);
@@ -160,7 +201,7 @@ TEST(Recurrent, WhatDoesNotFitIsRefused) {
   EXPECT_EQ(refused({int_of("hidden_size", 5)}, std::nullopt), StatusCode::kShape);
   EXPECT_EQ(refused({string_of("direction", "bidirectional")}, std::nullopt), StatusCode::kShape);
   EXPECT_EQ(refused({string_of("direction", "sideways")}, std::nullopt), StatusCode::kInvalidArgument);
-  EXPECT_EQ(refused({strings_of("activations", {"Sigmoid", "Elu", "Tanh"})}, std::nullopt),
+  EXPECT_EQ(refused({strings_of("activations", {"Sigmoid", "Gelu", "Tanh"})}, std::nullopt),
             StatusCode::kUnsupportedFeature);
   EXPECT_EQ(refused({strings_of("activations", {"Sigmoid", "Tanh"})}, std::nullopt), StatusCode::kInvalidArgument);
   EXPECT_EQ(refused({}, Value::of<int32_t>({2}, {1, 1})), StatusCode::kShape);

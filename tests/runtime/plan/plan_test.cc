@@ -178,6 +178,18 @@ TEST(Plan, FusesClipOfEitherKindAndGates) {
           Activation::kHardSwish);
 }
 
+TEST(Plan, ABatchNormalizationInTrainingIsRefusedThoughNobodyReadsItsStatistics) {
+  for (const int opset : {8, 13}) {
+    GraphBuilder graph(opset);
+    graph.input("x", ElementType::kFloat32, {1, 2, 4, 4}).initializer("w", {2, 2, 1, 1}, random_values(4, 1));
+    graph.initializer("p", {2}, std::vector<float>{1, 2}).node("Conv", {"x", "w"}, {"c"});
+    graph.node("BatchNormalization", {"c", "p", "p", "p", "p"}, {"y", "mean", "variance", "m", "v"}).output("y");
+    std::vector<HostTensor> outputs;
+    EXPECT_EQ(try_run_model(graph.build(), {random_tensor({1, 2, 4, 4}, 2)}, &outputs).code(),
+              StatusCode::kUnsupportedFeature);
+  }
+}
+
 TEST(Plan, FoldsBatchNormalizationIntoEveryLinearOperator) {
   const auto add_normalization = [](GraphBuilder& graph, int64_t channels, const std::string& from) {
     const auto count = static_cast<size_t>(channels);
