@@ -47,7 +47,7 @@ void add_data(CLI::App& app) {
   CLI::App* command = app.add_subcommand("data", "Write preprocessed data as NumPy arrays: x, and labels y in a .npz");
   command->add_option("spec", arguments->spec, "as of --data of the other commands")->required()->type_name("SPEC");
   command->add_option("-o,--output", arguments->output, "a .npz or .npy file")->required()->type_name("OUT");
-  command->add_option("--samples", arguments->samples, "only the first N")->check(CLI::PositiveNumber)->type_name("N");
+  command->add_option("--samples", arguments->samples, "only the first N")->check(above_zero())->type_name("N");
   arguments->preprocessing.add_to(*command);
   command->callback([arguments] { run(*arguments); });
 }

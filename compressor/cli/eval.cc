@@ -49,7 +49,7 @@ void add_eval(CLI::App& app) {
   command->add_option("--against", arguments->against, "a .quench or .onnx file to compare the outputs with")
       ->type_name("MODEL");
   command->add_option("--samples", arguments->options.samples, "default: all, or 64 seeded inputs")
-      ->check(CLI::PositiveNumber)
+      ->check(above_zero())
       ->type_name("N");
   command->add_option("--batch", arguments->options.batch, "where the model leaves it open; default 64")
       ->check(CLI::Range(1, 65536))

@@ -40,14 +40,14 @@ void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
       ->type_name("SPEC")
       ->group(data);
   command.add_option("--samples", options_.samples, "of an epoch; default: all")
-      ->check(CLI::PositiveNumber)
+      ->check(above_zero())
       ->type_name("N")
       ->group(data);
   command.add_option("--teacher", options_.teacher, "an .onnx file to imitate, or a .quench file on the CPU")
       ->type_name("MODEL")
       ->group(data);
   command.add_option("--temperature", options_.temperature, "of the imitation of class scores; default 4")
-      ->check(CLI::PositiveNumber)
+      ->check(above_zero())
       ->type_name("T")
       ->group(data);
   label_share_option_ =
@@ -81,7 +81,7 @@ void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
   command
       .add_option("--learning-rate", options_.learning_rate,
                   fmt::format("the highest; default {}", defaults.learning_rate))
-      ->check(CLI::PositiveNumber)
+      ->check(above_zero())
       ->type_name("R")
       ->group(loop);
   command.add_option("--momentum", options_.momentum, "default 0.9")
@@ -89,7 +89,7 @@ void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
       ->type_name("M")
       ->group(loop);
   command.add_option("--weight-decay", options_.weight_decay, fmt::format("default {}", defaults.weight_decay))
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least_zero())
       ->type_name("W")
       ->group(loop);
   command.add_option("--device", options_.device, "default cpu")->type_name("cpu|cuda|cuda:N")->group(loop);
@@ -105,7 +105,7 @@ void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
           ->type_name("FILE")
           ->group(record);
   command.add_option("--checkpoint-minutes", options_.checkpoint_minutes, "between two of them; default 5")
-      ->check(CLI::PositiveNumber)
+      ->check(above_zero())
       ->type_name("N")
       ->group(record);
   command.add_flag("--resume", options_.resume, "go on from the checkpoint")->group(record);

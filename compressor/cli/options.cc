@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <cmath>
+#include <cstdlib>
 #include <thread>
 
 #include "compressor/data/files.h"
@@ -17,7 +19,11 @@ void PreprocessingOptions::add_to(CLI::App& command) {
       ->delimiter(',')
       ->type_name("M,...")
       ->group(group);
-  command.add_option("--std", std_, "likewise; default 1")->delimiter(',')->type_name("S,...")->group(group);
+  command.add_option("--std", std_, "likewise; default 1")
+      ->delimiter(',')
+      ->check(above_zero())
+      ->type_name("S,...")
+      ->group(group);
   command.add_option("--scale", scale_, "default 1/255 for images, 1 for .npy and .npz")->type_name("X")->group(group);
   command.add_option("--layout", layout_, "of the model's input; default: what its shape says")
       ->check(CLI::IsMember({"nchw", "nhwc"}).description(""))
@@ -47,6 +53,82 @@ void JsonOption::declare(FileUse& files) const {
   if (!file_.empty()) files.writes(file_);
 }
 
+CLI::Validator named_number(std::map<std::string, std::string> numbers) {
+  const auto replace = [numbers](std::string& text) -> std::string {
+    const auto found = numbers.find(text);
+    if (found != numbers.end()) {
+      text = found->second;
+      return {};
+    }
+    std::string names;
+    for (const auto& [name, number] : numbers) names += (names.empty() ? "" : ", ") + name;
+    return fmt::format("'{}' is none of {}", printable(text), names);
+  };
+  return {replace, ""};
+}
+
+CLI::Validator above_zero() {
+  return {[](std::string& text) {
+            return std::strtod(text.c_str(), nullptr) > 0 ? std::string() : text + " is not above 0";
+          },
+          ""};
+}
+
+CLI::Validator at_least_zero() {
+  return {
+      [](std::string& text) { return std::strtod(text.c_str(), nullptr) >= 0 ? std::string() : text + " is below 0"; },
+      ""};
+}
+
+namespace {
+
+enum class Values : uint8_t { kAny, kWhole, kNumbers };
+
+// By how --help names them: whole numbers are N, other numbers another letter, lists "M,...".
+Values values_of(const CLI::Option& option) {
+  const std::string type = option.get_type_name();
+  if (type == "N" || option.check_name("--seed") || type == "1|2|4|8") return Values::kWhole;
+  const bool is_list = type.size() > 1 && type.substr(1) == ",...";
+  return type.size() == 1 || is_list ? Values::kNumbers : Values::kAny;
+}
+
+std::string what_is_wrong_with(const std::string& number, bool is_whole) {
+  constexpr double kLargest = 1e12;
+  char* end = nullptr;
+  const double value = std::strtod(number.c_str(), &end);
+  const bool has_digit = number.find_first_of("0123456789") != std::string::npos;
+  if (number.empty() || *end != 0) return fmt::format("'{}' is no number", printable(number));
+  if (!has_digit || !std::isfinite(value)) return fmt::format("{} is no finite number", printable(number));
+  if (!is_whole) return std::abs(value) > kLargest ? number + " is too large" : "";
+  uint64_t whole = 0;
+  const auto [after, error] = std::from_chars(number.data(), number.data() + number.size(), whole);
+  if (error == std::errc() && after == number.data() + number.size()) return {};
+  return fmt::format("{} is no whole number from 0 to 18446744073709551615", printable(number));
+}
+
+std::string guarded(std::string text, Values values) {
+  if (text.empty()) return "an empty value is given";
+  while (values != Values::kAny) {
+    const size_t comma = text.find(',');
+    const std::string wrong = what_is_wrong_with(text.substr(0, comma), values == Values::kWhole);
+    if (!wrong.empty() || comma == std::string::npos) return wrong;
+    text = text.substr(comma + 1);
+  }
+  return {};
+}
+
+}  // namespace
+
+void guard_options(CLI::App& app) {
+  for (CLI::Option* option : app.get_options()) {
+    if (option->get_items_expected_max() == 0) continue;
+    // A transformation comes before all checks.
+    const Values values = values_of(*option);
+    option->transform(CLI::Validator([values](std::string& text) { return guarded(text, values); }, ""));
+  }
+  for (CLI::App* command : app.get_subcommands({})) guard_options(*command);
+}
+
 void add_threads(CLI::App& command, int& threads) {
   command.add_option("--threads", threads, "default: all processors; results do not depend on it")
       ->check(CLI::Range(1, 256))
@@ -72,11 +154,11 @@ SizeOptions add_size(CLI::App& command, std::optional<double>& ratio, std::optio
                      const std::string& group) {
   SizeOptions added{};
   added.ratio = command.add_option("--ratio", ratio, "bytes of MODEL over bytes of OUT")
-                    ->check(CLI::PositiveNumber)
+                    ->check(above_zero())
                     ->type_name("R")
                     ->group(group);
   added.bits = command.add_option("--bits", bits, "bits per weight, everything in the file counted")
-                   ->check(CLI::PositiveNumber)
+                   ->check(above_zero())
                    ->type_name("B")
                    ->group(group)
                    ->excludes(added.ratio);

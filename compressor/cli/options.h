@@ -70,11 +70,24 @@ void add_coder(CLI::App& command, entropy::Coder& coder, const std::string& grou
 void add_shapes(CLI::App& command, std::vector<std::string>& shapes);
 std::map<std::string, std::vector<int64_t>> parse_shapes(const std::vector<std::string>& shapes);
 
+// Replaces each name by its number.
+CLI::Validator named_number(std::map<std::string, std::string> numbers);
+
 // Names of values, for an option whose type name lists them already.
 template <typename T>
-CLI::Validator one_of(std::map<std::string, T> names) {
-  return CLI::CheckedTransformer(std::move(names)).description("");
+CLI::Validator one_of(const std::map<std::string, T>& names) {
+  std::map<std::string, std::string> numbers;
+  for (const auto& [name, value] : names) numbers[name] = std::to_string(static_cast<int>(value));
+  return named_number(std::move(numbers));
 }
+
+// Of numbers; guard_options has seen to it that they are some.
+CLI::Validator above_zero();
+CLI::Validator at_least_zero();
+
+// Makes every option of every command refuse values that none can mean: nothing (an unset variable of a shell), and for
+// numbers what is not finite, absurdly large, or no number.
+void guard_options(CLI::App& app);
 
 void print_warning(const std::string& text);
 

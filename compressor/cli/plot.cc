@@ -1,9 +1,9 @@
 #include <fmt/format.h>
 
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <set>
+#include <sstream>
 
 #include "compressor/cli/commands.h"
 #include "compressor/cli/options.h"
@@ -23,8 +23,8 @@ struct Arguments {
 };
 
 report::TrainingRun read_metrics(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) throw Error::make("{}: cannot be opened", path);
+  const std::vector<std::byte> bytes = data::read_file(path);
+  std::istringstream file(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
   report::TrainingRun run{std::filesystem::path(path).stem().string(), {}};
   size_t number = 0;
   for (std::string line; std::getline(file, line);) {

@@ -24,6 +24,12 @@ int fail(std::string message, int code) {
   return code;
 }
 
+std::string commands_of(const CLI::App& app) {
+  std::string names;
+  for (const CLI::App* command : app.get_subcommands({})) names += (names.empty() ? "" : ", ") + command->get_name();
+  return names;
+}
+
 void on_signal(int number) {
   remove_temporary_files();
   std::signal(number, SIG_DFL);
@@ -57,7 +63,15 @@ void set_up(CLI::App& app) {
 
 int run_program(CLI::App& app, int argc, char** argv) {
   set_signals();
+  guard_options(app);
   try {
+    if (argc < 2) throw UsageError("a command is needed: " + commands_of(app));
+    const std::string first = argv[1];
+    const auto commands = app.get_subcommands({});
+    const bool is_command = std::any_of(commands.begin(), commands.end(),
+                                        [&](const CLI::App* command) { return command->get_name() == first; });
+    if (!first.starts_with('-') && !is_command)
+      throw UsageError(fmt::format("there is no command '{}'; there are {}", printable(first), commands_of(app)));
     app.parse(argc, argv);
     if (std::fflush(stdout) != 0) return fail("the output could not be written", 1);
     return 0;

@@ -57,7 +57,7 @@ void add_size_options(CLI::App& command, TuneOptions& options) {
                    .add_option("--max-drop", options.max_drop,
                                "the smallest file that loses at most this many points of accuracy on the test data; "
                                "the search begins at --ratio, or 20")
-                   ->check(CLI::NonNegativeNumber)
+                   ->check(at_least_zero())
                    ->type_name("P")
                    ->group(group);
   drop->excludes(size.bits);
@@ -77,7 +77,7 @@ void add_method_options(CLI::App& command, TuneOptions& options) {
       ->default_str("")
       ->group(group);
   command.add_option("--sigma", options.sigma, "hardness at first, with soft values; default 0.4")
-      ->check(CLI::PositiveNumber)
+      ->check(above_zero())
       ->type_name("S")
       ->group(group);
   command
@@ -93,13 +93,13 @@ void add_method_options(CLI::App& command, TuneOptions& options) {
   command
       .add_option("--beta", options.beta,
                   "loss per bit per weight; with soft values 0.1 at first, steered to a size; with hard ones 0")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least_zero())
       ->type_name("B")
       ->group(group);
   command
       .add_option("--price", options.price,
                   "squared distance per bit, in units of the step; with hard values 0.1 at first, steered to a size")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least_zero())
       ->type_name("P")
       ->group(group);
   command.add_option("--dimension", options.dimension, "of the codebook's vectors; default 1")
@@ -113,7 +113,7 @@ void add_method_options(CLI::App& command, TuneOptions& options) {
   command
       .add_option("--step", options.step,
                   "spacing of the first centers over a tensor's rms, on average; default: by the size, 1.5 without one")
-      ->check(CLI::PositiveNumber)
+      ->check(above_zero())
       ->type_name("X")
       ->group(group);
   command

@@ -1,5 +1,8 @@
 #include "compressor/data/files.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -11,18 +14,21 @@
 namespace quench::data {
 
 std::vector<std::byte> read_file(const std::filesystem::path& path, uint64_t max_bytes) {
-  std::error_code error;
-  if (std::filesystem::is_directory(path, error)) throw Error::make("{}: this is a folder, not a file", path.string());
+  const std::string name = path.string();
+  // O_NONBLOCK: a named pipe would otherwise wait for a writer before it can be refused.
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor < 0) throw Error::make("{}: cannot be opened: {}", name, std::strerror(errno));
   const auto close = [](FILE* file) { std::fclose(file); };
-  std::unique_ptr<FILE, decltype(close)> file(std::fopen(path.c_str(), "rb"), close);
-  if (!file) throw Error::make("{}: {}", path.string(), std::strerror(errno));
-  const uint64_t size = std::filesystem::file_size(path, error);
-  if (error) throw Error::make("{}: this is not a regular file", path.string());
-  if (size > max_bytes)
-    throw Error::make("{}: {} bytes are too many here (at most {})", path.string(), size, max_bytes);
+  const std::unique_ptr<FILE, decltype(close)> file(::fdopen(descriptor, "rb"), close);
+  struct stat status {};
+  if (!file || ::fstat(descriptor, &status) != 0) throw Error::make("{}: {}", name, std::strerror(errno));
+  if (S_ISDIR(status.st_mode)) throw Error::make("{}: this is a folder, not a file", name);
+  if (!S_ISREG(status.st_mode)) throw Error::make("{}: this is not a regular file", name);
+  const auto size = static_cast<uint64_t>(status.st_size);
+  if (size > max_bytes) throw Error::make("{}: {} bytes are too many here (at most {})", name, size, max_bytes);
   std::vector<std::byte> bytes(size);
   if (std::fread(bytes.data(), 1, bytes.size(), file.get()) != bytes.size()) {
-    throw Error::make("{}: the file could not be read to its end", path.string());
+    throw Error::make("{}: the file could not be read to its end", name);
   }
   return bytes;
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "formats/error.h"
+#include "formats/onnx/file_kind.h"
 #include "formats/onnx/input_file.h"
 
 namespace quench::measure {
@@ -49,6 +50,11 @@ QuenchFile::QuenchFile(const std::filesystem::path& path, uint64_t max_memory)
     : name_(path.string()),
       file_(path),
       max_memory_(max_memory > 0 ? max_memory : container::default_memory(file_.bytes().size())) {
+  if (!is_quench_file(path)) {
+    const std::string kind = kind_of(*InputFile::open(path));
+    throw Error::make("{}: {}", name_,
+                      kind.empty() ? "is no .quench file; 'quench compress' makes one of a model" : kind);
+  }
   const auto limits = container::Limits::within(max_memory_);
   const Result<uint64_t> size = container::Reader::open_size(bytes(), limits);
   check(size.status());

@@ -6,6 +6,8 @@
 #include <random>
 #include <set>
 
+#include "formats/error.h"
+
 namespace quench::measure {
 namespace {
 
@@ -114,6 +116,18 @@ void fill_floats(HostTensor& tensor, Random& random) {
 }
 
 }  // namespace
+
+void check_shapes(const OnnxModel& model, const InputShapes& shapes) {
+  const auto& inputs = model.proto.graph().input();
+  for (const auto& [name, dims] : shapes) {
+    const bool is_input = std::any_of(inputs.begin(), inputs.end(),
+                                      [&](const onnx::ValueInfoProto& input) { return input.name() == name; });
+    if (is_input) continue;
+    std::string names;
+    for (const onnx::ValueInfoProto& input : inputs) names += (names.empty() ? "" : ", ") + printable(input.name());
+    throw Error::make("{}: --shape: there is no input '{}'; the model has {}", model.name, printable(name), names);
+  }
+}
 
 std::vector<HostTensor> seeded_inputs(const OnnxModel& model, const SeededShapes& shapes, uint64_t seed,
                                       uint64_t index) {

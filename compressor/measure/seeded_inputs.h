@@ -23,6 +23,9 @@ struct SeededShapes {
   InputShapes by_name;
 };
 
+// Throws quench::Error where there is no input of one of the names.
+void check_shapes(const OnnxModel& model, const InputShapes& shapes);
+
 // One set of inputs (graph inputs that are no initializers), batch `index` of an endless sequence. Open dimensions
 // other than the first become 224 (height, width of rank 4) or 16.
 std::vector<graph::HostTensor> seeded_inputs(const OnnxModel& model, const SeededShapes& shapes, uint64_t seed,

@@ -6,6 +6,7 @@
 
 #include "formats/base/element_type.h"
 #include "formats/error.h"
+#include "formats/onnx/file_kind.h"
 #include "formats/onnx/input_file.h"
 #include "formats/onnx/model_file.h"
 #include "formats/onnx/normalize.h"
@@ -337,19 +338,8 @@ void attach_weight(OnnxModel& model, TensorProto& tensor, const Payload& payload
   set_weight(model, tensor, tensor.data_type(), dims, source_of(tensor, payload, elements, file, files), inline_bytes);
 }
 
-bool is_lfs_pointer(const InputFile& file) {
-  constexpr std::string_view kStart = "version https://git-lfs";
-  if (file.size() < kStart.size()) return false;
-  std::string start(kStart.size(), '\0');
-  file.read(0, std::as_writable_bytes(std::span(start)));
-  return start == kStart;
-}
-
-OnnxModel load_file(const std::shared_ptr<const InputFile>& file, ExternalFiles files, const LoadOptions& options) {
+OnnxModel parse_file(const std::shared_ptr<const InputFile>& file, ExternalFiles files, const LoadOptions& options) {
   if (file->size() == 0) throw Error::make("{}: is empty", file->name());
-  if (is_lfs_pointer(*file)) {
-    throw Error::make("{}: is a Git LFS pointer, not the model; fetch it with 'git lfs pull'", file->name());
-  }
   std::vector<Payload> payloads;
   WireReader reader(*file);
   const Rope rope = rewrite_model(reader, options.max_graph_bytes, [&](WireReader& at_tensor, uint64_t end) {
@@ -376,6 +366,17 @@ OnnxModel load_file(const std::shared_ptr<const InputFile>& file, ExternalFiles 
   model.file_bytes = file->size() + files.bytes();
   model.external_files = files.paths();
   return model;
+}
+
+// What is no ONNX model may be something that has a name.
+OnnxModel load_file(const std::shared_ptr<const InputFile>& file, ExternalFiles files, const LoadOptions& options) {
+  try {
+    return parse_file(file, std::move(files), options);
+  } catch (const Error&) {
+    const std::string kind = kind_of(*file);
+    if (!kind.empty()) throw Error::make("{}: {}", file->name(), kind);
+    throw;
+  }
 }
 
 }  // namespace

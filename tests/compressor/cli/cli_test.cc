@@ -1,6 +1,7 @@
 // The program end to end, in a folder of its own: compress, inspect, eval, run, unpack, bench, data, plot.
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "compressor/data/npy.h"
 #include "compressor/report/json.h"
@@ -266,6 +268,91 @@ TEST_F(Cli, WrongUsageIsCode2) {
                                              {"inspect", quench(), "--verbose"}}) {
     expect_error(run_program(arguments), 2, "--help)");
   }
+}
+
+// An unset variable of a shell; --dimension "" was a division by zero, --seed "" silently 0.
+TEST_F(Cli, AnEmptyValueOfAnyOptionIsRefused) {
+  const std::vector<std::string> commands[] = {{"compress", onnx(), "-o", path("a.quench")},
+                                               {"eval", quench(), "--against", onnx()},
+                                               {"bench", quench()},
+                                               {"data", kData, "-o", path("a.npz")},
+                                               {"run", quench()},
+                                               {"plot", quench(), "-o", path("a.svg")}};
+  for (const std::vector<std::string>& command : commands) {
+    std::istringstream help(run_program({command[0], "--help"}).out);
+    for (std::string line; std::getline(help, line);) {
+      const size_t at = line.find("--");
+      if (!line.starts_with("  -") || at == std::string::npos) continue;
+      const std::string option = line.substr(at, line.find(' ', at) - at);
+      const size_t type = at + option.size() + 1;
+      const bool is_flag = type >= line.size() || line[type] == ' ';
+      if (is_flag || option == "--json") continue;
+      std::vector<std::string> arguments = command;
+      if (option == "--output") arguments.erase(std::find(arguments.begin(), arguments.end(), "-o"), arguments.end());
+      if (option == "--against") arguments.resize(2);
+      arguments.insert(arguments.end(), {option, ""});
+      expect_error(run_program(arguments), 2, "an empty value is given");
+    }
+  }
+}
+
+TEST_F(Cli, NumbersThatNoneCanMeanAreRefused) {
+  const auto error_of = [&](const std::string& option, const std::string& value) {
+    return run_program({"compress", onnx(), "-o", path("a"), option, value});
+  };
+  for (const char* option : {"--bits", "--ratio", "--mean", "--std", "--scale"}) {
+    for (const char* value : {"nan", "inf", "-inf", "1e400", "x", "1x", "1e30"}) {
+      expect_error(error_of(option, value), 2, option);
+    }
+  }
+  for (const char* option : {"--seed", "--threads"}) {
+    for (const char* value : {"-1", "1.5", "99999999999999999999", "nan", "ten"}) {
+      expect_error(error_of(option, value), 2, option);
+    }
+  }
+  expect_error(error_of("--bits", "0"), 2, "--bits: 0 is not above 0");
+  expect_error(error_of("--std", "0"), 2, "--std: 0 is not above 0");
+  expect_error(error_of("--quality", "x"), 2, "'x' is none of balanced, lossless, small, transparent");
+  expect_error(error_of("--shape", "x=1x3"), 1, "--shape: there is no input 'x'; the model has ");
+  expect_error(run_program({"eval", quench(), "--against", onnx(), "--shape", "x=1x3"}), 1, "no input 'x'");
+  expect_error(run_program({"bench", quench(), "--shape", "x=1x3"}), 1, "no input 'x'");
+  expect_error(run_program({"frobnicate"}), 2, "there is no command 'frobnicate'; there are compress");
+}
+
+TEST_F(Cli, FilesOfOtherKindsAreNamedWithWhatToDo) {
+  const std::map<std::string, std::pair<std::string, std::string>> kinds = {
+      {"a.pt", {std::string("PK\x03\x04", 4), "torch.onnx.export"}},
+      {"a.tflite", {std::string("\x1c\0\0\0TFL3", 8), "is a .tflite file; convert it with tf2onnx"}},
+      {"a.safetensors", {std::string("\x40\0\0\0\0\0\0\0{\"w\":", 13), "is a .safetensors file"}},
+      {"a.onnx.gz", {"\x1f\x8b\x08 and so on", "unpack it with gunzip"}},
+      {"a.h5", {"\x89HDF\r\n", "HDF5"}}};
+  for (const auto& [name, kind] : kinds) {
+    write_text(path(name.c_str()), kind.first);
+    expect_error(run_program({"compress", path(name.c_str()), "-o", path("o")}), 1, kind.second);
+    expect_error(run_program({"inspect", path(name.c_str())}), 1, kind.second);
+    expect_error(run_program({"run", path(name.c_str())}), 1, kind.second);
+  }
+  expect_error(run_program({"compress", quench(), "-o", path("o")}), 1, "'quench unpack' makes an .onnx file of it");
+  expect_error(run_program({"unpack", onnx(), "-o", path("o")}), 1, "'quench compress' makes one of a model");
+}
+
+TEST_F(Cli, PipesAndDevicesAsInputsDoNotHang) {
+  ASSERT_EQ(::mkfifo(path("pipe").c_str(), 0600), 0);
+  ASSERT_EQ(::mkfifo(path("pipe.npy").c_str(), 0600), 0);
+  ASSERT_EQ(::mkfifo(path("pipe.npz").c_str(), 0600), 0);
+  fs::create_directory(path("images"));
+  ASSERT_EQ(::mkfifo(path("images/a.png").c_str(), 0600), 0);
+  for (const std::string& file : {path("pipe"), std::string("/dev/zero")}) {
+    expect_error(run_program({"compress", file, "-o", path("o")}), 1, "not a regular file");
+    expect_error(run_program({"unpack", file, "-o", path("o")}), 1, "not a regular file");
+    for (const char* command : {"inspect", "bench", "run"})
+      expect_error(run_program({command, file}), 1, "not a regular file");
+    expect_error(run_program({"eval", quench(), "--against", file}), 1, "not a regular file");
+    expect_error(run_program({"plot", file, "-o", path("o.svg")}), 1, "not a regular file");
+  }
+  for (const char* data : {"pipe.npy", "pipe.npz", "images"})
+    expect_error(run_program({"data", path(data), "-o", path("o.npz")}), 1, "not a regular file");
+  expect_error(run_program({"run", quench(), "--input", path("pipe.npy")}), 1, "not a regular file");
 }
 
 TEST_F(Cli, HelpAndVersionSucceed) {
