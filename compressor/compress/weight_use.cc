@@ -45,8 +45,10 @@ WeightUse describe(const NodeProto& node, const Weight& weight) {
   const operators::ChannelMap map = map_of(node, weight);
   if (map.axis < 0) return use;
   const operators::Operator& op = *graph::operator_of(node);
-  if (op.is(operators::kWindowed)) {
-    if (op.weight == operators::WeightForm::kKernel) use.window = conv_window(node, weight);
+  if (op.weight != operators::WeightForm::kMatrix) {
+    // What a DeformConv multiplies lies in no window of its input.
+    const bool is_conv = op.weight == operators::WeightForm::kKernel && op.is(operators::kWindowed);
+    if (is_conv) use.window = conv_window(node, weight);
     if (!use.window) return use;
   }
   use.view.rows = map.channels;
@@ -81,8 +83,9 @@ std::vector<WeightUse> find_weight_uses(const OnnxModel& model) {
     use.weight = weight->second;
     use.node = n;
     use.activation = node.input(0);
-    if (node.input_size() > 2) {
-      const auto bias = initializers.find(node.input(2));
+    const int at = graph::operator_of(node)->bias_input();
+    if (at >= 0 && graph::has_input(node, at)) {
+      const auto bias = initializers.find(node.input(at));
       const bool fits =
           bias != initializers.end() && model.weights[bias->second].elements() == static_cast<uint64_t>(use.view.rows);
       if (fits) use.bias = bias->second;

@@ -91,9 +91,9 @@ class Folder {
     const std::optional<Affine> affine = affine_of(norm);
     if (!affine) return false;
     const operators::Operator* op = operator_of(*before);
-    if (op != nullptr && op->is(operators::kFoldsScale)) {
-      return op->role(2) == operators::Role::kBias ? fold_into_biased(*op, *before, *affine, norm)
-                                                   : fold_into_matmul(*before, *affine, norm);
+    if (op != nullptr && op->is_linear()) {
+      return op->bias_input() >= 0 ? fold_into_biased(*op, *before, *affine, norm)
+                                   : fold_into_matmul(*before, *affine, norm);
     }
     if (is_op(*before, "Add")) return fold_into_matmul_add(*before, *affine, norm);
     return false;
@@ -230,7 +230,7 @@ class Folder {
     return static_cast<size_t>(map.channels) == channels ? std::optional(map) : std::nullopt;
   }
 
-  // Conv, ConvTranspose and Gemm.
+  // Conv and its like, and Gemm.
   bool fold_into_biased(const operators::Operator& op, NodeProto& node, const Affine& affine, NodeProto& norm) {
     const size_t channels = affine.factor.size();
     TensorProto* tensor = own_weight(node.input(1));
@@ -239,15 +239,16 @@ class Folder {
       return false;  // its bias was broadcast by attributes
     const auto map = map_of(op, node, *tensor, channels);
     std::optional<Doubles> bias = Doubles(channels, 0.0);
-    if (has_input(node, 2)) bias = broadcast_bias(node.input(2), channels);
+    const int at = op.bias_input();
+    if (has_input(node, at)) bias = broadcast_bias(node.input(at), channels);
     if (!map || !bias) return false;
     const double beta = static_cast<double>(float_attribute(node, "beta", 1.0f));
     for (size_t i = 0; i < channels; ++i) (*bias)[i] = (*bias)[i] * beta * affine.factor[i] + affine.shift[i];
     const std::optional<std::string> name = fold_both(*tensor, *map, affine, *bias, norm);
     if (!name) return false;
     remove_attribute(node, "beta");
-    if (node.input_size() == 2) node.add_input();
-    node.set_input(2, *name);
+    while (node.input_size() <= at) node.add_input();
+    node.set_input(at, *name);
     drop(norm, node);
     return true;
   }

@@ -16,8 +16,6 @@ constexpr Operator variadic(std::string_view name, uint8_t flags = 0) {
 // With sizes, axes or indices behind the data.
 constexpr Operator placed(std::string_view name) { return {name, {kData, kShape}}; }
 
-constexpr uint8_t kFoldingLinear = kLinear | kFoldsScale;
-
 // By name.
 constexpr Operator kOperators[] = {
     function("Abs"),
@@ -35,8 +33,8 @@ constexpr Operator kOperators[] = {
     variadic("Concat"),
     {"Constant"},
     {"ConstantOfShape", {kShape}},
-    {"Conv", {kData, kWeight, kBias}, kFoldingLinear | kWindowed, WeightForm::kKernel},
-    {"ConvTranspose", {kData, kWeight, kBias}, kFoldingLinear | kWindowed, WeightForm::kTransposedKernel},
+    {"Conv", {kData, kWeight, kBias}, kWindowed, WeightForm::kKernel},
+    {"ConvTranspose", {kData, kWeight, kBias}, kWindowed, WeightForm::kTransposedKernel},
     function("Cos"),
     unary("DepthToSpace"),
     binary("Div"),
@@ -52,7 +50,7 @@ constexpr Operator kOperators[] = {
     placed("Gather"),
     placed("GatherElements"),
     placed("GatherND"),
-    {"Gemm", {kData, kWeight, kBias}, kFoldingLinear, WeightForm::kMatrix},
+    {"Gemm", {kData, kWeight, kBias}, 0, WeightForm::kMatrix},
     unary("GlobalAveragePool"),
     unary("GlobalMaxPool"),
     binary("Greater"),
@@ -69,7 +67,7 @@ constexpr Operator kOperators[] = {
     binary("LessOrEqual"),
     function("Log"),
     unary("LogSoftmax"),
-    {"MatMul", {kData, kWeight}, kFoldingLinear, WeightForm::kMatrix},
+    {"MatMul", {kData, kWeight}, 0, WeightForm::kMatrix},
     variadic("Max", kElementwise),
     unary("MaxPool", kWindowed),
     variadic("Mean", kElementwise),

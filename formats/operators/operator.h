@@ -30,16 +30,15 @@ enum class Role : uint8_t {
 
 enum Flags : uint8_t {
   kElementwise = 1 << 0,  // an output value depends on the values at its own place alone (inputs are broadcast)
-  kLinear = 1 << 1,       // linear in input 0, with input 1 as the weight, but for the bias
-  kRandom = 1 << 2,       // may give other values each time: never a constant
-  kWindowed = 1 << 3,     // a window moves over the spatial axes, as window.h reads it from the attributes
-  kFoldsScale = 1 << 4,   // a scale for each output channel behind it can be multiplied into its weight
-  kVariadic = 1 << 5,     // any number of inputs, all in the role of the first
+  kRandom = 1 << 1,       // may give other values each time: never a constant
+  kWindowed = 1 << 2,     // a window moves over the spatial axes of input 0, as window.h reads it from the attributes
+  kVariadic = 1 << 3,     // any number of inputs, all in the role of the first
 };
 
-// How the weight of a linear operator lies.
+// How the weight of a linear operator lies, its input 1. Linear: in input 0, but for the bias, with each output channel
+// in proportion to its own elements of the weight. So a scale for each channel behind it may be multiplied into them.
 enum class WeightForm : uint8_t {
-  kNone,
+  kNone,              // not linear, or without a weight
   kKernel,            // Conv: output channels x channels of a group x kernel
   kTransposedKernel,  // ConvTranspose: channels x output channels of a group x kernel
   kMatrix,            // Gemm, MatMul: input x output, or turned around by transB
@@ -54,10 +53,18 @@ struct Operator {
   WeightForm weight = WeightForm::kNone;
 
   constexpr bool is(Flags flag) const { return (flags & flag) != 0; }
+  constexpr bool is_linear() const { return weight != WeightForm::kNone; }
   constexpr Role role(int input) const {
     if (input < 0) return Role::kNone;
     if (is(kVariadic)) return inputs[0];
     return input < kMaxInputs ? inputs[input] : Role::kNone;
+  }
+  // The first input that is a bias; -1: there is none.
+  constexpr int bias_input() const {
+    for (int i = 0; i < kMaxInputs; ++i) {
+      if (inputs[i] == Role::kBias) return i;
+    }
+    return -1;
   }
 };
 

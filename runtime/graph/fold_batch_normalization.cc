@@ -1,5 +1,7 @@
 // BatchNormalization after a linear operator: scale * (W x + b - mean) / sqrt(variance + epsilon) + shift is again
 // linear, with the output channels of W scaled. Ioffe and Szegedy, "Batch Normalization", 2015, section 3.1.
+#include <algorithm>
+
 #include "formats/operators/batch_normalization.h"
 #include "formats/operators/operator.h"
 #include "runtime/graph/graph.h"
@@ -53,9 +55,7 @@ bool Folder::foldable(const Node& node) const {
 
 // Which element of the weight belongs to which output channel.
 bool Folder::describe(const Node& linear, Derivation& derivation) const {
-  if (!linear.domain.empty() || linear.inputs.size() < 2 || linear.inputs.size() > 3 || linear.outputs.size() != 1) {
-    return false;
-  }
+  if (!linear.domain.empty() || linear.inputs.size() < 2 || linear.outputs.size() != 1) return false;
   const Initializer* weight = constant(linear, 1);
   // Once: a chain of normalizations, as long as the file likes, would make a chain of derivations.
   if (weight && weight->derivation) return false;
@@ -64,13 +64,14 @@ bool Folder::describe(const Node& linear, Derivation& derivation) const {
   const Attributes attributes(linear.attributes);
   const operators::Operator* op = operators::find(linear.op);
   // The shift needs a bias to go into.
-  if (!op || !op->is(operators::kFoldsScale) || op->role(2) != operators::Role::kBias) return false;
+  if (!op || !op->is_linear() || op->bias_input() < 0) return false;
   if (attributes.get_float("beta", 1.0f) != 1.0f) return false;  // Gemm's factor of the bias
   const std::span<const int64_t> dims(weight->shape.dims, static_cast<size_t>(weight->shape.rank));
   derivation.map = operators::channel_map(*op, attributes.view(), dims);
   if (derivation.map.channels == 0) return false;
-  if (linear.inputs.size() == 3 && linear.inputs[2] >= 0) {
-    const Initializer* bias = constant(linear, 2);
+  const auto at = static_cast<size_t>(op->bias_input());
+  if (at < linear.inputs.size() && linear.inputs[at] >= 0) {
+    const Initializer* bias = constant(linear, at);
     if (!bias || bias->type != ElementType::kFloat32 || bias->shape != Shape{derivation.map.channels}) return false;
   }
   return true;
@@ -105,14 +106,16 @@ Status Folder::fold(Node& normalization) {
   derivation.variance = constant_number(normalization, 4);
   derivation.epsilon = operators::epsilon_of(Attributes(normalization.attributes).view());
 
+  const auto bias = static_cast<size_t>(operators::find(linear.op)->bias_input());
   std::span<int> inputs;
-  if (!pool_.make(3, &inputs)) return out_of_memory();
-  inputs[0] = linear.inputs[0];
+  if (!pool_.make(std::max(linear.inputs.size(), bias + 1), &inputs)) return out_of_memory();
+  std::fill(inputs.begin(), inputs.end(), -1);
+  std::copy(linear.inputs.begin(), linear.inputs.end(), inputs.begin());
   derivation.base = constant_number(linear, 1);
   QUENCH_RETURN_IF_ERROR(derive(derivation, constant(linear, 1)->shape, inputs[1]));
   derivation.kind = Derivation::kBias;
-  derivation.base = linear.inputs.size() == 3 && linear.inputs[2] >= 0 ? constant_number(linear, 2) : -1;
-  QUENCH_RETURN_IF_ERROR(derive(derivation, Shape{derivation.map.channels}, inputs[2]));
+  derivation.base = inputs[bias] >= 0 ? constant_number(linear, bias) : -1;
+  QUENCH_RETURN_IF_ERROR(derive(derivation, Shape{derivation.map.channels}, inputs[bias]));
 
   linear.inputs = inputs;
   linear.outputs[0] = normalization.outputs[0];

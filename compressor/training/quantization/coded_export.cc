@@ -62,7 +62,7 @@ Tensor along_axis(const Tensor& values, const Tensor& like, int64_t axis) {
 // into weight and bias; else -1.
 int64_t channel_axis(const onnx::NodeProto& node, const graph::GraphIndex& index) {
   const operators::Operator* op = graph::operator_of(node);
-  if (!op || !op->is(operators::kFoldsScale) || op->role(2) != operators::Role::kBias) return -1;
+  if (!op || !op->is_linear() || op->bias_input() < 0) return -1;
   const onnx::TensorProto* weight = graph::has_input(node, 1) ? index.initializer(node.input(1)) : nullptr;
   if (!weight) return -1;
   const std::vector<int64_t> dims(weight->dims().begin(), weight->dims().end());

@@ -48,6 +48,7 @@ struct Linear {
   rt::Shape input;
   rt::Shape weight;
   bool has_axis = true;
+  std::optional<rt::Shape> offset = std::nullopt;  // input 2, of zeros
 };
 
 const std::vector<Linear> kLinears = {
@@ -78,17 +79,19 @@ ChannelMap map_of(const Linear& linear) {
   return channel_map(*find(linear.op), view.view(), std::span(linear.weight.dims, rank));
 }
 
-Value run(const Linear& linear, const Value& x, const Value& w) {
-  return rt::run_node(linear.op, 13, linear.attributes, {x, w});
-}
-
 Value constant(const rt::Shape& shape, float value) {
   return Value::of(shape, std::vector<float>(static_cast<size_t>(shape.elements()), value));
 }
 
+Value run(const Linear& linear, const Value& x, const Value& w) {
+  std::vector<std::optional<Value>> inputs = {x, w};
+  if (linear.offset) inputs.emplace_back(constant(*linear.offset, 0));
+  return rt::run_node(linear.op, 19, linear.attributes, inputs);
+}
+
 // Convolutions have their channels in axis 1, matrices in the last.
 std::set<int64_t> channels_that_are_not_zero(const Linear& linear, const Value& y) {
-  const size_t axis = find(linear.op)->is(kWindowed) ? 1 : static_cast<size_t>(y.shape.rank) - 1;
+  const size_t axis = find(linear.op)->weight != WeightForm::kMatrix ? 1 : static_cast<size_t>(y.shape.rank) - 1;
   std::set<int64_t> channels;
   const std::vector<float> values = y.values<float>();
   for (size_t i = 0; i < values.size(); ++i) {
@@ -120,7 +123,7 @@ TEST(ChannelMap, EachElementOfTheWeightMovesItsOwnChannelOnly) {
 
 TEST(ChannelMap, AGroupOfChannelsSeesItsGroupOfInputs) {
   for (const Linear& linear : kLinears) {
-    if (!find(linear.op)->is(kWindowed)) continue;
+    if (find(linear.op)->weight == WeightForm::kMatrix) continue;
     const ChannelMap map = map_of(linear);
     const int64_t inputs = linear.input[1] / map.groups;
     for (int64_t input = 0; input < linear.input[1]; ++input) {
@@ -164,7 +167,7 @@ TEST(Operators, LinearOnesAreLinearInTheirInput) {
   std::set<std::string_view> tried;
   for (const Linear& linear : kLinears) {
     tried.insert(find(linear.op)->name);
-    ASSERT_TRUE(find(linear.op)->is(kLinear));
+    ASSERT_TRUE(find(linear.op)->is_linear());
     EXPECT_EQ(find(linear.op)->role(1), Role::kWeight);
     const Value w = Value::random(linear.weight, 1);
     const Value a = Value::random(linear.input, 2);
@@ -174,11 +177,7 @@ TEST(Operators, LinearOnesAreLinearInTheirInput) {
         rt::run_node("Add", 13, {}, {run(linear, a, w), run(linear, b, w)}).values<float>();
     rt::expect_near(run(linear, sum, w), expected, 1e-4f);
   }
-  for (const Operator& row : all()) {
-    EXPECT_EQ(row.is(kLinear), tried.contains(row.name)) << row.name;
-    EXPECT_EQ(row.is(kLinear), row.weight != WeightForm::kNone) << row.name;
-    EXPECT_TRUE(!row.is(kFoldsScale) || row.is(kLinear)) << row.name;
-  }
+  for (const Operator& row : all()) EXPECT_EQ(row.is_linear(), tried.contains(row.name)) << row.name;
 }
 
 // 2 x 3 values for each input, all in (0, 1) so that every function takes them; truth values where it wants those.
