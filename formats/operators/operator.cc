@@ -36,6 +36,7 @@ constexpr Operator kOperators[] = {
     {"Conv", {kData, kWeight, kBias}, kWindowed, WeightForm::kKernel},
     {"ConvTranspose", {kData, kWeight, kBias}, kWindowed, WeightForm::kTransposedKernel},
     function("Cos"),
+    {"DeformConv", {kData, kWeight, kData, kBias, kData}, 0, WeightForm::kKernel},
     unary("DepthToSpace"),
     binary("Div"),
     {"Dropout", {kData, kSetting, kSetting}, kElementwise | kRandom},

@@ -39,7 +39,7 @@ enum Flags : uint8_t {
 // in proportion to its own elements of the weight. So a scale for each channel behind it may be multiplied into them.
 enum class WeightForm : uint8_t {
   kNone,              // not linear, or without a weight
-  kKernel,            // Conv: output channels x channels of a group x kernel
+  kKernel,            // Conv, DeformConv: output channels x channels of a group x kernel
   kTransposedKernel,  // ConvTranspose: channels x output channels of a group x kernel
   kMatrix,            // Gemm, MatMul: input x output, or turned around by transB
 };

@@ -1,6 +1,9 @@
 // Conv and ConvTranspose of float32, one to three spatial axes, row-major: the plain definition with hoisted bounds.
+// DeformConv, two spatial axes: Zhu et al., "Deformable ConvNets v2", 2019, equation 1.
 
 #include "runtime/kernels/reference/convolution.h"
+
+#include <cmath>
 
 #include "runtime/kernels/reference/checks.h"
 #include "runtime/kernels/tables.h"
@@ -8,10 +11,10 @@
 namespace quench::rt {
 namespace {
 
-Status check_bias(const InferContext& context, int64_t channels) {
-  if (!context.input(2)) return Status();
-  QUENCH_RETURN_IF_ERROR(check_type(context, 2, kFloatType));
-  const Shape& shape = context.input(2)->shape;
+Status check_bias(const InferContext& context, int index, int64_t channels) {
+  if (!context.input(index)) return Status();
+  QUENCH_RETURN_IF_ERROR(check_type(context, index, kFloatType));
+  const Shape& shape = context.input(index)->shape;
   if (shape.rank != 1 || shape[0] != channels) {
     return Status::error(StatusCode::kShape, "the bias does not have one value per output channel");
   }
@@ -20,7 +23,6 @@ Status check_bias(const InferContext& context, int64_t channels) {
 
 // Inputs X {batch, channels, ...} and W of the same rank; the number of groups divides the channels.
 Status check_operands(InferContext& context, int64_t* groups) {
-  QUENCH_RETURN_IF_ERROR(check_node(context, 2, 3, kFloatType));
   QUENCH_RETURN_IF_ERROR(check_type(context, 1, kFloatType));
   const Shape& x = context.input(0)->shape;
   const Shape& w = context.input(1)->shape;
@@ -36,10 +38,9 @@ Status check_operands(InferContext& context, int64_t* groups) {
   return Status();
 }
 
-}  // namespace
-
-Status infer_conv(InferContext& context) {
-  auto& [window, groups] = context.state<ConvolutionState>();
+// The same, for weights {output channels, channels of a group, ...}, the bias and the window that moves over X.
+Status check_conv(InferContext& context, int bias, ConvolutionState* state) {
+  auto& [window, groups] = *state;
   QUENCH_RETURN_IF_ERROR(check_operands(context, &groups));
   const Shape& x = context.input(0)->shape;
   const Shape& w = context.input(1)->shape;
@@ -50,10 +51,17 @@ Status infer_conv(InferContext& context) {
                          static_cast<long long>(w[1]), static_cast<long long>(w[0]), static_cast<long long>(groups),
                          static_cast<long long>(x[1]));
   }
-  QUENCH_RETURN_IF_ERROR(check_bias(context, w[0]));
+  QUENCH_RETURN_IF_ERROR(check_bias(context, bias, w[0]));
   QUENCH_RETURN_IF_ERROR(read_window(context, x, w.dims + 2, &window));
   QUENCH_RETURN_IF_ERROR(place_windows(false, &window));
   return context.set_output(0, ElementType::kFloat32, window_output_shape(window, x.rank, x[0], w[0]));
+}
+
+}  // namespace
+
+Status infer_conv(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 2, 3, kFloatType));
+  return check_conv(context, 2, &context.state<ConvolutionState>());
 }
 
 namespace {
@@ -122,6 +130,7 @@ Status run_conv(RunContext& context) {
 
 Status infer_conv_transpose(InferContext& context) {
   auto& [window, groups] = context.state<ConvolutionState>();
+  QUENCH_RETURN_IF_ERROR(check_node(context, 2, 3, kFloatType));
   QUENCH_RETURN_IF_ERROR(check_operands(context, &groups));
   const Shape& x = context.input(0)->shape;
   const Shape& w = context.input(1)->shape;
@@ -130,7 +139,7 @@ Status infer_conv_transpose(InferContext& context) {
                          static_cast<long long>(w[0]), static_cast<long long>(x[1]));
   }
   if (w[1] > (int64_t{1} << 62) / groups) return Status::error(StatusCode::kShape, "too many output channels");
-  QUENCH_RETURN_IF_ERROR(check_bias(context, w[1] * groups));
+  QUENCH_RETURN_IF_ERROR(check_bias(context, 2, w[1] * groups));
   QUENCH_RETURN_IF_ERROR(read_window(context, x, w.dims + 2, &window));
   QUENCH_RETURN_IF_ERROR(place_transposed_windows(context.attributes().view(), x.rank - 2, &window));
   if (x.elements(2, x.rank) > (int64_t{1} << 40)) return Status::error(StatusCode::kShape, "the input is too large");
@@ -200,12 +209,138 @@ Status run_conv_transpose(RunContext& context) {
   return Status();
 }
 
+struct DeformableState {
+  ConvolutionState conv;
+  int64_t offset_groups;
+  int64_t column;  // values that the weights of all groups multiply, for one output position
+};
+
+// Input `index`, if it is there: `per_tap` values for each tap of each offset group, at each output position.
+Status check_taps(const InferContext& context, int index, int64_t per_tap) {
+  if (!context.input(index)) return Status();
+  QUENCH_RETURN_IF_ERROR(check_type(context, index, kFloatType));
+  const auto& [conv, offset_groups, column] = context.state<DeformableState>();
+  const int64_t channels = offset_groups * conv.window.kernel_elements() * per_tap;
+  if (!(context.input(index)->shape == window_output_shape(conv.window, 4, context.input(0)->shape[0], channels))) {
+    return Status::error(StatusCode::kShape, "input %d does not have %lld values for each tap, offset group and output",
+                         index, static_cast<long long>(per_tap));
+  }
+  return Status();
+}
+
+// Inputs X, W, offset {batch, offset groups x taps x 2, output}, the bias, mask {batch, offset groups x taps, output}.
+Status infer_deform_conv(InferContext& context) {
+  auto& [conv, offset_groups, column] = context.state<DeformableState>();
+  QUENCH_RETURN_IF_ERROR(check_node(context, 3, 5, kFloatType));
+  const Shape& x = context.input(0)->shape;
+  if (x.rank != 4) return Status::error(StatusCode::kShape, "input has rank %d, not 4", x.rank);
+  QUENCH_RETURN_IF_ERROR(check_conv(context, 3, &conv));
+  offset_groups = context.attributes().get_int("offset_group", 1);
+  if (offset_groups < 1 || offset_groups > x[1] || x[1] % offset_groups != 0) {
+    return Status::error(StatusCode::kShape, "%lld offset groups do not divide %lld input channels",
+                         static_cast<long long>(offset_groups), static_cast<long long>(x[1]));
+  }
+  constexpr int64_t kLargest = int64_t{1} << 40;
+  if (conv.window.kernel_elements() > kLargest / x[1]) {
+    return Status::error(StatusCode::kShape, "the weights are too large");
+  }
+  column = x[1] * conv.window.kernel_elements();
+  QUENCH_RETURN_IF_ERROR(check_taps(context, 2, 2));
+  QUENCH_RETURN_IF_ERROR(check_taps(context, 4, 1));
+  context.set_scratch(context.threads() * column * static_cast<int64_t>(sizeof(float)));
+  return Status();
+}
+
+// Where a tap lies on the input: the four values around it, by number in their plane, and what each of them counts.
+// Outside of the input there are zeros; so there are at a place that is no number.
+struct Sample {
+  int64_t at[4] = {};
+  float share[4] = {};
+
+  Sample(double y, double x, int64_t height, int64_t width, float factor) {
+    if (!(y > -1 && y < static_cast<double>(height) && x > -1 && x < static_cast<double>(width))) return;
+    const double top = std::floor(y);
+    const double left = std::floor(x);
+    for (int corner = 0; corner < 4; ++corner) {
+      const int64_t row = static_cast<int64_t>(top) + corner / 2;
+      const int64_t in_row = static_cast<int64_t>(left) + corner % 2;
+      if (row < 0 || row >= height || in_row < 0 || in_row >= width) continue;
+      const double down = corner / 2 == 0 ? top + 1 - y : y - top;
+      const double right = corner % 2 == 0 ? left + 1 - x : x - left;
+      at[corner] = row * width + in_row;
+      share[corner] = static_cast<float>(down * right) * factor;
+    }
+  }
+  float of(const float* plane) const {
+    float sum = 0;
+    for (int corner = 0; corner < 4; ++corner) {
+      if (share[corner] != 0) sum += share[corner] * plane[at[corner]];
+    }
+    return sum;
+  }
+};
+
+// What the weights multiply for output `position` of image `batch`: for each input channel the value under each tap.
+void sample_column(const RunContext& context, int64_t batch, int64_t position, float* column) {
+  const auto& [conv, offset_groups, size] = context.state<DeformableState>();
+  const Window& window = conv.window;
+  const int64_t positions = window.output_elements();
+  const int64_t taps = window.kernel_elements();
+  const int64_t group_channels = context.input(0)->shape[1] / offset_groups;
+  const float* mask = context.input(4) ? context.input(4)->as<float>() : nullptr;
+  const float* x = context.input(0)->as<float>() + batch * context.input(0)->shape[1] * window.input_elements();
+  for (int64_t group = 0; group < offset_groups; ++group) {
+    for (int64_t tap = 0; tap < taps; ++tap) {
+      const int64_t number = (batch * offset_groups + group) * taps + tap;
+      const float* offset = context.input(2)->as<float>() + number * 2 * positions + position;
+      const int64_t row = window.coordinate(1, position / window.output[2], tap / window.kernel[2]);
+      const int64_t in_row = window.coordinate(2, position % window.output[2], tap % window.kernel[2]);
+      const Sample sample(static_cast<double>(row) + static_cast<double>(offset[0]),
+                          static_cast<double>(in_row) + static_cast<double>(offset[positions]), window.input[1],
+                          window.input[2], mask ? mask[number * positions + position] : 1.0f);
+      for (int64_t c = group * group_channels; c < (group + 1) * group_channels; ++c) {
+        column[c * taps + tap] = sample.of(x + c * window.input_elements());
+      }
+    }
+  }
+}
+
+Status run_deform_conv(RunContext& context) {
+  const auto& state = context.state<DeformableState>();
+  const int64_t groups = state.conv.groups;
+  const int64_t positions = state.conv.window.output_elements();
+  const int64_t size = state.column;
+  const int64_t group_size = size / groups;
+  const int64_t out_channels = context.input(1)->shape[0];
+  context.parallel_for(context.input(0)->shape[0] * positions, 1, [&](int64_t begin, int64_t end, int slot) {
+    float* column = static_cast<float*>(context.scratch()) + slot * size;
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t batch = i / positions;
+      sample_column(context, batch, i % positions, column);
+      float* y = context.output(0)->as<float>() + batch * out_channels * positions + i % positions;
+      for (int64_t channel = 0; channel < out_channels; ++channel) {
+        const float* w = context.input(1)->as<float>() + channel * group_size;
+        const float* values = column + channel / (out_channels / groups) * group_size;
+        float sum = context.input(3) ? context.input(3)->as<float>()[channel] : 0;
+        for (int64_t e = 0; e < group_size; ++e) sum += w[e] * values[e];
+        y[channel * positions] = sum;
+      }
+    }
+  });
+  return Status();
+}
+
 constexpr Kernel kKernels[] = {
     {.op = "Conv", .infer = infer_conv, .run = run_conv, .state_bytes = sizeof(ConvolutionState)},
     {.op = "ConvTranspose",
      .infer = infer_conv_transpose,
      .run = run_conv_transpose,
      .state_bytes = sizeof(ConvolutionState)},
+    {.op = "DeformConv",
+     .since_version = 19,
+     .infer = infer_deform_conv,
+     .run = run_deform_conv,
+     .state_bytes = sizeof(DeformableState)},
 };
 
 }  // namespace

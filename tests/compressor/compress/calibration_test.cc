@@ -11,6 +11,7 @@
 #include "compressor/quantizer/hard_assignment.h"
 #include "compressor/quantizer/uniform_grid.h"
 #include "tests/compressor/compress/small_model.h"
+#include "tests/formats/onnx/test_models.h"
 
 namespace quench::quantizer {
 namespace {
@@ -80,6 +81,20 @@ TEST(Moments, GiveTheSquaredOutputOfAConvolution) {
       }
     }
   }
+}
+
+// Its weight has channels, and thus scales; but what it multiplies is where the offsets say, not where a window is.
+TEST(WeightUse, ADeformConvMultipliesNoWindowOfItsInput) {
+  onnx::ModelProto proto = testing::parse_text(
+      "g (float[1,4,6,6] x, float[1,18,4,4] offset) => (float[A,B,C,D] y) { y = DeformConv(x, w, offset) }", 19);
+  onnx::TensorProto& w = *proto.mutable_graph()->add_initializer();
+  w.set_name("w");
+  w.set_data_type(onnx::TensorProto::FLOAT);
+  for (const int64_t dim : {8, 4, 3, 3}) w.add_dims(dim);
+  w.set_raw_data(std::string(size_t{8} * 4 * 3 * 3 * 4, 'a'));
+  const OnnxModel model = testing::load_proto(proto);
+  EXPECT_TRUE(find_weight_uses(model).empty());
+  EXPECT_EQ(channels_of_weights(model)[0].channels, 8);
 }
 
 TEST(ErrorFeedback, MovesTheOutputLessThanRoundingEachWeightAlone) {

@@ -57,6 +57,20 @@ TEST(FoldBatchNormalization, IntoConvTranspose) {
   expect_folded(convolution("ConvTranspose<group = 4>(x, w)", {4, 1, 3, 3}, 4), kImage);
 }
 
+// Its bias is input 3.
+TEST(FoldBatchNormalization, IntoDeformConv) {
+  for (const char* node :
+       {"DeformConv(x, w, offset, b)", "DeformConv(x, w, offset)", "DeformConv(x, w, offset, , mask)"}) {
+    onnx::ModelProto proto = parse_text(with_norm(node), 19);
+    add_random(proto, "w", {3, 4, 2, 2}, 1);
+    add_random(proto, "b", {3}, 2);
+    add_random(proto, "offset", {2, 8, 5, 4}, 3);
+    add_random(proto, "mask", {2, 4, 5, 4}, 4);
+    add_batch_normalization(proto, 3);
+    expect_folded(proto, kImage);
+  }
+}
+
 // The scaled weight has no values of its own until it is read.
 TEST(FoldBatchNormalization, IntoAWeightThatIsNotInMemory) {
   onnx::ModelProto proto = convolution("Conv(x, w, b)", {32, 4, 3, 3}, 32);

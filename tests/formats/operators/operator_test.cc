@@ -58,6 +58,8 @@ const std::vector<Linear> kLinears = {
     {"ConvTranspose", {}, {1, 4, 3, 3}, {4, 3, 2, 2}},
     {"ConvTranspose", {int_of("group", 2)}, {1, 4, 3}, {4, 3, 2}, false},
     {"ConvTranspose", {int_of("group", 4)}, {1, 4, 2, 2}, {4, 1, 2, 1}, false},
+    {"DeformConv", {}, {1, 4, 3, 3}, {6, 4, 2, 2}, true, rt::Shape{1, 8, 2, 2}},
+    {"DeformConv", {int_of("group", 2)}, {1, 4, 3, 3}, {6, 2, 2, 3}, true, rt::Shape{1, 12, 2, 1}},
     {"Gemm", {}, {2, 4}, {4, 3}},
     {"Gemm", {int_of("transB", 1)}, {2, 4}, {3, 4}},
     {"Gemm", {int_of("transA", 1)}, {4, 2}, {4, 3}},

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "formats/operators/operator.h"
+#include "runtime/kernels/registry.h"
 
 namespace quench::operators {
 namespace {
@@ -26,9 +27,17 @@ bool has_attribute(const std::vector<OpSchema>& schemas, const char* name) {
                      [&](const OpSchema& schema) { return schema.attributes().count(name) != 0; });
 }
 
+// The library's operator sets end before the operator's first: there is no schema to hold the row to.
+bool is_newer_than_the_library(const Operator& row) {
+  const auto& known = onnx::OpSchemaRegistry::DomainToVersionRange::Instance().Map();
+  return rt::find_kernel("", row.name, known.at("").second, rt::KernelSet::kReference) == nullptr &&
+         rt::find_kernel("", row.name, 1 << 20, rt::KernelSet::kReference) != nullptr;
+}
+
 TEST(Schemas, RowsHaveTheInputsThatOnnxSays) {
   for (const Operator& row : all()) {
     const std::vector<OpSchema> schemas = schemas_of(row);
+    if (schemas.empty() && is_newer_than_the_library(row)) continue;
     ASSERT_FALSE(schemas.empty()) << row.name;
     size_t most = 0;
     bool is_variadic = false;

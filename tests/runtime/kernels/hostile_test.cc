@@ -80,7 +80,18 @@ class Generator {
     }
   }
 
+  // An image, a kernel, and for each output two values a tap: shapes that fit each other by no accident.
+  std::vector<std::optional<Value>> deformable() {
+    const Shape x = {1 + below(2), 1 + below(4), 2 + below(3), 2 + below(3)};
+    const Shape w = {1 + below(4), x[1], 1 + below(2), 1 + below(2)};
+    std::vector<float> offsets(static_cast<size_t>(x[0] * 2 * w[2] * w[3] * (x[2] - w[2] + 1) * (x[3] - w[3] + 1)));
+    for (float& offset : offsets) offset = floating();
+    const Shape places = {x[0], 2 * w[2] * w[3], x[2] - w[2] + 1, x[3] - w[3] + 1};
+    return {Value::random(x, 1), Value::random(w, 2), Value::of(places, offsets)};
+  }
+
   std::vector<std::optional<Value>> inputs() {
+    if (chance(3)) return deformable();
     std::vector<std::optional<Value>> all;
     const bool normalizes = chance(10);
     const int64_t count = normalizes ? 3 + 2 * below(2) : chance(30) ? below(7) : 1 + below(3);

@@ -110,6 +110,133 @@ TEST(Window, ConvIsItsDefinition) {
   }
 }
 
+// x, y of the input plane by the four values around; zeros outside.
+double sample(const std::vector<float>& plane, int64_t size, double y, double x) {
+  double sum = 0;
+  for (int64_t row = 0; row < size; ++row) {
+    for (int64_t in_row = 0; in_row < size; ++in_row) {
+      const double share = std::max(0.0, 1 - std::abs(y - static_cast<double>(row))) *
+                           std::max(0.0, 1 - std::abs(x - static_cast<double>(in_row)));
+      sum += share * plane[static_cast<size_t>(row * size + in_row)];
+    }
+  }
+  return sum;
+}
+
+TEST(Window, DeformConvIsItsDefinition) {
+  uint32_t seed = 50;
+  for (const Geometry& geometry : geometries()) {
+    for (const auto& [groups, offset_groups] : {std::pair{1, 1}, {2, 1}, {1, 2}, {2, 4}}) {
+      if (geometry.spatial != 2) continue;
+      const int64_t out = geometry.output();
+      const int64_t taps = geometry.kernel * geometry.kernel;
+      const Value x = Value::random(shape_of(2, 4, geometry.size, 2), ++seed);
+      const Value w = Value::random(shape_of(6, 4 / groups, geometry.kernel, 2), ++seed);
+      const Value offset = Value::random({2, offset_groups * taps * 2, out, out}, ++seed);
+      const Value bias = Value::random({6}, ++seed);
+      const Value mask = Value::random({2, offset_groups * taps, out, out}, ++seed);
+      std::vector<TestAttribute> attributes = geometry.attributes();
+      attributes.push_back(int_of("group", groups));
+      attributes.push_back(int_of("offset_group", offset_groups));
+      const Value result = run_node("DeformConv", 19, attributes, {x, w, offset, bias, mask});
+      const Shape shape = {2, 6, out, out};
+      ASSERT_TRUE(result.shape == shape);
+      const std::vector<float> xs = x.values<float>();
+      const auto value = [](const Value& of, const std::vector<int64_t>& at) {
+        return static_cast<double>(of.values<float>()[broadcast_index(of.shape, at)]);
+      };
+      std::vector<float> expected;
+      for (int64_t i = 0; i < shape.elements(); ++i) {
+        const auto at = coordinates_of(shape, i);
+        double sum = value(bias, {at[1]});
+        for (int64_t c = 0; c < 4 / groups; ++c) {
+          const int64_t channel = at[1] / (6 / groups) * (4 / groups) + c;
+          const auto plane = xs.begin() + (at[0] * 4 + channel) * geometry.size * geometry.size;
+          for (int64_t tap = 0; tap < taps; ++tap) {
+            const int64_t number = channel / (4 / offset_groups) * taps + tap;
+            const int64_t row = tap / geometry.kernel, in_row = tap % geometry.kernel;
+            const double y =
+                static_cast<double>(at[2] * geometry.stride + row * geometry.dilation - geometry.pad_begin);
+            const double left =
+                static_cast<double>(at[3] * geometry.stride + in_row * geometry.dilation - geometry.pad_begin);
+            sum += value(w, {at[1], c, row, in_row}) * value(mask, {at[0], number, at[2], at[3]}) *
+                   sample({plane, plane + geometry.size * geometry.size}, geometry.size,
+                          y + value(offset, {at[0], 2 * number, at[2], at[3]}),
+                          left + value(offset, {at[0], 2 * number + 1, at[2], at[3]}));
+          }
+        }
+        expected.push_back(static_cast<float>(sum));
+      }
+      expect_near(result, expected);
+    }
+  }
+}
+
+// ONNX's official cases, by their numbers: those of libonnx-testdata may be older than the operator.
+TEST(Window, DeformConvGivesWhatOnnxCasesSay) {
+  const Value x = Value::of<float>({1, 1, 3, 3}, {0, 1, 2, 3, 4, 5, 6, 7, 8});
+  const Value w = Value::of<float>({1, 1, 2, 2}, {1, 1, 1, 1});
+  const auto ones = [](const Shape& shape, float value) {
+    return std::vector<float>(static_cast<size_t>(shape.elements()), value);
+  };
+  std::vector<float> padded = ones({1, 8, 4, 4}, 0);
+  padded[0] = 0.5f;
+  padded[5 * 16 + 6] = -0.1f;
+  expect_near(run_node("DeformConv", 19, {ints_of("kernel_shape", {2, 2}), ints_of("pads", {1, 1, 1, 1})},
+                       {x, w, Value::of<float>({1, 8, 4, 4}, padded)}),
+              {0, 1, 3, 2, 3, 8, 11.9f, 7, 9, 20, 24, 13, 6, 13, 15, 8});
+  std::vector<float> offset = ones({1, 8, 2, 2}, 0);
+  offset[0] = 0.5f;
+  offset[5 * 4 + 1] = -0.1f;
+  const Value offsets = Value::of<float>({1, 8, 2, 2}, offset);
+  expect_near(run_node("DeformConv", 19, {}, {x, w, offsets}), {9.5f, 11.9f, 20, 24});
+  std::vector<float> mask = ones({1, 4, 2, 2}, 1);
+  mask[2 * 4 + 3] = 0.2f;
+  expect_near(
+      run_node("DeformConv", 22, {}, {x, w, offsets, Value::of<float>({1}, {1}), Value::of<float>({1, 4, 2, 2}, mask)}),
+      {10.5f, 12.9f, 21, 19.4f});
+  std::vector<float> grouped = ones({1, 16, 2, 2}, 0);
+  grouped[0] = 0.5f;
+  grouped[13 * 4 + 1] = -0.1f;
+  const Value two = Value::of<float>({1, 2, 3, 3}, {0, 1, 2, 3, 4, 5, 6, 7, 8, 8, 7, 6, 5, 4, 3, 2, 1, 0});
+  expect_near(run_node("DeformConv", 19, {int_of("offset_group", 2)},
+                       {two, Value::of<float>({1, 2, 2, 2}, ones({8}, 1)), Value::of<float>({1, 16, 2, 2}, grouped)}),
+              {33.5f, 32.1f, 32, 32});
+}
+
+TEST(Window, DeformConvReadsNothingOutsideWhateverTheOffsets) {
+  const Value x = Value::random({1, 1, 3, 3}, 1);
+  const Value w = Value::of<float>({1, 1, 1, 1}, {1});
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  for (const float far : {-1e30f, 1e30f, kInfinity, -kInfinity, std::nanf(""), 3.0f, -3.0f}) {
+    const Value offset = Value::of<float>({1, 2, 3, 3}, std::vector<float>(18, far));
+    EXPECT_EQ(run_node("DeformConv", 19, {}, {x, w, offset}).values<float>(), std::vector<float>(9, 0)) << far;
+  }
+}
+
+TEST(Window, DeformConvOfOtherShapesIsRefused) {
+  const Value x = Value::random({1, 4, 5, 5}, 1);
+  const Value w = Value::random({6, 4, 3, 3}, 2);
+  const Value offset = Value::random({1, 18, 3, 3}, 3);
+  const auto code = [&](std::vector<TestAttribute> attributes, std::vector<std::optional<Value>> inputs) {
+    return code_of("DeformConv", 19, std::move(attributes), std::move(inputs));
+  };
+  EXPECT_EQ(code({}, {x, w, offset}), StatusCode::kOk);
+  EXPECT_EQ(code_of("DeformConv", 18, {}, {x, w, offset}), StatusCode::kUnsupportedOperator);
+  EXPECT_EQ(code({}, {x, w, Value::random({1, 18, 3, 4}, 3)}), StatusCode::kShape);
+  EXPECT_EQ(code({}, {x, w, Value::random({1, 9, 3, 3}, 3)}), StatusCode::kShape);
+  EXPECT_EQ(code({}, {x, w, Value::random({2, 18, 3, 3}, 3)}), StatusCode::kShape);
+  EXPECT_EQ(code({}, {x, w, offset, Value::random({5}, 3)}), StatusCode::kShape);
+  EXPECT_EQ(code({}, {x, w, offset, std::nullopt, offset}), StatusCode::kShape);
+  EXPECT_EQ(code({}, {x, w, offset, std::nullopt, Value::random({1, 9, 3, 3}, 3)}), StatusCode::kOk);
+  for (const int64_t groups : {int64_t{0}, int64_t{-1}, int64_t{3}, int64_t{8}, int64_t{1} << 62}) {
+    EXPECT_EQ(code({int_of("offset_group", groups)}, {x, w, offset}), StatusCode::kShape) << groups;
+  }
+  EXPECT_NE(code({}, {x, w}), StatusCode::kOk);
+  EXPECT_EQ(code({}, {Value::random({1, 4, 5}, 1), Value::random({6, 4, 3}, 2), Value::random({1, 3, 3}, 3)}),
+            StatusCode::kShape);
+}
+
 double dot(const Value& a, const Value& b) {
   const std::vector<float> xs = a.values<float>();
   const std::vector<float> ys = b.values<float>();

@@ -215,6 +215,15 @@ TEST(Plan, FoldsBatchNormalizationIntoEveryLinearOperator) {
     add_normalization(graph, 3 * group, "c");
     graphs.emplace_back(graph.build(), std::vector<int64_t>{2, 4, 5, 5});
   }
+  for (const std::string bias : {"", "b"}) {
+    GraphBuilder graph(19);
+    graph.input("x", ElementType::kFloat32, {2, 4, 5, 5}).initializer("w", {6, 4, 2, 2}, random_values(96, 1));
+    graph.initializer("b", {6}, random_values(6, 2)).initializer("offset", {2, 8, 4, 4}, random_values(256, 3));
+    graph.initializer("mask", {2, 4, 4, 4}, random_values(128, 4));
+    graph.node("DeformConv", {"x", "w", "offset", bias, "mask"}, {"c"});
+    add_normalization(graph, 6, "c");
+    graphs.emplace_back(graph.build(), std::vector<int64_t>{2, 4, 5, 5});
+  }
   for (int64_t transposed : {0, 1}) {
     GraphBuilder graph;
     graph.input("x", ElementType::kFloat32, {3, 4});
