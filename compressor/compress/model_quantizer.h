@@ -2,7 +2,7 @@
 // learned on the weights in units of their steps, assignment with error feedback where moments are known, biases
 // corrected for the mean shift that the errors make.
 //
-//     ModelQuantizer quantizer(weights, options, choose_methods(model, policy), calibration);
+//     ModelQuantizer quantizer(weights, options, choose_methods(model, is_learned, policy), calibration);
 //     quantizer.quantize(quantizer.first_guess(0.01));       // multiplier of all steps
 //     double error = quantizer.output_error();
 //     quantizer.coded().write(writer, reports);

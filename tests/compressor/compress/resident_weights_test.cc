@@ -65,16 +65,18 @@ TEST(ResidentWeights, SearchForAFinenessReadsNoWeightAgain) {
   CountedModel counted;
   const ResidentWeights weights(counted.model);
   const CompressOptions options;
-  ModelQuantizer quantizer(weights, options, choose_methods(counted.model, {{}, {}, false, true}), nullptr);
+  const std::vector<bool> is_learned(counted.model.weights.size(), true);
+  ModelQuantizer quantizer(weights, options, choose_methods(counted.model, is_learned, {{}, {}, false, true}), nullptr);
   for (const double multiplier : {0.01, 0.02, 0.04}) {
     quantizer.quantize(multiplier);
     EXPECT_GT(quantizer.coded().size(), 0u);
   }
-  // Tensors that are stored as they are go into each candidate anew, in their own type.
+  // Once to be quantized, once for how small they are as they are. Those that are stored like that go into each candidate
+  // anew, in their own type.
   for (size_t w = 0; w < counted.reads.size(); ++w) {
     const TensorMethod method = quantizer.coded().methods[w];
     if (method == TensorMethod::kCodebook || method == TensorMethod::kGrid) {
-      EXPECT_EQ(counted.reads[w], 1) << counted.model.weights[w].name;
+      EXPECT_LE(counted.reads[w], 2) << counted.model.weights[w].name;
     }
   }
 }
