@@ -174,6 +174,8 @@ class ImageFolder : public ImageDataset {
   Folder folder_;
 };
 
+constexpr int64_t kLargestLabel = (int64_t{1} << 31) - 1;
+
 class ArrayDataset : public Dataset {
  public:
   ArrayDataset(std::string name, Array samples, std::vector<int64_t> labels, const DatasetOptions& options)
@@ -220,6 +222,7 @@ class ArrayDataset : public Dataset {
       throw Error::make("{}: there are {} samples but {} labels", name_, size(), labels_.size());
     const auto [low, high] = std::minmax_element(labels_.begin(), labels_.end());
     if (*low < 0) throw Error::make("{}: label {} is below 0", name_, *low);
+    if (*high > kLargestLabel) throw Error::make("{}: label {} is above {}", name_, *high, kLargestLabel);
     classes_ = *high + 1;
   }
 
@@ -261,10 +264,12 @@ class ArrayDataset : public Dataset {
 };
 
 std::unique_ptr<Dataset> open_npz(const std::string& path, const DatasetOptions& options) {
-  std::map<std::string, Array> arrays = read_npz(path);
+  // Other arrays may be of types that cannot be read.
+  std::map<std::string, Array> arrays = read_npz(
+      path, [](const std::string& name, const auto& names) { return name == "x" || name == "y" || names.size() == 1; });
   const bool labelled = arrays.contains("y");
   auto samples = arrays.find("x");
-  if (samples == arrays.end() && arrays.size() == 1) samples = arrays.begin();
+  if (samples == arrays.end() && arrays.size() == 1 && !labelled) samples = arrays.begin();
   if (samples == arrays.end()) throw Error::make("{}: there is no array 'x' of samples", path);
   std::vector<int64_t> labels;
   if (labelled) {

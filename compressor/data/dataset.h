@@ -12,11 +12,14 @@
 //     DIR                    a folder with a folder of PNG and JPEG files for each class (the label is the folder's
 //                            place in the sorted list), or a folder of such files without labels
 //     FILE.npy               an array of samples x anything
-//     FILE.npz               array `x` (or the only one) of samples, and `y` of integer labels, if it is there
+//     FILE.npz               array `x` (or the only one) of samples, and `y` of integer labels, if it is there; others
+//                            are not looked at
 //
 // Images are scaled (bilinear, averaging when they shrink) and cropped in the middle to the model's input, and have one
-// channel (luma) or three (RGB) as it asks. Each value becomes (pixel * scale - mean) / std of its channel. Arrays must
-// have the model's shape. Errors are thrown as quench::Error with the file's name.
+// channel (luma) or three (RGB) as it asks. Their samples are taken as they lie in the file: gamma, colour profiles and
+// EXIF's orientation are not applied, 16 bits are rounded to 8, CMYK becomes RGB by the light that its inks leave. Each
+// value becomes (pixel * scale - mean) / std of its channel. Arrays must have the model's shape. Errors are thrown as
+// quench::Error with the file's name.
 #pragma once
 
 #include <cstdint>

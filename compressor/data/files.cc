@@ -17,7 +17,7 @@ std::vector<std::byte> read_file(const std::filesystem::path& path, uint64_t max
   const std::string name = path.string();
   // O_NONBLOCK: a named pipe would otherwise wait for a writer before it can be refused.
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor < 0) throw Error::make("{}: cannot be opened: {}", name, std::strerror(errno));
+  if (descriptor < 0) throw Error::make("{}: {}", name, std::strerror(errno));
   const auto close = [](FILE* file) { std::fclose(file); };
   const std::unique_ptr<FILE, decltype(close)> file(::fdopen(descriptor, "rb"), close);
   struct stat status {};

@@ -19,7 +19,8 @@ struct Image {
   std::vector<uint8_t> pixels;
 };
 
-// PNG (transparency over black) or JPEG, by its first bytes. At most 2^26 pixels. Throws quench::Error.
+// PNG (transparency over black) or JPEG, by its first bytes; samples as they lie in the file (see dataset.h). At most
+// 2^26 pixels. Throws quench::Error.
 Image read_image(const std::filesystem::path& path);
 
 // How a model wants its images.

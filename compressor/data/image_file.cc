@@ -25,26 +25,77 @@ void check_size(uint64_t width, uint64_t height, const std::string& name) {
   }
 }
 
-Image decode_png(std::span<const std::byte> file, const std::string& name) {
-  png_image png{};
-  png.version = PNG_IMAGE_VERSION;
-  const auto fail = [&] {
-    const std::string reason = png.message;
-    png_image_free(&png);
-    throw Error::make("{}: damaged PNG: {}", name, reason);
-  };
-  if (!png_image_begin_read_from_memory(&png, file.data(), file.size())) fail();
-  try {
-    check_size(png.width, png.height, name);
-  } catch (...) {
-    png_image_free(&png);
-    throw;
+// libpng reports errors by a call that must not return.
+struct PngReader {
+  std::span<const std::byte> file;
+  size_t position = 0;
+  std::jmp_buf escape;
+  char message[200] = {};
+};
+
+void escape_from_png(png_structp png, png_const_charp message) {
+  auto* reader = static_cast<PngReader*>(png_get_error_ptr(png));
+  std::snprintf(reader->message, sizeof reader->message, "%s", message);
+  std::longjmp(reader->escape, 1);
+}
+
+void read_png(png_structp png, png_bytep out, size_t bytes) {
+  auto* reader = static_cast<PngReader*>(png_get_io_ptr(png));
+  if (bytes > reader->file.size() - reader->position) png_error(png, "the file ends early");
+  std::memcpy(out, reader->file.data() + reader->position, bytes);
+  reader->position += bytes;
+}
+
+// Samples of any kind become RGBA of 8 bits, each by its share of the largest: gamma and profiles are not applied, nor
+// is what a palette says of them. 16 bits are rounded to 8.
+void set_rgba(png_structp png, png_infop info) {
+  png_set_expand(png);
+  png_set_scale_16(png);
+  png_set_gray_to_rgb(png);
+  if (png_get_valid(png, info, PNG_INFO_tRNS) == 0) png_set_add_alpha(png, 255, PNG_FILLER_AFTER);
+  png_set_interlace_handling(png);
+}
+
+// Nothing with a destructor is created between setjmp and the calls that may jump.
+bool decode_png_into(PngReader& reader, Image& image, std::vector<uint8_t>& rgba, std::vector<png_bytep>& rows) {
+  png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &reader, escape_from_png, [](png_structp, auto) {});
+  png_infop info = png == nullptr ? nullptr : png_create_info_struct(png);
+  if (info == nullptr || setjmp(reader.escape)) {
+    png_destroy_read_struct(&png, &info, nullptr);
+    return false;
   }
-  png.format = PNG_FORMAT_RGB;
-  Image image{static_cast<int>(png.width), static_cast<int>(png.height), {}};
-  image.pixels.resize(PNG_IMAGE_SIZE(png));
-  const png_color black{0, 0, 0};
-  if (!png_image_finish_read(&png, &black, image.pixels.data(), 0, nullptr)) fail();
+  png_set_read_fn(png, &reader, read_png);
+  png_set_user_limits(png, 1 << 26, 1 << 26);
+  png_read_info(png, info);
+  image.width = static_cast<int>(png_get_image_width(png, info));
+  image.height = static_cast<int>(png_get_image_height(png, info));
+  if (uint64_t{png_get_image_width(png, info)} * png_get_image_height(png, info) > kMaxPixels)
+    png_error(png, "the image is too large");
+  set_rgba(png, info);
+  png_read_update_info(png, info);
+  const size_t row_bytes = png_get_rowbytes(png, info);
+  rgba.resize(row_bytes * static_cast<size_t>(image.height));
+  rows.resize(static_cast<size_t>(image.height));
+  for (size_t y = 0; y < rows.size(); ++y) rows[y] = rgba.data() + y * row_bytes;
+  png_read_image(png, rows.data());
+  png_read_end(png, nullptr);
+  png_destroy_read_struct(&png, &info, nullptr);
+  return true;
+}
+
+Image decode_png(std::span<const std::byte> file, const std::string& name) {
+  PngReader reader;
+  reader.file = file;
+  Image image;
+  std::vector<uint8_t> rgba;
+  std::vector<png_bytep> rows;
+  if (!decode_png_into(reader, image, rgba, rows)) throw Error::make("{}: damaged PNG: {}", name, reader.message);
+  check_size(static_cast<uint64_t>(image.width), static_cast<uint64_t>(image.height), name);
+  image.pixels.resize(rgba.size() / 4 * 3);
+  for (size_t pixel = 0; pixel < rgba.size() / 4; ++pixel) {
+    for (size_t c = 0; c < 3; ++c)  // over black
+      image.pixels[3 * pixel + c] = static_cast<uint8_t>((rgba[4 * pixel + c] * rgba[4 * pixel + 3] + 127) / 255);
+  }
   return image;
 }
 
@@ -61,6 +112,17 @@ void escape_from_jpeg(j_common_ptr info) {
   std::longjmp(error->escape, 1);
 }
 
+// In place, without a profile: each ink takes its share of the light. Programs of Adobe store the share that is left.
+void cmyk_to_rgb(std::vector<uint8_t>& pixels, bool is_inverted) {
+  const size_t count = pixels.size() / 4;
+  for (size_t pixel = 0; pixel < count; ++pixel) {
+    const auto left = [&](size_t c) { return is_inverted ? pixels[4 * pixel + c] : 255 - pixels[4 * pixel + c]; };
+    const int black = left(3);
+    for (size_t c = 0; c < 3; ++c) pixels[3 * pixel + c] = static_cast<uint8_t>((left(c) * black + 127) / 255);
+  }
+  pixels.resize(3 * count);
+}
+
 // Nothing with a destructor is created between setjmp and the calls that may jump.
 bool decode_jpeg_into(std::span<const std::byte> file, Image& image, JpegError& error) {
   jpeg_decompress_struct info{};
@@ -74,7 +136,8 @@ bool decode_jpeg_into(std::span<const std::byte> file, Image& image, JpegError& 
   jpeg_create_decompress(&info);
   jpeg_mem_src(&info, reinterpret_cast<const unsigned char*>(file.data()), file.size());
   jpeg_read_header(&info, TRUE);
-  info.out_color_space = JCS_RGB;
+  const bool is_cmyk = info.jpeg_color_space == JCS_CMYK || info.jpeg_color_space == JCS_YCCK;
+  info.out_color_space = is_cmyk ? JCS_CMYK : JCS_RGB;
   if (uint64_t{info.image_width} * info.image_height > kMaxPixels) {
     std::snprintf(error.message, sizeof error.message, "the image is too large");
     jpeg_destroy_decompress(&info);
@@ -83,14 +146,16 @@ bool decode_jpeg_into(std::span<const std::byte> file, Image& image, JpegError& 
   jpeg_start_decompress(&info);
   image.width = static_cast<int>(info.output_width);
   image.height = static_cast<int>(info.output_height);
-  image.pixels.resize(size_t{3} * info.output_width * info.output_height);
+  const size_t channels = is_cmyk ? 4 : 3;
+  image.pixels.resize(channels * info.output_width * info.output_height);
   while (info.output_scanline < info.output_height) {
-    JSAMPROW row = image.pixels.data() + size_t{3} * info.output_width * info.output_scanline;
+    JSAMPROW row = image.pixels.data() + channels * info.output_width * info.output_scanline;
     jpeg_read_scanlines(&info, &row, 1);
   }
   // Missing data is only a warning to libjpeg, and grey pixels.
   const bool complete = error.manager.num_warnings == 0;
   if (!complete) std::snprintf(error.message, sizeof error.message, "the data is damaged or ends early");
+  if (is_cmyk) cmyk_to_rgb(image.pixels, info.saw_Adobe_marker != 0);
   jpeg_destroy_decompress(&info);
   return complete;
 }

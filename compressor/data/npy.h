@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -27,9 +28,11 @@ Array read_npy(const std::filesystem::path& path);
 std::vector<std::byte> npy_bytes(const Array& array);
 void write_npy(const std::filesystem::path& path, const Array& array);
 
-// By name without ".npy".
-std::map<std::string, Array> parse_npz(std::span<const std::byte> file, std::string_view name);
-std::map<std::string, Array> read_npz(const std::filesystem::path& path);
+// By name without ".npy". `wanted` is asked for each name whether its array is to be read; null: all are.
+using WantedArray = std::function<bool(const std::string& name, const std::vector<std::string>& names)>;
+std::map<std::string, Array> parse_npz(std::span<const std::byte> file, std::string_view name,
+                                       const WantedArray& wanted = nullptr);
+std::map<std::string, Array> read_npz(const std::filesystem::path& path, const WantedArray& wanted = nullptr);
 
 // Stored, not deflated; up to 4 GiB.
 void write_npz(const std::filesystem::path& path, const std::vector<std::pair<std::string, Array>>& arrays);

@@ -5,6 +5,7 @@
 #include "compressor/data/files.h"
 #include "compressor/data/npy.h"
 #include "formats/base/atomic_file.h"
+#include "formats/base/printable.h"
 #include "formats/error.h"
 
 namespace quench::data {
@@ -220,19 +221,25 @@ class ZipWriter {
 
 }  // namespace
 
-std::map<std::string, Array> parse_npz(std::span<const std::byte> file, std::string_view name) {
+std::map<std::string, Array> parse_npz(std::span<const std::byte> file, std::string_view name,
+                                       const WantedArray& wanted) {
   const ZipReader zip(file, name);
+  std::vector<Member> members = zip.members();
+  std::erase_if(members, [](const Member& member) { return !member.name.ends_with(".npy"); });
+  std::vector<std::string> names;
+  for (const Member& member : members) names.push_back(member.name.substr(0, member.name.size() - 4));
   std::map<std::string, Array> arrays;
-  for (const Member& member : zip.members()) {
-    if (!member.name.ends_with(".npy")) continue;
-    const std::string key = member.name.substr(0, member.name.size() - 4);
-    arrays[key] = parse_npy(zip.content(member), fmt::format("{}: array '{}'", name, key));
+  for (size_t i = 0; i < members.size(); ++i) {
+    const Member& member = members[i];
+    const std::string& key = names[i];
+    if (wanted && !wanted(key, names)) continue;
+    arrays[key] = parse_npy(zip.content(member), fmt::format("{}: array '{}'", name, printable(key)));
   }
   return arrays;
 }
 
-std::map<std::string, Array> read_npz(const std::filesystem::path& path) {
-  return parse_npz(read_file(path), path.string());
+std::map<std::string, Array> read_npz(const std::filesystem::path& path, const WantedArray& wanted) {
+  return parse_npz(read_file(path), path.string(), wanted);
 }
 
 void write_npz(const std::filesystem::path& path, const std::vector<std::pair<std::string, Array>>& arrays) {

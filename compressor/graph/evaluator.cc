@@ -1,21 +1,17 @@
 #include "compressor/graph/evaluator.h"
 
 #include <algorithm>
+#include <atomic>
+#include <cstdlib>
 #include <cstring>
+#include <new>
 
 #include "formats/error.h"
 #include "runtime/session/session.h"
 
 namespace quench::graph {
-namespace {
 
 using onnx::TensorProto;
-
-[[noreturn]] void refuse(const std::string& model, const Status& status) {
-  throw Error::make("{}: {}", model, status.detail());
-}
-
-}  // namespace
 
 int64_t HostTensor::elements() const {
   int64_t count = 1;
@@ -42,7 +38,14 @@ struct Evaluator::State {
   GraphBytes graph;
   rt::ModelHandle runtime;
   rt::SessionHandle session;
-  std::string failure;  // of a weight that could not be read, behind the runtime's back
+  std::string failure;                    // of a weight that could not be read, behind the runtime's back
+  std::atomic<bool> is_exhausted{false};  // the system had no more memory: not a limit of the options
+
+  // The runtime's memory comes from here, to tell the two apart.
+  static void* allocate(void* user, size_t bytes, size_t alignment);
+  static void release(void*, void* block, size_t) { std::free(block); }
+  // Throws: std::bad_alloc where memory is short, since all that is caught would change the results.
+  [[noreturn]] void refuse(const Status& status) const;
 
   static Status decode_weight(void* user, uint32_t tensor, uint64_t first, std::span<std::byte> out);
   int input_index(const std::string& name) const;
@@ -72,10 +75,26 @@ Status Evaluator::State::decode_weight(void* user, uint32_t tensor, uint64_t fir
     if (!values) values = std::make_shared<const std::vector<float>>(read_float(weight));
     if (values->size() != weight.elements()) return Status::error(StatusCode::kShape, "weight of another size");
     return copy(std::as_bytes(std::span(*values)), sizeof(float));
+  } catch (const std::bad_alloc&) {
+    state.is_exhausted = true;
+    return Status(StatusCode::kOutOfMemory);
   } catch (const std::exception& error) {
     state.failure = error.what();
     return Status(StatusCode::kIo);
   }
+}
+
+void* Evaluator::State::allocate(void* user, size_t bytes, size_t alignment) {
+  void* block = nullptr;
+  if (::posix_memalign(&block, std::max(alignment, sizeof(void*)), bytes) == 0) return block;
+  static_cast<State*>(user)->is_exhausted = true;
+  return nullptr;
+}
+
+void Evaluator::State::refuse(const Status& status) const {
+  if (is_exhausted) throw std::bad_alloc();
+  if (!failure.empty()) throw Error(failure);
+  throw Error::make("{}: {}", model->name, status.detail());
 }
 
 int Evaluator::State::input_index(const std::string& name) const {
@@ -88,7 +107,7 @@ int Evaluator::State::input_index(const std::string& name) const {
 
 HostTensor Evaluator::State::output(int index) const {
   const Result<rt::Tensor> result = session->output(index);
-  if (!result.ok()) refuse(model->name, result.status());
+  if (!result.ok()) refuse(result.status());
   const rt::Tensor& tensor = *result;
   const size_t declared = runtime->outputs().size() - options.extra_outputs.size();
   const auto number = static_cast<size_t>(index);
@@ -116,12 +135,14 @@ Evaluator::Evaluator(const OnnxModel& model, const EvaluatorOptions& options) : 
   model_options.extra_outputs = extra;
   model_options.limits.max_memory_bytes = options.max_memory_bytes;
   const rt::Bytes bytes(reinterpret_cast<const std::byte*>(state.graph.bytes.data()), state.graph.bytes.size());
+  model_options.allocator = {&State::allocate, &State::release, &state};
   rt::SessionOptions session_options;
+  session_options.allocator = model_options.allocator;
   session_options.threads = options.threads;
   session_options.max_memory_bytes = options.max_memory_bytes;
   Status status = rt::open_model(bytes, {nullptr, &State::decode_weight, &state}, model_options, state.runtime);
   if (status.ok()) status = rt::create_session(*state.runtime, session_options, state.session);
-  if (!status.ok()) refuse(model.name, status);
+  if (!status.ok()) state.refuse(status);
 }
 
 Evaluator::Evaluator(Evaluator&&) noexcept = default;
@@ -143,11 +164,10 @@ std::vector<HostTensor> Evaluator::run(std::span<const HostTensor> inputs) {
                         type_name(input.dtype));
     }
     const Status status = state.session->set_input(index, data, input.dims);
-    if (!status.ok()) refuse(state.model->name, status);
+    if (!status.ok()) state.refuse(status);
   }
   if (const Status status = state.session->run(); !status.ok()) {
-    if (!state.failure.empty()) throw Error(state.failure);
-    refuse(state.model->name, status);
+    state.refuse(status);
   }
   std::vector<HostTensor> outputs;
   for (size_t i = 0; i < state.runtime->outputs().size(); ++i) outputs.push_back(state.output(static_cast<int>(i)));

@@ -1,6 +1,7 @@
 #include "compressor/measure/evaluation.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "compressor/measure/fidelity.h"
 #include "compressor/measure/scores.h"
@@ -42,6 +43,18 @@ class AccuracyMeter {
   AccuracySum sum_;
 };
 
+// What no accuracy, agreement or distance can be said of.
+void check_numbers(const Runner& model, const std::vector<HostTensor>& outputs) {
+  for (const HostTensor& output : outputs) {
+    if (output.dtype != onnx::TensorProto::FLOAT) continue;
+    const std::span<const float> values = output.floats();
+    const auto count = std::count_if(values.begin(), values.end(), [](float value) { return std::isnan(value); });
+    if (count == 0) continue;
+    throw Error::make("{}: {} of {} values of output '{}' are NaN, so that nothing can be said of it", model.name(),
+                      count, values.size(), printable(output.name));
+  }
+}
+
 void check_same_outputs(const std::vector<HostTensor>& outputs, const std::vector<HostTensor>& reference) {
   if (outputs.size() != reference.size()) throw Error("the two models have different outputs, and cannot be compared");
   for (size_t i = 0; i < outputs.size(); ++i) {
@@ -63,9 +76,11 @@ class Comparison {
   // `rows`: of the inputs, of which the first `samples` count.
   void add(std::span<const HostTensor> inputs, std::span<const int64_t> labels, uint64_t samples, uint64_t rows) {
     const std::vector<HostTensor> outputs = model_->run(inputs);
+    check_numbers(*model_, outputs);
     if (!labels.empty()) accuracy_.add(*model_, outputs, labels);
     if (!against_) return;
     const std::vector<HostTensor> reference = against_->run(inputs);
+    check_numbers(*against_, reference);
     if (!labels.empty()) against_accuracy_.add(*against_, reference, labels);
     check_same_outputs(outputs, reference);
     fidelity_.add(reference, outputs, samples, rows);

@@ -11,7 +11,11 @@
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <exception>
+#include <new>
+
+#include "formats/error.h"
 
 namespace quench {
 namespace {
@@ -30,10 +34,16 @@ rlim_t address_space() {
   return is_read ? rlim_t{pages} * static_cast<rlim_t>(::sysconf(_SC_PAGESIZE)) : 0;
 }
 
+// Whether who started this process allows it less memory than the child would get.
+bool is_limited() {
+  struct rlimit now {};
+  return ::getrlimit(RLIMIT_AS, &now) == 0 && now.rlim_cur != RLIM_INFINITY && now.rlim_cur < address_space() + kMemory;
+}
+
 void limit(int resource, rlim_t value) {
   struct rlimit now {};
   if (::getrlimit(resource, &now) != 0) return;
-  if (now.rlim_max != RLIM_INFINITY && now.rlim_max < value) value = now.rlim_max;
+  if (now.rlim_cur != RLIM_INFINITY && now.rlim_cur < value) value = now.rlim_cur;
   now.rlim_cur = now.rlim_max = value;
   ::setrlimit(resource, &now);
 }
@@ -98,7 +108,7 @@ bool read_all(int descriptor, std::string& text) {
 
 std::optional<Outcome> run_apart(const std::function<std::string()>& work) {
   int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return std::nullopt;
+  if (::pipe2(ends, O_CLOEXEC) != 0) throw Error::make("no pipe can be made: {}", std::strerror(errno));
   const pid_t child = ::fork();
   if (child == 0) {
     ::close(ends[0]);
@@ -108,11 +118,14 @@ std::optional<Outcome> run_apart(const std::function<std::string()>& work) {
   std::string text;
   const bool is_read = child > 0 && read_all(ends[0], text);
   ::close(ends[0]);
-  if (child < 0) return std::nullopt;
+  if (child < 0) throw Error::make("no process can be made: {}", std::strerror(errno));
   if (!is_read) ::kill(child, SIGKILL);
   while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
   }
-  if (!is_read || text.size() < 2 || text.back() != '.') return std::nullopt;
+  const bool is_whole = is_read && text.size() >= 2 && text.back() == '.';
+  // Short memory is an error, as everywhere: without what the child would have found, the result would be another one.
+  if (is_limited() && (!is_whole || text.starts_with("-std::bad_alloc"))) throw std::bad_alloc();
+  if (!is_whole) return std::nullopt;
   text.pop_back();
   return Outcome{text.substr(1), text.front() == '-'};
 }

@@ -14,7 +14,8 @@ struct Outcome {
 };
 
 // Runs `work` in a child of this process, which sees all memory as it is now and changes none of it. Nothing where it
-// crashes, takes more than 1 GiB of memory, 4 s of processor time or 8 s in all, or no child can be made.
+// crashes, takes more than 1 GiB of memory, 4 s of processor time or 8 s in all. Throws std::bad_alloc where it does not
+// end well and the limits of this process leave it less memory than that, quench::Error where no child can be made.
 std::optional<Outcome> run_apart(const std::function<std::string()>& work);
 
 }  // namespace quench

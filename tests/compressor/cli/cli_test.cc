@@ -420,7 +420,7 @@ TEST_F(Cli, PlotDrawsTrainingsTogether) {
   expect_error(run_program({"plot", path("bad.jsonl"), "-o", path("c.svg")}), 1, "bad.jsonl: line 2");
   write_text(path("empty.jsonl"), "");
   expect_error(run_program({"plot", path("empty.jsonl"), "-o", path("c.svg")}), 1, "has no epochs");
-  expect_error(run_program({"plot", path("none.jsonl"), "-o", path("c.svg")}), 1, "none.jsonl: cannot be opened");
+  expect_error(run_program({"plot", path("none.jsonl"), "-o", path("c.svg")}), 1, "none.jsonl: No such file");
   expect_error(run_program({"plot", path("first.jsonl"), "-o", path("first.jsonl")}), 1, "would be overwritten");
   EXPECT_FALSE(fs::exists(path("c.svg")));
 }
@@ -441,6 +441,57 @@ TEST_F(Cli, DataErrorsNameTheData) {
   data::write_npz(path("d.npz"),
                   {{"x", data::Array::float32({1, 3, 16, 16}, image)}, {"y", data::Array::int64({1}, labels)}});
   expect_error(run_program({"eval", onnx(), "--data", path("d.npz")}), 1, "label 99 is beyond the model's 10 classes");
+}
+
+TEST_F(Cli, OtherArraysOfAnArchiveAreNotLookedAt) {
+  const std::vector<float> image(3 * 16 * 16);
+  const data::Array x = data::Array::float32({1, 3, 16, 16}, image);
+  data::write_npz(path("d.npz"), {{"x", x}, {"paths", x}});
+  std::string bytes = read_bytes(path("d.npz"));
+  // The other array becomes one of objects, which are not read: its header, and no checksum would fit any more.
+  const size_t at = bytes.rfind("'<f4'");
+  bytes.replace(at, 5, "'|O' ");
+  write_text(path("d.npz"), bytes);
+  EXPECT_EQ(run_program({"eval", quench(), "--against", onnx(), "--data", path("d.npz")}).code, 0);
+}
+
+TEST_F(Cli, ALabelBeyondAllClassesIsRefused) {
+  const std::vector<int64_t> labels = {INT64_MAX};
+  const std::vector<float> image(3 * 16 * 16);
+  data::write_npz(path("d.npz"),
+                  {{"x", data::Array::float32({1, 3, 16, 16}, image)}, {"y", data::Array::int64({1}, labels)}});
+  expect_error(run_program({"eval", onnx(), "--data", path("d.npz")}), 1, "label 9223372036854775807 is above");
+}
+
+// It said "agreement 100 %".
+TEST_F(Cli, EvalOfOutputsThatAreNanSaysSo) {
+  quantizer::write_model(path("nan.onnx"), quantizer::make_small_model({.channels = 12, .nan_weight = true}));
+  expect_error(run_program({"eval", path("nan.onnx"), "--against", onnx()}), 1, "are NaN");
+  expect_error(run_program({"eval", onnx(), "--against", path("nan.onnx")}), 1, "are NaN");
+  expect_error(run_program({"eval", path("nan.onnx"), "--against", path("nan.onnx")}), 1, "are NaN");
+}
+
+// Short memory made another file: without the shapes that were to be inferred, or without calibration.
+TEST_F(Cli, ShortMemoryIsAnErrorAndNeverAnotherFile) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers take the address space";
+#endif
+  const std::string whole = read_bytes(quench());
+  int failures = 0;
+  for (int megabytes = 20; megabytes <= 240; megabytes += 11) {
+    const std::string command = "ulimit -c 0; ulimit -v " + std::to_string(1024 * megabytes) + "; exec " +
+                                std::string(QUENCH_PROGRAM) + " compress " + onnx() + " --threads 1 -o " +
+                                path("o.quench") + " >/dev/null 2>&1";
+    fs::remove(path("o.quench"));
+    const int status = std::system(command.c_str());
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+      EXPECT_EQ(read_bytes(path("o.quench")), whole) << megabytes;
+    } else {
+      ++failures;
+      EXPECT_FALSE(fs::exists(path("o.quench"))) << megabytes;
+    }
+  }
+  EXPECT_GT(failures, 0);
 }
 
 // Wherever a run is killed, the old file is there, or the new one.

@@ -85,6 +85,84 @@ TEST(ImageFile, GreyPngBecomesRgb) {
   EXPECT_EQ(read_image(folder / "a.png").pixels, (std::vector<uint8_t>{10, 10, 10, 200, 200, 200}));
 }
 
+// One row of 16-bit samples, with a gamma chunk or without.
+void write_png_16(const std::string& path, const std::vector<uint16_t>& samples, double gamma) {
+  std::FILE* file = std::fopen(path.c_str(), "wb");
+  png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, nullptr, nullptr, nullptr);
+  png_infop info = png_create_info_struct(png);
+  png_init_io(png, file);
+  png_set_IHDR(png, info, static_cast<png_uint_32>(samples.size() / 3), 1, 16, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
+               PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+  if (gamma > 0) png_set_gAMA(png, info, gamma);
+  png_write_info(png, info);
+  std::vector<png_byte> row;
+  for (const uint16_t sample : samples) {
+    row.push_back(static_cast<png_byte>(sample >> 8));
+    row.push_back(static_cast<png_byte>(sample & 255));
+  }
+  png_write_row(png, row.data());
+  png_write_end(png, nullptr);
+  png_destroy_write_struct(&png, &info);
+  std::fclose(file);
+}
+
+// libpng's simplified reading takes 16 bits for linear light, and brightened them by up to 72.
+TEST(ImageFile, SamplesOf16BitsAndOfAnyGammaAreThoseOfTheFile) {
+  const TemporaryFolder folder;
+  const std::vector<uint16_t> samples = {0, 1000, 65535, 32768, 257, 40000, 20000, 60000, 128};
+  for (const double gamma : {0.0, 1.0, 0.45455, 0.1}) {
+    write_png_16(folder / "16.png", samples, gamma);
+    const Image image = read_image(folder / "16.png");
+    ASSERT_EQ(image.pixels.size(), samples.size());
+    for (size_t i = 0; i < samples.size(); ++i)
+      EXPECT_NEAR(image.pixels[i], samples[i] / 257.0, 0.51) << gamma << " " << i;
+  }
+}
+
+// Of CMYK, as programs of Adobe write it or others do, and of its form for compression, YCCK.
+void write_cmyk_jpeg(const std::string& path, const std::vector<uint8_t>& inks, bool is_adobe, J_COLOR_SPACE space) {
+  jpeg_compress_struct info{};
+  jpeg_error_mgr errors{};
+  info.err = jpeg_std_error(&errors);
+  jpeg_create_compress(&info);
+  unsigned char* bytes = nullptr;
+  unsigned long size = 0;  // NOLINT(google-runtime-int): libjpeg's type
+  jpeg_mem_dest(&info, &bytes, &size);
+  info.image_width = 16;
+  info.image_height = 16;
+  info.input_components = 4;
+  info.in_color_space = JCS_CMYK;
+  jpeg_set_defaults(&info);
+  jpeg_set_colorspace(&info, space);
+  info.write_Adobe_marker = is_adobe || space == JCS_YCCK ? TRUE : FALSE;
+  jpeg_set_quality(&info, 100, TRUE);
+  jpeg_start_compress(&info, TRUE);
+  std::vector<uint8_t> line;
+  for (int x = 0; x < 16; ++x) line.insert(line.end(), inks.begin(), inks.end());
+  while (info.next_scanline < info.image_height) {
+    uint8_t* row = line.data();
+    jpeg_write_scanlines(&info, &row, 1);
+  }
+  jpeg_finish_compress(&info);
+  jpeg_destroy_compress(&info);
+  write_file(path, std::as_bytes(std::span(bytes, size)));
+  std::free(bytes);
+}
+
+TEST(ImageFile, CmykAndYcckJpegBecomeRgb) {
+  const TemporaryFolder folder;
+  const std::vector<uint8_t> inks = {51, 102, 204, 51}, left = {204, 153, 51, 204};  // of 255, and what is left of it
+  const int expected[] = {204 * 204 / 255, 153 * 204 / 255, 51 * 204 / 255};
+  write_cmyk_jpeg(folder / "adobe.jpg", left, true, JCS_CMYK);
+  write_cmyk_jpeg(folder / "ycck.jpg", left, true, JCS_YCCK);
+  write_cmyk_jpeg(folder / "plain.jpg", inks, false, JCS_CMYK);
+  for (const char* name : {"adobe.jpg", "ycck.jpg", "plain.jpg"}) {
+    const Image image = read_image(folder / name);
+    ASSERT_EQ(image.pixels.size(), 16u * 16u * 3u);
+    for (int c = 0; c < 3; ++c) EXPECT_NEAR(image.pixels[static_cast<size_t>(300 + c)], expected[c], 3) << name;
+  }
+}
+
 TEST(ImageFile, TransparentPixelsLieOverBlack) {
   const TemporaryFolder folder;
   write_png(folder / "a.png", {2, 1, {200, 100, 50, 255, 200, 100, 50, 0}}, PNG_FORMAT_RGBA);
