@@ -2,12 +2,14 @@
 #
 #     install_packages build          what the libraries and the quench program are built with
 #     install_packages build training and what quench tune and quench train need
-#     install_packages build training test     and what the tests need; style: clang-format and clang-tidy
+#     install_packages build training test     and what the tests need; style: clang-format and clang-tidy;
+#                                    arm: to build and test for 32-bit Arm
 
 packages_build="g++ cmake ninja-build pkg-config libonnx-dev libprotobuf-dev protobuf-compiler libeigen3-dev libfmt-dev
   libcli11-dev nlohmann-json3-dev libhwy-dev libpng-dev libjpeg62-turbo-dev zlib1g-dev"
 packages_training="libtorch-dev libgloo-dev"  # c10d's header for Gloo includes Gloo's own
 packages_test="clang libclang-rt-14-dev libgtest-dev libgmock-dev libbenchmark-dev libonnx-testdata python3"
+packages_arm="g++-arm-linux-gnueabihf qemu-user googletest"
 packages_style="git clang-format clang-tidy"
 
 install_packages() {

@@ -12,6 +12,7 @@
 #     tsan      threads, sessions, decoding, data and the whole of compress under ThreadSanitizer
 #     size      the example program that links the runtime stays below the limit of tests/size.txt
 #     variants  the runtime by itself, also without threads and without files, each with a program that runs a model
+#     arm       the runtime and what it reads for 32-bit Arm, by Debian's cross compiler, tested under qemu-user
 #     results   compress makes what tests/results.csv says; RESULTS=update writes it anew
 #     release   the commands of README.md, one after the other, in a fresh clone of what is committed
 set -euo pipefail
@@ -104,6 +105,14 @@ run_variants() {
     echo "$library: has neither threads nor files, but needs these" >&2
     return 1
   fi
+}
+
+run_arm() {
+  install_packages build arm
+  local tests='base_test|operator_rows_test|container_test|runtime_core_test|runtime_kernels_test|runtime_fast_test'
+  build arm ${tests//|/ }
+  # Not the writers' files, whose processes qemu's /proc does not show as they are.
+  ctest --preset arm --parallel "$jobs" --no-tests=error -L "^($tests)\$" -E AtomicFile
 }
 
 run_results() {

@@ -63,7 +63,15 @@
 #define HWY_DISABLE_PCLMUL_AES
 #define HWY_IS_DEBUG_BUILD 0
 #ifndef HWY_DISABLED_TARGETS
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
+#if defined(__arm__) && !defined(__ARM_NEON)
+// On 32-bit Arm only the targets that the compiler's flags promise are used (see detect_targets), and GCC cannot compile
+// NEON beside a baseline without it.
+#define QUENCH_NO_NEON HWY_NEON
+#else
+#define QUENCH_NO_NEON 0
+#endif
+#define HWY_DISABLED_TARGETS \
+  (HWY_SSSE3 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | QUENCH_NO_NEON)
 #endif
 
 #include <hwy/detect_targets.h>

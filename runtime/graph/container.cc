@@ -74,7 +74,8 @@ class ContainerSource final : public OwnedSource {
     for (uint32_t chunk = chunk_of(tensor, first); !out.empty(); ++chunk) {
       const container::ChunkRange range = reader_.chunk(tensor, chunk);
       const uint64_t skipped = (first - range.first_element) * width;
-      const std::span<std::byte> part = out.first(std::min(out.size(), range.element_count * width - skipped));
+      const uint64_t rest = range.element_count * width - skipped;
+      const std::span<std::byte> part = out.first(static_cast<size_t>(std::min<uint64_t>(out.size(), rest)));
       QUENCH_RETURN_IF_ERROR(decode_part(tensor, chunk, range.element_count * width, skipped, part));
       first += part.size() / width;
       out = out.subspan(part.size());
