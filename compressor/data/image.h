@@ -22,6 +22,7 @@ struct Image {
 // PNG (transparency over black) or JPEG, by its first bytes; samples as they lie in the file (see dataset.h). At most
 // 2^26 pixels. Throws quench::Error.
 Image read_image(const std::filesystem::path& path);
+Image decode_image(std::span<const std::byte> file, const std::string& name);  // `name`: for messages
 
 // How a model wants its images.
 class ImageTarget {

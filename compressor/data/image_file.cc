@@ -171,15 +171,18 @@ Image decode_jpeg(std::span<const std::byte> file, const std::string& name) {
 }  // namespace
 
 Image read_image(const std::filesystem::path& path) {
+  return decode_image(read_file(path, uint64_t{1} << 30), path.string());
+}
+
+Image decode_image(std::span<const std::byte> file, const std::string& name) {
   constexpr unsigned char kPngStart[] = {0x89, 'P', 'N', 'G'};
   constexpr unsigned char kJpegStart[] = {0xff, 0xd8, 0xff};
-  const std::vector<std::byte> file = read_file(path, uint64_t{1} << 30);
   const auto starts_with = [&](std::span<const unsigned char> start) {
     return file.size() >= start.size() && std::memcmp(file.data(), start.data(), start.size()) == 0;
   };
-  if (starts_with(kPngStart)) return decode_png(file, path.string());
-  if (starts_with(kJpegStart)) return decode_jpeg(file, path.string());
-  throw Error::make("{}: this is neither a PNG nor a JPEG image", path.string());
+  if (starts_with(kPngStart)) return decode_png(file, name);
+  if (starts_with(kJpegStart)) return decode_jpeg(file, name);
+  throw Error::make("{}: this is neither a PNG nor a JPEG image", name);
 }
 
 bool is_image_name(const std::filesystem::path& path) {
