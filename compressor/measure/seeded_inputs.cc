@@ -1,10 +1,15 @@
 #include "compressor/measure/seeded_inputs.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numbers>
+#include <numeric>
+#include <optional>
 #include <random>
 #include <set>
+#include <span>
+#include <string_view>
 
 #include "formats/error.h"
 
@@ -13,6 +18,10 @@ namespace {
 
 using graph::HostTensor;
 using onnx::TensorProto;
+
+// Open dimensions other than the first.
+constexpr int64_t kPictureSize = 224;
+constexpr int64_t kOpenSize = 16;
 
 // Draws that do not depend on the standard library's distributions.
 class Random {
@@ -85,34 +94,128 @@ void draw_dead_leaves(const Plane& image, Random& random) {
   }
 }
 
+bool is_channels(int64_t dim) { return dim == 1 || dim == 3 || dim == 4; }
+
+// The axis with a picture's channels, N x C x H x W or N x H x W x C, of dimensions that may be open (-1); 0: none.
+int channel_axis(std::span<const int64_t> dims) {
+  if (dims.size() != 4) return 0;
+  return is_channels(dims[1]) ? 1 : is_channels(dims[3]) ? 3 : 0;
+}
+
 std::vector<int64_t> concrete_shape(const onnx::ValueInfoProto& input, const SeededShapes& shapes) {
   if (const auto given = shapes.by_name.find(input.name()); given != shapes.by_name.end()) return given->second;
   const auto& declared = input.type().tensor_type().shape();
   std::vector<int64_t> dims;
-  for (int i = 0; i < declared.dim_size(); ++i) {
-    const auto& dim = declared.dim(i);
-    if (dim.has_dim_value() && dim.dim_value() > 0) {
-      dims.push_back(dim.dim_value());
-    } else if (i == 0) {
-      dims.push_back(shapes.batch);
-    } else {
-      dims.push_back(declared.dim_size() == 4 && i >= 2 ? 224 : 16);
-    }
+  for (const auto& dim : declared.dim())
+    dims.push_back(dim.has_dim_value() && dim.dim_value() > 0 ? dim.dim_value() : -1);
+  const int channels = channel_axis(dims);
+  for (int i = 0; i < static_cast<int>(dims.size()); ++i) {
+    int64_t& dim = dims[static_cast<size_t>(i)];
+    if (dim >= 0) continue;
+    const bool picture_size = dims.size() == 4 && (channels == 3 ? i == 1 || i == 2 : i >= 2);
+    dim = i == 0 ? shapes.batch : picture_size ? kPictureSize : kOpenSize;
   }
   return dims;
 }
 
-void fill_floats(HostTensor& tensor, Random& random) {
-  float* values = tensor.floats().data();
-  const bool image = tensor.dims.size() == 4 && (tensor.dims[1] == 1 || tensor.dims[1] == 3 || tensor.dims[1] == 4);
-  if (!image) {
-    for (float& value : tensor.floats()) value = static_cast<float>(random.normal(1.0));
-    return;
+// How pictures are given to a model: mean + deviation * v between low and high, where v is drawn with about zero mean
+// and unit variance.
+struct Scale {
+  double mean, deviation, low, high;
+};
+constexpr Scale kNormalized = {0, 1, -2.2, 2.5};
+constexpr Scale kBytes = {115, 64, 0, 255};
+constexpr std::array<Scale, 4> kScales = {kNormalized, Scale{0, 0.5, -1, 1}, Scale{0.45, 0.25, 0, 1}, kBytes};
+
+// What the nodes behind an input make of it before anything else does: factor * x + offset, means over channels.
+struct Affine {
+  double factor = 1, offset = 0;
+  bool found = false;
+};
+
+class Preprocessing {
+ public:
+  explicit Preprocessing(const OnnxModel& model) : model_(model) {
+    for (const onnx::NodeProto& node : model.proto.graph().node()) {
+      for (const std::string& input : node.input()) users_.emplace(input, &node);
+      if (node.op_type() != "Constant") continue;
+      for (const onnx::AttributeProto& attribute : node.attribute()) {
+        if (attribute.has_t()) constants_[node.output(0)] = &attribute.t();
+      }
+    }
+    for (const TensorProto& tensor : model.proto.graph().initializer()) constants_[tensor.name()] = &tensor;
   }
-  const int64_t pixels = tensor.dims[1] * tensor.dims[2] * tensor.dims[3];
-  for (int64_t n = 0; n < tensor.dims[0]; ++n) {
-    draw_dead_leaves({tensor.dims[1], tensor.dims[2], tensor.dims[3], values + n * pixels}, random);
+
+  // The scale whose pictures have, behind these nodes, about zero mean and a deviation of a half; kNormalized where
+  // the graph does not say.
+  Scale scale_of(const std::string& input) const {
+    const Affine affine = affine_of(input);
+    if (!affine.found) return kNormalized;
+    const auto distance = [&](const Scale& scale) {
+      const double mean = affine.factor * scale.mean + affine.offset;
+      return mean * mean + std::pow(std::log2(std::abs(affine.factor) * scale.deviation / 0.5), 2);
+    };
+    return *std::min_element(kScales.begin(), kScales.end(),
+                             [&](const Scale& a, const Scale& b) { return distance(a) < distance(b); });
   }
+
+ private:
+  std::optional<double> mean_of(const std::string& name) const {
+    const auto found = constants_.find(name);
+    if (found == constants_.end()) return std::nullopt;
+    const int64_t index = weight_index(*found->second);
+    if (index < 0) return std::nullopt;
+    const Weight& weight = model_.weights[static_cast<size_t>(index)];
+    if (!is_float_type(weight.dtype) || weight.elements() > 4) return std::nullopt;
+    const std::vector<float> values = read_float(weight);
+    return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+  }
+
+  Affine affine_of(std::string name) const {
+    Affine affine;
+    for (int step = 0; step < kMaxSteps && users_.count(name) == 1; ++step) {
+      const onnx::NodeProto& node = *users_.find(name)->second;
+      const std::string& op = node.op_type();
+      const bool passes = op == "Transpose" || op == "Cast" || op == "Identity";
+      const bool combines = op == "Sub" || op == "Add" || op == "Mul" || op == "Div";
+      if (node.output_size() != 1 || (!passes && !combines)) break;
+      if (combines) {
+        if (node.input_size() != 2) break;
+        const bool first = node.input(0) == name;
+        const std::optional<double> value = mean_of(node.input(first ? 1 : 0));
+        if (!value || (!first && (op == "Sub" || op == "Div")) || (op == "Div" && *value == 0)) break;
+        const double factor = op == "Mul" ? *value : op == "Div" ? 1 / *value : 1;
+        const double offset = op == "Add" ? *value : op == "Sub" ? -*value : 0;
+        if (factor == 0) break;
+        affine = {affine.factor * factor, affine.offset * factor + offset, true};
+      }
+      name = node.output(0);
+    }
+    return affine;
+  }
+
+  static constexpr int kMaxSteps = 16;
+  const OnnxModel& model_;
+  std::multimap<std::string_view, const onnx::NodeProto*> users_;
+  std::map<std::string_view, const TensorProto*> constants_;
+};
+
+// Pictures of `dims`, which has its channels along `axis`.
+std::vector<float> draw_pictures(std::span<const int64_t> dims, int axis, const Scale& scale, Random& random) {
+  const int64_t channels = dims[static_cast<size_t>(axis)];
+  const int64_t height = dims[axis == 1 ? 2 : 1], width = dims[axis == 1 ? 3 : 2];
+  const auto size = static_cast<size_t>(channels * height * width);
+  std::vector<float> all(static_cast<size_t>(dims[0]) * size), one(size);
+  for (size_t n = 0; n < static_cast<size_t>(dims[0]); ++n) {
+    draw_dead_leaves({channels, height, width, one.data()}, random);
+    for (size_t i = 0; i < size; ++i) {
+      const double value =
+          std::clamp(scale.mean + scale.deviation * static_cast<double>(one[i]), scale.low, scale.high);
+      const size_t area = size / static_cast<size_t>(channels), c = i / area, place = i % area;
+      all[n * size + (axis == 1 ? i : place * static_cast<size_t>(channels) + c)] = static_cast<float>(value);
+    }
+  }
+  return all;
 }
 
 }  // namespace
@@ -134,18 +237,31 @@ std::vector<HostTensor> seeded_inputs(const OnnxModel& model, const SeededShapes
   std::set<std::string> initializers;
   for (const TensorProto& tensor : model.proto.graph().initializer()) initializers.insert(tensor.name());
   Random random(seed * 0x9E3779B97F4A7C15 + index);
+  const Preprocessing preprocessing(model);
   std::vector<HostTensor> inputs;
   for (const onnx::ValueInfoProto& input : model.proto.graph().input()) {
     if (initializers.contains(input.name())) continue;
     const int32_t dtype = input.type().tensor_type().elem_type();
     HostTensor tensor = HostTensor::float32(input.name(), concrete_shape(input, shapes));
+    const int channels = channel_axis(tensor.dims);
     if (is_float_type(dtype)) {
-      fill_floats(tensor, random);
+      const std::span<float> values = tensor.floats();
+      if (channels != 0) {
+        std::ranges::copy(draw_pictures(tensor.dims, channels, preprocessing.scale_of(input.name()), random),
+                          values.begin());
+      } else {
+        for (float& value : values) value = static_cast<float>(random.normal(1.0));
+      }
     } else {
       tensor.dtype = dtype;
       const size_t width = element_bits(dtype) / 8;
       tensor.bytes.assign(static_cast<size_t>(tensor.elements()) * width, std::byte{0});
-      for (size_t i = 0; i < tensor.bytes.size(); i += width) tensor.bytes[i] = std::byte{random.coin()};
+      if (channels != 0 && dtype == TensorProto::UINT8) {
+        std::ranges::transform(draw_pictures(tensor.dims, channels, kBytes, random), tensor.bytes.begin(),
+                               [](float value) { return static_cast<std::byte>(std::lround(value)); });
+      } else {
+        for (size_t i = 0; i < tensor.bytes.size(); i += width) tensor.bytes[i] = std::byte{random.coin()};
+      }
     }
     inputs.push_back(std::move(tensor));
   }

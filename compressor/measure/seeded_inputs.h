@@ -1,9 +1,11 @@
 // Inputs for a model of which no data is at hand, drawn from a seed to match its declared inputs.
 //
-// Rank-4 float inputs with 1, 3 or 4 channels get images of the "dead leaves" kind (Lee, Mumford and Huang 2001):
-// overlapping shaded discs and boxes of all sizes, whose edges and spectra resemble those of photographs; each channel
-// has about zero mean and unit variance, as preprocessed images have. Other float inputs get independent normal values,
-// integers and booleans 0 or 1.
+// Rank-4 inputs with 1, 3 or 4 channels, N x C x H x W or N x H x W x C, get pictures of the "dead leaves" kind (Lee,
+// Mumford and Huang 2001): overlapping shaded discs and boxes of all sizes, whose edges and spectra resemble those of
+// photographs. Those of uint8 have values of 0 to 255. Those of float types have the scale that the graph itself undoes,
+// where its first nodes subtract and divide (0 to 255, 0 to 1, -1 to 1); otherwise each channel has about zero mean and
+// unit variance, as preprocessed images have. Other float inputs get independent normal values, integers and booleans 0
+// or 1.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +29,7 @@ struct SeededShapes {
 void check_shapes(const OnnxModel& model, const InputShapes& shapes);
 
 // One set of inputs (graph inputs that are no initializers), batch `index` of an endless sequence. Open dimensions
-// other than the first become 224 (height, width of rank 4) or 16.
+// other than the first become 224 (height and width) or 16.
 std::vector<graph::HostTensor> seeded_inputs(const OnnxModel& model, const SeededShapes& shapes, uint64_t seed,
                                              uint64_t index);
 

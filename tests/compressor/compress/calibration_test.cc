@@ -184,21 +184,5 @@ TEST(Calibration, FollowsTheStatisticsOfBatchNormalization) {
   EXPECT_NEAR(second_b / second_a, 1, 0.15);
 }
 
-TEST(SeededInputs, FollowTheDeclaredShapesAndTheSeed) {
-  TemporaryFolder folder;
-  write_model(folder / "model.onnx", make_small_model());
-  const OnnxModel model = load(folder / "model.onnx");
-  const std::vector<HostTensor> a = measure::seeded_inputs(model, {.batch = 4, .by_name = {}}, 1, 0);
-  ASSERT_EQ(a.size(), 1u);
-  EXPECT_EQ(a[0].name, "image");
-  EXPECT_EQ(a[0].dims, (std::vector<int64_t>{4, 3, 16, 16}));
-  EXPECT_EQ(a[0].bytes, measure::seeded_inputs(model, {.batch = 4, .by_name = {}}, 1, 0)[0].bytes);
-  EXPECT_NE(a[0].bytes, measure::seeded_inputs(model, {.batch = 4, .by_name = {}}, 1, 1)[0].bytes);
-  EXPECT_NE(a[0].bytes, measure::seeded_inputs(model, {.batch = 4, .by_name = {}}, 2, 0)[0].bytes);
-  double power = 0;
-  for (const float value : a[0].floats()) power += static_cast<double>(value) * value;
-  EXPECT_NEAR(power / static_cast<double>(a[0].elements()), 1.0, 0.6);
-}
-
 }  // namespace
 }  // namespace quench::quantizer

@@ -1,0 +1,112 @@
+#include "compressor/measure/seeded_inputs.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tests/formats/onnx/test_models.h"
+
+namespace quench::measure {
+namespace {
+
+using graph::HostTensor;
+using Shape = std::vector<int64_t>;
+
+HostTensor input_of(const std::string& text, uint64_t seed = 1, uint64_t index = 0) {
+  const OnnxModel model = testing::load_text(text);
+  std::vector<HostTensor> inputs = seeded_inputs(model, {.batch = 4, .by_name = {}}, seed, index);
+  EXPECT_EQ(inputs.size(), 1u);
+  return std::move(inputs.front());
+}
+
+struct Range {
+  float low, high;
+  double mean;
+};
+
+Range range_of(std::span<const float> values) {
+  const auto [low, high] = std::minmax_element(values.begin(), values.end());
+  double sum = 0;
+  for (const float value : values) sum += value;
+  return {*low, *high, sum / static_cast<double>(values.size())};
+}
+
+// Of the squared differences between an element and the one `step` after it, over those of elements far away: near 0
+// where the two are neighbours in a picture.
+double roughness(const HostTensor& tensor, size_t step) {
+  const std::span<const float> x = tensor.floats();
+  const size_t far = x.size() / 2 + 1234;
+  double near_by = 0, apart = 0;
+  for (size_t i = 0; i + far < x.size(); ++i) {
+    near_by += std::pow(x[i] - x[i + step], 2);
+    apart += std::pow(x[i] - x[i + far], 2);
+  }
+  return near_by / apart;
+}
+
+TEST(SeededInputs, FollowTheDeclaredShapesAndTheSeed) {
+  const std::string text = "g (float[N,3,16,16] image) => (float[N,3,16,16] y) { y = Relu(image) }";
+  const HostTensor a = input_of(text);
+  EXPECT_EQ(a.name, "image");
+  EXPECT_EQ(a.dims, (Shape{4, 3, 16, 16}));
+  EXPECT_EQ(a.bytes, input_of(text).bytes);
+  EXPECT_NE(a.bytes, input_of(text, 1, 1).bytes);
+  EXPECT_NE(a.bytes, input_of(text, 2, 0).bytes);
+  double power = 0;
+  for (const float value : a.floats()) power += static_cast<double>(value) * value;
+  EXPECT_NEAR(power / static_cast<double>(a.elements()), 1.0, 0.6);
+}
+
+// A segmentation net was destroyed because its N x H x W x C input got noise.
+TEST(SeededInputs, ArePicturesInEitherLayout) {
+  const HostTensor first = input_of("g (float[N,3,64,48] x) => (float[N,3,64,48] y) { y = Relu(x) }");
+  EXPECT_LT(roughness(first, 1), 0.2);   // the next pixel
+  EXPECT_LT(roughness(first, 48), 0.2);  // the one below
+  const HostTensor last = input_of("g (float[N,64,48,3] x) => (float[N,64,48,3] y) { y = Relu(x) }");
+  EXPECT_LT(roughness(last, 1), 0.4);       // mostly the next channel
+  EXPECT_LT(roughness(last, 3), 0.2);       // the next pixel
+  EXPECT_LT(roughness(last, 3 * 48), 0.2);  // the one below
+}
+
+TEST(SeededInputs, OpenHeightsAndWidthsAreThoseOfAPicture) {
+  EXPECT_EQ(input_of("g (float[N,3,H,W] x) => (float[N,3,H,W] y) { y = Relu(x) }").dims, (Shape{4, 3, 224, 224}));
+  EXPECT_EQ(input_of("g (float[1,H,W,3] x) => (float[1,H,W,3] y) { y = Relu(x) }").dims, (Shape{1, 224, 224, 3}));
+  EXPECT_EQ(input_of("g (float[N,T] x) => (float[N,T] y) { y = Relu(x) }").dims, (Shape{4, 16}));
+}
+
+// Where the graph's first nodes bring values to a scale, pictures come in the one that they undo.
+TEST(SeededInputs, HaveTheScaleThatTheGraphUndoes) {
+  const auto range = [](const std::string& nodes) {
+    return range_of(input_of("g (float[N,32,32,3] x) => (float[N,32,32,3] y) <float[1] a = {127.5}, float[3] b = "
+                             "{0.485, 0.456, 0.406}, float[3] c = {0.229, 0.224, 0.225}, float[1] d = {2}, "
+                             "float[1] e = {1}> { " +
+                             nodes + " }")
+                        .floats());
+  };
+  const Range bytes = range("s = Sub(x, a) y = Div(s, a)");
+  EXPECT_GE(bytes.low, 0);
+  EXPECT_LE(bytes.high, 255);
+  EXPECT_NEAR(bytes.mean, 120, 60);
+  for (const char* nodes : {"s = Sub(x, b) y = Div(s, c)", "t = Identity(x) s = Mul(d, t) y = Sub(s, e)"}) {
+    const Range unit = range(nodes);
+    EXPECT_GE(unit.low, 0) << nodes;
+    EXPECT_LE(unit.high, 1) << nodes;
+  }
+  EXPECT_LT(range("y = Relu(x)").low, -1);
+  EXPECT_LT(range("s = Sub(a, x) y = Relu(s)").low, -1);  // not a scale
+}
+
+TEST(SeededInputs, PicturesOfBytesAreNotZerosAndOnes) {
+  const HostTensor picture = input_of("g (uint8[N,32,32,3] x) => (float[N,32,32,3] y) { y = Cast<to = 1>(x) }");
+  ASSERT_EQ(picture.bytes.size(), 4u * 32 * 32 * 3);
+  EXPECT_GT(std::to_integer<int>(*std::max_element(picture.bytes.begin(), picture.bytes.end())), 100);
+  const HostTensor tokens = input_of("g (int64[N,T] x) => (int64[N,T] y) { y = Identity(x) }");
+  EXPECT_LE(std::to_integer<int>(*std::max_element(tokens.bytes.begin(), tokens.bytes.end())), 1);
+}
+
+}  // namespace
+}  // namespace quench::measure
