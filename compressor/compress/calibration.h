@@ -65,6 +65,9 @@ class Calibration {
   // True if the model's only output has scores of classes (see measure/scores.h), so that what matters is their order.
   bool is_classifier() const;
 
+  // False if all that is known was measured on seeded inputs.
+  bool on_real_data() const { return static_cast<bool>(options_.data); }
+
   struct Batch {
     std::vector<graph::HostTensor> inputs;
     std::vector<graph::HostTensor> outputs;

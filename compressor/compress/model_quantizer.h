@@ -1,6 +1,6 @@
 // Quantizes the weights of a model at a chosen fineness: steps shared out over the tensors at equal slope, codebooks
 // learned on the weights in units of their steps, assignment with error feedback where moments are known, biases
-// corrected for the mean shift that the errors make.
+// corrected, where there is real data, for the mean shift that the errors make.
 //
 //     ModelQuantizer quantizer(weights, options, choose_methods(model, is_learned, policy), calibration);
 //     quantizer.quantize(quantizer.first_guess(0.01));       // multiplier of all steps
