@@ -54,6 +54,7 @@ class QuenchRunner : public Runner {
       for (const HostTensor& input : declared)
         runtime_session_->set_input(index_of(input.name), input.bytes.data(), input.dims);
       runtime_session_->run();
+      check_copies(declared);
       std::vector<HostTensor> outputs;
       outputs.reserve(static_cast<size_t>(runtime_model_->output_count()));
       for (int32_t i = 0; i < runtime_model_->output_count(); ++i) outputs.push_back(output(i));
@@ -65,7 +66,7 @@ class QuenchRunner : public Runner {
 
  private:
   QuenchRunner(std::unique_ptr<QuenchFile> file, int threads, uint64_t max_memory)
-      : Runner(file->name(), graph_of(*file)), file_(std::move(file)) {
+      : Runner(file->name(), graph_of(*file)), file_(std::move(file)), max_memory_(max_memory) {
     quench_session_options options{};
     options.size = sizeof options;
     options.threads = threads;
@@ -88,6 +89,17 @@ class QuenchRunner : public Runner {
     throw Error::make("{}: there is no input '{}'", name_, name);
   }
 
+  // Copies of the outputs count, beside the model and the session that hold them, where the limit is the default.
+  void check_copies(const std::vector<HostTensor>& inputs) const {
+    if (max_memory_ > 0) return;
+    uint64_t limit = 2 * std::min(container::default_memory(file_->size()), kNoLimit);
+    for (const HostTensor& input : inputs) limit += 512 * static_cast<uint64_t>(input.bytes.size());
+    uint64_t held = quench_model_peak_bytes(runtime_model_->get()) + quench_session_peak_bytes(runtime_session_->get());
+    for (int32_t i = 0; i < runtime_model_->output_count(); ++i) held += runtime_session_->output(i).bytes;
+    if (held <= limit) return;
+    throw Error::make("{}: the outputs exceed the memory limit (--max-memory raises it)", name_);
+  }
+
   HostTensor output(int32_t index) const {
     const quench_tensor tensor = runtime_session_->output(index);
     HostTensor host{std::string(runtime_model_->output(index).name_view()), tensor.type, {}, {}};
@@ -100,6 +112,7 @@ class QuenchRunner : public Runner {
   }
 
   std::unique_ptr<QuenchFile> file_;
+  uint64_t max_memory_;
   std::unique_ptr<Model> runtime_model_;
   std::unique_ptr<Session> runtime_session_;
 };
