@@ -134,7 +134,9 @@ Evaluation evaluate_on_seeded_inputs(Comparison& comparison, const EvaluationOpt
     comparison.add(inputs, {}, samples, samples);
     done += samples;
   }
-  return comparison.result(done);
+  Evaluation evaluation = comparison.result(done);
+  evaluation.on_seeded_inputs = true;
+  return evaluation;
 }
 
 }  // namespace

@@ -33,6 +33,7 @@ struct Evaluation {
   std::optional<Accuracy> against;
   std::optional<double> snr_db;     // of the outputs (see fidelity.h); infinite: they are equal
   std::optional<double> agreement;  // share of samples (of places, where there are several) that get the same class
+  bool on_seeded_inputs = false;    // no data was given (see seeded_inputs.h)
 };
 
 // `against` empty: none. Throws quench::Error.

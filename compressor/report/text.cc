@@ -17,6 +17,8 @@ using quantizer::TensorMethod;
 using quantizer::TensorReport;
 
 constexpr auto kLeft = Table::Align::kLeft;
+// Behind a figure that no real data stands behind.
+constexpr auto kMadeUp = ", on made-up inputs";
 constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
 
 std::string percent(double share, int digits) { return fmt::format("{:.{}f} %", 100 * share, digits); }
@@ -83,7 +85,9 @@ std::string accuracy_text(const measure::Evaluation& evaluation) {
   }
   if (evaluation.agreement)
     text += fmt::format("agreement  {} of the samples get the same class\n", percent(*evaluation.agreement, 2));
-  if (evaluation.snr_db) text += fmt::format("output SNR {}\n", snr_text(*evaluation.snr_db));
+  if (evaluation.snr_db) {
+    text += fmt::format("output SNR {}{}\n", snr_text(*evaluation.snr_db), evaluation.on_seeded_inputs ? kMadeUp : "");
+  }
   return text;
 }
 
@@ -94,6 +98,8 @@ std::string expectation_text(const CompressReport& report) {
   if (report.measured_snr_db) {
     text += fmt::format(", measured {} on the same {} samples", snr_text(*report.measured_snr_db),
                         report.predicted_samples);
+  } else {
+    text += kMadeUp;
   }
   return text + '\n';
 }

@@ -105,6 +105,18 @@ TEST_F(Cli, CompressShowsATableForPeople) {
   }
 }
 
+// A figure on inputs that nobody has seen must not be taken for one on real data.
+TEST_F(Cli, FiguresOnMadeUpInputsSaySo) {
+  const auto says_so = [](const Outcome& outcome) {
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return outcome.out.find("dB, on made-up inputs\n") != std::string::npos;
+  };
+  EXPECT_TRUE(says_so(run_program({"compress", onnx(), "-o", path("a.quench")})));
+  EXPECT_TRUE(says_so(run_program({"eval", path("a.quench"), "--against", onnx()})));
+  EXPECT_FALSE(says_so(run_program({"eval", path("a.quench"), "--against", onnx(), "--data", kData})));
+  EXPECT_FALSE(says_so(run_program({"compress", onnx(), "-o", path("a.quench"), "--data", kData})));
+}
+
 TEST_F(Cli, CompressWithLabelledDataSaysTheAccuracyBeforeAndAfter) {
   const Outcome outcome =
       run_program({"compress", onnx(), "-o", path("a.quench"), "--data", kData, "--json", path("a.json")});
