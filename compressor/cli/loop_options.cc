@@ -106,7 +106,7 @@ void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
           ->group(record);
   command.add_option("--checkpoint-minutes", options_.checkpoint_minutes, "between two of them; default 5")
       ->check(above_zero())
-      ->type_name("N")
+      ->type_name("M")
       ->group(record);
   command.add_flag("--resume", options_.resume, "go on from the checkpoint")->group(record);
   command.add_option("--metrics", metrics_, "a line of JSON for each epoch")->type_name("FILE")->group(record);

@@ -110,6 +110,9 @@ GraphModule::Node GraphModule::make_node(const onnx::NodeProto& proto) {
   for (const std::string& output : proto.output()) node.outputs.push_back(output.empty() ? -1 : slot(output));
   if (normalizes) {
     if (proto.input_size() != 5) throw Error::make("{}: {}: needs 5 inputs", model_.name, describe(proto));
+    if (!operators::is_inference(graph::attributes_of(proto), opset_, proto.output_size())) {
+      throw Error::make("{}: {}: is in training mode, or its attribute 'spatial' is 0", model_.name, describe(proto));
+    }
     node.normalization = {proto.input(1),
                           proto.input(2),
                           proto.input(3),

@@ -169,11 +169,18 @@ TEST(GraphModule, NamesTheNodeWhoseShapesDoNotFit) {
 }
 
 TEST(GraphModule, RefusesWhatIsNoGraphInOrder) {
-  EXPECT_TRUE(contains(refusal_of("g (float[2] x) => (float[2] y) { y = Relu(later) later = Relu(x) }"), "'later'"));
+  EXPECT_TRUE(contains(refusal_of("g (float[2] x) => (float[2] y) { y = Relu(later) later = Relu(y) }"), "'later'"));
   EXPECT_TRUE(contains(refusal_of("g (float[2] x) => (float[2] z) { y = Relu(x) }"), "'z'"));
   EXPECT_TRUE(contains(refusal_of(R"(g (float[N,2] x, float[2] m) => (float[N,2] y) <float[2] s, float[2] t, float[2] v>
                                      { y = BatchNormalization(x, s, t, m, v) })"),
                        "statistics are not initializers"));
+}
+
+// A tuned file's runtime would refuse it.
+TEST(GraphModule, RefusesNormalizationInTrainingMode) {
+  EXPECT_TRUE(contains(refusal_of(R"(g (float[N,2] x) => (float[N,2] y) <float[2] s, float[2] t, float[2] m, float[2] v>
+                                     { y, a, b = BatchNormalization<training_mode = 1>(x, s, t, m, v) })"),
+                       "is in training mode"));
 }
 
 }  // namespace

@@ -98,7 +98,7 @@ TEST(OnnxHostile, FilesThatAreNoModels) {
   EXPECT_TRUE(contains(error_of([&] { load(folder / "missing.onnx"); }), "missing.onnx: cannot be opened: No such"));
   EXPECT_TRUE(contains(error_of([&] { load(folder.path()); }), "not a regular file"));
   EXPECT_EQ(load_error(std::string()), "test.onnx: is empty");
-  EXPECT_TRUE(contains(load_error("\x89PNG\r\n\x1A\n this is a picture"), "test.onnx: not"));
+  EXPECT_TRUE(contains(load_error("\x89PNG\r\n\x1A\n this is a picture"), "test.onnx: is an image, not a model"));
   EXPECT_TRUE(contains(load_error("version https://git-lfs.github.com/spec/v1\noid sha256:1\n"), "Git LFS pointer"));
   onnx::ModelProto no_graph;
   no_graph.set_ir_version(8);
