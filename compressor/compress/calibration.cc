@@ -23,7 +23,9 @@ using onnx::GraphProto;
 using onnx::NodeProto;
 using onnx::TensorProto;
 
+// Samples that are run at once, or a quarter of them, and so on, where their activations need more than kMaxMemory.
 constexpr int64_t kBatch = 16;
+constexpr uint64_t kMaxMemory = uint64_t{2} << 30;
 constexpr double kMomentOperations = 150e9;      // multiply-accumulates to spend on gathering moments
 constexpr double kSensitivityOperations = 20e9;  // and on all perturbed runs together
 constexpr double kSearchOperations = 30e9;       // and on one measurement of the outputs' error
@@ -194,18 +196,33 @@ std::vector<HostTensor> Calibration::inputs(uint64_t index, int64_t batch) const
   return measure::seeded_inputs(model_, shapes, options_.seed, index);
 }
 
+Calibration::Batch Calibration::run_first(Evaluator& evaluator, int64_t samples) {
+  for (;; samples /= 4) {
+    Batch batch{inputs(0, samples), {}};
+    if (batch.inputs.empty()) return batch;
+    try {
+      batch.outputs = evaluator.run(batch.inputs);
+      batch_ = std::min(samples, kBatch);
+      return batch;
+    } catch (const Error&) {
+      if (samples < 4) throw;
+    }
+  }
+}
+
 void Calibration::make_twin(const OnnxModel& original, const std::function<void(OnnxModel&)>& simplify) {
   OnnxModel by_batch = original.clone();
   const std::vector<Statistics> statistics = normalize_by_batch(by_batch);
   if (statistics.empty()) return;
   EvaluatorOptions evaluator_options;
   evaluator_options.threads = options_.threads;
+  evaluator_options.max_memory_bytes = kMaxMemory;
   for (const Statistics& node : statistics) {
     evaluator_options.extra_outputs.push_back(node.measured_mean);
     evaluator_options.extra_outputs.push_back(node.measured_variance);
   }
   Evaluator evaluator(by_batch, evaluator_options);
-  const std::vector<HostTensor> measured = evaluator.run(inputs(0, 4 * kBatch));
+  const std::vector<HostTensor> measured = run_first(evaluator, 4 * kBatch).outputs;
   const size_t first = measured.size() - evaluator_options.extra_outputs.size();
 
   OnnxModel twin = original.clone();
@@ -248,6 +265,7 @@ SharedValues Calibration::run_values(size_t weight) const { return (twin_ ? *twi
 EvaluatorOptions Calibration::evaluator_options() const {
   EvaluatorOptions options;
   options.threads = options_.threads;
+  options.max_memory_bytes = kMaxMemory;
   options.values = [this](size_t weight) { return run_values(weight); };
   return options;
 }
@@ -283,9 +301,9 @@ void Calibration::gather_moments() {
   for (const CalibratedUse& calibrated : uses_) moments.emplace_back(calibrated.use);
   Batches batches;
   for (uint64_t b = 0; b < batches.moments + batches.search; ++b) {
-    Batch batch{inputs(b, kBatch), {}};
+    Batch batch = b == 0 ? run_first(evaluator, kBatch) : Batch{inputs(b, batch_), {}};
     if (batch.inputs.empty()) break;
-    batch.outputs = evaluator.run(batch.inputs);
+    if (b > 0) batch.outputs = evaluator.run(batch.inputs);
     Activations activations;
     for (const HostTensor& input : batch.inputs) activations[input.name] = &input;
     for (const HostTensor& output : batch.outputs) activations[output.name] = &output;

@@ -81,6 +81,8 @@ class Calibration {
   };
   using Activations = std::map<std::string, const graph::HostTensor*>;
 
+  // Batch 0 of `samples`, or of a quarter, and so on, if so many cannot be run; sets batch_.
+  Batch run_first(graph::Evaluator& evaluator, int64_t samples);
   void make_twin(const OnnxModel& original, const std::function<void(OnnxModel&)>& simplify);
   void gather_moments();
   Batches affordable_batches(const Batch& first, const std::vector<Moments>& moments, const Activations& activations);
@@ -99,6 +101,7 @@ class Calibration {
   std::optional<ResidentWeights> twin_weights_;
   std::vector<std::vector<float>> ratios_;  // per weight: twin's row over the model's row; empty: 1
   std::vector<double> sensitivity_;
+  int64_t batch_ = 1;      // samples that are asked for at once
   double operations_ = 0;  // multiply-accumulates of a batch
   int64_t samples_ = 1;    // of a batch
   std::vector<CalibratedUse> uses_;
