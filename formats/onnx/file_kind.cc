@@ -14,7 +14,6 @@ struct Kind {
   std::string_view text;
 };
 
-constexpr std::string_view kExport = "export the model to ONNX from the framework that it is of";
 constexpr std::array kKinds = {
     Kind{0, "\x89QNC\r\n", "is a .quench file; 'quench unpack' makes an .onnx file of it"},
     Kind{0, "version https://git-lfs", "is a Git LFS pointer, not the model; fetch it with 'git lfs pull'"},
