@@ -222,7 +222,8 @@ std::vector<float> draw_pictures(std::span<const int64_t> dims, int axis, const 
 
 void check_shapes(const OnnxModel& model, const InputShapes& shapes) {
   const auto& inputs = model.proto.graph().input();
-  for (const auto& [name, dims] : shapes) {
+  for (const auto& shape : shapes) {
+    const std::string& name = shape.first;
     const bool is_input = std::any_of(inputs.begin(), inputs.end(),
                                       [&](const onnx::ValueInfoProto& input) { return input.name() == name; });
     if (is_input) continue;
