@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <thread>
+#include <utility>
 
 #include "compressor/data/files.h"
 #include "formats/base/printable.h"
@@ -54,7 +55,7 @@ void JsonOption::declare(FileUse& files) const {
 }
 
 CLI::Validator named_number(std::map<std::string, std::string> numbers) {
-  const auto replace = [numbers](std::string& text) -> std::string {
+  const auto replace = [numbers = std::move(numbers)](std::string& text) -> std::string {
     const auto found = numbers.find(text);
     if (found != numbers.end()) {
       text = found->second;
@@ -110,7 +111,7 @@ std::string guarded(std::string text, Values values) {
   if (text.empty()) return "an empty value is given";
   while (values != Values::kAny) {
     const size_t comma = text.find(',');
-    const std::string wrong = what_is_wrong_with(text.substr(0, comma), values == Values::kWhole);
+    std::string wrong = what_is_wrong_with(text.substr(0, comma), values == Values::kWhole);
     if (!wrong.empty() || comma == std::string::npos) return wrong;
     text = text.substr(comma + 1);
   }

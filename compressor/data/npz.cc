@@ -227,6 +227,7 @@ std::map<std::string, Array> parse_npz(std::span<const std::byte> file, std::str
   std::vector<Member> members = zip.members();
   std::erase_if(members, [](const Member& member) { return !member.name.ends_with(".npy"); });
   std::vector<std::string> names;
+  names.reserve(members.size());
   for (const Member& member : members) names.push_back(member.name.substr(0, member.name.size() - 4));
   std::map<std::string, Array> arrays;
   for (size_t i = 0; i < members.size(); ++i) {
