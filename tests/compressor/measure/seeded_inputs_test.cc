@@ -72,6 +72,14 @@ TEST(SeededInputs, ArePicturesInEitherLayout) {
   EXPECT_LT(roughness(last, 3 * 48), 0.2);  // the one below
 }
 
+// Half a minute went into drawing a million of them.
+TEST(SeededInputs, PicturesComeAgainInAnEnormousBatch) {
+  const HostTensor many = input_of("g (float[300,1,4,4] x) => (float[300,1,4,4] y) { y = Relu(x) }");
+  const auto picture = [&](size_t n) { return many.floats().subspan(n * 16, 16); };
+  EXPECT_TRUE(std::ranges::equal(picture(256), picture(0)));
+  EXPECT_FALSE(std::ranges::equal(picture(255), picture(0)));
+}
+
 TEST(SeededInputs, OpenHeightsAndWidthsAreThoseOfAPicture) {
   EXPECT_EQ(input_of("g (float[N,3,H,W] x) => (float[N,3,H,W] y) { y = Relu(x) }").dims, (Shape{4, 3, 224, 224}));
   EXPECT_EQ(input_of("g (float[1,H,W,3] x) => (float[1,H,W,3] y) { y = Relu(x) }").dims, (Shape{1, 224, 224, 3}));
