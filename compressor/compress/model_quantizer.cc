@@ -337,8 +337,8 @@ void ModelQuantizer::keep_exact_where_smaller() {
 }
 
 // The mean of a row's output moves by (w - q) E[x]; the bias takes that back (Nagel et al. 2019). Not on seeded inputs:
-// their means are not the real ones. Of eleven models at 7 or 11 times smaller, measured on
-// real inputs, nine are as near to the original or nearer without (a wake word by 12 dB), two are 3 dB worse.
+// their means are not the real ones. Of eleven models at 7 or 11 times smaller, measured on real inputs, nine are as near
+// to the original or nearer without (a wake word by 12 dB), two are 3 dB worse.
 void ModelQuantizer::correct_bias(const Tensor& tensor, const std::vector<float>& values) {
   const CalibratedUse* use = calibration_ ? calibration_->use(tensor.weight) : nullptr;
   if (!use || !use->use.bias || !calibration_->on_real_data()) return;

@@ -4,8 +4,8 @@
     tests/conformance/mutated_models.py QUENCH TESTDATA [COUNT [SEED]]
 
 TESTDATA is the folder of libonnx-testdata. Each model gets one to three changes: a number becomes one of the edges of
-numbers, a bit of a text or a value is turned, a field goes or is there twice. Exits with 1 where a command ends by a signal, takes more than 10 s, or has an exit code
-other than 0 and 1; the models are then left in the working folder.
+numbers, a bit of a text or a value is turned, a field goes or is there twice. Exits with 1 where a command ends by a
+signal, takes more than 10 s, or has an exit code other than 0 and 1; the models are then left in the working folder.
 """
 import glob
 import os
