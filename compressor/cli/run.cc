@@ -175,6 +175,7 @@ void run(const Arguments& arguments) {
       measure::Runner::open(arguments.file, resolve_threads(arguments.threads), arguments.max_memory);
   std::vector<std::string> input_names, output_names;
   for (const measure::ValueSpec& input : model->inputs()) input_names.push_back(input.name);
+  for (const measure::ValueSpec& input : model->inputs_with_default()) input_names.push_back(input.name);
   for (const onnx::ValueInfoProto& output : model->graph().output()) output_names.push_back(output.name());
   const std::vector<NamedPath> inputs = assign_names(arguments.inputs, input_names);
   const std::vector<NamedPath> outputs = output_paths(output_names, arguments.outputs);

@@ -83,7 +83,8 @@ class QuenchRunner : public Runner {
   }
 
   int32_t index_of(const std::string& name) const {
-    for (int32_t i = 0; i < runtime_model_->input_count(); ++i) {
+    const int32_t count = runtime_model_->input_count() + runtime_model_->default_input_count();
+    for (int32_t i = 0; i < count; ++i) {
       if (runtime_model_->input(i).name_view() == name) return i;
     }
     throw Error::make("{}: there is no input '{}'", name_, name);
@@ -166,12 +167,14 @@ std::vector<int64_t> rounded(std::span<const float> values) {
 
 }  // namespace
 
-std::vector<ValueSpec> declared_inputs(const onnx::GraphProto& graph) {
+namespace {
+
+std::vector<ValueSpec> inputs_of(const onnx::GraphProto& graph, bool are_initializers) {
   std::set<std::string> initializers;
   for (const onnx::TensorProto& tensor : graph.initializer()) initializers.insert(tensor.name());
   std::vector<ValueSpec> inputs;
   for (const onnx::ValueInfoProto& info : graph.input()) {
-    if (initializers.contains(info.name())) continue;
+    if (initializers.contains(info.name()) != are_initializers) continue;
     const onnx::TypeProto::Tensor& type = info.type().tensor_type();
     ValueSpec input{info.name(), type.elem_type(), {}, type.has_shape()};
     for (const auto& dim : type.shape().dim()) {
@@ -180,6 +183,14 @@ std::vector<ValueSpec> declared_inputs(const onnx::GraphProto& graph) {
     inputs.push_back(std::move(input));
   }
   return inputs;
+}
+
+}  // namespace
+
+std::vector<ValueSpec> declared_inputs(const onnx::GraphProto& graph) { return inputs_of(graph, false); }
+
+std::vector<ValueSpec> inputs_with_default(const onnx::ModelProto& model) {
+  return model.ir_version() < 4 ? std::vector<ValueSpec>() : inputs_of(model.graph(), true);
 }
 
 HostTensor as_type(const HostTensor& tensor, int32_t dtype) {
@@ -198,7 +209,10 @@ HostTensor as_type(const HostTensor& tensor, int32_t dtype) {
 }
 
 Runner::Runner(std::string name, OnnxModel model)
-    : name_(std::move(name)), model_(std::move(model)), inputs_(declared_inputs(model_.proto.graph())) {}
+    : name_(std::move(name)),
+      model_(std::move(model)),
+      inputs_(declared_inputs(model_.proto.graph())),
+      inputs_with_default_(measure::inputs_with_default(model_.proto)) {}
 
 std::unique_ptr<Runner> Runner::open(const std::filesystem::path& path, int threads, uint64_t max_memory) {
   if (is_quench_file(path)) return std::make_unique<QuenchRunner>(path, threads, max_memory);
@@ -215,8 +229,10 @@ std::vector<HostTensor> Runner::as_declared(std::span<const HostTensor> inputs) 
   std::vector<HostTensor> declared;
   for (const HostTensor& input : inputs) {
     int32_t dtype = input.dtype;
-    for (const ValueSpec& spec : inputs_) {
-      if (spec.name == input.name) dtype = spec.dtype;
+    for (const std::vector<ValueSpec>* specs : {&inputs_, &inputs_with_default_}) {
+      for (const ValueSpec& spec : *specs) {
+        if (spec.name == input.name) dtype = spec.dtype;
+      }
     }
     declared.push_back(as_type(input, dtype));
   }

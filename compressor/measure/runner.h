@@ -35,7 +35,9 @@ class Runner {
   virtual ~Runner() = default;
 
   const std::string& name() const { return name_; }
+  // Those that a run needs.
   const std::vector<ValueSpec>& inputs() const { return inputs_; }
+  const std::vector<ValueSpec>& inputs_with_default() const { return inputs_with_default_; }
   const onnx::GraphProto& graph() const { return model_.proto.graph(); }
 
   // Inputs by name, in any order; values are converted to the types that the model declares. All outputs, float types
@@ -54,11 +56,13 @@ class Runner {
 
   std::string name_;
   OnnxModel model_;
-  std::vector<ValueSpec> inputs_;
+  std::vector<ValueSpec> inputs_, inputs_with_default_;
 };
 
 // The inputs of a graph that are no initializers.
 std::vector<ValueSpec> declared_inputs(const onnx::GraphProto& graph);
+// Those that are both, and may be left out: none before IR version 4, when all initializers had to be inputs.
+std::vector<ValueSpec> inputs_with_default(const onnx::ModelProto& model);
 
 // The same values in another type: floats become integers by rounding, integers floats.
 // Throws quench::Error for types that neither NumPy nor the runtime has.

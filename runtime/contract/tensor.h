@@ -37,7 +37,7 @@ struct Shape {
   int64_t dims[kMaxRank] = {};
 
   Shape() = default;
-  Shape(std::initializer_list<int64_t> sizes) {
+  constexpr Shape(std::initializer_list<int64_t> sizes) {
     for (int64_t size : sizes) {
       if (rank < kMaxRank) dims[rank++] = size;
     }
@@ -69,7 +69,7 @@ struct Shape {
     return true;
   }
 
-  bool operator==(const Shape& other) const {
+  constexpr bool operator==(const Shape& other) const {
     if (rank != other.rank) return false;
     for (int axis = 0; axis < rank; ++axis) {
       if (dims[axis] != other.dims[axis]) return false;

@@ -21,7 +21,9 @@ class Folder {
  private:
   const Initializer* constant(const Node& node, size_t index) const {
     if (index >= node.inputs.size() || node.inputs[index] < 0) return nullptr;
-    const int number = graph_.values[static_cast<size_t>(node.inputs[index])].initializer;
+    const Value& value = graph_.values[static_cast<size_t>(node.inputs[index])];
+    if (value.input >= 0) return nullptr;  // only its default
+    const int number = value.initializer;
     return number >= 0 ? &graph_.initializers[static_cast<size_t>(number)] : nullptr;
   }
   int constant_number(const Node& node, size_t index) const {

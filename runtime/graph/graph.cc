@@ -8,10 +8,11 @@ namespace {
 
 constexpr int kMaxDepth = 32;  // of subgraphs inside attributes
 constexpr uint64_t kMaxArity = 1u << 16;
+constexpr uint64_t kFirstVersionWithDefaults = 4;  // of the IR
 
 // Field numbers of onnx.proto.
 namespace model_field {
-enum : uint32_t { kGraph = 7, kOpsetImport = 8 };
+enum : uint32_t { kIrVersion = 1, kGraph = 7, kOpsetImport = 8 };
 }
 namespace graph_field {
 enum : uint32_t { kNode = 1, kInitializer = 5, kInput = 11, kOutput = 12, kSparseInitializer = 15 };
@@ -115,6 +116,7 @@ class GraphReader {
   List<OpsetImport> opsets_;
   List<std::string_view> names_;  // sorted; position = number of the value
   uint64_t value_count_ = 0;
+  uint64_t ir_version_ = 0;
   int64_t next_source_ = 0;
   size_t next_stored_ = 0;  // in graph_.stored_attributes
 };
@@ -137,6 +139,7 @@ Status GraphReader::read_model_fields(Bytes model, Bytes& graph) {
   bool found = false;
   WireReader reader(model);
   for (WireField field; reader.next(field);) {
+    if (field.number == model_field::kIrVersion && field.is_varint()) ir_version_ = field.value;
     if (!field.is_bytes()) continue;
     if (field.number == model_field::kGraph) {
       if (found) return Status::error(StatusCode::kCorrupt, "graph: the model has two graphs");
@@ -622,24 +625,35 @@ Status GraphReader::define_initializers() {
   return Status();
 }
 
-// A declared input that has an initializer too is a constant: old exporters list all weights as inputs.
+// A declared input that has an initializer too may be left out; before IR version 4 it is a constant, as all weights had
+// to be inputs then.
 Status GraphReader::define_inputs() {
-  List<ValueInfo> inputs(pool_);
+  List<ValueInfo> required(pool_), with_default(pool_);
   for (ValueInfo info : graph_.inputs) {
     const int number = find(info.name);
     if (number < 0) return Status::error(StatusCode::kCorrupt, "graph: an input has no name");
-    Value& value = graph_.values[number];
-    if (value.initializer >= 0) continue;
-    if (is_defined(value)) return named_error(StatusCode::kCorrupt, info.name, "is defined twice");
+    const Value& value = graph_.values[number];
+    const bool has_default = value.initializer >= 0;
+    if (has_default && ir_version_ < kFirstVersionWithDefaults) continue;
+    info.value = number;
+    if (has_default) info.type = graph_.initializers[value.initializer].stored.type;
     if (size_of(info.type) == 0) {
+      if (has_default) continue;  // a constant that no kernel takes
       return named_error(StatusCode::kUnsupportedType, info.name,
                          "is an input of a type that the runtime does not have");
     }
-    value.input = static_cast<int>(inputs.size());
-    info.value = number;
-    if (!inputs.push(info)) return out_of_memory();
+    if (!(has_default ? with_default : required).push(info)) return out_of_memory();
   }
-  graph_.inputs = inputs;
+  graph_.required_inputs = required.size();
+  for (const ValueInfo& info : with_default) {
+    if (!required.push(info)) return out_of_memory();
+  }
+  graph_.inputs = required;
+  for (int i = 0; i < graph_.inputs.count(); ++i) {
+    Value& value = graph_.values[graph_.inputs[i].value];
+    if (value.input >= 0) return named_error(StatusCode::kCorrupt, value.name, "is defined twice");
+    value.input = i;
+  }
   return Status();
 }
 

@@ -100,7 +100,7 @@ struct Node {
 struct Value {
   std::string_view name;
   int producer = -1;     // node
-  int initializer = -1;  // number of the initializer that it is
+  int initializer = -1;  // number of the initializer that it is, or that an input has for its default
   int input = -1;        // number of the graph input that it is
   int uses = 0;          // by live nodes and as a graph output
   bool is_output = false;
@@ -113,7 +113,8 @@ struct Graph {
   List<Node> nodes;  // in an order in which every value is made before it is used
   List<Value> values;
   List<Initializer> initializers;
-  List<ValueInfo> inputs;
+  List<ValueInfo> inputs;      // those that a caller must give, then those with a value of their own
+  size_t required_inputs = 0;  // how many the first are
   List<ValueInfo> outputs;
   // Attributes that hold a tensor; the model fills Attribute::tensor.
   struct StoredAttribute {

@@ -48,7 +48,9 @@ class Model {
 
   const Graph& graph() const { return graph_; }
   const ModelOptions& options() const { return options_; }
+  // The first are those that a run needs; the others have a default: the initializer of their name.
   std::span<const ValueInfo> inputs() const { return graph_.inputs.span(); }
+  size_t required_inputs() const { return graph_.required_inputs; }
   std::span<const ValueInfo> outputs() const { return graph_.outputs.span(); }
 
   Lock& lock() const { return lock_; }

@@ -22,6 +22,9 @@ struct PlanOptions {
   bool operator==(const PlanOptions&) const = default;
 };
 
+// In place of the shape of an input that is left out: the plan has its default for a constant.
+inline constexpr Shape kDefaultInput{-1};
+
 // The caller's wish to stop: asked before each step, of planning and of running.
 struct Cancellation {
   int (*cancelled)(void* user) = nullptr;  // anything but 0: stop
@@ -117,7 +120,7 @@ class Plan {
   mutable int users_ = 0;
 };
 
-// The plan of the model for these shapes (one for every input) and options: the one that a session has already, or a
+// The plan of the model for these shapes (one for every input, or kDefaultInput) and options: the one that a session has already, or a
 // new one. Every acquire needs its release. Planning works in `memory`; the plan itself, its constants and its packed
 // weights lie in the model's memory, which it leaves with its last user. Both take the model's lock.
 // Errors: whatever the operators say about shapes and types, kLimit, kOutOfMemory, kCancelled.

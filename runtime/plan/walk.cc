@@ -68,7 +68,10 @@ Status Walker::add_values() {
     }
     if (!draft_.values.push(added)) return out_of_memory();
   }
-  for (int i = 0; i < graph_.inputs.count(); ++i) QUENCH_RETURN_IF_ERROR(add_input(graph_.inputs[i], i));
+  for (int i = 0; i < graph_.inputs.count(); ++i) {
+    if (at(draft_.shapes, i) == kDefaultInput) continue;  // the initializer of its name
+    QUENCH_RETURN_IF_ERROR(add_input(graph_.inputs[i], i));
+  }
   return Status();
 }
 

@@ -234,7 +234,11 @@ void quench_model_release(quench_model* model) {
 }
 
 int32_t quench_model_input_count(const quench_model* model) {
-  return model ? static_cast<int32_t>(model->model->inputs().size()) : 0;
+  return model ? static_cast<int32_t>(model->model->required_inputs()) : 0;
+}
+
+int32_t quench_model_default_input_count(const quench_model* model) {
+  return model ? static_cast<int32_t>(model->model->inputs().size() - model->model->required_inputs()) : 0;
 }
 
 int32_t quench_model_output_count(const quench_model* model) {

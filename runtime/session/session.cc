@@ -63,7 +63,7 @@ Status Session::check_shape(int index, std::span<const int64_t> shape, Shape& gi
 
 void Session::take_shape(int index, const Shape& given) {
   Input& input = at(inputs_, index);
-  if (!input.known || !(input.shape == given)) drop_plan();
+  if (!input.known || !(input.shape == given) || (has_default(index) && !input.given)) drop_plan();
   input.shape = given;
   input.known = true;
   input.given = true;
@@ -78,6 +78,13 @@ Status Session::set_input_shape(int index, std::span<const int64_t> shape) {
 }
 
 Status Session::set_input(int index, const void* data, std::span<const int64_t> shape) {
+  if (has_default(index) && !data && shape.empty()) {
+    Input& input = at(inputs_, index);
+    if (input.given) drop_plan();
+    input.given = false;
+    input.data = nullptr;
+    return Status();
+  }
   Shape given;
   QUENCH_RETURN_IF_ERROR(check_shape(index, shape, given));
   const ValueInfo& info = at(model_.inputs(), index);
@@ -99,6 +106,10 @@ Status Session::set_input(int index, const void* data, std::span<const int64_t> 
 Status Session::prepare() {
   if (plan_) return Status();
   for (size_t i = 0; i < inputs_.size(); ++i) {
+    if (left_out(i)) {
+      shapes_[i] = kDefaultInput;
+      continue;
+    }
     if (!inputs_[i].known) {
       const std::string_view name = model_.inputs()[i].name;
       return Status::error(StatusCode::kNotReady, "the shape of input '%.*s' is not known yet", shown_length(name),
@@ -175,6 +186,7 @@ Status Session::bind() {
   }
   for (size_t i = 0; i < inputs_.size(); ++i) {
     Input& input = inputs_[i];
+    if (left_out(i)) continue;
     if (!input.data) {
       const std::string_view name = model_.inputs()[i].name;
       return Status::error(StatusCode::kNotReady, "input '%.*s' is not set", shown_length(name), name.data());

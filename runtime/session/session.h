@@ -27,6 +27,7 @@ class Session {
 
   // Input `index`, row-major, in its declared type and aligned to its element. The memory is borrowed: it must hold the
   // values when run is called. Errors, which change nothing: kInvalidArgument, kShape if a declared dimension differs.
+  // No data and no shape for an input that has a default: the default again.
   Status set_input(int index, const void* data, std::span<const int64_t> shape);
   // The shape alone, for prepare. Data that was set for a smaller one is let go of.
   Status set_input_shape(int index, std::span<const int64_t> shape);
@@ -66,6 +67,10 @@ class Session {
   Status start();
   Status check_shape(int index, std::span<const int64_t> shape, Shape& given) const;
   void take_shape(int index, const Shape& given);
+  bool has_default(int index) const {
+    return index >= static_cast<int>(model_.required_inputs()) && index < static_cast<int>(inputs_.size());
+  }
+  bool left_out(size_t index) const { return index >= model_.required_inputs() && !at(inputs_, index).given; }
   void drop_plan();
   void release_all();
   Status bind();

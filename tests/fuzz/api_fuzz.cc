@@ -99,7 +99,8 @@ size_t size_of(quench_type type) {
 // The buffers have exactly their size, so that a sanitizer sees every step beyond them.
 bool set_inputs(const quench_model* model, quench_session* session, std::vector<Bytes>& buffers) {
   std::minstd_rand random(7);
-  for (int32_t i = 0; i < quench_model_input_count(model); ++i) {
+  const int32_t count = quench_model_input_count(model) + quench_model_default_input_count(model);
+  for (int32_t i = 0; i < count; ++i) {
     quench_value_info info;
     if (quench_model_input(model, i, &info, nullptr) != QUENCH_OK) fail("an input that is counted is not there");
     if (info.name[info.name_length] != '\0') fail("a name does not end");
@@ -157,7 +158,9 @@ void load_and_run(std::span<const uint8_t> file, CappedMemory& memory) {
   quench_session* session = nullptr;
   std::vector<Bytes> buffers;
   if (quench_session_create(model, &session_options, &session, &status) == QUENCH_OK) {
-    buffers.reserve(static_cast<size_t>(quench_model_input_count(model)));
+    if (quench_model_default_input_count(model) > 0 && quench_model_input_count(model) == 0) {
+      static_cast<void>(quench_session_run(session, nullptr));
+    }
     if (set_inputs(model, session, buffers) && quench_session_run(session, &status) == QUENCH_OK) {
       read_outputs(model, session);
     }

@@ -145,7 +145,7 @@ std::string tensor(std::string_view name, const std::vector<int64_t>& shape, con
 
 class GraphBuilder {
  public:
-  explicit GraphBuilder(int opset = 13) : opset_(opset) {}
+  explicit GraphBuilder(int opset = 13, uint64_t ir_version = 8) : opset_(opset), ir_version_(ir_version) {}
 
   // Dimensions of -1 are dynamic.
   GraphBuilder& input(std::string_view name, ElementType type, const std::vector<int64_t>& shape) {
@@ -188,7 +188,7 @@ class GraphBuilder {
   std::string build() const {
     const std::string graph = nodes_.str() + initializers_.str() + inputs_.str() + outputs_.str();
     return WireWriter()
-        .varint(1, 8)
+        .varint(1, ir_version_)
         .bytes(7, graph)
         .bytes(8, WireWriter().bytes(1, "").varint(2, static_cast<uint64_t>(opset_)).str())
         .str();
@@ -210,6 +210,7 @@ class GraphBuilder {
   }
 
   int opset_;
+  uint64_t ir_version_;
   WireWriter nodes_, initializers_, inputs_, outputs_;
 };
 

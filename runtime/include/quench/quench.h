@@ -171,9 +171,11 @@ quench_code quench_model_open_memory(const void* bytes, size_t size, const quenc
 
 void quench_model_release(quench_model* model); /* NULL is fine */
 
+/* Inputs that a run needs, numbered from 0 in the order of the model. Behind them come those with a value of their own,
+ * which a session may be given and need not. */
 int32_t quench_model_input_count(const quench_model* model);
+int32_t quench_model_default_input_count(const quench_model* model);
 int32_t quench_model_output_count(const quench_model* model);
-/* `index` from 0, in the order of the model. */
 quench_code quench_model_input(const quench_model* model, int32_t index, quench_value_info* info,
                                quench_status* status);
 quench_code quench_model_output(const quench_model* model, int32_t index, quench_value_info* info,
@@ -190,7 +192,8 @@ void quench_session_release(quench_session* session); /* NULL is fine */
 
 /* Gives input `index` its values: row-major, in the type that the model declares, aligned to their size. The memory is
  * borrowed until the last run that uses it, and may be filled anew between runs. A new shape (dimensions that the model
- * leaves open) makes the next run plan anew. An error changes nothing. */
+ * leaves open) makes the next run plan anew, and so does giving an input that has a value of its own; `data` NULL with
+ * rank 0 goes back to that value. An error changes nothing. */
 quench_code quench_session_set_input(quench_session* session, int32_t index, const void* data, const int64_t* shape,
                                      int32_t rank, quench_status* status);
 /* The shape alone: for a model with open dimensions, before quench_session_arena_bytes. Values that were set for a

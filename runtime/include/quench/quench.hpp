@@ -86,6 +86,7 @@ class Model {
   }
 
   int32_t input_count() const { return quench_model_input_count(get()); }
+  int32_t default_input_count() const { return quench_model_default_input_count(get()); }
   int32_t output_count() const { return quench_model_output_count(get()); }
   ValueInfo input(int32_t index) const {
     ValueInfo info{};

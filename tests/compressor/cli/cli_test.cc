@@ -206,6 +206,46 @@ TEST_F(Cli, RunWritesWhatTheModelComputes) {
                "the model has only image");
 }
 
+TEST_F(Cli, AnInputWithADefaultStaysOneAndMayBeGiven) {
+  onnx::ModelProto model = quantizer::make_small_model({.channels = 12, .nan_weight = false});
+  onnx::GraphProto& graph = *model.mutable_graph();
+  const std::string scores = graph.output(0).name();
+  onnx::NodeProto& shift = *graph.add_node();
+  shift.set_op_type("Add");
+  shift.add_input(scores);
+  shift.add_input("shift");
+  shift.add_output("shifted");
+  onnx::TensorProto& value = *graph.add_initializer();
+  value.set_name("shift");
+  value.set_data_type(onnx::TensorProto::FLOAT);
+  value.add_dims(1);
+  value.add_float_data(3);
+  onnx::ValueInfoProto& input = *graph.add_input();
+  input.set_name("shift");
+  input.mutable_type()->mutable_tensor_type()->set_elem_type(onnx::TensorProto::FLOAT);
+  input.mutable_type()->mutable_tensor_type()->mutable_shape()->add_dim()->set_dim_value(1);
+  graph.mutable_output(0)->set_name("shifted");
+  model.set_ir_version(8);
+  quantizer::write_model(path("default.onnx"), model);
+  ASSERT_EQ(run_program({"compress", path("default.onnx"), "-o", path("default.quench"), "--quality", "lossless"}).code,
+            0);
+  ASSERT_EQ(run_program({"unpack", path("default.quench"), "-o", path("again.onnx")}).code, 0);
+
+  const std::vector<float> image(3 * 16 * 16, 0.5f), given(1, 5.f);
+  data::write_npy(path("x.npy"), data::Array::float32({1, 3, 16, 16}, image));
+  data::write_npy(path("shift.npy"), data::Array::float32({1}, given));
+  for (const char* file : {"default.onnx", "default.quench", "again.onnx"}) {
+    const Outcome left_out = run_program({"run", path(file), "--input", path("x.npy"), "--output", path("y3.npy")});
+    ASSERT_EQ(left_out.code, 0) << left_out.err;
+    const Outcome all = run_program({"run", path(file), "--input", path("x.npy"), "--input",
+                                     "shift=" + path("shift.npy"), "--output", path("y5.npy")});
+    ASSERT_EQ(all.code, 0) << all.err;
+    const std::vector<float> y3 = data::read_npy(path("y3.npy")).to_float();
+    const std::vector<float> y5 = data::read_npy(path("y5.npy")).to_float();
+    for (size_t i = 0; i < y3.size(); ++i) EXPECT_NEAR(y5[i] - y3[i], 2, 1e-4) << file;
+  }
+}
+
 TEST_F(Cli, UnpackGivesAModelOfTheSameOutputs) {
   ASSERT_EQ(run_program({"unpack", quench(), "-o", path("again.onnx")}).code, 0);
   const Json report = json_of(run_program({"eval", path("again.onnx"), "--against", quench(), "--json"}));

@@ -32,13 +32,37 @@ TEST(Graph, ListsInputsAndOutputs) {
   EXPECT_EQ(model->outputs()[0].rank, -1);
 }
 
-TEST(Graph, AnInputWithAnInitializerIsAConstant) {
-  GraphBuilder graph;
-  graph.input("x", ElementType::kFloat32, {2}).input("b", ElementType::kFloat32, {2});
+GraphBuilder sum_with_default(uint64_t ir_version) {
+  GraphBuilder graph(13, ir_version);
+  graph.input("b", ElementType::kFloat32, {2}).input("x", ElementType::kFloat32, {2});
   graph.initializer<float>("b", {2}, {10, 20}).node("Add", {"x", "b"}, {"y"}).output("y");
-  const auto outputs = run_model(graph.build(), {HostTensor::of<float>({2}, {1, 2})});
-  ASSERT_EQ(outputs.size(), 1u);
-  EXPECT_EQ(outputs[0].values<float>(), (std::vector<float>{11, 22}));
+  return graph;
+}
+
+TEST(Graph, BeforeIrVersion4AnInputWithAnInitializerIsAConstant) {
+  ModelHandle model;
+  const std::string bytes = sum_with_default(3).build();
+  ASSERT_TRUE(open_model(as_bytes(bytes), {}, {}, model).ok());
+  EXPECT_EQ(model->inputs().size(), 1u);
+  EXPECT_EQ(model->required_inputs(), 1u);
+  const auto outputs = run_model(bytes, {HostTensor::of<float>({2}, {1, 2})});
+  EXPECT_EQ(outputs.at(0).values<float>(), (std::vector<float>{11, 22}));
+}
+
+TEST(Graph, AnInputWithAnInitializerStandsBehindThoseThatARunNeeds) {
+  ModelHandle model;
+  const std::string bytes = sum_with_default(4).build();
+  ASSERT_TRUE(open_model(as_bytes(bytes), {}, {}, model).ok());
+  ASSERT_EQ(model->inputs().size(), 2u);
+  EXPECT_EQ(model->required_inputs(), 1u);
+  EXPECT_EQ(model->inputs()[0].name, "x");
+  EXPECT_EQ(model->inputs()[1].name, "b");
+}
+
+TEST(Graph, AnInputThatIsListedTwiceIsRefusedWithADefaultToo) {
+  GraphBuilder graph = sum_with_default(8);
+  graph.input("b", ElementType::kFloat32, {2});
+  EXPECT_EQ(try_open(graph.build()).code(), StatusCode::kCorrupt);
 }
 
 TEST(Graph, NamesTheNodeAndTheOperatorThatItDoesNotHave) {

@@ -177,6 +177,67 @@ TEST(Session, KeepsItsMemoryLimit) {
   EXPECT_FALSE(try_run_model(bytes, {random_tensor({2000, 4, 6, 6}, 1)}, &outputs, {}, options).ok());
 }
 
+// A normalized matrix product, whose weight, bias and mean a session may give.
+std::string product_with_defaults() {
+  GraphBuilder graph;
+  graph.input("x", ElementType::kFloat32, {-1, 3}).input("w", ElementType::kFloat32, {3, 2});
+  graph.input("b", ElementType::kFloat32, {2}).input("mean", ElementType::kFloat32, {2});
+  graph.initializer<float>("w", {3, 2}, {1, 2, 3, 4, 5, 6}).initializer<float>("b", {2}, {10, 20});
+  graph.initializer<float>("scale", {2}, {1, 1}).initializer<float>("shift", {2}, {0, 0});
+  graph.initializer<float>("mean", {2}, {1, 2}).initializer<float>("variance", {2}, {1, 1});
+  graph.node("Gemm", {"x", "w", "b"}, {"h"});
+  graph.node("BatchNormalization", {"h", "scale", "shift", "mean", "variance"}, {"y"}, {number("epsilon", 0)});
+  return graph.output("y").build();
+}
+
+TEST(Session, AnInputWithADefaultMayBeLeftOutGivenAndLeftOutAgain) {
+  const std::string bytes = product_with_defaults();
+  for (const KernelSet kernels : {KernelSet::kFast, KernelSet::kReference}) {
+    ModelOptions options;
+    options.kernels = kernels;
+    ModelHandle model;
+    ASSERT_TRUE(open_model(as_bytes(bytes), {}, options, model).ok());
+    SessionHandle session, other;
+    ASSERT_TRUE(create_session(*model, {}, session).ok());
+    ASSERT_TRUE(create_session(*model, {}, other).ok());
+    const HostTensor x = HostTensor::of<float>({1, 3}, {1, 1, 1});
+    const HostTensor w = HostTensor::of<float>({3, 2}, {1, 0, 0, 1, 0, 0});
+    const HostTensor mean = HostTensor::of<float>({2}, {100, 200});
+    const auto result = [&](SessionHandle& of) {
+      std::vector<HostTensor> outputs;
+      EXPECT_TRUE(run_session(*of, {x}, &outputs).ok());
+      return outputs.at(0).values<float>();
+    };
+    EXPECT_EQ(result(session), (std::vector<float>{18, 30}));
+    ASSERT_TRUE(session->set_input(3, mean.data(), mean.shape).ok());
+    EXPECT_EQ(result(session), (std::vector<float>{-81, -168}));
+    ASSERT_TRUE(session->set_input(1, w.data(), w.shape).ok());
+    EXPECT_EQ(result(session), (std::vector<float>{-89, -179}));
+    EXPECT_EQ(result(other), (std::vector<float>{18, 30}));
+    ASSERT_TRUE(session->set_input(3, nullptr, {}).ok());
+    EXPECT_EQ(result(session), (std::vector<float>{10, 19}));
+    ASSERT_TRUE(session->set_input(1, nullptr, {}).ok());
+    EXPECT_EQ(result(session), (std::vector<float>{18, 30}));
+  }
+}
+
+TEST(Session, AnInputWithADefaultThatIsGivenIsCheckedLikeAnother) {
+  ModelHandle model;
+  const std::string bytes = product_with_defaults();
+  ASSERT_TRUE(open_model(as_bytes(bytes), {}, {}, model).ok());
+  SessionHandle session;
+  ASSERT_TRUE(create_session(*model, {}, session).ok());
+  const HostTensor values = HostTensor::of<float>({3}, {1, 2, 3});
+  EXPECT_EQ(session->set_input(2, values.data(), values.shape).code(), StatusCode::kShape);
+  EXPECT_EQ(session->set_input(0, nullptr, {}).code(), StatusCode::kShape);  // x has no default
+  EXPECT_EQ(session->set_input(4, nullptr, {}).code(), StatusCode::kInvalidArgument);
+  const std::vector<int64_t> two = {2};
+  ASSERT_TRUE(session->set_input_shape(2, two).ok());
+  std::vector<HostTensor> outputs;
+  EXPECT_EQ(run_session(*session, {HostTensor::of<float>({1, 3}, {1, 1, 1})}, &outputs).code(),
+            StatusCode::kNotReady);  // a shape without values
+}
+
 TEST(Session, RunsInTheCallersArena) {
   const std::string bytes = residual_graph().build();
   ModelHandle model;
