@@ -142,13 +142,16 @@ TEST(Window, DeformConvIsItsDefinition) {
       const Shape shape = {2, 6, out, out};
       ASSERT_TRUE(result.shape == shape);
       const std::vector<float> xs = x.values<float>();
-      const auto value = [](const Value& of, const std::vector<int64_t>& at) {
-        return static_cast<double>(of.values<float>()[broadcast_index(of.shape, at)]);
+      const auto values_of = [](const Value& tensor) {
+        return [values = tensor.values<float>(), shape = tensor.shape](const std::vector<int64_t>& at) {
+          return static_cast<double>(values[broadcast_index(shape, at)]);
+        };
       };
+      const auto ws = values_of(w), offsets = values_of(offset), biases = values_of(bias), masks = values_of(mask);
       std::vector<float> expected;
       for (int64_t i = 0; i < shape.elements(); ++i) {
         const auto at = coordinates_of(shape, i);
-        double sum = value(bias, {at[1]});
+        double sum = biases({at[1]});
         for (int64_t c = 0; c < 4 / groups; ++c) {
           const int64_t channel = at[1] / (6 / groups) * (4 / groups) + c;
           const auto plane = xs.begin() + (at[0] * 4 + channel) * geometry.size * geometry.size;
@@ -159,10 +162,10 @@ TEST(Window, DeformConvIsItsDefinition) {
                 static_cast<double>(at[2] * geometry.stride + row * geometry.dilation - geometry.pad_begin);
             const double left =
                 static_cast<double>(at[3] * geometry.stride + in_row * geometry.dilation - geometry.pad_begin);
-            sum += value(w, {at[1], c, row, in_row}) * value(mask, {at[0], number, at[2], at[3]}) *
+            sum += ws({at[1], c, row, in_row}) * masks({at[0], number, at[2], at[3]}) *
                    sample({plane, plane + geometry.size * geometry.size}, geometry.size,
-                          y + value(offset, {at[0], 2 * number, at[2], at[3]}),
-                          left + value(offset, {at[0], 2 * number + 1, at[2], at[3]}));
+                          y + offsets({at[0], 2 * number, at[2], at[3]}),
+                          left + offsets({at[0], 2 * number + 1, at[2], at[3]}));
           }
         }
         expected.push_back(static_cast<float>(sum));
