@@ -14,6 +14,8 @@
 #     variants  the runtime by itself, also without threads and without files, each with a program that runs a model
 #     arm       the runtime and what it reads for 32-bit Arm, by Debian's cross compiler, tested under qemu-user
 #     results   compress makes what tests/results.csv says; RESULTS=update writes it anew
+#     fuzz      each fuzzer for FUZZ_SECONDS (1200 unless given) under AddressSanitizer and UndefinedBehaviorSanitizer, from
+#               its corpus; a table of runs, runs a second and covered edges
 #     release   the commands of README.md, one after the other, in a fresh clone of what is committed
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -120,6 +122,29 @@ run_results() {
   build dev quench write_small_model
   tests/results.py build/dev/compressor/cli/quench build/dev/tests/compressor/compress/write_small_model \
     ${RESULTS:+--"$RESULTS"}
+}
+
+# What a fuzzer finds stays in build/fuzz/NAME beside its log.
+run_fuzz() {
+  install_packages build test
+  local names name out
+  names=$(sed -n 's/^quench_fuzz(\([a-z_]*\).*/\1/p; s/^foreach(coder \(.*\))/\1/p' tests/fuzz/CMakeLists.txt |
+    tr ' ' '\n' | sed '/_fuzz$/!s/$/_fuzz/' | sort -u)
+  [ -z "${FUZZERS:-}" ] || names=$FUZZERS
+  # shellcheck disable=SC2086
+  build asan $names
+  for name in $names; do
+    out=build/fuzz/$name
+    mkdir -p "$out/found"
+    if ! "build/asan/tests/fuzz/$name" -max_total_time="${FUZZ_SECONDS:-1200}" -print_final_stats=1 -rss_limit_mb=4096 \
+      -timeout=10 -artifact_prefix="$out/" "$out/found" "tests/fuzz/corpus/$name" >"$out/log" 2>&1; then
+      tail -30 "$out/log" >&2
+      return 1
+    fi
+    awk -v name="$name" '/ cov: / { for (i = 1; i < NF; ++i) if ($i == "cov:") edges = $(i + 1) }
+      /number_of_executed_units/ { runs = $2 } /average_exec_per_sec/ { rate = $2 }
+      END { printf "%-18s %10d runs, %6d a second, %6d edges, nothing found\n", name, runs, rate, edges }' "$out/log"
+  done
 }
 
 run_release() {
