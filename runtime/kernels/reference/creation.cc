@@ -7,6 +7,7 @@
 
 #include "runtime/kernels/reference/checks.h"
 #include "runtime/kernels/reference/element_types.h"
+#include "runtime/kernels/reference/integers.h"
 #include "runtime/kernels/reference/strided.h"
 #include "runtime/kernels/tables.h"
 
@@ -181,21 +182,6 @@ To from_float(float x) {
   return static_cast<To>(static_cast<int64_t>(x));
 }
 
-// Integers go through 64 bits, a block at a time: with a loop for each type on either side there is none for each pair.
-constexpr int64_t kBlock = 256;
-
-void widen(const Tensor& source, int64_t begin, int64_t count, int64_t* block) {
-  const bool is_bool = source.type == ElementType::kBool;
-  (void)with_any_type(source.type, [&](auto t) {
-    using T = typename decltype(t)::type;
-    const T* x = source.as<T>() + begin;
-    if constexpr (!std::is_same_v<T, float>) {
-      for (int64_t i = 0; i < count; ++i) block[i] = is_bool ? x[i] != 0 : static_cast<int64_t>(x[i]);
-    }
-    return Status();
-  });
-}
-
 void narrow(const int64_t* block, bool is_unsigned, int64_t begin, int64_t count, const Tensor& target) {
   const bool is_bool = target.type == ElementType::kBool;
   (void)with_any_type(target.type, [&](auto t) {
@@ -240,7 +226,7 @@ Status run_cast(RunContext& context) {
     int64_t block[kBlock];
     for (int64_t at = begin; at < end; at += kBlock) {
       const int64_t count = end - at < kBlock ? end - at : kBlock;
-      widen(source, at, count, block);
+      load_integers(source, at, 1, count, block);
       narrow(block, source.type == ElementType::kUint64, at, count, target);
     }
   });

@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "runtime/kernels/reference/checks.h"
+#include "runtime/kernels/reference/integers.h"
 #include "runtime/kernels/reference/strided.h"
 #include "runtime/kernels/tables.h"
 
@@ -111,67 +112,7 @@ struct SlopeOf {
   float operator()(float x, float slope) const { return x < 0 ? slope * x : x; }
 };
 
-// All integers that 64 signed bits hold.
-constexpr TypeSet kIntegerTypes =
-    type_set(ElementType::kInt8, ElementType::kUint8, ElementType::kInt16, ElementType::kUint16, ElementType::kInt32,
-             ElementType::kUint32, ElementType::kInt64);
 constexpr TypeSet kArithmeticTypes = kFloatType | kIntegerTypes;
-
-// Integers are combined on the stack, a block at a time: with a loop for each type that is read or written, there is
-// none for each function and type.
-constexpr int64_t kBlock = 256;
-
-template <typename T>
-void load_from(const T* source, int64_t step, int64_t count, int64_t* block) {
-  // A sign of int8 is a sign of int64.
-  for (int64_t i = 0; i < count; ++i) block[i] = source[i * step];  // NOLINT(bugprone-signed-char-misuse)
-}
-
-void load_integers(const Tensor& tensor, int64_t offset, int64_t step, int64_t count, int64_t* block) {
-  switch (tensor.type) {
-    case ElementType::kInt8:
-      return load_from(tensor.as<int8_t>() + offset, step, count, block);
-    case ElementType::kUint8:
-      return load_from(tensor.as<uint8_t>() + offset, step, count, block);
-    case ElementType::kInt16:
-      return load_from(tensor.as<int16_t>() + offset, step, count, block);
-    case ElementType::kUint16:
-      return load_from(tensor.as<uint16_t>() + offset, step, count, block);
-    case ElementType::kInt32:
-      return load_from(tensor.as<int32_t>() + offset, step, count, block);
-    case ElementType::kUint32:
-      return load_from(tensor.as<uint32_t>() + offset, step, count, block);
-    case ElementType::kBool:
-      for (int64_t i = 0; i < count; ++i) block[i] = tensor.as<uint8_t>()[offset + i * step] != 0;
-      return;
-    default:
-      return load_from(tensor.as<int64_t>() + offset, step, count, block);
-  }
-}
-
-template <typename T>
-void store_to(const int64_t* block, int64_t step, int64_t count, T* target) {
-  for (int64_t i = 0; i < count; ++i) target[i * step] = static_cast<T>(block[i]);
-}
-
-void store_integers(const int64_t* block, const Tensor& tensor, int64_t offset, int64_t step, int64_t count) {
-  switch (size_of(tensor.type)) {
-    case 1:
-      return store_to(block, step, count, tensor.as<uint8_t>() + offset);
-    case 2:
-      return store_to(block, step, count, tensor.as<uint16_t>() + offset);
-    case 4:
-      return store_to(block, step, count, tensor.as<uint32_t>() + offset);
-    default:
-      return store_to(block, step, count, tensor.as<int64_t>() + offset);
-  }
-}
-
-int64_t load_integer(const Tensor& tensor, int64_t offset) {
-  int64_t value = 0;
-  load_integers(tensor, offset, 0, 1, &value);
-  return value;
-}
 
 // The usual cases have loops of their own that a compiler can vectorize.
 template <typename Result, typename Function>
