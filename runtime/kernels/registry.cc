@@ -22,6 +22,7 @@ const std::span<const Kernel> kTables[] = {
     matrix_kernels(),
     normalization_kernels(),
     pooling_kernels(),
+    quantization_kernels(),
     recurrent_kernels(),
     reduction_kernels(),
     resize_kernels(),

@@ -16,6 +16,7 @@ std::span<const Kernel> gather_kernels();
 std::span<const Kernel> matrix_kernels();
 std::span<const Kernel> normalization_kernels();
 std::span<const Kernel> pooling_kernels();
+std::span<const Kernel> quantization_kernels();
 std::span<const Kernel> recurrent_kernels();
 std::span<const Kernel> reduction_kernels();
 std::span<const Kernel> resize_kernels();

@@ -36,6 +36,8 @@ constexpr ElementType element_type() {
   if constexpr (std::is_same_v<T, float>) return ElementType::kFloat32;
   if constexpr (std::is_same_v<T, uint8_t>) return ElementType::kUint8;
   if constexpr (std::is_same_v<T, int8_t>) return ElementType::kInt8;
+  if constexpr (std::is_same_v<T, uint16_t>) return ElementType::kUint16;
+  if constexpr (std::is_same_v<T, int16_t>) return ElementType::kInt16;
   if constexpr (std::is_same_v<T, int32_t>) return ElementType::kInt32;
   if constexpr (std::is_same_v<T, int64_t>) return ElementType::kInt64;
   if constexpr (std::is_same_v<T, bool>) return ElementType::kBool;

@@ -47,6 +47,10 @@ std::vector<Case> cases() {
   all.push_back({"PRelu", 16, {}, {x, channel}});
   all.push_back({"Cast", 13, {int_of("to", 7)}, {x}});
   all.push_back({"Cast", 13, {int_of("to", 2)}, {x}});
+  all.push_back({"QuantizeLinear", 13, {}, {x, Value::scalar(0.02f)}});
+  all.push_back({"DequantizeLinear", 13, {}, {booleans(shape), Value::scalar(0.02f)}});
+  all.back().inputs[0]->type = ElementType::kUint8;
+  all.push_back({"DynamicQuantizeLinear", 11, {}, {x}, 3});
   all.push_back({"BatchNormalization", 15, {}, {x, per_channel, per_channel, per_channel, per_channel}});
   for (const char* op : {"MaxPool", "AveragePool"}) {
     all.push_back({op, 12, {ints_of("kernel_shape", {3, 2}), ints_of("strides", {2, 1})}, {x}});
