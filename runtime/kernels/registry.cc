@@ -8,6 +8,8 @@ namespace {
 
 // The fast ones come first, so that they are found first.
 constexpr size_t kFastTables = 4;
+// One to a line, so that changes merge.
+// clang-format off
 const std::span<const Kernel> kTables[] = {
     fast_convolution_kernels(),
     fast_elementwise_kernels(),
@@ -19,6 +21,7 @@ const std::span<const Kernel> kTables[] = {
     data_movement_kernels(),
     elementwise_kernels(),
     gather_kernels(),
+    loss_kernels(),
     matrix_kernels(),
     normalization_kernels(),
     pooling_kernels(),
@@ -26,8 +29,10 @@ const std::span<const Kernel> kTables[] = {
     recurrent_kernels(),
     reduction_kernels(),
     resize_kernels(),
+    selection_kernels(),
     shape_kernels(),
 };
+// clang-format on
 
 bool serves(const Kernel& kernel, std::string_view domain, std::string_view op, int opset) {
   return kernel.op == op && kernel.domain == domain && kernel.since_version <= opset && opset <= kernel.until_version;

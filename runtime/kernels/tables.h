@@ -13,6 +13,7 @@ std::span<const Kernel> creation_kernels();
 std::span<const Kernel> data_movement_kernels();
 std::span<const Kernel> elementwise_kernels();
 std::span<const Kernel> gather_kernels();
+std::span<const Kernel> loss_kernels();
 std::span<const Kernel> matrix_kernels();
 std::span<const Kernel> normalization_kernels();
 std::span<const Kernel> pooling_kernels();
@@ -20,6 +21,7 @@ std::span<const Kernel> quantization_kernels();
 std::span<const Kernel> recurrent_kernels();
 std::span<const Kernel> reduction_kernels();
 std::span<const Kernel> resize_kernels();
+std::span<const Kernel> selection_kernels();
 std::span<const Kernel> shape_kernels();
 
 }  // namespace quench::rt

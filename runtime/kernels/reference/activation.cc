@@ -1,4 +1,4 @@
-// Functions of one float32 tensor: activations with parameters, and plain mathematical functions.
+// Functions of one float32 tensor: activations with parameters, plain mathematical functions, and those along an axis.
 
 #include <cmath>
 #include <limits>
@@ -17,10 +17,10 @@ struct Parameters {
 };
 
 // Input and output have the same layout, so that their elements correspond one to one.
-template <typename T, typename Function>
+template <typename T, typename Result = T, typename Function>
 Status map(RunContext& context, const Function& function) {
   const T* source = context.input(0)->as<T>();
-  T* target = context.output(0)->as<T>();
+  Result* target = context.output(0)->as<Result>();
   context.parallel_for(context.input(0)->elements(), kParallelGrain, [=](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) target[i] = function(source[i]);
   });
@@ -38,9 +38,13 @@ Status run_plain(RunContext& context) {
 }
 
 template <float (*kFunction)(float)>
-constexpr Kernel plain(const char* op) {
-  return {
-      .op = op, .infer = infer_plain, .run = run_plain<kFunction>, .inplace_inputs = 1, .layout = LayoutRule::kFollows};
+constexpr Kernel plain(const char* op, int since_version = 1) {
+  return {.op = op,
+          .since_version = since_version,
+          .infer = infer_plain,
+          .run = run_plain<kFunction>,
+          .inplace_inputs = 1,
+          .layout = LayoutRule::kFollows};
 }
 
 template <Activation::Kind kKind>
@@ -56,11 +60,10 @@ float error_function(float x) { return std::erf(x); }
 float round_down(float x) { return std::floor(x); }
 float round_up(float x) { return std::ceil(x); }
 float round_to_even(float x) { return std::nearbyint(x); }
-float sine(float x) { return std::sin(x); }
-float cosine(float x) { return std::cos(x); }
 // log(1 + exp(x)) without overflow for large x.
 float softplus(float x) { return (x > 0 ? x : 0) + std::log1p(std::exp(-std::fabs(x))); }
 float softsign(float x) { return x / (1 + std::fabs(x)); }
+float mish(float x) { return x * std::tanh(softplus(x)); }
 
 // Activations with parameters a and b: kNameA and kNameB are the attributes, in Parameters.
 struct ParameterNames {
@@ -70,10 +73,10 @@ struct ParameterNames {
   float default_b;
 };
 constexpr ParameterNames kLeakyRelu = {"alpha", 0.01f, "", 0};
-constexpr ParameterNames kElu = {"alpha", 1, "", 0};
-constexpr ParameterNames kThresholdedRelu = {"alpha", 1, "", 0};
+constexpr ParameterNames kAlphaOfOne = {"alpha", 1, "", 0};
 constexpr ParameterNames kSelu = {"alpha", 1.67326319217681884765625f, "gamma", 1.05070102214813232421875f};
 constexpr ParameterNames kHardSigmoid = {"alpha", 0.2f, "beta", 0.5f};
+constexpr ParameterNames kShrink = {"lambd", 0.5f, "bias", 0};
 
 template <const ParameterNames& kNames>
 Status infer_parametric(InferContext& context) {
@@ -87,6 +90,8 @@ float leaky_relu(Parameters p, float x) { return activate({Activation::kLeakyRel
 float hard_sigmoid(Parameters p, float x) { return activate({Activation::kHardSigmoid, p.a, p.b}, x); }
 float elu(Parameters p, float x) { return x < 0 ? p.a * std::expm1(x) : x; }
 float thresholded_relu(Parameters p, float x) { return x > p.a ? x : 0; }
+float celu(Parameters p, float x) { return x > 0 ? x : p.a * std::expm1(x / p.a); }
+float shrink(Parameters p, float x) { return x < -p.a ? x + p.b : x > p.a ? x - p.b : 0; }
 float selu(Parameters p, float x) { return p.b * (x > 0 ? x : p.a * std::expm1(x)); }
 
 template <float (*kFunction)(Parameters, float)>
@@ -103,6 +108,42 @@ constexpr Kernel parametric(const char* op) {
           .state_bytes = sizeof(Parameters),
           .inplace_inputs = 1,
           .layout = LayoutRule::kFollows};
+}
+
+// Gelu: x times the normal distribution's share below x, or, as Parameters::a says, an approximation of it.
+
+Status infer_gelu(InferContext& context) {
+  const std::string_view approximation = context.attributes().get_string("approximate", "none");
+  if (approximation != "none" && approximation != "tanh") {
+    return Status::error(StatusCode::kInvalidArgument, "approximate is neither none nor tanh");
+  }
+  context.state<Parameters>().a = approximation == "tanh" ? 1 : 0;
+  return infer_plain(context);
+}
+
+float gelu(Parameters p, float x) {
+  constexpr float kRootOfTwoByPi = 0.797884560802865f;
+  constexpr float kRootOfHalf = 0.707106781186548f;
+  if (p.a == 0) return 0.5f * x * (1 + std::erf(kRootOfHalf * x));
+  return 0.5f * x * (1 + std::tanh(kRootOfTwoByPi * (x + 0.044715f * x * x * x)));
+}
+
+// IsNaN and IsInf
+
+Status infer_test(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 1, 1, kFloatType));
+  return context.set_output(0, ElementType::kBool, context.input(0)->shape);
+}
+
+Status run_is_nan(RunContext& context) {
+  return map<float, uint8_t>(context, [](float x) -> uint8_t { return std::isnan(x); });
+}
+
+Status run_is_inf(RunContext& context) {
+  const bool negative = context.attributes().get_int("detect_negative", 1) != 0;
+  const bool positive = context.attributes().get_int("detect_positive", 1) != 0;
+  return map<float, uint8_t>(context,
+                             [=](float x) -> uint8_t { return std::isinf(x) && (x < 0 ? negative : positive); });
 }
 
 // Functions of any number type.
@@ -201,19 +242,18 @@ Status run_clip(RunContext& context) {
                           [&](auto t) { return clip_elements<typename decltype(t)::type>(context); });
 }
 
-// Softmax and LogSoftmax over the elements of `inner` steps apart. Before version 13 the input counts as a matrix with
-// everything from the axis on in a row.
+// Functions of lines of `count` values, `inner` steps apart. Before version 13 the input of Softmax and its kin counts as
+// a matrix with everything from the axis on in a row.
 
-struct SoftmaxState {
+struct LineState {
   int64_t outer;
   int64_t count;
   int64_t inner;
 };
 
-Status infer_softmax(InferContext& context) {
+Status infer_lines(InferContext& context, bool flattens) {
   QUENCH_RETURN_IF_ERROR(check_node(context, 1, 1, kFloatType));
   const Shape& shape = context.input(0)->shape;
-  const bool flattens = context.opset() < 13;
   const int64_t wanted = context.attributes().get_int("axis", flattens ? 1 : -1);
   int axis = 0;
   // A flattening axis may lie behind the last one: rows of one element.
@@ -223,9 +263,14 @@ Status infer_softmax(InferContext& context) {
     QUENCH_RETURN_IF_ERROR(normalize_axis(wanted, shape.rank, &axis));
   }
   const int end = flattens ? shape.rank : axis + 1;
-  context.state<SoftmaxState>() = {shape.elements(0, axis), shape.elements(axis, end), shape.elements(end, shape.rank)};
+  context.state<LineState>() = {shape.elements(0, axis), shape.elements(axis, end), shape.elements(end, shape.rank)};
   return context.set_output(0, ElementType::kFloat32, shape);
 }
+
+Status infer_softmax(InferContext& context) { return infer_lines(context, context.opset() < 13); }
+
+// A line is of `count` elements, `step` apart, at least one.
+using LineFunction = void (*)(const float* x, float* y, int64_t count, int64_t step);
 
 template <bool kLogarithm>
 void softmax_line(const float* x, float* y, int64_t count, int64_t step) {
@@ -242,9 +287,29 @@ void softmax_line(const float* x, float* y, int64_t count, int64_t step) {
   for (int64_t i = 0; i < count; ++i) y[i * step] = kLogarithm ? y[i * step] - scale : y[i * step] * scale;
 }
 
-template <bool kLogarithm>
-Status run_softmax(RunContext& context) {
-  const SoftmaxState state = context.state<SoftmaxState>();
+// 1 at the first of the largest values.
+void hardmax_line(const float* x, float* y, int64_t count, int64_t step) {
+  int64_t best = 0;
+  for (int64_t i = 1; i < count; ++i) {
+    if (x[i * step] > x[best * step]) best = i;
+  }
+  for (int64_t i = 0; i < count; ++i) y[i * step] = i == best ? 1 : 0;
+}
+
+// Divided by the sum of the magnitudes, or by the root of the sum of the squares. What is all zeros stays so.
+template <bool kSquares>
+void normalize_line(const float* x, float* y, int64_t count, int64_t step) {
+  double sum = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const double value = x[i * step];
+    sum += kSquares ? value * value : std::fabs(value);
+  }
+  const double norm = kSquares ? std::sqrt(sum) : sum;
+  for (int64_t i = 0; i < count; ++i) y[i * step] = norm == 0 ? 0 : static_cast<float>(x[i * step] / norm);
+}
+
+Status run_lines(RunContext& context, LineFunction function) {
+  const LineState state = context.state<LineState>();
   const float* source = context.input(0)->as<float>();
   float* target = context.output(0)->as<float>();
   if (state.count == 0) return Status();
@@ -252,19 +317,29 @@ Status run_softmax(RunContext& context) {
                        [=](int64_t begin, int64_t end, int) {
                          for (int64_t line = begin; line < end; ++line) {
                            const int64_t offset = line / state.inner * state.inner * state.count + line % state.inner;
-                           softmax_line<kLogarithm>(source + offset, target + offset, state.count, state.inner);
+                           function(source + offset, target + offset, state.count, state.inner);
                          }
                        });
   return Status();
 }
 
-template <bool kLogarithm>
-constexpr Kernel softmax(const char* op) {
-  return {.op = op,
-          .infer = infer_softmax,
-          .run = run_softmax<kLogarithm>,
-          .state_bytes = sizeof(SoftmaxState),
-          .inplace_inputs = 1};
+template <LineFunction kFunction>
+Status run_softmax(RunContext& context) {
+  return run_lines(context, kFunction);
+}
+
+Status infer_lp_normalization(InferContext& context) {
+  const int64_t p = context.attributes().get_int("p", 2);
+  if (p != 1 && p != 2) return Status::error(StatusCode::kInvalidArgument, "p is neither 1 nor 2");
+  return infer_lines(context, false);
+}
+
+Status run_lp_normalization(RunContext& context) {
+  return run_lines(context, context.attributes().get_int("p", 2) == 1 ? normalize_line<false> : normalize_line<true>);
+}
+
+constexpr Kernel lines(const char* op, Status (*infer)(InferContext&), Status (*run)(RunContext&)) {
+  return {.op = op, .infer = infer, .run = run, .state_bytes = sizeof(LineState), .inplace_inputs = 1};
 }
 
 constexpr Kernel kKernels[] = {
@@ -280,15 +355,36 @@ constexpr Kernel kKernels[] = {
     plain<round_down>("Floor"),
     plain<round_up>("Ceil"),
     plain<round_to_even>("Round"),
-    plain<sine>("Sin"),
-    plain<cosine>("Cos"),
+    plain<sinf>("Sin"),
+    plain<cosf>("Cos"),
+    plain<tanf>("Tan"),
+    plain<asinf>("Asin"),
+    plain<acosf>("Acos"),
+    plain<atanf>("Atan"),
+    plain<sinhf>("Sinh"),
+    plain<coshf>("Cosh"),
+    plain<asinhf>("Asinh"),
+    plain<acoshf>("Acosh"),
+    plain<atanhf>("Atanh"),
+    plain<mish>("Mish", 18),
     plain<softplus>("Softplus"),
     plain<softsign>("Softsign"),
     parametric<kLeakyRelu, leaky_relu>("LeakyRelu"),
     parametric<kHardSigmoid, hard_sigmoid>("HardSigmoid"),
-    parametric<kElu, elu>("Elu"),
+    parametric<kAlphaOfOne, elu>("Elu"),
     parametric<kSelu, selu>("Selu"),
-    parametric<kThresholdedRelu, thresholded_relu>("ThresholdedRelu"),
+    parametric<kAlphaOfOne, thresholded_relu>("ThresholdedRelu"),
+    parametric<kAlphaOfOne, celu>("Celu"),
+    parametric<kShrink, shrink>("Shrink"),
+    {.op = "Gelu",
+     .since_version = 20,
+     .infer = infer_gelu,
+     .run = run_parametric<gelu>,
+     .state_bytes = sizeof(Parameters),
+     .inplace_inputs = 1,
+     .layout = LayoutRule::kFollows},
+    {.op = "IsNaN", .infer = infer_test, .run = run_is_nan, .layout = LayoutRule::kFollows},
+    {.op = "IsInf", .infer = infer_test, .run = run_is_inf, .layout = LayoutRule::kFollows},
     signed_function<Negate>("Neg"),
     signed_function<Absolute>("Abs"),
     signed_function<Sign>("Sign"),
@@ -305,8 +401,10 @@ constexpr Kernel kKernels[] = {
      .run = run_clip,
      .inplace_inputs = 1,
      .layout = LayoutRule::kFollows},
-    softmax<false>("Softmax"),
-    softmax<true>("LogSoftmax"),
+    lines("Softmax", infer_softmax, run_softmax<softmax_line<false>>),
+    lines("LogSoftmax", infer_softmax, run_softmax<softmax_line<true>>),
+    lines("Hardmax", infer_softmax, run_softmax<hardmax_line>),
+    lines("LpNormalization", infer_lp_normalization, run_lp_normalization),
 };
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "runtime/kernels/reference/checks.h"
 
+#include "runtime/kernels/reference/element_types.h"
+
 namespace quench::rt {
 
 Status check_node(const InferContext& context, int required, int most, TypeSet types) {
@@ -91,6 +93,45 @@ Status read_input(InferContext& context, int index, IntList* list) {
     list->values[i] = value->type == ElementType::kInt32 ? value->as<int32_t>()[i] : value->as<int64_t>()[i];
   }
   return Status();
+}
+
+double number_at(const Tensor& tensor, int64_t index) {
+  double number = 0;
+  (void)with_any_type(tensor.type, [&](auto t) {
+    number = static_cast<double>(tensor.as<typename decltype(t)::type>()[index]);
+    return Status();
+  });
+  return tensor.type == ElementType::kBool ? number != 0 : number;
+}
+
+Status read_number(InferContext& context, int index, double* number) {
+  QUENCH_RETURN_IF_ERROR(check_type(context, index, kAllTypes));
+  if (context.input(index)->elements() != 1) return Status::error(StatusCode::kShape, "input %d is no scalar", index);
+  const Tensor* value = context.value(index);
+  if (!value) return InferContext::needs_value(index);
+  *number = number_at(*value, 0);
+  return Status();
+}
+
+Status read_integer(InferContext& context, int index, int64_t least, int64_t most, int64_t* number) {
+  if (!context.input(index)) return Status();
+  double value = 0;
+  QUENCH_RETURN_IF_ERROR(read_number(context, index, &value));
+  if (!(value >= static_cast<double>(least) && value <= static_cast<double>(most))) {
+    return Status::error(StatusCode::kInvalidArgument, "input %d is %g, not a number from %lld to %lld", index, value,
+                         static_cast<long long>(least), static_cast<long long>(most));
+  }
+  *number = static_cast<int64_t>(value);
+  return Status();
+}
+
+Status read_type(const InferContext& context, std::string_view name, ElementType otherwise, ElementType* type) {
+  const int64_t number = context.attributes().get_int(name, static_cast<int64_t>(otherwise));
+  const bool is_known = number > 0 && number < 32;
+  *type = is_known ? compute_type(static_cast<ElementType>(number)) : ElementType::kUndefined;
+  if (contains(kAllTypes, *type)) return Status();
+  return Status::error(StatusCode::kUnsupportedType, "attribute '%.*s' asks for type %s", static_cast<int>(name.size()),
+                       name.data(), name_of(*type));
 }
 
 Status mark_axes(const IntList& axes, int rank, bool marked[kMaxRank]) {

@@ -66,6 +66,20 @@ Status read_attribute(const InferContext& context, std::string_view name, IntLis
 // The integers of input `index`, a constant int32 or int64 tensor of rank 0 or 1; not `present` if the node omits it.
 Status read_input(InferContext& context, int index, IntList* list);
 
+// Element `index` of a tensor of any type; bool is 0 or 1.
+double number_at(const Tensor& tensor, int64_t index);
+
+// The number in input `index`, a constant tensor of one element.
+Status read_number(InferContext& context, int index, double* number);
+
+// The same of a number that must be an integer in [least, most]; the fraction is cut off. Leaves `number` as it is if the
+// node omits the input.
+Status read_integer(InferContext& context, int index, int64_t least, int64_t most, int64_t* number);
+
+// The element type, as the runtime computes it, that the attribute `name` has the number of; kUnsupportedType if there is
+// no such type. Without the attribute: `otherwise`.
+Status read_type(const InferContext& context, std::string_view name, ElementType otherwise, ElementType* type);
+
 // Marks the axes of the list, each in [-rank, rank) and none twice.
 Status mark_axes(const IntList& axes, int rank, bool marked[kMaxRank]);
 

@@ -1,4 +1,4 @@
-// Operators that make tensors or change their element type: Constant, ConstantOfShape, Range, Cast, CastLike.
+// Operators that make tensors or change their element type: Constant, ConstantOfShape, Range, EyeLike, Cast, CastLike.
 
 #include <cmath>
 #include <cstring>
@@ -17,10 +17,6 @@ namespace {
 Status check_storable(ElementType type) {
   if (contains(kAllTypes, type)) return Status();
   return Status::error(StatusCode::kUnsupportedType, "the output would have type %s", name_of(type));
-}
-
-ElementType type_of_number(int64_t number) {
-  return number > 0 && number < 32 ? compute_type(static_cast<ElementType>(number)) : ElementType::kUndefined;
 }
 
 Status infer_constant(InferContext& context) {
@@ -96,28 +92,12 @@ Status run_constant_of_shape(RunContext& context) {
 constexpr TypeSet kRangeTypes =
     type_set(ElementType::kFloat32, ElementType::kInt16, ElementType::kInt32, ElementType::kInt64);
 
-double range_value(const Tensor& tensor) {
-  switch (tensor.type) {
-    case ElementType::kInt16:
-      return *tensor.as<int16_t>();
-    case ElementType::kInt32:
-      return *tensor.as<int32_t>();
-    case ElementType::kInt64:
-      return static_cast<double>(*tensor.as<int64_t>());
-    default:
-      return *tensor.as<float>();
-  }
-}
-
 Status infer_range(InferContext& context) {
   QUENCH_RETURN_IF_ERROR(check_node(context, 3, 3, kRangeTypes));
   double values[3] = {};
   for (int index = 0; index < 3; ++index) {
     QUENCH_RETURN_IF_ERROR(check_same_type(context, index));
-    if (context.input(index)->elements() != 1) return Status::error(StatusCode::kShape, "input %d is no scalar", index);
-    const Tensor* value = context.value(index);
-    if (!value) return InferContext::needs_value(index);
-    values[index] = range_value(*value);
+    QUENCH_RETURN_IF_ERROR(read_number(context, index, &values[index]));
   }
   // Integers beyond 2^53 are not told apart here, but a tensor of as many elements does not exist either.
   const double count = std::ceil((values[1] - values[0]) / values[2]);
@@ -154,12 +134,40 @@ Status run_range(RunContext& context) {
   }
 }
 
+// EyeLike: ones on a diagonal of a matrix of zeros, of the input's shape.
+
+Status infer_eye_like(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 1, 1, kAllTypes));
+  const Tensor& x = *context.input(0);
+  if (x.shape.rank != 2) return Status::error(StatusCode::kShape, "input 0 has rank %d, not 2", x.shape.rank);
+  ElementType type = ElementType::kUndefined;
+  QUENCH_RETURN_IF_ERROR(read_type(context, "dtype", x.type, &type));
+  return context.set_output(0, type, x.shape);
+}
+
+Status run_eye_like(RunContext& context) {
+  const Tensor& output = *context.output(0);
+  const int64_t k = context.attributes().get_int("k", 0);
+  const int64_t bytes = size_of(output.type);
+  const int64_t one = 1;
+  const float one_as_float = 1;
+  const void* pattern = output.type == ElementType::kFloat32 ? static_cast<const void*>(&one_as_float) : &one;
+  const int64_t columns = output.shape[1];
+  if (output.bytes() > 0) memset(output.data, 0, output.size_bytes());
+  for (int64_t row = 0; row < output.shape[0]; ++row) {
+    // row + k, which may be too large for 64 bits, lies in [0, columns).
+    if (k < -row || k >= columns - row) continue;
+    memcpy(output.as<uint8_t>() + (row * columns + row + k) * bytes, pattern, static_cast<size_t>(bytes));
+  }
+  return Status();
+}
+
 // Cast. float16, bfloat16 and double are computed in float32, so casts among the four change nothing.
 
 Status infer_cast(InferContext& context) {
   QUENCH_RETURN_IF_ERROR(check_node(context, 1, 1, kAllTypes));
-  const ElementType type = type_of_number(context.attributes().get_int("to", 0));
-  QUENCH_RETURN_IF_ERROR(check_storable(type));
+  ElementType type = ElementType::kUndefined;
+  QUENCH_RETURN_IF_ERROR(read_type(context, "to", ElementType::kUndefined, &type));
   return context.set_output(0, type, context.input(0)->shape);
 }
 
@@ -236,6 +244,7 @@ Status run_cast(RunContext& context) {
 constexpr Kernel kKernels[] = {
     {.op = "Constant", .infer = infer_constant, .run = run_constant},
     {.op = "ConstantOfShape", .infer = infer_constant_of_shape, .run = run_constant_of_shape},
+    {.op = "EyeLike", .infer = infer_eye_like, .run = run_eye_like},
     {.op = "Range", .infer = infer_range, .run = run_range},
     {.op = "Cast", .since_version = 6, .infer = infer_cast, .run = run_cast, .layout = LayoutRule::kFollows},
     {.op = "CastLike",

@@ -1,5 +1,5 @@
 // Operators that move elements of any type without looking at them: Transpose, Concat, Split, Slice, Pad, Expand, Tile,
-// DepthToSpace, SpaceToDepth, Trilu.
+// CenterCropPad, DepthToSpace, SpaceToDepth, Trilu, ReverseSequence.
 
 #include <cstring>
 #include <limits>
@@ -363,6 +363,28 @@ Status infer_pad(InferContext& context) {
   return context.set_output(0, context.input(0)->type, shape);
 }
 
+// CenterCropPad is a Pad: it cuts off or adds as much in front as behind, or one element more behind.
+Status infer_center_crop_pad(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 2, 2, kAllTypes));
+  Shape shape = context.input(0)->shape;
+  IntList sizes;
+  IntList axes;
+  QUENCH_RETURN_IF_ERROR(read_input(context, 1, &sizes));
+  QUENCH_RETURN_IF_ERROR(read_attribute(context, "axes", &axes));
+  const int count = axes.present ? axes.count : shape.rank;
+  bool marked[kMaxRank] = {};
+  QUENCH_RETURN_IF_ERROR(mark_axes(axes, shape.rank, marked));
+  if (sizes.count != count) return Status::error(StatusCode::kShape, "%d sizes for %d axes", sizes.count, count);
+  for (int i = 0; i < count; ++i) {
+    int axis = i;
+    if (axes.present) QUENCH_RETURN_IF_ERROR(normalize_axis(axes[i], shape.rank, &axis));
+    if (sizes[i] < 0) return Status::error(StatusCode::kShape, "size %d is negative", i);
+    context.state<PadState>().begin[axis] = (sizes[i] - shape[axis]) / 2;
+    shape[axis] = sizes[i];
+  }
+  return context.set_output(0, context.input(0)->type, shape);
+}
+
 template <typename T>
 void fill_elements(const RunContext& context, void* target, int64_t count, const void* value) {
   T pattern;
@@ -639,6 +661,48 @@ Status run_trilu(RunContext& context) {
   return Status();
 }
 
+// ReverseSequence turns around the first elements of each sequence of a batch, as many as input 1 says. One of the first
+// two axes counts sequences, the other one runs along them.
+
+Status infer_reverse_sequence(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 2, 2, kAllTypes));
+  QUENCH_RETURN_IF_ERROR(check_type(context, 1, type_set(ElementType::kInt64)));
+  const Shape& x = context.input(0)->shape;
+  const Shape& lengths = context.input(1)->shape;
+  const int64_t batch_axis = context.attributes().get_int("batch_axis", 1);
+  const int64_t time_axis = context.attributes().get_int("time_axis", 0);
+  if (x.rank < 2 || batch_axis < 0 || batch_axis > 1 || time_axis != 1 - batch_axis) {
+    return Status::error(StatusCode::kShape, "batch_axis and time_axis are not the first two axes");
+  }
+  if (lengths.rank != 1 || lengths[0] != x[static_cast<int>(batch_axis)]) {
+    return Status::error(StatusCode::kShape, "input 1 does not have one length for each sequence");
+  }
+  context.state<AxisState>().axis = static_cast<int>(time_axis);
+  return context.set_output(0, context.input(0)->type, x);
+}
+
+Status run_reverse_sequence(RunContext& context) {
+  const Tensor& source = *context.input(0);
+  const int time_axis = context.state<AxisState>().axis;
+  const int64_t steps = source.shape[time_axis];
+  const int64_t each = source.shape.elements(2, source.shape.rank);
+  const int64_t strides[2] = {source.shape[1] * each, each};
+  for (int64_t sequence = 0; sequence < source.shape[1 - time_axis]; ++sequence) {
+    const int64_t length = context.input(1)->as<int64_t>()[sequence];
+    if (length < 0 || length > steps) {
+      return Status::error(StatusCode::kInvalidArgument, "length %lld is not from 0 to %lld",
+                           static_cast<long long>(sequence), static_cast<long long>(steps));
+    }
+    const int64_t first = sequence * strides[1 - time_axis];
+    for (int64_t step = 0; each > 0 && step < steps; ++step) {
+      const int64_t from = step < length ? length - 1 - step : step;
+      memcpy(at_element(*context.output(0), first + step * strides[time_axis]),
+             at_element(source, first + from * strides[time_axis]), static_cast<size_t>(each * size_of(source.type)));
+    }
+  }
+  return Status();
+}
+
 constexpr Kernel kKernels[] = {
     {.op = "Transpose", .infer = infer_transpose, .run = run_transpose, .state_bytes = sizeof(TransposeState)},
     {.op = "Concat",
@@ -657,6 +721,17 @@ constexpr Kernel kKernels[] = {
      .state_bytes = sizeof(SliceState),
      .layout = LayoutRule::kFollows},
     {.op = "Pad", .infer = infer_pad, .run = run_pad, .state_bytes = sizeof(PadState), .layout = LayoutRule::kFollows},
+    {.op = "CenterCropPad",
+     .since_version = 18,
+     .infer = infer_center_crop_pad,
+     .run = run_pad,
+     .state_bytes = sizeof(PadState),
+     .layout = LayoutRule::kFollows,
+     .layout_inputs = 0b01},
+    {.op = "ReverseSequence",
+     .infer = infer_reverse_sequence,
+     .run = run_reverse_sequence,
+     .state_bytes = sizeof(AxisState)},
     {.op = "Expand", .infer = infer_expand, .run = run_expand, .layout = LayoutRule::kFollows},
     {.op = "Tile", .since_version = 6, .infer = infer_tile, .run = run_tile, .layout = LayoutRule::kFollows},
     {.op = "DepthToSpace",

@@ -108,11 +108,34 @@ struct OrOf {
 struct XorOf {
   bool operator()(int64_t a, int64_t b) const { return a != b; }
 };
+struct BitAndOf {
+  int64_t operator()(int64_t a, int64_t b) const { return a & b; }
+};
+struct BitOrOf {
+  int64_t operator()(int64_t a, int64_t b) const { return a | b; }
+};
+struct BitXorOf {
+  int64_t operator()(int64_t a, int64_t b) const { return a ^ b; }
+};
+// Of unsigned numbers, which 64 bits hold without a sign; bits that are shifted out are lost.
+struct ShiftLeftOf {
+  int64_t operator()(int64_t a, int64_t b) const {
+    return b < 0 || b > 63 ? 0 : wrapping(static_cast<uint64_t>(a) << b);
+  }
+};
+struct ShiftRightOf {
+  int64_t operator()(int64_t a, int64_t b) const {
+    return b < 0 || b > 63 ? 0 : wrapping(static_cast<uint64_t>(a) >> b);
+  }
+};
 struct SlopeOf {
   float operator()(float x, float slope) const { return x < 0 ? slope * x : x; }
 };
 
 constexpr TypeSet kArithmeticTypes = kFloatType | kIntegerTypes;
+constexpr TypeSet kBitTypes = kIntegerTypes | type_set(ElementType::kUint64);
+constexpr TypeSet kUnsignedTypes =
+    type_set(ElementType::kUint8, ElementType::kUint16, ElementType::kUint32, ElementType::kUint64);
 
 // The usual cases have loops of their own that a compiler can vectorize.
 template <typename Result, typename Function>
@@ -189,6 +212,7 @@ Status infer_equal(InferContext& context) {
   return infer_binary(context, kArithmeticTypes | kBoolType, ElementType::kBool);
 }
 Status infer_logic(InferContext& context) { return infer_binary(context, kBoolType, ElementType::kBool); }
+Status infer_bits(InferContext& context) { return infer_binary(context, kBitTypes, ElementType::kUndefined); }
 
 template <typename Function>
 Status run_arithmetic(RunContext& context) {
@@ -215,6 +239,19 @@ Status run_mod(RunContext& context) {
                                                       : combine_integers<ModOf>(context);
 }
 
+Status infer_bit_shift(InferContext& context) {
+  const std::string_view direction = context.attributes().get_string("direction", "");
+  if (direction != "LEFT" && direction != "RIGHT") {
+    return Status::error(StatusCode::kInvalidArgument, "direction is neither LEFT nor RIGHT");
+  }
+  return infer_binary(context, kUnsignedTypes, ElementType::kUndefined);
+}
+
+Status run_bit_shift(RunContext& context) {
+  return context.attributes().get_string("direction", "") == "LEFT" ? combine_integers<ShiftLeftOf>(context)
+                                                                    : combine_integers<ShiftRightOf>(context);
+}
+
 template <typename Function>
 constexpr Kernel arithmetic(const char* op) {
   return {.op = op,
@@ -233,6 +270,16 @@ template <typename Function>
 constexpr Kernel logic(const char* op) {
   return {.op = op,
           .infer = infer_logic,
+          .run = combine_integers<Function>,
+          .inplace_inputs = 0b11,
+          .layout = LayoutRule::kFollows};
+}
+
+template <typename Function>
+constexpr Kernel bitwise(const char* op) {
+  return {.op = op,
+          .since_version = 18,
+          .infer = infer_bits,
           .run = combine_integers<Function>,
           .inplace_inputs = 0b11,
           .layout = LayoutRule::kFollows};
@@ -417,6 +464,18 @@ Status run_not(RunContext& context) {
   return Status();
 }
 
+Status infer_bitwise_not(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 1, 1, kBitTypes));
+  return context.set_output(0, context.input(0)->type, context.input(0)->shape);
+}
+
+Status run_bitwise_not(RunContext& context) {
+  const uint8_t* x = context.input(0)->as<uint8_t>();
+  uint8_t* y = context.output(0)->as<uint8_t>();
+  for (int64_t i = 0, bytes = context.output(0)->bytes(); i < bytes; ++i) y[i] = static_cast<uint8_t>(~x[i]);
+  return Status();
+}
+
 Status infer_where(InferContext& context) {
   QUENCH_RETURN_IF_ERROR(check_node(context, 3, 3, kBoolType));
   QUENCH_RETURN_IF_ERROR(check_type(context, 1, kAllTypes));
@@ -479,6 +538,20 @@ constexpr Kernel kKernels[] = {
     logic<AndOf>("And"),
     logic<OrOf>("Or"),
     logic<XorOf>("Xor"),
+    bitwise<BitAndOf>("BitwiseAnd"),
+    bitwise<BitOrOf>("BitwiseOr"),
+    bitwise<BitXorOf>("BitwiseXor"),
+    {.op = "BitwiseNot",
+     .since_version = 18,
+     .infer = infer_bitwise_not,
+     .run = run_bitwise_not,
+     .inplace_inputs = 1,
+     .layout = LayoutRule::kFollows},
+    {.op = "BitShift",
+     .infer = infer_bit_shift,
+     .run = run_bit_shift,
+     .inplace_inputs = 0b11,
+     .layout = LayoutRule::kFollows},
     {.op = "Not", .infer = infer_not, .run = run_not, .inplace_inputs = 1, .layout = LayoutRule::kFollows},
     {.op = "Where", .infer = infer_where, .run = run_where, .layout = LayoutRule::kFollows},
 };

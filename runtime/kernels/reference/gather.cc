@@ -1,6 +1,7 @@
-// Operators that address elements by indices: Gather, GatherElements, GatherND, ScatterElements, ScatterND.
+// Operators that address elements by indices: Gather, GatherElements, GatherND, ScatterElements, ScatterND, OneHot.
 // Indices are checked when running.
 
+#include <cmath>
 #include <cstring>
 
 #include "runtime/kernels/reference/checks.h"
@@ -306,6 +307,49 @@ Status run_scatter_nd(RunContext& context) {
   });
 }
 
+// OneHot: an axis of `depth` values is put in, all off but the one that the index names. An index outside names none.
+
+Status infer_one_hot(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 3, 3, kAllTypes & ~kBoolType));
+  QUENCH_RETURN_IF_ERROR(check_type(context, 2, kAllTypes));
+  const Shape& values = context.input(2)->shape;
+  if (values.rank != 1 || values[0] != 2) return Status::error(StatusCode::kShape, "input 2 has not two values");
+  int64_t depth = 0;
+  QUENCH_RETURN_IF_ERROR(read_integer(context, 1, 0, int64_t{1} << 40, &depth));
+  const Shape& x = context.input(0)->shape;
+  if (x.rank == kMaxRank) return Status::error(StatusCode::kLimit, "an output of rank %d", x.rank + 1);
+  int& axis = context.state<AxisState>().axis;
+  QUENCH_RETURN_IF_ERROR(normalize_axis(context.attributes().get_int("axis", -1), x.rank + 1, &axis));
+  Shape shape = x;
+  shape.rank = x.rank + 1;
+  for (int i = x.rank; i > axis; --i) shape[i] = x[i - 1];
+  shape[axis] = depth;
+  return context.set_output(0, context.input(2)->type, shape);
+}
+
+Status run_one_hot(RunContext& context) {
+  const Tensor& indices = *context.input(0);
+  const Tensor& output = *context.output(0);
+  const int axis = context.state<AxisState>().axis;
+  const int64_t bytes = size_of(output.type);
+  const int64_t depth = output.shape[axis];
+  const int64_t inner = output.shape.elements(axis + 1, output.shape.rank);
+  if (output.elements() == 0) return Status();
+  Tensor off = *context.input(2);
+  off.shape = Shape();
+  const uint8_t* on = off.as<uint8_t>() + bytes;
+  copy_strided(context, broadcast_loop<2>(output, {&output, &off}), bytes, output.data, off.data);
+  for (int64_t i = 0, count = indices.elements(); i < count; ++i) {
+    double index = std::trunc(number_at(indices, i));
+    // Before version 11 negative indices were none.
+    if (index < 0 && context.opset() >= 11) index += static_cast<double>(depth);
+    if (!(index >= 0 && index < static_cast<double>(depth))) continue;
+    const int64_t element = (i / inner * depth + static_cast<int64_t>(index)) * inner + i % inner;
+    memcpy(output.as<uint8_t>() + element * bytes, on, static_cast<size_t>(bytes));
+  }
+  return Status();
+}
+
 constexpr Kernel kKernels[] = {
     {.op = "Gather", .infer = infer_gather, .run = run_gather, .state_bytes = sizeof(AxisState)},
     {.op = "GatherElements",
@@ -322,6 +366,7 @@ constexpr Kernel kKernels[] = {
      .infer = infer_scatter_elements,
      .run = run_scatter_elements,
      .state_bytes = sizeof(AxisState)},
+    {.op = "OneHot", .infer = infer_one_hot, .run = run_one_hot, .state_bytes = sizeof(AxisState)},
     {.op = "ScatterND", .infer = infer_scatter_nd, .run = run_scatter_nd, .state_bytes = sizeof(TupleState)},
 };
 

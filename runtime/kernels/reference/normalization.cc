@@ -1,4 +1,5 @@
-// BatchNormalization, InstanceNormalization, LayerNormalization and LRN of float32, at inference.
+// BatchNormalization, InstanceNormalization, GroupNormalization, LayerNormalization, RMSNormalization and LRN of float32,
+// at inference.
 
 #include <cmath>
 
@@ -73,13 +74,13 @@ Status run_batch_normalization(RunContext& context) {
   return Status();
 }
 
-// Mean and 1 / sqrt(variance + epsilon) of consecutive values.
+// Mean and 1 / sqrt(variance + epsilon) of consecutive values; the mean counts as 0 if they are not centered.
 struct Moments {
   double mean = 0;
   double inverse_deviation = 0;
 
-  Moments(const float* x, int64_t count, float epsilon) {
-    for (int64_t i = 0; i < count; ++i) mean += x[i];
+  Moments(const float* x, int64_t count, float epsilon, bool centered = true) {
+    for (int64_t i = 0; centered && i < count; ++i) mean += x[i];
     mean /= static_cast<double>(count);
     double variance = 0;
     for (int64_t i = 0; i < count; ++i) variance += (x[i] - mean) * (x[i] - mean);
@@ -111,6 +112,52 @@ Status run_instance_normalization(RunContext& context) {
       const float shift = context.input(2)->as<float>()[plane % shape[1]];
       const Moments moments(x, count, epsilon);
       for (int64_t i = 0; i < count; ++i) y[i] = moments.normalize(x[i]) * scale + shift;
+    }
+  });
+  return Status();
+}
+
+// GroupNormalization: the same of the channels of a group together. Input 1 and 2 have a value for each channel, before
+// version 21 one for each group.
+
+struct GroupState {
+  int64_t groups;
+  float epsilon;
+};
+
+Status infer_group_normalization(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 3, 3, kFloatType));
+  const Shape& x = context.input(0)->shape;
+  if (x.rank < 2) return Status::error(StatusCode::kShape, "input 0 has rank %d, not 2 or more", x.rank);
+  GroupState& state = context.state<GroupState>();
+  state = {context.attributes().get_int("num_groups", 0), operators::epsilon_of(context.attributes().view())};
+  if (state.groups < 1 || x[1] % state.groups != 0) {
+    return Status::error(StatusCode::kShape, "%lld channels in %lld groups", static_cast<long long>(x[1]),
+                         static_cast<long long>(state.groups));
+  }
+  const int64_t parameters = context.opset() < 21 ? state.groups : x[1];
+  QUENCH_RETURN_IF_ERROR(check_per_channel(context, 1, parameters));
+  QUENCH_RETURN_IF_ERROR(check_per_channel(context, 2, parameters));
+  return context.set_output(0, ElementType::kFloat32, x);
+}
+
+Status run_group_normalization(RunContext& context) {
+  const GroupState& state = context.state<GroupState>();
+  const Shape& shape = context.input(0)->shape;
+  const int64_t plane = shape.elements(2, shape.rank);
+  const int64_t count = shape[1] / state.groups * plane;
+  if (count == 0) return Status();
+  context.parallel_for(shape[0] * state.groups, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t number = begin; number < end; ++number) {
+      const float* x = context.input(0)->as<float>() + number * count;
+      float* y = context.output(0)->as<float>() + number * count;
+      const Moments moments(x, count, state.epsilon);
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t group = number % state.groups;
+        const int64_t parameter = context.opset() < 21 ? group : (group * count + i) / plane;
+        y[i] = moments.normalize(x[i]) * context.input(1)->as<float>()[parameter] +
+               context.input(2)->as<float>()[parameter];
+      }
     }
   });
   return Status();
@@ -162,6 +209,14 @@ Status infer_layer_normalization(InferContext& context) {
   return context.set_output(0, ElementType::kFloat32, x);
 }
 
+Status infer_rms_normalization(InferContext& context) {
+  if (context.inputs() > 2 || context.outputs() > 1) {
+    return Status::error(StatusCode::kInvalidArgument, "takes 2 inputs and has 1 output");
+  }
+  return infer_layer_normalization(context);
+}
+
+template <bool kCentered>
 Status run_layer_normalization(RunContext& context) {
   const LayerState& state = context.state<LayerState>();
   const float* scale = context.input(1)->as<float>();
@@ -175,7 +230,7 @@ Status run_layer_normalization(RunContext& context) {
     for (int64_t row = begin; row < end; ++row) {
       const float* x = context.input(0)->as<float>() + row * state.count;
       float* y = context.output(0)->as<float>() + row * state.count;
-      const Moments moments(x, state.count, state.epsilon);
+      const Moments moments(x, state.count, state.epsilon, kCentered);
       for (int64_t i = 0; repeat && i < state.count; ++i) {
         y[i] = moments.normalize(x[i]) * scale[i] + (shift ? shift[i] : 0.0f);
       }
@@ -254,8 +309,20 @@ constexpr Kernel kKernels[] = {
      .inplace_inputs = 1},
     {.op = "LayerNormalization",
      .infer = infer_layer_normalization,
-     .run = run_layer_normalization,
+     .run = run_layer_normalization<true>,
      .state_bytes = sizeof(LayerState),
+     .inplace_inputs = 1},
+    {.op = "RMSNormalization",
+     .since_version = 23,
+     .infer = infer_rms_normalization,
+     .run = run_layer_normalization<false>,
+     .state_bytes = sizeof(LayerState),
+     .inplace_inputs = 1},
+    {.op = "GroupNormalization",
+     .since_version = 18,
+     .infer = infer_group_normalization,
+     .run = run_group_normalization,
+     .state_bytes = sizeof(GroupState),
      .inplace_inputs = 1},
     {.op = "LRN", .infer = infer_lrn, .run = run_lrn, .state_bytes = sizeof(LrnState)},
 };

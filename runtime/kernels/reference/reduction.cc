@@ -1,4 +1,4 @@
-// Reductions along axes: the Reduce family, ArgMax and ArgMin, in either layout.
+// Reductions along axes, in either layout: the Reduce family, ArgMax and ArgMin, MeanVarianceNormalization; and CumSum.
 
 #include <cmath>
 #include <limits>
@@ -302,6 +302,94 @@ Status run_argument(RunContext& context) {
   });
 }
 
+// MeanVarianceNormalization: of all values that have their place along the other axes in common.
+
+Status infer_mean_variance(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 1, 1, kFloatType));
+  const Shape& x = context.input(0)->shape;
+  IntList axes;
+  QUENCH_RETURN_IF_ERROR(read_attribute(context, "axes", &axes));
+  if (!axes.present) axes = {true, 3, {0, 2, 3}};
+  ReduceState& state = context.state<ReduceState>();
+  state.keeps_axes = true;
+  QUENCH_RETURN_IF_ERROR(mark_axes(axes, x.rank, state.reduced));
+  return context.set_output(0, ElementType::kFloat32, x);
+}
+
+Status run_mean_variance(RunContext& context) {
+  const ReduceState& state = context.state<ReduceState>();
+  Tensor means = *context.input(0);
+  means.shape = reduced_shape(means.shape, state);
+  const ReduceLoops loops(*context.input(0), means, state);
+  const int64_t step = loops.reduced.step(0);
+  const auto each = static_cast<double>(loops.reduced.elements());
+  walk(loops.kept, [&](const int64_t* at, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+      const float* x = context.input(0)->as<float>() + at[1] + i * loops.kept.step(1);
+      float* y = context.output(0)->as<float>() + at[1] + i * loops.kept.step(1);
+      const auto for_each = [&](const auto& function) {
+        walk(loops.reduced, [&](const int64_t* offset, int64_t values) {
+          for (int64_t k = 0; k < values; ++k) function(*offset + k * step);
+        });
+      };
+      double sum = 0;
+      for_each([&](int64_t offset) { sum += x[offset]; });
+      const double mean = sum / each;
+      double squares = 0;
+      for_each([&](int64_t offset) { squares += (x[offset] - mean) * (x[offset] - mean); });
+      const double deviation = std::sqrt(squares / each) + 1e-9;
+      for_each([&](int64_t offset) { y[offset] = static_cast<float>((x[offset] - mean) / deviation); });
+    }
+  });
+  return Status();
+}
+
+// CumSum: of all values up to here along an axis, which may be known only when running.
+
+Status infer_cum_sum(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(
+      check_node(context, 2, 2, kReduceTypes | type_set(ElementType::kUint32, ElementType::kUint64)));
+  QUENCH_RETURN_IF_ERROR(check_type(context, 1, kIndexTypes));
+  if (context.input(1)->elements() != 1) return Status::error(StatusCode::kShape, "input 1 is no scalar");
+  return context.set_output(0, context.input(0)->type, context.input(0)->shape);
+}
+
+template <typename T>
+void accumulate(RunContext& context, int axis) {
+  const Shape& shape = context.input(0)->shape;
+  const int64_t size = shape[axis];
+  const int64_t inner = shape.elements(axis + 1, shape.rank);
+  const bool exclusive = context.attributes().get_int("exclusive", 0) != 0;
+  const bool reverse = context.attributes().get_int("reverse", 0) != 0;
+  for (int64_t line = 0, lines = shape.elements(0, axis) * inner; line < lines; ++line) {
+    const int64_t first = line / inner * inner * size + line % inner;
+    const T* x = context.input(0)->as<T>() + first;
+    T* y = context.output(0)->as<T>() + first;
+    Accumulator<T> sum = 0;
+    for (int64_t i = 0; i < size; ++i) {
+      const int64_t offset = (reverse ? size - 1 - i : i) * inner;
+      const Accumulator<T> before = sum;
+      sum += widen(x[offset]);
+      y[offset] = static_cast<T>(exclusive ? before : sum);
+    }
+  }
+}
+
+Status run_cum_sum(RunContext& context) {
+  int axis = 0;
+  const Tensor& axes = *context.input(1);
+  const int64_t wanted = axes.type == ElementType::kInt32 ? *axes.as<int32_t>() : *axes.as<int64_t>();
+  QUENCH_RETURN_IF_ERROR(normalize_axis(wanted, context.input(0)->shape.rank, &axis));
+  if (context.input(0)->type == ElementType::kFloat32) {
+    accumulate<float>(context, axis);
+  } else if (size_of(context.input(0)->type) == 4) {
+    accumulate<uint32_t>(context, axis);
+  } else {
+    accumulate<uint64_t>(context, axis);
+  }
+  return Status();
+}
+
 constexpr Kernel reduction(const char* op, Status (*infer)(InferContext&), Status (*run)(RunContext&)) {
   return {.op = op, .infer = infer, .run = run, .state_bytes = sizeof(ReduceState), .layout = LayoutRule::kFollows};
 }
@@ -328,6 +416,8 @@ constexpr Kernel kKernels[] = {
     reduction("ReduceMin", infer_reduce_order<18>, run_reduce_order<false>),
     argument("ArgMax", run_argument<true>),
     argument("ArgMin", run_argument<false>),
+    reduction("MeanVarianceNormalization", infer_mean_variance, run_mean_variance),
+    {.op = "CumSum", .infer = infer_cum_sum, .run = run_cum_sum, .inplace_inputs = 1},
 };
 
 }  // namespace

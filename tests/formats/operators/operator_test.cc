@@ -182,17 +182,18 @@ TEST(Operators, LinearOnesAreLinearInTheirInput) {
   for (const Operator& row : all()) EXPECT_EQ(row.is_linear(), tried.contains(row.name)) << row.name;
 }
 
-// 2 x 3 values for each input, all in (0, 1) so that every function takes them; truth values where it wants those.
-std::vector<std::optional<Value>> arguments(const Operator& row, int count, bool is_logical, size_t changed) {
+// 2 x 3 values for each input, all in (0, 1) so that every function takes them; truth values or bytes where it wants those.
+std::vector<std::optional<Value>> arguments(const Operator& row, int count, bool is_logical, bool is_bits,
+                                            size_t changed) {
   std::vector<std::optional<Value>> inputs;
   for (int i = 0; i < count; ++i) {
     const bool is_condition = row.name == "Where" && i == 0;
-    if (is_logical || is_condition) {
+    if (is_logical || is_bits || is_condition) {
       std::vector<bool> truths(6, i == 1);
       if (i == 0 && changed < 6) truths[changed] = !truths[changed];
       std::vector<uint8_t> bytes(truths.begin(), truths.end());
       Value value = Value::of<uint8_t>({2, 3}, bytes);
-      value.type = ElementType::kBool;
+      if (!is_bits) value.type = ElementType::kBool;
       inputs.push_back(value);
     } else {
       std::vector<float> values = {0.15f, 0.25f, 0.35f, 0.45f, 0.55f, 0.65f};
@@ -206,6 +207,7 @@ std::vector<std::optional<Value>> arguments(const Operator& row, int count, bool
 
 TEST(Operators, ElementwiseOnesDependOnTheirOwnPlaceOnly) {
   const std::set<std::string_view> logical = {"And", "Or", "Xor", "Not"};
+  const std::set<std::string_view> bits = {"BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor"};
   for (const Operator& row : all()) {
     if (!row.is(kElementwise)) continue;
     int count = row.is(kVariadic) ? 3 : 0;
@@ -214,8 +216,10 @@ TEST(Operators, ElementwiseOnesDependOnTheirOwnPlaceOnly) {
     std::vector<TestAttribute> attributes;
     if (row.name == "Cast") attributes = {int_of("to", 1)};
     if (row.name == "Mod") attributes = {int_of("fmod", 1)};
+    if (row.name == "BitShift") attributes = {rt::string_of("direction", "LEFT")};
     const auto run_with = [&](size_t changed) {
-      return rt::run_node(row.name, 16, attributes, arguments(row, count, logical.contains(row.name), changed));
+      return rt::run_node(row.name, 20, attributes,
+                          arguments(row, count, logical.contains(row.name), bits.contains(row.name), changed));
     };
     const Value before = run_with(6);
     ASSERT_EQ(before.shape.elements(), 6) << row.name;

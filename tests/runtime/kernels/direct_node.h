@@ -38,6 +38,8 @@ constexpr ElementType element_type() {
   if constexpr (std::is_same_v<T, int8_t>) return ElementType::kInt8;
   if constexpr (std::is_same_v<T, uint16_t>) return ElementType::kUint16;
   if constexpr (std::is_same_v<T, int16_t>) return ElementType::kInt16;
+  if constexpr (std::is_same_v<T, uint32_t>) return ElementType::kUint32;
+  if constexpr (std::is_same_v<T, uint64_t>) return ElementType::kUint64;
   if constexpr (std::is_same_v<T, int32_t>) return ElementType::kInt32;
   if constexpr (std::is_same_v<T, int64_t>) return ElementType::kInt64;
   if constexpr (std::is_same_v<T, bool>) return ElementType::kBool;
@@ -60,6 +62,11 @@ struct Value {
       value.bytes.insert(value.bytes.end(), begin, begin + sizeof element);
     }
     EXPECT_EQ(static_cast<size_t>(shape.elements()), values.size());
+    return value;
+  }
+  static Value truths(Shape shape, const std::vector<uint8_t>& values) {
+    Value value = of(shape, values);
+    value.type = ElementType::kBool;
     return value;
   }
   static Value scalar(float value) { return of<float>({}, {value}); }

@@ -203,5 +203,85 @@ TEST(Elementwise, CastsBetweenAllTypes) {
   EXPECT_EQ(code_of("Cast", 13, {int_of("to", -5)}, {x}), StatusCode::kUnsupportedType);
 }
 
+void check_function(const char* op, const std::vector<TestAttribute>& attributes, double (*function)(double),
+                    double low, double high) {
+  std::vector<float> values;
+  std::vector<float> expected;
+  for (int i = 0; i <= 40; ++i) {
+    values.push_back(static_cast<float>(low + (high - low) * i / 40));
+    expected.push_back(static_cast<float>(function(values.back())));
+  }
+  expect_near(run_node(op, 20, attributes, {Value::of<float>({41}, values)}), expected);
+}
+
+TEST(Elementwise, FunctionsAreWhatTheirDefinitionsSay) {
+  check_function("Tan", {}, std::tan, -1.5, 1.5);
+  check_function("Asin", {}, std::asin, -1, 1);
+  check_function("Acos", {}, std::acos, -1, 1);
+  check_function("Atan", {}, std::atan, -9, 9);
+  check_function("Sinh", {}, std::sinh, -4, 4);
+  check_function("Cosh", {}, std::cosh, -4, 4);
+  check_function("Asinh", {}, std::asinh, -9, 9);
+  check_function("Acosh", {}, std::acosh, 1, 9);
+  check_function("Atanh", {}, std::atanh, -0.9, 0.9);
+  check_function(
+      "Mish", {}, [](double x) { return x * std::tanh(std::log(1 + std::exp(x))); }, -20, 20);
+  check_function(
+      "Celu", {float_of("alpha", 2)},
+      [](double x) { return std::max(0.0, x) + std::min(0.0, 2 * (std::exp(x / 2) - 1)); }, -5, 5);
+  check_function(
+      "Shrink", {float_of("lambd", 1.5f), float_of("bias", 0.5f)},
+      [](double x) { return x < -1.5  ? x + 0.5
+                            : x > 1.5 ? x - 0.5
+                                      : 0; }, -3, 3);
+  check_function(
+      "Gelu", {}, [](double x) { return x / 2 * (1 + std::erf(x / std::sqrt(2.0))); }, -5, 5);
+  check_function(
+      "Gelu", {string_of("approximate", "tanh")},
+      [](double x) { return x / 2 * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x))); }, -5,
+      5);
+  EXPECT_EQ(code_of("Gelu", 20, {string_of("approximate", "some")}, {Value::scalar(1)}), StatusCode::kInvalidArgument);
+}
+
+TEST(Elementwise, BitsOfAllWidths) {
+  const Value a = Value::of<uint8_t>({4}, {0x0f, 0xf0, 0xff, 0x81});
+  const Value b = Value::of<uint8_t>({4}, {0x3c, 1, 8, 7});
+  using Bytes = std::vector<uint8_t>;
+  EXPECT_EQ(run_node("BitwiseAnd", 18, {}, {a, b}).values<uint8_t>(), (Bytes{0x0c, 0, 8, 1}));
+  EXPECT_EQ(run_node("BitwiseOr", 18, {}, {a, b}).values<uint8_t>(), (Bytes{0x3f, 0xf1, 0xff, 0x87}));
+  EXPECT_EQ(run_node("BitwiseXor", 18, {}, {a, b}).values<uint8_t>(), (Bytes{0x33, 0xf1, 0xf7, 0x86}));
+  EXPECT_EQ(run_node("BitwiseNot", 18, {}, {a}).values<uint8_t>(), (Bytes{0xf0, 0x0f, 0, 0x7e}));
+  EXPECT_EQ(run_node("BitwiseNot", 18, {}, {Value::indices({5, -1})}).values<int64_t>(), (std::vector<int64_t>{-6, 0}));
+  EXPECT_EQ(run_node("BitShift", 11, {string_of("direction", "LEFT")}, {a, b}).values<uint8_t>(),
+            (Bytes{0, 0xe0, 0, 0x80}));
+  EXPECT_EQ(run_node("BitShift", 11, {string_of("direction", "RIGHT")}, {a, b}).values<uint8_t>(),
+            (Bytes{0, 0x78, 0, 1}));
+  const Value wide = Value::of<uint64_t>({2}, {uint64_t{1} << 63, uint64_t{1} << 63});
+  EXPECT_EQ(run_node("BitShift", 11, {string_of("direction", "RIGHT")},
+                     {wide, Value::of<uint64_t>({2}, {63, uint64_t{1} << 63})})
+                .values<uint64_t>(),
+            (std::vector<uint64_t>{1, 0}));
+  EXPECT_EQ(code_of("BitShift", 11, {}, {a, b}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(code_of("BitShift", 11, {string_of("direction", "LEFT")}, {Value::indices({1}), Value::indices({1})}),
+            StatusCode::kUnsupportedType);
+  EXPECT_EQ(code_of("BitwiseNot", 18, {}, {Value::scalar(1)}), StatusCode::kUnsupportedType);
+}
+
+TEST(Elementwise, NanAndInfinityAreTold) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const Value x = Value::of<float>({4}, {nan, INFINITY, -INFINITY, 1});
+  const auto told = [&](const char* op, const std::vector<TestAttribute>& attributes) {
+    Value result = run_node(op, 20, attributes, {x});
+    EXPECT_EQ(result.type, ElementType::kBool);
+    result.type = ElementType::kUint8;
+    return result.values<uint8_t>();
+  };
+  using Bytes = std::vector<uint8_t>;
+  EXPECT_EQ(told("IsNaN", {}), (Bytes{1, 0, 0, 0}));
+  EXPECT_EQ(told("IsInf", {}), (Bytes{0, 1, 1, 0}));
+  EXPECT_EQ(told("IsInf", {int_of("detect_negative", 0)}), (Bytes{0, 1, 0, 0}));
+  EXPECT_EQ(told("IsInf", {int_of("detect_positive", 0)}), (Bytes{0, 0, 1, 0}));
+}
+
 }  // namespace
 }  // namespace quench::rt

@@ -29,9 +29,11 @@ std::vector<Case> cases() {
   const Value per_channel = Value::of<float>({8}, {1, 2, 3, 4, 5, 6, 7, 8});
   const Value row = Value::random({1, 8, 1, 5}, 4);
   std::vector<Case> all;
-  for (const char* op : {"Relu", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "LeakyRelu", "Elu", "Selu", "Exp",
-                         "Neg", "Abs", "Sign", "Identity", "Erf", "Floor", "Clip", "Round"}) {
-    all.push_back({op, 14, {}, {x}});
+  for (const char* op :
+       {"Relu",  "Sigmoid", "Tanh",  "HardSwish", "HardSigmoid", "LeakyRelu", "Elu",
+        "Selu",  "Exp",     "Neg",   "Abs",       "Sign",        "Identity",  "Erf",
+        "Floor", "Clip",    "Round", "Gelu",      "IsNaN",       "IsInf",     "MeanVarianceNormalization"}) {
+    all.push_back({op, 20, {}, {x}});
   }
   for (const char* op : {"Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Sum", "Mean", "Less", "Greater", "Equal",
                          "LessOrEqual", "GreaterOrEqual"}) {
@@ -44,6 +46,13 @@ std::vector<Case> cases() {
   for (const char* op : {"And", "Or", "Xor"}) all.push_back({op, 14, {}, {booleans(shape), booleans({1, 8, 1, 5})}});
   all.push_back({"Not", 14, {}, {booleans(shape)}});
   all.push_back({"Where", 16, {}, {booleans({8, 1, 1}), x, row}});
+  const Value bits = Value::of<uint8_t>({8, 1, 1}, {1, 2, 3, 4, 5, 6, 7, 8});
+  Value bytes = booleans(shape);
+  bytes.type = ElementType::kUint8;
+  for (const char* op : {"BitwiseAnd", "BitwiseOr", "BitwiseXor"}) all.push_back({op, 18, {}, {bytes, bits}});
+  all.push_back({"BitShift", 11, {string_of("direction", "LEFT")}, {bytes, bits}});
+  all.push_back({"BitwiseNot", 18, {}, {bytes}});
+  all.push_back({"CenterCropPad", 18, {}, {x, Value::indices({3, 5, 9, 5})}});
   all.push_back({"PRelu", 16, {}, {x, channel}});
   all.push_back({"Cast", 13, {int_of("to", 7)}, {x}});
   all.push_back({"Cast", 13, {int_of("to", 2)}, {x}});
@@ -130,8 +139,10 @@ TEST(Layout, EveryKernelThatFollowsIsAmongTheCases) {
   std::vector<std::string> names;
   for (const Case& each : cases()) names.push_back(each.op);
   // Served by the same functions as one that is among them.
-  for (const char* name : {"Sqrt", "Log", "Reciprocal", "Ceil", "Sin", "Cos", "Softplus", "Softsign", "ThresholdedRelu",
-                           "Mod", "ReduceLogSum", "CastLike", "Upsample", "Size"}) {
+  for (const char* name :
+       {"Sqrt", "Log",          "Reciprocal", "Ceil",     "Sin",   "Cos",  "Softplus", "Softsign", "ThresholdedRelu",
+        "Mod",  "ReduceLogSum", "CastLike",   "Upsample", "Size",  "Tan",  "Asin",     "Acos",     "Atan",
+        "Sinh", "Cosh",         "Asinh",      "Acosh",    "Atanh", "Mish", "Celu",     "Shrink"}) {
     names.push_back(name);
   }
   for (std::span<const Kernel> table : all_kernels(KernelSet::kReference)) {
@@ -150,6 +161,11 @@ TEST(Layout, InPlaceGivesWhatBesideGives) {
   const Value scale = Value::of<float>({3}, {1, -2, 3});
   all.push_back({"InstanceNormalization", 13, {}, {Value::random({2, 3, 7}, 1), scale, scale}});
   all.push_back({"LayerNormalization", 17, {}, {Value::random({2, 5, 3}, 1), scale, scale}});
+  all.push_back({"GroupNormalization", 21, {int_of("num_groups", 1)}, {Value::random({2, 3, 7}, 1), scale, scale}});
+  all.push_back({"RMSNormalization", 23, {}, {Value::random({2, 5, 3}, 1), scale}});
+  all.push_back({"LpNormalization", 13, {int_of("axis", 1)}, {Value::random({3, 4, 5}, 1)}});
+  all.push_back({"Hardmax", 13, {int_of("axis", 1)}, {Value::random({3, 4, 5}, 1)}});
+  all.push_back({"CumSum", 14, {int_of("exclusive", 1)}, {Value::random({3, 4, 5}, 1), Value::indices({1})}});
   for (Case& each : all) {
     DirectNode node(each.op, each.opset, each.attributes, each.inputs, each.outputs);
     ASSERT_TRUE(node.infer().ok()) << each.op;

@@ -361,5 +361,63 @@ TEST(Movement, RangesAndFills) {
       (std::vector<float>{0, 1, 0, 3, 4, 5}));
 }
 
+TEST(Movement, CenterCropPadKeepsTheMiddle) {
+  const Value x = Value::of<float>({1, 5}, {1, 2, 3, 4, 5});
+  const auto cut = [&](int64_t size) {
+    return run_node("CenterCropPad", 18, {ints_of("axes", {-1})}, {x, Value::indices({size})}).values<float>();
+  };
+  using Floats = std::vector<float>;
+  EXPECT_EQ(cut(0), Floats());
+  EXPECT_EQ(cut(2), (Floats{2, 3}));
+  EXPECT_EQ(cut(3), (Floats{2, 3, 4}));
+  EXPECT_EQ(cut(6), (Floats{1, 2, 3, 4, 5, 0}));
+  EXPECT_EQ(cut(8), (Floats{0, 1, 2, 3, 4, 5, 0, 0}));
+  EXPECT_EQ(run_node("CenterCropPad", 18, {}, {x, Value::indices({2, 1})}).values<float>(), (Floats{3, 0}));
+  EXPECT_EQ(code_of("CenterCropPad", 18, {}, {x, Value::indices({1})}), StatusCode::kShape);
+  EXPECT_EQ(code_of("CenterCropPad", 18, {}, {x, Value::indices({1, -1})}), StatusCode::kShape);
+  EXPECT_EQ(code_of("CenterCropPad", 18, {}, {x, Value::indices({1, INT64_MAX})}), StatusCode::kShape);
+}
+
+TEST(Movement, ReverseSequenceTurnsTheFirstOfEach) {
+  const Shape shape = {3, 4, 2};
+  const Value x = Value::random(shape, 1);
+  for (const int64_t batch_axis : {0, 1}) {
+    const std::vector<int64_t> lengths =
+        batch_axis == 0 ? std::vector<int64_t>({0, 4, 2}) : std::vector<int64_t>({3, 0, 2, 1});
+    const Value y =
+        run_node("ReverseSequence", 10, {int_of("batch_axis", batch_axis), int_of("time_axis", 1 - batch_axis)},
+                 {x, Value::indices(lengths)});
+    for (int64_t i = 0; i < shape.elements(); ++i) {
+      std::vector<int64_t> at = coordinates_of(shape, i);
+      const int64_t length = lengths[static_cast<size_t>(at[static_cast<size_t>(batch_axis)])];
+      int64_t& time = at[static_cast<size_t>(1 - batch_axis)];
+      if (time < length) time = length - 1 - time;
+      ASSERT_EQ(y.values<float>()[static_cast<size_t>(i)], x.values<float>()[broadcast_index(shape, at)]);
+    }
+  }
+  EXPECT_EQ(code_of("ReverseSequence", 10, {}, {x, Value::indices({1, 1, 1})}), StatusCode::kShape);
+  EXPECT_EQ(code_of("ReverseSequence", 10, {}, {x, Value::indices({1, 1, 1, 4})}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(code_of("ReverseSequence", 10, {}, {x, Value::indices({1, 1, 1, -1})}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(code_of("ReverseSequence", 10, {int_of("batch_axis", 2)}, {x, Value::indices({1, 1})}), StatusCode::kShape);
+}
+
+TEST(Movement, EyeLikeHasOnesOnItsDiagonal) {
+  const Value x = Value::random({3, 4}, 1);
+  for (const int64_t k :
+       {int64_t{0}, int64_t{1}, int64_t{3}, int64_t{4}, int64_t{-2}, int64_t{-3}, INT64_MIN, INT64_MAX}) {
+    std::vector<float> expected(12);
+    for (int64_t row = 0; row < 3; ++row) {
+      for (int64_t column = 0; column < 4; ++column) {
+        if (column - row == k) expected[static_cast<size_t>(row * 4 + column)] = 1;
+      }
+    }
+    EXPECT_EQ(run_node("EyeLike", 9, {int_of("k", k)}, {x}).values<float>(), expected) << k;
+  }
+  EXPECT_EQ(run_node("EyeLike", 9, {int_of("dtype", 7)}, {Value::random({1, 2}, 1)}).values<int64_t>(),
+            (std::vector<int64_t>{1, 0}));
+  EXPECT_EQ(code_of("EyeLike", 9, {}, {Value::random({4}, 1)}), StatusCode::kShape);
+  EXPECT_EQ(code_of("EyeLike", 9, {int_of("dtype", 8)}, {x}), StatusCode::kUnsupportedType);
+}
+
 }  // namespace
 }  // namespace quench::rt
