@@ -45,7 +45,7 @@ enum class WeightForm : uint8_t {
 };
 
 struct Operator {
-  static constexpr int kMaxInputs = 8;
+  static constexpr int kMaxInputs = 9;
 
   std::string_view name;  // as in NodeProto.op_type, of ONNX's own domain
   Role inputs[kMaxInputs] = {};
@@ -59,13 +59,14 @@ struct Operator {
     if (is(kVariadic)) return inputs[0];
     return input < kMaxInputs ? inputs[input] : Role::kNone;
   }
-  // The first input that is a bias; -1: there is none.
-  constexpr int bias_input() const {
+  // The first input in a role; -1: there is none.
+  constexpr int first(Role role) const {
     for (int i = 0; i < kMaxInputs; ++i) {
-      if (inputs[i] == Role::kBias) return i;
+      if (inputs[i] == role) return i;
     }
     return -1;
   }
+  constexpr int bias_input() const { return first(Role::kBias); }
 };
 
 // The row of an operator of ONNX's own domain; null where there is none.

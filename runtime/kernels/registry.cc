@@ -21,6 +21,7 @@ const std::span<const Kernel> kTables[] = {
     data_movement_kernels(),
     elementwise_kernels(),
     gather_kernels(),
+    integer_product_kernels(),
     loss_kernels(),
     matrix_kernels(),
     normalization_kernels(),

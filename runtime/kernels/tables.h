@@ -13,6 +13,7 @@ std::span<const Kernel> creation_kernels();
 std::span<const Kernel> data_movement_kernels();
 std::span<const Kernel> elementwise_kernels();
 std::span<const Kernel> gather_kernels();
+std::span<const Kernel> integer_product_kernels();
 std::span<const Kernel> loss_kernels();
 std::span<const Kernel> matrix_kernels();
 std::span<const Kernel> normalization_kernels();

@@ -224,7 +224,7 @@ uint64_t Walker::elements(int value) {
 // Most values that the operator reads for each one that it writes, of `read` in all; 0 for those that read each value
 // once (or a few times), however many they write.
 uint64_t Walker::reads_per_output(const DraftStep& step, uint64_t read) {
-  const operators::Operator* op = operators::find(step.kernel->op);
+  const operators::Operator* op = *step.kernel->domain == '\0' ? operators::find(step.kernel->op) : nullptr;
   if (op && op->weight != operators::WeightForm::kNone && step.inputs.size() > 1 && step.inputs[1] >= 0) {
     const Shape& weight = draft_.value(step.inputs[1]).tensor.shape;
     const Shape& output = draft_.value(step.outputs[0]).tensor.shape;
@@ -234,7 +234,7 @@ uint64_t Walker::reads_per_output(const DraftStep& step, uint64_t read) {
     return static_cast<uint64_t>(weight.elements() / std::max<int64_t>(channels, 1)) + 1;
   }
   const bool combines = !op || op->is(operators::kWindowed) || op->name == "LRN" ||
-                        (op->role(1) == operators::Role::kWeight && !op->is(operators::kElementwise));
+                        (op->first(operators::Role::kWeight) >= 0 && !op->is(operators::kElementwise));
   return combines ? read : 0;
 }
 

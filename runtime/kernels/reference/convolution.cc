@@ -21,11 +21,8 @@ Status check_bias(const InferContext& context, int index, int64_t channels) {
   return Status();
 }
 
-// Inputs X {batch, channels, ...} and W of the same rank; the number of groups divides the channels.
-Status check_operands(InferContext& context, int64_t* groups) {
-  QUENCH_RETURN_IF_ERROR(check_type(context, 1, kFloatType));
-  const Shape& x = context.input(0)->shape;
-  const Shape& w = context.input(1)->shape;
+// X {batch, channels, ...} and W of the same rank; the number of groups divides the channels.
+Status check_operands(const InferContext& context, const Shape& x, const Shape& w, int64_t* groups) {
   if (x.rank < 3 || x.rank > 2 + kSpatialAxes || w.rank != x.rank) {
     return Status::error(StatusCode::kShape, "input has rank %d and weights rank %d; they must be equal, and 3 to 5",
                          x.rank, w.rank);
@@ -38,12 +35,12 @@ Status check_operands(InferContext& context, int64_t* groups) {
   return Status();
 }
 
-// The same, for weights {output channels, channels of a group, ...}, the bias and the window that moves over X.
-Status check_conv(InferContext& context, int bias, ConvolutionState* state) {
+}  // namespace
+
+Status place_convolution(const InferContext& context, const Shape& x, const Shape& w, ConvolutionState* state,
+                         Shape* y) {
   auto& [window, groups] = *state;
-  QUENCH_RETURN_IF_ERROR(check_operands(context, &groups));
-  const Shape& x = context.input(0)->shape;
-  const Shape& w = context.input(1)->shape;
+  QUENCH_RETURN_IF_ERROR(check_operands(context, x, w, &groups));
   if (w[1] != x[1] / groups || w[0] % groups != 0) {
     return Status::error(StatusCode::kShape,
                          "weights for %lld input channels per group and %lld output channels do not fit %lld groups of "
@@ -51,10 +48,22 @@ Status check_conv(InferContext& context, int bias, ConvolutionState* state) {
                          static_cast<long long>(w[1]), static_cast<long long>(w[0]), static_cast<long long>(groups),
                          static_cast<long long>(x[1]));
   }
-  QUENCH_RETURN_IF_ERROR(check_bias(context, bias, w[0]));
   QUENCH_RETURN_IF_ERROR(read_window(context, x, w.dims + 2, &window));
   QUENCH_RETURN_IF_ERROR(place_windows(false, &window));
-  return context.set_output(0, ElementType::kFloat32, window_output_shape(window, x.rank, x[0], w[0]));
+  *y = window_output_shape(window, x.rank, x[0], w[0]);
+  return Status();
+}
+
+namespace {
+
+// Of inputs 0 and 1, and the bias.
+Status check_conv(InferContext& context, int bias, ConvolutionState* state) {
+  QUENCH_RETURN_IF_ERROR(check_type(context, 1, kFloatType));
+  const Shape& w = context.input(1)->shape;
+  Shape y;
+  QUENCH_RETURN_IF_ERROR(place_convolution(context, context.input(0)->shape, w, state, &y));
+  QUENCH_RETURN_IF_ERROR(check_bias(context, bias, w[0]));
+  return context.set_output(0, ElementType::kFloat32, y);
 }
 
 }  // namespace
@@ -77,9 +86,10 @@ void for_each_tap(const Window& window, const Function& function) {
 }
 
 // y += w * x over all windows, for one input and one output channel.
-void accumulate_conv(const Window& window, const float* x, const float* w, float* y) {
+template <typename T>
+void accumulate_conv(const Window& window, const T* x, const T* w, T* y) {
   for_each_tap(window, [&](int64_t tap_z, int64_t tap_y, int64_t tap_x) {
-    const float weight = *w++;
+    const T weight = *w++;
     const int64_t taps[kSpatialAxes] = {tap_z, tap_y, tap_x};
     Range inside[kSpatialAxes];
     for (int axis = 0; axis < kSpatialAxes; ++axis) {
@@ -98,42 +108,61 @@ void accumulate_conv(const Window& window, const float* x, const float* w, float
   });
 }
 
-void fill_plane(float* y, int64_t count, const Tensor* bias, int64_t channel) {
-  const float value = bias ? bias->as<float>()[channel] : 0;
+template <typename T>
+void fill_plane(T* y, int64_t count, const T* bias, int64_t channel) {
+  const T value = bias ? bias[channel] : 0;
   for (int64_t i = 0; i < count; ++i) y[i] = value;
 }
 
-Status run_conv(RunContext& context) {
-  const Window& window = context.state<ConvolutionState>().window;
-  const int64_t groups = context.state<ConvolutionState>().groups;
-  const Tensor& w = *context.input(1);
-  const int64_t in_channels = context.input(0)->shape[1];
-  const int64_t out_channels = w.shape[0];
-  const int64_t group_in = w.shape[1];
-  if (out_channels == 0) return Status();
-  const int64_t group_out = out_channels / groups;
-  context.parallel_for(context.input(0)->shape[0] * out_channels, 1, [&](int64_t begin, int64_t end, int) {
+const float* bias_of(const RunContext& context, int index) {
+  return context.input(index) ? context.input(index)->as<float>() : nullptr;
+}
+
+}  // namespace
+
+template <typename T>
+void convolve(const RunContext& context, const ConvolutionState& state, const Shape& x_shape, const Shape& w_shape,
+              const T* x, const T* w, const T* bias, T* y) {
+  const Window& window = state.window;
+  const int64_t out_channels = w_shape[0];
+  const int64_t group_in = w_shape[1];
+  if (out_channels == 0) return;
+  const int64_t group_out = out_channels / state.groups;
+  context.parallel_for(x_shape[0] * out_channels, 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t plane = begin; plane < end; ++plane) {
-      const int64_t batch = plane / out_channels;
       const int64_t channel = plane % out_channels;
-      const int64_t first_in = batch * in_channels + channel / group_out * group_in;
-      float* y = context.output(0)->as<float>() + plane * window.output_elements();
-      fill_plane(y, window.output_elements(), context.input(2), channel);
+      const int64_t first_in = plane / out_channels * x_shape[1] + channel / group_out * group_in;
+      T* sums = y + plane * window.output_elements();
+      fill_plane(sums, window.output_elements(), bias, channel);
       for (int64_t c = 0; c < group_in; ++c) {
-        accumulate_conv(window, context.input(0)->as<float>() + (first_in + c) * window.input_elements(),
-                        w.as<float>() + (channel * group_in + c) * window.kernel_elements(), y);
+        accumulate_conv(window, x + (first_in + c) * window.input_elements(),
+                        w + (channel * group_in + c) * window.kernel_elements(), sums);
       }
     }
   });
+}
+
+template void convolve(const RunContext&, const ConvolutionState&, const Shape&, const Shape&, const float*,
+                       const float*, const float*, float*);
+template void convolve(const RunContext&, const ConvolutionState&, const Shape&, const Shape&, const uint32_t*,
+                       const uint32_t*, const uint32_t*, uint32_t*);
+
+namespace {
+
+Status run_conv(RunContext& context) {
+  convolve(context, context.state<ConvolutionState>(), context.input(0)->shape, context.input(1)->shape,
+           context.input(0)->as<float>(), context.input(1)->as<float>(), bias_of(context, 2),
+           context.output(0)->as<float>());
   return Status();
 }
 
 Status infer_conv_transpose(InferContext& context) {
   auto& [window, groups] = context.state<ConvolutionState>();
   QUENCH_RETURN_IF_ERROR(check_node(context, 2, 3, kFloatType));
-  QUENCH_RETURN_IF_ERROR(check_operands(context, &groups));
+  QUENCH_RETURN_IF_ERROR(check_type(context, 1, kFloatType));
   const Shape& x = context.input(0)->shape;
   const Shape& w = context.input(1)->shape;
+  QUENCH_RETURN_IF_ERROR(check_operands(context, x, w, &groups));
   if (w[0] != x[1]) {
     return Status::error(StatusCode::kShape, "weights for %lld input channels, input with %lld",
                          static_cast<long long>(w[0]), static_cast<long long>(x[1]));
@@ -200,7 +229,7 @@ Status run_conv_transpose(RunContext& context) {
       const int64_t first_in = channel / group_out * group_in;
       const int64_t first_plane = plane / out_channels * in_channels + first_in;
       float* y = context.output(0)->as<float>() + plane * window.output_elements();
-      fill_plane(y, window.output_elements(), context.input(2), channel);
+      fill_plane(y, window.output_elements(), bias_of(context, 2), channel);
       transpose_plane(window, group_in, context.input(0)->as<float>() + first_plane * window.input_elements(),
                       w.as<float>() + first_in * w_step + channel % group_out * window.kernel_elements(), w_step, sums,
                       y);

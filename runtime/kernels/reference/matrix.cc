@@ -2,6 +2,8 @@
 
 #include "runtime/kernels/reference/matrix.h"
 
+#include <type_traits>
+
 #include "runtime/kernels/reference/checks.h"
 #include "runtime/kernels/tables.h"
 
@@ -9,22 +11,23 @@ namespace quench::rt {
 namespace {
 
 // Rows of x times the matrix w. With w's rows contiguous they are added up, otherwise each value is a dot product.
-void multiply_row(const Product& product, const float* x, const float* w, float* y) {
+template <typename T>
+void multiply_row(const Product& product, const T* x, const T* w, T* y) {
   if (product.w_column == 1) {
     for (int64_t j = 0; j < product.columns; ++j) y[j] = 0;
     for (int64_t k = 0; k < product.inner; ++k) {
-      const float factor = x[k * product.x_inner];
-      const float* row = w + k * product.w_inner;
+      const T factor = x[k * product.x_inner];
+      const T* row = w + k * product.w_inner;
       for (int64_t j = 0; j < product.columns; ++j) y[j] += factor * row[j];
     }
     return;
   }
   for (int64_t j = 0; j < product.columns; ++j) {
-    double sum = 0;
+    std::conditional_t<std::is_same_v<T, float>, double, T> sum = 0;
     for (int64_t k = 0; k < product.inner; ++k) {
-      sum += static_cast<double>(x[k * product.x_inner]) * w[k * product.w_inner + j * product.w_column];
+      sum += static_cast<decltype(sum)>(x[k * product.x_inner]) * w[k * product.w_inner + j * product.w_column];
     }
-    y[j] = static_cast<float>(sum);
+    y[j] = static_cast<T>(sum);
   }
 }
 
@@ -79,8 +82,6 @@ Status run_gemm(RunContext& context) {
   return Status();
 }
 
-// MatMul as numpy.matmul: leading axes broadcast, a vector counts as a row on the left and as a column on the right.
-
 // Strides of the leading axes in matrices, 0 where they repeat.
 void batch_strides(const Shape& shape, int batch_rank, int64_t strides[kMaxRank]) {
   Tensor batch;
@@ -91,67 +92,80 @@ void batch_strides(const Shape& shape, int batch_rank, int64_t strides[kMaxRank]
 
 }  // namespace
 
-Status infer_matmul(InferContext& context) {
-  QUENCH_RETURN_IF_ERROR(check_node(context, 2, 2, kFloatType));
-  QUENCH_RETURN_IF_ERROR(check_type(context, 1, kFloatType));
-  const Shape& a = context.input(0)->shape;
-  const Shape& b = context.input(1)->shape;
+Status place_product(const Shape& a, const Shape& b, bool turn_a, bool turn_b, MatMulState* state, Shape* y) {
   if (a.rank < 1 || b.rank < 1) return Status::error(StatusCode::kShape, "an input is a scalar");
-  const int64_t rows = a.rank == 1 ? 1 : a[a.rank - 2];
-  const int64_t inner = a[a.rank - 1];
-  const int64_t columns = b.rank == 1 ? 1 : b[b.rank - 1];
-  const int64_t b_inner = b.rank == 1 ? b[0] : b[b.rank - 2];
-  if (inner != b_inner) {
-    return Status::error(StatusCode::kShape, "inner dimensions are %lld and %lld", static_cast<long long>(inner),
-                         static_cast<long long>(b_inner));
+  const int64_t a_rows = a.rank == 1 ? 1 : a[a.rank - 2];
+  const int64_t a_columns = a[a.rank - 1];
+  const int64_t b_rows = b.rank == 1 ? b[0] : b[b.rank - 2];
+  const int64_t b_columns = b.rank == 1 ? 1 : b[b.rank - 1];
+  turn_a &= a.rank > 1;
+  turn_b &= b.rank > 1;
+  state->product = {turn_a ? a_columns : a_rows, turn_a ? a_rows : a_columns, turn_b ? b_rows : b_columns,
+                    turn_a ? 1 : a_columns,      turn_a ? a_columns : 1,      turn_b ? 1 : b_columns,
+                    turn_b ? b_columns : 1};
+  const int64_t b_inner = turn_b ? b_columns : b_rows;
+  if (state->product.inner != b_inner) {
+    return Status::error(StatusCode::kShape, "inner dimensions are %lld and %lld",
+                         static_cast<long long>(state->product.inner), static_cast<long long>(b_inner));
   }
-  MatMulState& state = context.state<MatMulState>();
-  state.product = {rows, inner, columns, inner, 1, columns, 1};
   Shape lead_a = a;
   Shape lead_b = b;
   lead_a.rank = a.rank > 2 ? a.rank - 2 : 0;
   lead_b.rank = b.rank > 2 ? b.rank - 2 : 0;
   Shape shape;
   QUENCH_RETURN_IF_ERROR(broadcast_shapes(lead_a, lead_b, &shape));
-  const int batch_rank = shape.rank;
-  if (a.rank > 1) shape[shape.rank++] = rows;
-  if (b.rank > 1) shape[shape.rank++] = columns;
-  QUENCH_RETURN_IF_ERROR(context.set_output(0, ElementType::kFloat32, shape));
-  shape.rank = batch_rank;
+  *y = shape;
+  if (a.rank > 1) (*y)[y->rank++] = state->product.rows;
+  if (b.rank > 1) (*y)[y->rank++] = state->product.columns;
+  if (!y->valid(sizeof(int32_t))) return Status::error(StatusCode::kShape, "the output is too large");
   int64_t a_strides[kMaxRank];
   int64_t b_strides[kMaxRank];
-  batch_strides(a, batch_rank, a_strides);
-  batch_strides(b, batch_rank, b_strides);
+  batch_strides(a, shape.rank, a_strides);
+  batch_strides(b, shape.rank, b_strides);
   int64_t y_strides[kMaxRank];
   compute_strides(shape, Layout::kRowMajor, y_strides);
-  state.batches = StridedLoop<3>();
-  for (int axis = 0; axis < batch_rank; ++axis) {
-    state.batches.add_axis(shape[axis], {y_strides[axis], a_strides[axis], b_strides[axis]});
+  state->batches = StridedLoop<3>();
+  for (int axis = 0; axis < shape.rank; ++axis) {
+    state->batches.add_axis(shape[axis], {y_strides[axis], a_strides[axis], b_strides[axis]});
   }
-  state.batches.finish();
+  state->batches.finish();
   return Status();
 }
 
-namespace {
+Status infer_matmul(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 2, 2, kFloatType));
+  QUENCH_RETURN_IF_ERROR(check_type(context, 1, kFloatType));
+  Shape y;
+  QUENCH_RETURN_IF_ERROR(
+      place_product(context.input(0)->shape, context.input(1)->shape, false, false, &context.state<MatMulState>(), &y));
+  return context.set_output(0, ElementType::kFloat32, y);
+}
 
-Status run_matmul(RunContext& context) {
-  const MatMulState& state = context.state<MatMulState>();
+template <typename T>
+void multiply(const RunContext& context, const MatMulState& state, const T* a, const T* b, T* y) {
   const Product& product = state.product;
-  const float* a = context.input(0)->as<float>();
-  const float* b = context.input(1)->as<float>();
-  float* y = context.output(0)->as<float>();
   walk(state.batches, [&](const int64_t* at, int64_t count) {
     for (int64_t i = 0; i < count; ++i) {
-      const float* left = a + (at[1] + i * state.batches.step(1)) * product.rows * product.inner;
-      const float* right = b + (at[2] + i * state.batches.step(2)) * product.inner * product.columns;
-      float* target = y + (at[0] + i * state.batches.step(0)) * product.rows * product.columns;
+      const T* left = a + (at[1] + i * state.batches.step(1)) * product.rows * product.inner;
+      const T* right = b + (at[2] + i * state.batches.step(2)) * product.inner * product.columns;
+      T* target = y + (at[0] + i * state.batches.step(0)) * product.rows * product.columns;
       context.parallel_for(product.rows, 1, [&](int64_t begin, int64_t end, int) {
         for (int64_t row = begin; row < end; ++row) {
-          multiply_row(product, left + row * product.inner, right, target + row * product.columns);
+          multiply_row(product, left + row * product.x_row, right, target + row * product.columns);
         }
       });
     }
   });
+}
+
+template void multiply(const RunContext&, const MatMulState&, const float*, const float*, float*);
+template void multiply(const RunContext&, const MatMulState&, const uint32_t*, const uint32_t*, uint32_t*);
+
+namespace {
+
+Status run_matmul(RunContext& context) {
+  multiply(context, context.state<MatMulState>(), context.input(0)->as<float>(), context.input(1)->as<float>(),
+           context.output(0)->as<float>());
   return Status();
 }
 

@@ -209,6 +209,25 @@ struct Specimen {
   std::vector<TestAttribute> attributes = {};
 };
 
+// What quantized operators take, by letters: bytes of an image, of a kernel or of a matrix, a scale, a zero point, a
+// list of sums, a matrix of real numbers, nothing.
+std::vector<std::optional<Value>> quantized(std::string_view letters) {
+  const auto bytes = [](Shape shape) {
+    return Value::of<uint8_t>(shape, std::vector<uint8_t>(static_cast<size_t>(shape.elements()), 200));
+  };
+  const std::map<char, std::optional<Value>> values = {{'i', bytes({1, 4, 4, 4})},
+                                                       {'k', bytes({4, 4, 2, 2})},
+                                                       {'m', bytes({4, 4})},
+                                                       {'s', Value::scalar(0.5f)},
+                                                       {'z', bytes({})},
+                                                       {'l', Value::of<int32_t>({4}, {-1, 1000, 1 << 30, 7})},
+                                                       {'r', Value::random({4, 4}, 1)},
+                                                       {'-', std::nullopt}};
+  std::vector<std::optional<Value>> all;
+  for (const char letter : letters) all.push_back(values.at(letter));
+  return all;
+}
+
 const std::map<std::string_view, Specimen>& specimens() {
   const Value image = Value::random({1, 4, 4, 4}, 1);
   const Value sequence = Value::random({3, 2, 4}, 2);
@@ -221,13 +240,17 @@ const std::map<std::string_view, Specimen>& specimens() {
       {"And", {{flags, flags}}},
       {"BitShift", {{bytes, bytes}, {string_of("direction", "RIGHT")}}},
       {"CenterCropPad", {{image, Value::indices({2, 3, 4, 7})}}},
+      {"ConvInteger", {quantized("ikzz")}},
       {"ConvTranspose", {{image, Value::random({4, 2, 3, 3}, 1)}}},
       {"GRU", {{sequence, Value::random({1, 3, 4}, 1), Value::random({1, 3, 1}, 1)}, {hidden}}},
       {"GroupNormalization", {{image, four, four}, {int_of("num_groups", 4)}}},
       {"LSTM", {{sequence, gates, Value::random({1, 4, 1}, 1)}, {hidden}}},
+      {"MatMulInteger", {quantized("mmzz")}},
       {"NegativeLogLikelihoodLoss", {{image, Value::of<int64_t>({1, 4, 4}, std::vector<int64_t>(16, 2)), four}}},
       {"OneHot", {{Value::indices({0, 3, -2}), Value::scalar(4), Value::of<float>({2}, {0, 1})}}},
       {"Or", {{flags, flags}}},
+      {"QLinearConv", {quantized("iszkszszl")}},
+      {"QLinearMatMul", {quantized("mszmszsz")}},
       {"RNN", {{sequence, Value::random({1, 1, 4}, 1), Value::random({1, 1, 1}, 1)}, {hidden}}},
       {"ReverseSequence", {{sequence, Value::indices({3, 2})}}},
       {"ScatterND", {{image, Value::of<int64_t>({2, 4}, {0, 1, 2, 3, 0, 3, 2, 1}), Value::random({2}, 1)}}},

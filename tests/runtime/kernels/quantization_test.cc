@@ -155,5 +155,229 @@ TEST(DynamicQuantizeLinear, CoversZeroAndAllValues) {
   }
 }
 
+// Element `at` of a tensor of bytes, less the zero point.
+struct Wide {
+  Value value;
+  std::vector<int64_t> zeros;  // one, or one for each place along `axis`
+  size_t axis = 0;
+
+  int64_t operator()(const std::vector<int64_t>& at) const {
+    const auto byte = static_cast<uint8_t>(value.bytes[broadcast_index(value.shape, at)]);
+    const int64_t wide = value.type == ElementType::kInt8 ? static_cast<int8_t>(byte) : byte;
+    return wide - (zeros.size() == 1 ? zeros[0] : zeros[static_cast<size_t>(at[axis])]);
+  }
+};
+
+struct Convolution {
+  Shape x;
+  Shape w;
+  int64_t group = 1;
+  std::vector<int64_t> strides = {1, 1};
+  std::vector<int64_t> pads = {0, 0, 0, 0};
+  std::vector<int64_t> dilations = {1, 1};
+
+  std::vector<TestAttribute> attributes() const {
+    return {int_of("group", group), ints_of("strides", strides), ints_of("pads", pads),
+            ints_of("dilations", dilations)};
+  }
+  Shape output() const {
+    Shape y = {x[0], w[0], 0, 0};
+    for (size_t i = 0; i < 2; ++i) {
+      const int axis = static_cast<int>(i) + 2;
+      y[axis] = (x[axis] + pads[i] + pads[i + 2] - (w[axis] - 1) * dilations[i] - 1) / strides[i] + 1;
+    }
+    return y;
+  }
+  int64_t sum(const Wide& x_of, const Wide& w_of, const std::vector<int64_t>& at) const {
+    int64_t sum = 0;
+    for (int64_t c = 0; c < w[1]; ++c) {
+      for (int64_t i = 0; i < w[2]; ++i) {
+        for (int64_t j = 0; j < w[3]; ++j) {
+          const int64_t row = at[2] * strides[0] - pads[0] + i * dilations[0];
+          const int64_t column = at[3] * strides[1] - pads[1] + j * dilations[1];
+          if (row < 0 || row >= x[2] || column < 0 || column >= x[3]) continue;
+          sum += x_of({at[0], at[1] / (w[0] / group) * w[1] + c, row, column}) * w_of({at[1], c, i, j});
+        }
+      }
+    }
+    return sum;
+  }
+};
+
+const std::vector<Convolution> kConvolutions = {
+    {{1, 1, 3, 3}, {1, 1, 2, 2}},
+    {{2, 3, 5, 4}, {4, 3, 3, 2}, 1, {2, 1}, {1, 0, 2, 1}, {1, 2}},
+    {{1, 4, 6, 5}, {8, 2, 3, 3}, 2, {1, 2}, {1, 1, 1, 1}, {1, 1}},
+    {{1, 3, 4, 4}, {3, 1, 3, 3}, 3, {1, 1}, {2, 2, 2, 2}, {1, 1}},
+};
+
+Value scales_of(int64_t count) {
+  std::vector<float> scales;
+  for (int64_t i = 0; i < count; ++i) scales.push_back(std::ldexp(1.0f, static_cast<int>(i % 3) - 6));
+  return Value::of<float>({count}, scales);
+}
+
+template <typename X, typename W>
+void expect_convolved(const Convolution& each, bool per_channel) {
+  const Value x = random_value<X>(each.x, 1);
+  const Value w = random_value<W>(each.w, 2);
+  const int64_t channels = per_channel ? each.w[0] : 1;
+  const Value x_zero = random_value<X>({}, 3);
+  const Value w_zero = random_value<W>({channels}, 4);
+  const Wide x_of = {x, {x_zero.values<X>()[0]}};
+  Wide w_of = {w, {}};
+  for (const W zero : w_zero.values<W>()) w_of.zeros.push_back(zero);
+  const Shape shape = each.output();
+
+  const Value sums = run_node("ConvInteger", 10, each.attributes(), {x, w, x_zero, w_zero});
+  const Value scales = scales_of(channels);
+  const Value y_zero = Value::of<uint8_t>({}, {77});
+  std::vector<int32_t> bias(static_cast<size_t>(each.w[0]));
+  for (size_t i = 0; i < bias.size(); ++i) bias[i] = static_cast<int32_t>(i * 3001) - 4000;
+  const Value y = run_node("QLinearConv", 10, each.attributes(),
+                           {x, Value::scalar(0.25f), x_zero, w, scales, w_zero, Value::scalar(2), y_zero,
+                            Value::of<int32_t>({each.w[0]}, bias)});
+  ASSERT_EQ(sums.shape, shape);
+  ASSERT_EQ(y.shape, shape);
+  for (int64_t i = 0; i < shape.elements(); ++i) {
+    const std::vector<int64_t> at = coordinates_of(shape, i);
+    const auto element = static_cast<size_t>(i);
+    const auto channel = static_cast<size_t>(at[1]);
+    const int64_t sum = each.sum(x_of, w_of, at);
+    EXPECT_EQ(sums.values<int32_t>()[element], sum);
+    const double scale = 0.25 * static_cast<double>(scales.values<float>()[per_channel ? channel : 0]) / 2;
+    const double real = std::nearbyint(static_cast<double>(sum + bias[channel]) * scale);
+    EXPECT_EQ(y.values<uint8_t>()[element], saturated<uint8_t>(real + 77));
+  }
+}
+
+TEST(IntegerProducts, Convolutions) {
+  for (const Convolution& each : kConvolutions) {
+    for (const bool per_channel : {false, true}) {
+      expect_convolved<uint8_t, int8_t>(each, per_channel);
+      expect_convolved<uint8_t, uint8_t>(each, per_channel);
+      expect_convolved<int8_t, int8_t>(each, per_channel);
+      expect_convolved<int8_t, uint8_t>(each, per_channel);
+    }
+  }
+}
+
+TEST(IntegerProducts, ZeroPointsMayBeLeftOutAndKernelsHaveOneToThreeAxes) {
+  const Value x = Value::of<uint8_t>({1, 1, 4}, {1, 2, 3, 4});
+  EXPECT_EQ(run_node("ConvInteger", 10, {}, {x, Value::of<int8_t>({1, 1, 2}, {-1, 2})}).values<int32_t>(),
+            (std::vector<int32_t>{3, 4, 5}));
+  const Value cube = Value::of<uint8_t>({1, 1, 1, 2, 2}, {1, 2, 3, 4});
+  EXPECT_EQ(run_node("ConvInteger", 10, {}, {cube, cube}).values<int32_t>(), (std::vector<int32_t>{30}));
+}
+
+// Rows of `a` times columns of `b`, with leading axes that broadcast.
+template <typename A, typename B>
+void expect_multiplied(const Shape& a_shape, const Shape& b_shape, const Shape& shape, bool per_line) {
+  const Value a = random_value<A>(a_shape, 1);
+  const Value b = random_value<B>(b_shape, 2);
+  const auto a_row = static_cast<size_t>(a_shape.rank - 2);
+  const auto b_column = static_cast<size_t>(b_shape.rank - 1);
+  const int64_t rows = per_line ? a_shape[a_shape.rank - 2] : 1;
+  const int64_t columns = per_line ? b_shape[b_shape.rank - 1] : 1;
+  const Value a_zero = random_value<A>({rows}, 3);
+  const Value b_zero = random_value<B>({columns}, 4);
+  Wide a_of = {a, {}, a_row};
+  Wide b_of = {b, {}, b_column};
+  for (const A zero : a_zero.values<A>()) a_of.zeros.push_back(zero);
+  for (const B zero : b_zero.values<B>()) b_of.zeros.push_back(zero);
+  const Value sums = run_node("MatMulInteger", 10, {}, {a, b, a_zero, b_zero});
+  const Value a_scales = scales_of(rows);
+  const Value b_scales = scales_of(columns);
+  const Value y =
+      run_node("QLinearMatMul", 10, {},
+               {a, a_scales, a_zero, b, b_scales, b_zero, Value::scalar(0.0625f), Value::of<int8_t>({1}, {-5})});
+  ASSERT_EQ(sums.shape, shape);
+  ASSERT_EQ(y.shape, shape);
+  const auto row = static_cast<size_t>(shape.rank - 2);
+  for (int64_t i = 0; i < shape.elements(); ++i) {
+    const std::vector<int64_t> at = coordinates_of(shape, i);
+    const auto operand = [&](const Shape& of, int64_t y_row, int64_t y_column) {
+      std::vector<int64_t> there(at.end() - of.rank, at.end());
+      for (int axis = 0; axis < of.rank - 2; ++axis) there[static_cast<size_t>(axis)] %= of[axis];
+      there[static_cast<size_t>(of.rank - 2)] = y_row;
+      there[static_cast<size_t>(of.rank - 1)] = y_column;
+      return there;
+    };
+    int64_t sum = 0;
+    for (int64_t k = 0; k < a_shape[a_shape.rank - 1]; ++k) {
+      sum += a_of(operand(a_shape, at[row], k)) * b_of(operand(b_shape, k, at[row + 1]));
+    }
+    const auto element = static_cast<size_t>(i);
+    EXPECT_EQ(sums.values<int32_t>()[element], sum);
+    const auto scale_at = [&](const Value& scales, int64_t place) {
+      return static_cast<double>(scales.values<float>()[per_line ? static_cast<size_t>(place) : 0]);
+    };
+    const double scale = scale_at(a_scales, at[row]) * scale_at(b_scales, at[row + 1]) / 0.0625;
+    EXPECT_EQ(y.values<int8_t>()[element], saturated<int8_t>(std::nearbyint(static_cast<double>(sum) * scale) - 5));
+  }
+}
+
+TEST(IntegerProducts, Matrices) {
+  for (const bool per_line : {false, true}) {
+    expect_multiplied<uint8_t, int8_t>({3, 5}, {5, 4}, {3, 4}, per_line);
+    expect_multiplied<int8_t, int8_t>({2, 1, 3, 5}, {4, 5, 2}, {2, 4, 3, 2}, per_line);
+    expect_multiplied<uint8_t, uint8_t>({2, 3, 300}, {300, 2}, {2, 3, 2}, per_line);
+    expect_multiplied<int8_t, uint8_t>({1, 7}, {7, 1}, {1, 1}, per_line);
+  }
+}
+
+TEST(IntegerProducts, VectorsAreARowAndAColumn) {
+  const Value row = Value::of<uint8_t>({2}, {3, 4});
+  const Value square = Value::of<int8_t>({2, 2}, {1, 2, -3, 4});
+  EXPECT_EQ(run_node("MatMulInteger", 10, {}, {row, square}).values<int32_t>(), (std::vector<int32_t>{-9, 22}));
+  EXPECT_EQ(run_node("MatMulInteger", 10, {}, {square, row}).values<int32_t>(), (std::vector<int32_t>{11, 7}));
+  EXPECT_EQ(run_node("MatMulInteger", 10, {}, {row, row}).shape, Shape());
+  const Value by_column = Value::of<int8_t>({2}, {1, -1});
+  EXPECT_EQ(run_node("MatMulInteger", 10, {}, {row, square, std::nullopt, by_column}).values<int32_t>(),
+            (std::vector<int32_t>{-16, 29}));
+}
+
+TEST(IntegerProducts, SumsWrapAround) {
+  const int64_t count = 40000;  // 255 * 255 of them are more than 2^31
+  const Value a = Value::of<uint8_t>({1, count}, std::vector<uint8_t>(count, 255));
+  const Value b = Value::of<uint8_t>({count, 1}, std::vector<uint8_t>(count, 255));
+  EXPECT_EQ(run_node("MatMulInteger", 10, {}, {a, b}).values<int32_t>(),
+            (std::vector<int32_t>{static_cast<int32_t>(static_cast<uint32_t>(count * 255 * 255))}));
+}
+
+TEST(IntegerProducts, Refuse) {
+  const Value x = random_value<uint8_t>({1, 2, 3, 3}, 1);
+  const Value w = random_value<int8_t>({4, 2, 2, 2}, 2);
+  const Value zero = Value::of<uint8_t>({}, {3});
+  const Value zeros = Value::of<int8_t>({4}, {1, 2, 3, 4});
+  const auto convolve = [](std::vector<std::optional<Value>> inputs) {
+    return code_of("ConvInteger", 10, {}, std::move(inputs));
+  };
+  EXPECT_EQ(convolve({x, w, zero, zeros}), StatusCode::kOk);
+  EXPECT_EQ(convolve({x, w, zeros}), StatusCode::kUnsupportedType);
+  EXPECT_EQ(convolve({x, w, Value::of<uint8_t>({2}, {1, 1})}), StatusCode::kShape);
+  EXPECT_EQ(convolve({x, w, zero, Value::of<int8_t>({3}, {1, 1, 1})}), StatusCode::kShape);
+  EXPECT_EQ(convolve({x, Value::random({4, 2, 2, 2}, 1)}), StatusCode::kUnsupportedType);
+  EXPECT_EQ(convolve({x, random_value<int8_t>({4, 3, 2, 2}, 2)}), StatusCode::kShape);
+  EXPECT_EQ(convolve({x}), StatusCode::kInvalidArgument);
+  const Value scale = Value::scalar(1);
+  const auto q_linear = [&](const Value& x_scale, const Value& w_scale, const Value& y_zero, const Value& bias) {
+    return code_of("QLinearConv", 10, {}, {x, x_scale, zero, w, w_scale, zeros, scale, y_zero, bias});
+  };
+  const Value bias = Value::of<int32_t>({4}, {1, 2, 3, 4});
+  EXPECT_EQ(q_linear(scale, scale, zero, bias), StatusCode::kOk);
+  EXPECT_EQ(q_linear(scales_of(2), scale, zero, bias), StatusCode::kShape);
+  EXPECT_EQ(q_linear(scale, scales_of(3), zero, bias), StatusCode::kShape);
+  EXPECT_EQ(q_linear(scale, zero, zero, bias), StatusCode::kUnsupportedType);
+  EXPECT_EQ(q_linear(scale, scale, bias, bias), StatusCode::kUnsupportedType);
+  EXPECT_EQ(q_linear(scale, scale, zero, Value::of<int32_t>({2}, {1, 2})), StatusCode::kShape);
+  EXPECT_EQ(code_of("QLinearConv", 10, {}, {x, scale, zero, w, scale, zeros, scale}), StatusCode::kInvalidArgument);
+  const Value a = random_value<uint8_t>({2, 3}, 1);
+  EXPECT_EQ(code_of("MatMulInteger", 10, {}, {a, a}), StatusCode::kShape);
+  EXPECT_EQ(code_of("MatMulInteger", 10, {}, {a, zero}), StatusCode::kShape);
+  const Value b = random_value<uint8_t>({3, 2}, 1);
+  EXPECT_EQ(code_of("MatMulInteger", 10, {}, {a, b, Value::of<uint8_t>({3}, {1, 1, 1})}), StatusCode::kShape);
+}
+
 }  // namespace
 }  // namespace quench::rt
