@@ -214,6 +214,7 @@ class NodeContext {
  public:
   const Attributes& attributes() const { return attributes_; }
   int opset() const { return opset_; }      // version of the node's operator set that the model imports
+  int node() const { return node_; }        // its place in the graph; -1 for one that the plan has put in
   int threads() const { return threads_; }  // the most slots that parallel_for uses
   int inputs() const { return static_cast<int>(inputs_.size()); }
   int outputs() const { return static_cast<int>(outputs_.size()); }
@@ -235,6 +236,7 @@ class NodeContext {
   // Filled in by the plan.
   Attributes attributes_;
   int opset_ = 0;
+  int node_ = -1;
   int threads_ = 1;
   std::span<const Tensor* const> inputs_;
   std::span<Tensor* const> outputs_;

@@ -114,6 +114,7 @@ Status Draft::connect(const DraftStep& step, bool with_data, NodeContext& contex
     context.attributes_ = Attributes(node_of(step).attributes);
     context.opset_ = node_of(step).opset;
   }
+  context.node_ = step.node;
   context.threads_ = options.threads;
   context.inputs_ = step_inputs;
   context.outputs_ = step_outputs;

@@ -213,6 +213,7 @@ Status Session::run() {
       context.attributes_ = Attributes(node.attributes);
       context.opset_ = node.opset;
     }
+    context.node_ = step.node;
     context.inputs_ = binding_.inputs(step);
     context.outputs_ = binding_.outputs(step);
     context.state_ = const_cast<void*>(step.state);  // RunContext lets nobody write to it

@@ -7,6 +7,7 @@
 #include <set>
 #include <sstream>
 
+#include "formats/operators/operator.h"
 #include "runtime/session/session.h"
 
 namespace quench {
@@ -192,6 +193,8 @@ std::string BackendCase::out_of_scope(rt::KernelSet kernels) const {
         return "operator not there: " + (node.domain().empty() ? "" : node.domain() + ".") + node.op_type();
       }
     }
+    const operators::Operator* row = operators::find(node.op_type());
+    if (row && row->is(operators::kRandom) && row->name != "Dropout") return "random numbers";
     for (const auto& attribute : node.attribute()) {
       if (attribute.name() == "training_mode" && attribute.i() != 0) return "training mode";
     }

@@ -1,8 +1,10 @@
-// Gemm and MatMul of float32.
+// Gemm, MatMul and Det of float32.
 
 #include "runtime/kernels/reference/matrix.h"
 
+#include <cmath>
 #include <type_traits>
+#include <utility>
 
 #include "runtime/kernels/reference/checks.h"
 #include "runtime/kernels/tables.h"
@@ -169,7 +171,54 @@ Status run_matmul(RunContext& context) {
   return Status();
 }
 
+// Det: of square matrices, by elimination with the largest pivot of each column.
+
+Status infer_det(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 1, 1, kFloatType));
+  Shape shape = context.input(0)->shape;
+  if (shape.rank < 2 || shape[shape.rank - 1] != shape[shape.rank - 2]) {
+    return Status::error(StatusCode::kShape, "input 0 is no square matrices");
+  }
+  const int64_t size = shape[shape.rank - 1];
+  if (size > (int64_t{1} << 24)) return Status::error(StatusCode::kLimit, "the matrices are too large");
+  context.set_scratch(size * size * static_cast<int64_t>(sizeof(double)));
+  shape.rank -= 2;
+  return context.set_output(0, ElementType::kFloat32, shape);
+}
+
+double determinant(double* a, int64_t size) {
+  double product = 1;
+  for (int64_t k = 0; k < size; ++k) {
+    int64_t pivot = k;
+    for (int64_t row = k + 1; row < size; ++row) {
+      if (std::fabs(a[row * size + k]) > std::fabs(a[pivot * size + k])) pivot = row;
+    }
+    if (pivot != k) product = -product;
+    for (int64_t i = k; i < size; ++i) std::swap(a[k * size + i], a[pivot * size + i]);
+    product *= a[k * size + k];
+    if (product == 0) return 0;
+    for (int64_t row = k + 1; row < size; ++row) {
+      const double factor = a[row * size + k] / a[k * size + k];
+      for (int64_t i = k; i < size; ++i) a[row * size + i] -= factor * a[k * size + i];
+    }
+  }
+  return product;
+}
+
+Status run_det(RunContext& context) {
+  const Tensor& x = *context.input(0);
+  const int64_t size = x.shape[x.shape.rank - 1];
+  double* matrix = static_cast<double*>(context.scratch());
+  for (int64_t i = 0, count = context.output(0)->elements(); i < count; ++i) {
+    for (int64_t k = 0; k < size * size; ++k) matrix[k] = x.as<float>()[i * size * size + k];
+    context.output(0)->as<float>()[i] = static_cast<float>(determinant(matrix, size));
+  }
+  return Status();
+}
+
+// Det is not folded: it costs more than its bytes say.
 constexpr Kernel kKernels[] = {
+    {.op = "Det", .infer = infer_det, .run = run_det, .flags = kNotFolded},
     {.op = "Gemm", .infer = infer_gemm, .run = run_gemm, .state_bytes = sizeof(GemmState)},
     {.op = "MatMul", .infer = infer_matmul, .run = run_matmul, .state_bytes = sizeof(MatMulState)},
 };

@@ -1,7 +1,9 @@
-// MaxPool, AveragePool and their global forms, in either layout.
+// MaxPool, AveragePool, LpPool and their global forms, in either layout; MaxUnpool.
 
 #include "runtime/kernels/reference/pooling.h"
 
+#include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "runtime/kernels/reference/checks.h"
@@ -161,7 +163,48 @@ double window_size(const PoolState& state, const Taps& taps, const int64_t* at) 
   return size;
 }
 
-Status run_average_pool(RunContext& context) {
+// LpPool: (sum of |x|^p)^(1 / p), p a whole number since version 2.
+
+Status read_p(const InferContext& context, double* p) {
+  const Attribute* fraction = context.attributes().find("p", Attribute::kFloat);
+  *p = fraction ? static_cast<double>(fraction->f) : static_cast<double>(context.attributes().get_int("p", 2));
+  return *p > 0 ? Status() : Status::error(StatusCode::kInvalidArgument, "p is %g", *p);
+}
+
+double power_of(double x, double p) { return p == 2 ? x * x : std::pow(std::fabs(x), p); }
+
+double root_of(double sum, double p) { return p == 2 ? std::sqrt(sum) : std::pow(sum, 1 / p); }
+
+struct LpPoolState {
+  PoolState pool;
+  double p;
+};
+
+Status infer_lp_pool(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(read_p(context, &context.state<LpPoolState>().p));
+  return infer_average_pool(context);
+}
+
+struct AverageOf {
+  explicit AverageOf(const RunContext& context) : state(context.state<PoolState>()) {}
+  double term(double x) const { return x; }
+  double finish(double sum, const Taps& taps, const int64_t* at) const {
+    const double size = window_size(state, taps, at);
+    return size > 0 ? sum / size : 0;
+  }
+  const PoolState& state;
+};
+
+struct NormOf {
+  explicit NormOf(const RunContext& context) : p(context.state<LpPoolState>().p) {}
+  double term(double x) const { return power_of(x, p); }
+  double finish(double sum, const Taps&, const int64_t*) const { return root_of(sum, p); }
+  double p;
+};
+
+template <typename Function>
+Status run_sum_pool(RunContext& context) {
+  const Function function(context);
   const PoolState& state = context.state<PoolState>();
   const Window& window = state.window;
   const PlaneStrides from(*context.input(0));
@@ -175,12 +218,11 @@ Status run_average_pool(RunContext& context) {
       for (int64_t tap_y = taps.range[1].begin; tap_y < taps.range[1].end; ++tap_y) {
         const int64_t row = z + window.coordinate(1, at[1], tap_y) * from.spatial[1];
         for (int64_t tap_x = taps.range[2].begin; tap_x < taps.range[2].end; ++tap_x) {
-          sum += x[row + window.coordinate(2, at[2], tap_x) * from.spatial[2]];
+          sum += function.term(x[row + window.coordinate(2, at[2], tap_x) * from.spatial[2]]);
         }
       }
     }
-    const double size = window_size(state, taps, at);
-    y[target] = static_cast<float>(size > 0 ? sum / size : 0);
+    y[target] = static_cast<float>(function.finish(sum, taps, at));
   });
   return Status();
 }
@@ -198,8 +240,16 @@ Status infer_global_pool(InferContext& context) {
 
 namespace {
 
-template <bool kMax>
+Status infer_global_lp_pool(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(read_p(context, &context.state<double>()));
+  return infer_global_pool(context);
+}
+
+enum class GlobalPool { kAverage, kMax, kLp };
+
+template <GlobalPool kPool>
 Status run_global_pool(RunContext& context) {
+  const double p = kPool == GlobalPool::kLp ? context.state<double>() : 1;
   const Tensor& x = *context.input(0);
   const int64_t channels = x.shape[1];
   const int64_t count = x.shape.elements(2, x.shape.rank);
@@ -214,11 +264,75 @@ Status run_global_pool(RunContext& context) {
       for (int64_t i = 0; i < count; ++i) {
         const float value = values[i * step];
         if (value > largest) largest = value;
-        sum += value;
+        sum += kPool == GlobalPool::kLp ? power_of(value, p) : value;
       }
-      context.output(0)->as<float>()[plane] = kMax ? largest : static_cast<float>(sum / static_cast<double>(count));
+      double result = sum / static_cast<double>(count);
+      if (kPool == GlobalPool::kMax) result = largest;
+      if (kPool == GlobalPool::kLp) result = root_of(sum, p);
+      context.output(0)->as<float>()[plane] = static_cast<float>(result);
     }
   });
+  return Status();
+}
+
+// MaxUnpool puts the maxima back to where MaxPool says that they were, in a tensor of zeros. Its places count in a tensor
+// of the size that the window implies; an output_shape larger than that has more zeros behind each axis.
+
+struct UnpoolState {
+  Shape implied;
+};
+
+Status infer_max_unpool(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 2, 3, kFloatType));
+  QUENCH_RETURN_IF_ERROR(check_type(context, 1, type_set(ElementType::kInt64)));
+  const Shape& x = context.input(0)->shape;
+  Window window;
+  QUENCH_RETURN_IF_ERROR(read_window(context, x, nullptr, &window));
+  if (!(context.input(1)->shape == x)) return Status::error(StatusCode::kShape, "inputs 0 and 1 differ in shape");
+  Shape& implied = context.state<UnpoolState>().implied;
+  implied = x;
+  for (int axis = 2; axis < x.rank; ++axis) {
+    const int k = kSpatialAxes - x.rank + axis;
+    int64_t size = 0;
+    if (__builtin_mul_overflow(x[axis] - 1, window.stride[k], &size) ||
+        __builtin_add_overflow(size, window.kernel[k] - window.pad_begin[k] - window.pad_end[k], &size)) {
+      return Status::error(StatusCode::kShape, "the output is too large");
+    }
+    implied[axis] = size;
+  }
+  if (!implied.valid(sizeof(float))) return Status::error(StatusCode::kShape, "the window does not fit");
+  Shape shape = implied;
+  IntList sizes;
+  QUENCH_RETURN_IF_ERROR(read_input(context, 2, &sizes));
+  if (sizes.present && sizes.count != x.rank) return Status::error(StatusCode::kShape, "input 2 is of another rank");
+  for (int axis = 0; axis < sizes.count; ++axis) {
+    shape[axis] = sizes[axis];
+    if (axis < 2 ? shape[axis] != x[axis] : shape[axis] < implied[axis]) {
+      return Status::error(StatusCode::kShape, "output_shape is too small");
+    }
+  }
+  return context.set_output(0, ElementType::kFloat32, shape);
+}
+
+Status run_max_unpool(RunContext& context) {
+  const Shape& implied = context.state<UnpoolState>().implied;
+  const Tensor& output = *context.output(0);
+  int64_t strides[kMaxRank] = {};
+  compute_strides(output.shape, Layout::kRowMajor, strides);
+  if (output.bytes() > 0) memset(output.data, 0, output.size_bytes());
+  for (int64_t i = 0, count = context.input(0)->elements(); i < count; ++i) {
+    int64_t place = context.input(1)->as<int64_t>()[i];
+    if (place < 0 || place >= implied.elements()) {
+      return Status::error(StatusCode::kInvalidArgument, "place number %lld is outside the output",
+                           static_cast<long long>(i));
+    }
+    int64_t offset = 0;
+    for (int axis = implied.rank - 1; axis >= 0; --axis) {
+      offset += place % implied[axis] * strides[axis];
+      place /= implied[axis];
+    }
+    output.as<float>()[offset] = context.input(0)->as<float>()[i];
+  }
   return Status();
 }
 
@@ -230,14 +344,28 @@ constexpr Kernel kKernels[] = {
      .layout = LayoutRule::kFollows},
     {.op = "AveragePool",
      .infer = infer_average_pool,
-     .run = run_average_pool,
+     .run = run_sum_pool<AverageOf>,
      .state_bytes = sizeof(PoolState),
      .layout = LayoutRule::kFollows},
     {.op = "GlobalAveragePool",
      .infer = infer_global_pool,
-     .run = run_global_pool<false>,
+     .run = run_global_pool<GlobalPool::kAverage>,
      .layout = LayoutRule::kFollows},
-    {.op = "GlobalMaxPool", .infer = infer_global_pool, .run = run_global_pool<true>, .layout = LayoutRule::kFollows},
+    {.op = "LpPool",
+     .infer = infer_lp_pool,
+     .run = run_sum_pool<NormOf>,
+     .state_bytes = sizeof(LpPoolState),
+     .layout = LayoutRule::kFollows},
+    {.op = "GlobalLpPool",
+     .infer = infer_global_lp_pool,
+     .run = run_global_pool<GlobalPool::kLp>,
+     .state_bytes = sizeof(double),
+     .layout = LayoutRule::kFollows},
+    {.op = "MaxUnpool", .infer = infer_max_unpool, .run = run_max_unpool, .state_bytes = sizeof(UnpoolState)},
+    {.op = "GlobalMaxPool",
+     .infer = infer_global_pool,
+     .run = run_global_pool<GlobalPool::kMax>,
+     .layout = LayoutRule::kFollows},
 };
 
 }  // namespace

@@ -70,7 +70,9 @@ std::vector<Case> cases() {
                    {x}});
   }
   all.push_back({"MaxPool", 12, {ints_of("kernel_shape", {2, 2}), ints_of("dilations", {2, 1})}, {x}, 2});
+  all.push_back({"LpPool", 11, {ints_of("kernel_shape", {3, 2}), ints_of("pads", {1, 0, 0, 1}), int_of("p", 3)}, {x}});
   all.push_back({"GlobalAveragePool", 13, {}, {x}});
+  all.push_back({"GlobalLpPool", 13, {int_of("p", 1)}, {x}});
   all.push_back({"GlobalMaxPool", 13, {}, {x}});
   for (int axis = 0; axis < 4; ++axis) {
     all.push_back({"Concat", 13, {int_of("axis", axis)}, {x, y, x}});

@@ -423,5 +423,54 @@ TEST(Window, GeometryThatDoesNotFitIsRefused) {
             StatusCode::kOk);
 }
 
+TEST(Window, LpPoolIsTheNormOfItsWindow) {
+  const Value x = Value::of<float>({1, 1, 4}, {3, -4, 12, 0});
+  const auto pooled = [&](int64_t p, std::vector<int64_t> pads) {
+    return run_node("LpPool", 11, {ints_of("kernel_shape", {2}), ints_of("pads", std::move(pads)), int_of("p", p)},
+                    {x});
+  };
+  expect_near(pooled(1, {0, 0}), {7, 16, 12});
+  expect_near(pooled(2, {1, 0}), {3, 5, std::sqrt(160.0f), 12});
+  expect_near(pooled(3, {0, 1}), {std::cbrt(91.0f), std::cbrt(1792.0f), 12, 0});
+  expect_near(run_node("GlobalLpPool", 2, {}, {x}), {13});
+  expect_near(run_node("GlobalLpPool", 2, {int_of("p", 1)}, {x}), {19});
+  expect_near(run_node("GlobalLpPool", 1, {float_of("p", 1)}, {x}), {19});
+  EXPECT_EQ(code_of("GlobalLpPool", 2, {int_of("p", 0)}, {x}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(code_of("LpPool", 11, {ints_of("kernel_shape", {2}), int_of("p", -1)}, {x}), StatusCode::kInvalidArgument);
+}
+
+TEST(Window, MaxUnpoolPutsBackWhatMaxPoolTook) {
+  const Value x = Value::random({2, 3, 6, 4}, 1);
+  const std::vector<TestAttribute> window = {ints_of("kernel_shape", {3, 2}), ints_of("strides", {3, 2})};
+  DirectNode pool("MaxPool", 12, window, {x}, 2);
+  ASSERT_TRUE(pool.infer().ok());
+  ASSERT_TRUE(pool.run().ok());
+  std::vector<float> expected(static_cast<size_t>(x.shape.elements()));
+  for (size_t i = 0; i < 24; ++i) {
+    expected[static_cast<size_t>(pool.output(1).values<int64_t>()[i])] = pool.output(0).values<float>()[i];
+  }
+  const Value y = run_node("MaxUnpool", 11, window, {pool.output(0), pool.output(1)});
+  EXPECT_TRUE(y.shape == x.shape);
+  EXPECT_EQ(y.values<float>(), expected);
+  const Value larger =
+      run_node("MaxUnpool", 11, window, {pool.output(0), pool.output(1), Value::indices({2, 3, 7, 5})});
+  for (int64_t i = 0; i < larger.shape.elements(); ++i) {
+    const std::vector<int64_t> at = coordinates_of(larger.shape, i);
+    const bool is_new = at[2] == 6 || at[3] == 4;
+    EXPECT_EQ(larger.values<float>()[static_cast<size_t>(i)], is_new ? 0 : expected[broadcast_index(x.shape, at)]);
+  }
+  const Value one = Value::random({1, 1, 1}, 1);
+  const auto code = [&](int64_t place, std::optional<Value> shape, std::vector<int64_t> pads = {0, 0}) {
+    return code_of("MaxUnpool", 11, {ints_of("kernel_shape", {2}), ints_of("pads", std::move(pads))},
+                   {one, Value::of<int64_t>({1, 1, 1}, {place}), shape});
+  };
+  EXPECT_EQ(code(1, std::nullopt), StatusCode::kOk);
+  EXPECT_EQ(code(2, std::nullopt), StatusCode::kInvalidArgument);
+  EXPECT_EQ(code(-1, std::nullopt), StatusCode::kInvalidArgument);
+  EXPECT_EQ(code(0, Value::indices({1, 1, 1})), StatusCode::kShape);
+  EXPECT_EQ(code(0, Value::indices({1, 2, 2})), StatusCode::kShape);
+  EXPECT_EQ(code(0, std::nullopt, {2, 2}), StatusCode::kShape);
+}
+
 }  // namespace
 }  // namespace quench::rt
