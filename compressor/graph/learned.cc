@@ -27,6 +27,14 @@ bool may_use_learned(std::string_view op_type) {
   return kNames.contains(op_type);
 }
 
+// Scales and zero points of integer arithmetic are exact numbers: QLinearAdd, QGemm, DynamicQuantizeMatMul,
+// MatMulIntegerToFloat, MatMulNBits.
+bool is_quantizing(std::string_view op_type) {
+  const bool begins = op_type.size() > 1 && op_type[0] == 'Q' && op_type[1] >= 'A' && op_type[1] <= 'Z';
+  const auto contains = [&](std::string_view part) { return op_type.find(part) != std::string_view::npos; };
+  return begins || contains("Quant") || contains("Integer") || contains("NBits");
+}
+
 Use use_of(const onnx::NodeProto& node, int input) {
   using operators::Role;
   if (const operators::Operator* op = operator_of(node)) {
@@ -34,9 +42,7 @@ Use use_of(const onnx::NodeProto& node, int input) {
     if (role == Role::kWeight || role == Role::kBias || role == Role::kStatistic) return Use::kLearned;
     return role == Role::kData && may_use_learned(node.op_type()) ? Use::kMaybe : Use::kNone;
   }
-  // Scales and zero points of integer arithmetic are exact numbers.
-  const bool is_quantizing = node.op_type().find("Quant") != std::string::npos || node.op_type().starts_with("QLinear");
-  return is_quantizing ? Use::kNone : Use::kMaybe;
+  return is_quantizing(node.op_type()) ? Use::kNone : Use::kMaybe;
 }
 
 class Uses {

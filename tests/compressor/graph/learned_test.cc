@@ -68,6 +68,14 @@ TEST(LearnedWeights, ValuesThatAreNotFiniteOrAlmostTheLargestAreNot) {
   EXPECT_FALSE(is_learned("MatMul(x, c)", {24, 24}, with(5, -3e38f), onnx::TensorProto::BFLOAT16));
 }
 
+TEST(LearnedWeights, ScalesOfIntegersAreNot) {
+  const std::vector<float> row(kNoise.begin(), kNoise.begin() + 24);
+  EXPECT_TRUE(is_learned("QuickAdd(x, c)", {24}, row));
+  for (const char* op : {"QLinearAdd", "QGemm", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulNBits"}) {
+    EXPECT_FALSE(is_learned(std::string(op) + "(x, c)", {24}, row)) << op;
+  }
+}
+
 TEST(LearnedWeights, ADefaultValueOfAnInputIsNot) {
   onnx::ModelProto proto = parse_text("g (float[4,24] x, float[24] c) => (float[A,B] y) { y = Add(x, c) }");
   add_initializer(proto, "c", {24}, {kNoise.begin(), kNoise.begin() + 24});
