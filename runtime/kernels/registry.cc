@@ -28,6 +28,7 @@ const std::span<const Kernel> kTables[] = {
     normalization_kernels(),
     pooling_kernels(),
     quantization_kernels(),
+    quantized_kernels(),
     random_kernels(),
     recurrent_kernels(),
     reduction_kernels(),

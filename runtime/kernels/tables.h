@@ -7,6 +7,9 @@
 
 namespace quench::rt {
 
+// The domain of the operators that are ONNX Runtime's own.
+inline constexpr const char* kMicrosoft = "com.microsoft";
+
 std::span<const Kernel> activation_kernels();
 std::span<const Kernel> convolution_kernels();
 std::span<const Kernel> creation_kernels();
@@ -20,6 +23,7 @@ std::span<const Kernel> matrix_kernels();
 std::span<const Kernel> normalization_kernels();
 std::span<const Kernel> pooling_kernels();
 std::span<const Kernel> quantization_kernels();
+std::span<const Kernel> quantized_kernels();
 std::span<const Kernel> random_kernels();
 std::span<const Kernel> recurrent_kernels();
 std::span<const Kernel> reduction_kernels();

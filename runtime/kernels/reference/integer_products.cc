@@ -1,4 +1,5 @@
-// Convolutions and matrix products of bytes: ConvInteger, QLinearConv, MatMulInteger, QLinearMatMul.
+// Convolutions and matrix products of bytes: ConvInteger, QLinearConv, MatMulInteger, QLinearMatMul, and of ONNX
+// Runtime's own QGemm, MatMulIntegerToFloat and DynamicQuantizeMatMul.
 //
 // Both operands become 32-bit integers without their zero points, so that padding is zero and the loops are those of
 // float. Sums wrap around, as unsigned ones do. What the operator makes of them (real numbers, or bytes again) comes last.
@@ -12,36 +13,30 @@
 namespace quench::rt {
 namespace {
 
-// Which input is what; -1: the operator has none. Without scales the sums are the output.
+// Which input is what; -1: the operator has none. Without scales the sums are the output, and without a zero point of
+// the output real numbers are.
 struct Operands {
-  int a = 0;
-  int b = 1;
-  int a_zero = 2;
-  int b_zero = 3;
-  int a_scale = -1;
-  int b_scale = -1;
-  int addend = -1;  // int32 in the scale of the sums
+  int required;  // inputs up front
+  int count;     // of inputs, at most
+  int a;
+  int a_scale;
+  int a_zero;
+  int b;
+  int b_scale;
+  int b_zero;
+  int addend = -1;  // int32 in the scale of the sums, or real numbers
   int y_scale = -1;
   int y_zero = -1;
-  int count = 4;     // of inputs, at most
-  int required = 2;  // up front
+  ElementType addend_type = ElementType::kInt32;
+  bool is_gemm = false;     // with the attributes of Gemm
+  bool is_dynamic = false;  // `a` are real numbers, which are quantized first
 };
-constexpr Operands q_linear(int addend) {
-  return {.a = 0,
-          .b = 3,
-          .a_zero = 2,
-          .b_zero = 5,
-          .a_scale = 1,
-          .b_scale = 4,
-          .addend = addend,
-          .y_scale = 6,
-          .y_zero = 7,
-          .count = addend < 0 ? 8 : 9,
-          .required = 8};
-}
-constexpr Operands kIntegers;
-constexpr Operands kQLinearConv = q_linear(8);
-constexpr Operands kQLinearMatMul = q_linear(-1);
+constexpr Operands kIntegers = {2, 4, 0, -1, 2, 1, -1, 3};
+constexpr Operands kQLinearConv = {8, 9, 0, 1, 2, 3, 4, 5, 8, 6, 7};
+constexpr Operands kQLinearMatMul = {8, 8, 0, 1, 2, 3, 4, 5, -1, 6, 7};
+constexpr Operands kQGemm = {6, 9, 0, 1, 2, 3, 4, 5, 6, 7, 8, ElementType::kInt32, true};
+constexpr Operands kToFloat = {4, 7, 0, 2, 4, 1, 3, 5, 6, -1, -1, ElementType::kFloat32};
+constexpr Operands kDynamic = {3, 5, 0, -1, -1, 1, 2, 3, 4, -1, -1, ElementType::kFloat32, false, true};
 
 // The axes along which a list of parameters lies, in an operand and in the output; -1: only one number may be there.
 struct Axes {
@@ -78,7 +73,8 @@ Status check_parameter(const InferContext& context, int index, TypeSet types, in
 }
 
 Status check_types(const InferContext& context, const Operands& operands) {
-  QUENCH_RETURN_IF_ERROR(check_node(context, operands.required, operands.count, kByteTypes));
+  QUENCH_RETURN_IF_ERROR(
+      check_node(context, operands.required, operands.count, operands.is_dynamic ? kFloatType : kByteTypes));
   return check_type(context, operands.b, kByteTypes);
 }
 
@@ -90,19 +86,18 @@ Status check_rest(InferContext& context, const Operands& operands, const Axes& a
   QUENCH_RETURN_IF_ERROR(check_parameter(context, operands.b_zero, type_set(b.type), axes.b, b.shape));
   QUENCH_RETURN_IF_ERROR(check_parameter(context, operands.a_scale, kFloatType, axes.y_a, y));
   QUENCH_RETURN_IF_ERROR(check_parameter(context, operands.b_scale, kFloatType, axes.y_b, y));
-  QUENCH_RETURN_IF_ERROR(check_parameter(context, operands.addend, type_set(ElementType::kInt32), axes.y_b, y));
-  auto type = ElementType::kInt32;
-  int64_t words = a.elements() + b.elements();
-  if (operands.y_scale >= 0) {
+  QUENCH_RETURN_IF_ERROR(check_parameter(context, operands.addend, type_set(operands.addend_type), axes.y_b, y));
+  auto type = operands.b_scale < 0 ? ElementType::kInt32 : ElementType::kFloat32;
+  if (context.input(operands.y_zero)) {
     QUENCH_RETURN_IF_ERROR(check_type(context, operands.y_zero, kByteTypes));
     type = context.input(operands.y_zero)->type;
     QUENCH_RETURN_IF_ERROR(check_quantization(context, operands.y_scale, operands.y_zero, type));
-    words += y.elements();
   }
   constexpr int64_t kLargest = int64_t{1} << 40;
   if (a.elements() > kLargest || b.elements() > kLargest || y.elements() > kLargest) {
     return Status::error(StatusCode::kShape, "an operand is too large");
   }
+  const int64_t words = a.elements() + b.elements() + (operands.b_scale < 0 ? 0 : y.elements());
   context.set_scratch(words * static_cast<int64_t>(sizeof(uint32_t)));
   return context.set_output(0, type, y);
 }
@@ -124,28 +119,52 @@ void widen(const RunContext& context, const Tensor& from, const Tensor* zero, in
   });
 }
 
-// From the sums to the output, if they are not that already.
-void finish(const RunContext& context, const Operands& operands, const Axes& axes, const uint32_t* sums) {
-  if (operands.y_scale < 0) return;
+// From the sums to real numbers, or bytes that stand for them.
+void finish(const RunContext& context, const Operands& operands, const Axes& axes, const float* dynamic_scale,
+            const uint32_t* sums) {
   const Tensor& y = *context.output(0);
   const int32_t none = 0;
-  const Tensor* given = context.input(operands.addend);
-  const Tensor addend = given ? spread(*given, axes.y_b, y.shape.rank) : one_number(ElementType::kInt32, &none);
-  const Tensor a_scale = spread(*context.input(operands.a_scale), axes.y_a, y.shape.rank);
-  const Tensor b_scale = spread(*context.input(operands.b_scale), axes.y_b, y.shape.rank);
-  const Quantization quantization = read_quantization(context, operands.y_scale, operands.y_zero);
+  const auto parameter = [&](int index, int axis, ElementType type, const void* otherwise) {
+    const Tensor* given = context.input(index);
+    return given ? spread(*given, axis, y.shape.rank) : one_number(type, otherwise);
+  };
+  const Tensor a_scale = parameter(operands.a_scale, axes.y_a, ElementType::kFloat32, dynamic_scale);
+  const Tensor b_scale = parameter(operands.b_scale, axes.y_b, ElementType::kFloat32, nullptr);
+  const Tensor addend = parameter(operands.addend, axes.y_b, ElementType::kInt32, &none);
+  const bool is_real = y.type == ElementType::kFloat32;
+  const bool adds_real = addend.type == ElementType::kFloat32;
+  const float alpha = operands.is_gemm ? context.attributes().get_float("alpha", 1) : 1;
+  const Quantization quantization =
+      is_real ? Quantization() : read_quantization(context, operands.y_scale, operands.y_zero);
   const Limits limits = limits_of(y.type);
   const auto loop = broadcast_loop<4>(y, {&y, &a_scale, &b_scale, &addend});
   parallel_walk(context, loop, [&](const int64_t* at, int64_t count) {
     for (int64_t i = 0; i < count; ++i) {
       const int64_t to = at[0] + i;
-      const float scale = a_scale.as<float>()[at[1] + i * loop.step(1)] *
+      const int64_t from = at[3] + i * loop.step(3);
+      const float scale = alpha * a_scale.as<float>()[at[1] + i * loop.step(1)] *
                           b_scale.as<float>()[at[2] + i * loop.step(2)] / quantization.scale;
-      const auto sum = static_cast<int32_t>(sums[to] + addend.as<uint32_t>()[at[3] + i * loop.step(3)]);
-      y.as<uint8_t>()[to] =
-          static_cast<uint8_t>(quantize(static_cast<float>(sum) * scale, quantization.zero_point, limits));
+      const uint32_t sum = sums[to] + (adds_real ? 0 : addend.as<uint32_t>()[from]);
+      const float real = static_cast<float>(static_cast<int32_t>(sum)) * scale;
+      if (is_real) {
+        y.as<float>()[to] = real + (adds_real ? addend.as<float>()[from] : 0);
+      } else {
+        y.as<uint8_t>()[to] = static_cast<uint8_t>(quantize(real, quantization.zero_point, limits));
+      }
     }
   });
+}
+
+// The nearest integers without their zero point; the scale of them.
+float widen_reals(const Tensor& from, uint32_t* to) {
+  const float* x = from.as<float>();
+  const Quantization quantization = measure_quantization(x, from.elements());
+  const Limits limits = limits_of(ElementType::kUint8);
+  for (int64_t i = 0; i < from.elements(); ++i) {
+    const int64_t integer = quantize(x[i] / quantization.scale, quantization.zero_point, limits);
+    to[i] = static_cast<uint32_t>(integer - quantization.zero_point);
+  }
+  return quantization.scale;
 }
 
 // Widens both operands, has product(a, b, sums) multiply them, and finishes.
@@ -155,11 +174,17 @@ Status run_product(RunContext& context, const Operands& operands, const Axes& ax
   const Tensor& b = *context.input(operands.b);
   auto* wide_a = static_cast<uint32_t*>(context.scratch());
   uint32_t* wide_b = wide_a + a.elements();
-  uint32_t* sums = operands.y_scale < 0 ? context.output(0)->as<uint32_t>() : wide_b + b.elements();
-  widen(context, a, context.input(operands.a_zero), axes.a, wide_a);
+  const bool is_done = operands.b_scale < 0;
+  uint32_t* sums = is_done ? context.output(0)->as<uint32_t>() : wide_b + b.elements();
+  float dynamic_scale = 1;
+  if (operands.is_dynamic) {
+    dynamic_scale = widen_reals(a, wide_a);
+  } else {
+    widen(context, a, context.input(operands.a_zero), axes.a, wide_a);
+  }
   widen(context, b, context.input(operands.b_zero), axes.b, wide_b);
   product(wide_a, wide_b, sums);
-  finish(context, operands, axes, sums);
+  if (!is_done) finish(context, operands, axes, &dynamic_scale, sums);
   return Status();
 }
 
@@ -184,37 +209,46 @@ Status run_convolution(RunContext& context) {
   });
 }
 
-// Parameters of the left matrix are for each row, of the right one for each column.
-Axes matrix_axes(const Shape& a, const Shape& b) {
+struct MatrixState {
+  MatMulState product;
   Axes axes;
-  const int lead = a.rank > b.rank ? a.rank : b.rank;
-  const int rank = a.rank == 1 || b.rank == 1 ? lead - 1 : lead;  // of the output; not that of two vectors
+};
+
+// Parameters of the left matrix are for each row, of the right one for each column.
+Status infer_matrices(InferContext& context, const Operands& operands) {
+  QUENCH_RETURN_IF_ERROR(check_types(context, operands));
+  const Shape& a = context.input(operands.a)->shape;
+  const Shape& b = context.input(operands.b)->shape;
+  const bool turn_a = operands.is_gemm && context.attributes().get_int("transA", 0) != 0;
+  const bool turn_b = operands.is_gemm && context.attributes().get_int("transB", 0) != 0;
+  if (operands.is_gemm && (a.rank != 2 || b.rank != 2)) {
+    return Status::error(StatusCode::kShape, "operands have rank %d and %d, not 2", a.rank, b.rank);
+  }
+  auto& [product, axes] = context.state<MatrixState>();
+  Shape y;
+  QUENCH_RETURN_IF_ERROR(place_product(a, b, turn_a, turn_b, &product, &y));
+  axes = {};
   if (a.rank > 1) {
-    axes.a = a.rank - 2;
-    axes.y_a = b.rank > 1 ? rank - 2 : rank - 1;
+    axes.a = a.rank - (turn_a ? 1 : 2);
+    axes.y_a = y.rank - (b.rank > 1 ? 2 : 1);
   }
   if (b.rank > 1) {
-    axes.b = b.rank - 1;
-    axes.y_b = rank - 1;
+    axes.b = b.rank - (turn_b ? 2 : 1);
+    axes.y_b = y.rank - 1;
   }
-  return axes;
+  return check_rest(context, operands, axes, y);
 }
 
 template <const Operands& kOperands>
 Status infer_matrices(InferContext& context) {
-  QUENCH_RETURN_IF_ERROR(check_types(context, kOperands));
-  const Shape& a = context.input(kOperands.a)->shape;
-  const Shape& b = context.input(kOperands.b)->shape;
-  Shape y;
-  QUENCH_RETURN_IF_ERROR(place_product(a, b, false, false, &context.state<MatMulState>(), &y));
-  return check_rest(context, kOperands, matrix_axes(a, b), y);
+  return infer_matrices(context, kOperands);
 }
 
 template <const Operands& kOperands>
 Status run_matrices(RunContext& context) {
-  const Axes axes = matrix_axes(context.input(kOperands.a)->shape, context.input(kOperands.b)->shape);
-  return run_product(context, kOperands, axes, [&](const uint32_t* a, const uint32_t* b, uint32_t* sums) {
-    multiply(context, context.state<MatMulState>(), a, b, sums);
+  const MatrixState& state = context.state<MatrixState>();
+  return run_product(context, kOperands, state.axes, [&](const uint32_t* a, const uint32_t* b, uint32_t* sums) {
+    multiply(context, state.product, a, b, sums);
   });
 }
 
@@ -228,12 +262,13 @@ constexpr Kernel convolution(const char* op) {
 }
 
 template <const Operands& kOperands>
-constexpr Kernel matrices(const char* op) {
+constexpr Kernel matrices(const char* op, const char* domain = "") {
   return {.op = op,
-          .since_version = 10,
+          .domain = domain,
+          .since_version = *domain == '\0' ? 10 : 1,
           .infer = infer_matrices<kOperands>,
           .run = run_matrices<kOperands>,
-          .state_bytes = sizeof(MatMulState)};
+          .state_bytes = sizeof(MatrixState)};
 }
 
 constexpr Kernel kKernels[] = {
@@ -241,6 +276,9 @@ constexpr Kernel kKernels[] = {
     convolution<kQLinearConv>("QLinearConv"),
     matrices<kIntegers>("MatMulInteger"),
     matrices<kQLinearMatMul>("QLinearMatMul"),
+    matrices<kQGemm>("QGemm", kMicrosoft),
+    matrices<kToFloat>("MatMulIntegerToFloat", kMicrosoft),
+    matrices<kDynamic>("DynamicQuantizeMatMul", kMicrosoft),
 };
 
 }  // namespace

@@ -123,6 +123,13 @@ inline TestAttribute strings_of(std::string name, std::vector<std::string_view> 
   return {name, Attribute::kStrings, 0, 0, "", {}, {}, values};
 }
 
+// "com.microsoft.QLinearAdd", or, without a domain, one of ONNX's own.
+inline const Kernel* find_reference_kernel(std::string_view op, int opset) {
+  const size_t dot = op.rfind('.');
+  const std::string_view domain = dot == std::string_view::npos ? "" : op.substr(0, dot);
+  return find_kernel(domain, op.substr(dot + 1), opset, KernelSet::kReference);
+}
+
 class DirectNode {
  public:
   // Inputs may be omitted; every one that is there counts as a constant, unless its bit is taken out of `constants`.
@@ -162,8 +169,8 @@ class DirectNode {
   }
   DirectNode(std::string_view op, int opset, std::vector<TestAttribute> attributes,
              std::vector<std::optional<Value>> inputs, int outputs = 1, uint32_t constants = kAllInputs)
-      : DirectNode(find_kernel("", op, opset, KernelSet::kReference), opset, std::move(attributes), std::move(inputs),
-                   outputs, constants) {}
+      : DirectNode(find_reference_kernel(op, opset), opset, std::move(attributes), std::move(inputs), outputs,
+                   constants) {}
 
   Status infer() {
     if (!kernel_) return Status(StatusCode::kUnsupportedOperator);

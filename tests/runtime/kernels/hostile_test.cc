@@ -210,7 +210,7 @@ struct Specimen {
 };
 
 // What quantized operators take, by letters: bytes of an image, of a kernel or of a matrix, a scale, a zero point, a
-// list of sums, a matrix of real numbers, nothing.
+// list of sums, a matrix or a list of real numbers, nothing.
 std::vector<std::optional<Value>> quantized(std::string_view letters) {
   const auto bytes = [](Shape shape) {
     return Value::of<uint8_t>(shape, std::vector<uint8_t>(static_cast<size_t>(shape.elements()), 200));
@@ -222,6 +222,7 @@ std::vector<std::optional<Value>> quantized(std::string_view letters) {
                                                        {'z', bytes({})},
                                                        {'l', Value::of<int32_t>({4}, {-1, 1000, 1 << 30, 7})},
                                                        {'r', Value::random({4, 4}, 1)},
+                                                       {'f', Value::random({4}, 1)},
                                                        {'-', std::nullopt}};
   std::vector<std::optional<Value>> all;
   for (const char letter : letters) all.push_back(values.at(letter));
@@ -247,15 +248,26 @@ const std::map<std::string_view, Specimen>& specimens() {
       {"GridSample", {{image, Value::random({1, 3, 2, 2}, 1)}}},
       {"GroupNormalization", {{image, four, four}, {int_of("num_groups", 4)}}},
       {"LSTM", {{sequence, gates, Value::random({1, 4, 1}, 1)}, {hidden}}},
+      {"DynamicQuantizeMatMul", {quantized("rmszf")}},
       {"MatMulInteger", {quantized("mmzz")}},
+      {"MatMulIntegerToFloat", {quantized("mmsszzf")}},
       {"MaxUnpool",
        {{image, Value::of<int64_t>(image.shape, std::vector<int64_t>(64, 17))}, {ints_of("kernel_shape", {2, 2})}}},
       {"Multinomial", {{Value::random({2, 3}, 1)}}},
       {"NegativeLogLikelihoodLoss", {{image, Value::of<int64_t>({1, 4, 4}, std::vector<int64_t>(16, 2)), four}}},
       {"OneHot", {{Value::indices({0, 3, -2}), Value::scalar(4), Value::of<float>({2}, {0, 1})}}},
       {"Or", {{flags, flags}}},
+      {"QGemm", {quantized("mszmszlsz"), {int_of("transA", 1)}}},
+      {"QLinearAdd", {quantized("mszmszsz")}},
+      {"QLinearAveragePool", {quantized("iszsz"), {ints_of("kernel_shape", {2, 2})}}},
+      {"QLinearConcat", {quantized("szmszmsz"), {int_of("axis", 1)}}},
       {"QLinearConv", {quantized("iszkszszl")}},
+      {"QLinearGlobalAveragePool", {quantized("iszsz")}},
+      {"QLinearLeakyRelu", {quantized("mszsz")}},
       {"QLinearMatMul", {quantized("mszmszsz")}},
+      {"QLinearMul", {quantized("mszmszsz")}},
+      {"QLinearSigmoid", {quantized("mszsz")}},
+      {"QLinearSoftmax", {quantized("mszsz"), {int_of("opset", 13)}}},
       {"RandomNormal", {{}, {ints_of("shape", {2, 3})}}},
       {"RandomUniform", {{}, {ints_of("shape", {2, 3})}}},
       {"RNN", {{sequence, Value::random({1, 1, 4}, 1), Value::random({1, 1, 1}, 1)}, {hidden}}},

@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
-#include <iterator>
 #include <set>
 #include <sstream>
 #include <string>
@@ -19,20 +18,28 @@ Names registered() {
   Names names;
   for (std::span<const Kernel> table : all_kernels(KernelSet::kFast)) {
     for (const Kernel& kernel : table) {
-      if (std::string_view(kernel.domain).empty()) names.emplace(kernel.op);
+      const std::string domain = kernel.domain;
+      names.insert(domain.empty() ? kernel.op : domain + "." + kernel.op);
     }
   }
   return names;
 }
 
-// The words of the quoted lines ("> Abs Add ...") of the page.
+// The words of the quoted lines ("> Abs Add ...") of the page; those behind a "domain:" are of that domain.
 Names told() {
   std::ifstream page(QUENCH_SOURCE_DIR "/runtime/README.md");
   Names names;
+  std::string domain;
   for (std::string line; std::getline(page, line);) {
     if (!line.starts_with("> ")) continue;
     std::istringstream words(line.substr(2));
-    names.insert(std::istream_iterator<std::string>(words), {});
+    for (std::string word; words >> word;) {
+      if (word.ends_with(':')) {
+        domain = word.substr(0, word.size() - 1) + ".";
+      } else {
+        names.insert(domain + word);
+      }
+    }
   }
   return names;
 }

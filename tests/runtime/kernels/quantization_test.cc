@@ -379,5 +379,184 @@ TEST(IntegerProducts, Refuse) {
   EXPECT_EQ(code_of("MatMulInteger", 10, {}, {a, b, Value::of<uint8_t>({3}, {1, 1, 1})}), StatusCode::kShape);
 }
 
+std::vector<double> reals_of(const Value& bytes, double scale, double zero) {
+  std::vector<double> reals;
+  for (const std::byte byte : bytes.bytes) {
+    const auto value = static_cast<uint8_t>(byte);
+    reals.push_back(((bytes.type == ElementType::kInt8 ? static_cast<int8_t>(value) : value) - zero) * scale);
+  }
+  return reals;
+}
+
+template <typename T>
+T byte_of(double real, double scale, double zero) {
+  return saturated<T>(std::nearbyint(real / scale) + zero);
+}
+
+TEST(QLinear, AddAndMulBroadcast) {
+  const Value a = random_value<uint8_t>({2, 3, 4}, 1);
+  const Value b = random_value<uint8_t>({3, 1}, 2);
+  const std::vector<double> reals_a = reals_of(a, 0.25, 100);
+  const std::vector<double> reals_b = reals_of(b, 0.5, 30);
+  const Value zero_a = Value::of<uint8_t>({}, {100});
+  const Value zero_b = Value::of<uint8_t>({1}, {30});
+  const std::vector<std::optional<Value>> inputs = {a,      Value::scalar(0.25f), zero_a, b, Value::scalar(0.5f),
+                                                    zero_b, Value::scalar(0.5f),  zero_a};
+  const std::vector<uint8_t> sums = run_node("com.microsoft.QLinearAdd", 1, {}, inputs).values<uint8_t>();
+  const std::vector<uint8_t> products = run_node("com.microsoft.QLinearMul", 1, {}, inputs).values<uint8_t>();
+  for (size_t i = 0; i < 24; ++i) {
+    const double other = reals_b[i / 4 % 3];
+    EXPECT_EQ(sums[i], byte_of<uint8_t>(reals_a[i] + other, 0.5, 100)) << i;
+    EXPECT_EQ(products[i], byte_of<uint8_t>(reals_a[i] * other, 0.5, 100)) << i;
+  }
+}
+
+TEST(QLinear, ActivationsAndSoftmax) {
+  const Value x = random_value<int8_t>({3, 7}, 1);
+  const std::vector<double> reals = reals_of(x, 0.0625, -20);
+  const Value zero = Value::of<int8_t>({}, {-20});
+  const auto run = [&](const char* op, std::vector<TestAttribute> attributes, float y_scale) {
+    return run_node(op, 1, std::move(attributes), {x, Value::scalar(0.0625f), zero, Value::scalar(y_scale), zero})
+        .values<int8_t>();
+  };
+  const std::vector<int8_t> leaky = run("com.microsoft.QLinearLeakyRelu", {float_of("alpha", 0.25f)}, 0.125f);
+  const std::vector<int8_t> sigmoid = run("com.microsoft.QLinearSigmoid", {}, 0.0078125f);
+  const std::vector<int8_t> softmax =
+      run("com.microsoft.QLinearSoftmax", {int_of("axis", -1), int_of("opset", 13)}, 0.0078125f);
+  for (size_t i = 0; i < reals.size(); ++i) {
+    const double value = reals[i];
+    EXPECT_EQ(leaky[i], byte_of<int8_t>(value < 0 ? value / 4 : value, 0.125, -20)) << i;
+    EXPECT_NEAR(sigmoid[i], byte_of<int8_t>(1 / (1 + std::exp(-value)), 0.0078125, -20), 1) << i;
+    double sum = 0;
+    for (size_t k = i / 7 * 7; k < i / 7 * 7 + 7; ++k) sum += std::exp(reals[k]);
+    EXPECT_NEAR(softmax[i], byte_of<int8_t>(std::exp(value) / sum, 0.0078125, -20), 1) << i;
+  }
+}
+
+TEST(QLinear, Pools) {
+  const Value x = random_value<uint8_t>({1, 2, 4, 4}, 1);
+  const std::vector<double> reals = reals_of(x, 0.5, 128);
+  // Without zero points they are 0.
+  const Value y =
+      run_node("com.microsoft.QLinearAveragePool", 1, {ints_of("kernel_shape", {2, 2}), ints_of("strides", {2, 2})},
+               {x, Value::scalar(0.5f), Value::of<uint8_t>({}, {128}), Value::scalar(0.25f)});
+  const Value all = run_node(
+      "com.microsoft.QLinearGlobalAveragePool", 1, {},
+      {x, Value::scalar(0.5f), Value::of<uint8_t>({}, {128}), Value::scalar(0.25f), Value::of<uint8_t>({}, {128})});
+  ASSERT_EQ(y.shape, Shape({1, 2, 2, 2}));
+  for (size_t i = 0; i < 8; ++i) {
+    const size_t first = i / 4 * 16 + i / 2 % 2 * 8 + i % 2 * 2;
+    const double sum = reals[first] + reals[first + 1] + reals[first + 4] + reals[first + 5];
+    EXPECT_EQ(y.values<uint8_t>()[i], byte_of<uint8_t>(sum / 4, 0.25, 0)) << i;
+  }
+  for (size_t c = 0; c < 2; ++c) {
+    double sum = 0;
+    for (size_t i = 0; i < 16; ++i) sum += reals[c * 16 + i];
+    EXPECT_EQ(all.values<uint8_t>()[c], byte_of<uint8_t>(sum / 16, 0.25, 128)) << c;
+  }
+}
+
+TEST(QLinear, ConcatBringsAllToOneScale) {
+  const Value a = random_value<int8_t>({2, 2, 3}, 1);
+  const Value b = random_value<int8_t>({2, 1, 3}, 2);
+  const Value zero = Value::of<int8_t>({}, {5});
+  const Value none = Value::of<int8_t>({}, {0});
+  const Value y = run_node("com.microsoft.QLinearConcat", 1, {int_of("axis", 1)},
+                           {Value::scalar(0.5f), zero, a, Value::scalar(0.25f), none, b, Value::scalar(2), zero});
+  ASSERT_EQ(y.shape, Shape({2, 3, 3}));
+  const std::vector<double> reals_a = reals_of(a, 0.25, 0);
+  const std::vector<double> reals_b = reals_of(b, 2, 5);
+  for (size_t i = 0; i < 18; ++i) {
+    const double real = i % 9 < 6 ? reals_a[i / 9 * 6 + i % 9] : reals_b[i / 9 * 3 + i % 9 - 6];
+    EXPECT_EQ(y.values<int8_t>()[i], byte_of<int8_t>(real, 0.5, 5)) << i;
+  }
+}
+
+TEST(QLinear, Refuse) {
+  const Value x = random_value<uint8_t>({2, 3}, 1);
+  const Value scale = Value::scalar(1);
+  const Value zero = Value::of<uint8_t>({}, {1});
+  const auto add = [](std::vector<std::optional<Value>> inputs) {
+    return code_of("com.microsoft.QLinearAdd", 1, {}, std::move(inputs));
+  };
+  EXPECT_EQ(add({x, scale, zero, x, scale, zero, scale, zero}), StatusCode::kOk);
+  EXPECT_EQ(add({x, scale, std::nullopt, x, scale, std::nullopt, scale}), StatusCode::kOk);
+  EXPECT_EQ(add({x, scale, zero, x, scale, zero}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(add({x, scale, zero, random_value<int8_t>({2, 3}, 1), scale, zero, scale, zero}),
+            StatusCode::kUnsupportedType);
+  EXPECT_EQ(add({x, scale, zero, random_value<uint8_t>({2}, 1), scale, zero, scale, zero}), StatusCode::kShape);
+  EXPECT_EQ(add({x, scales_of(3), zero, x, scale, zero, scale, zero}), StatusCode::kShape);
+  EXPECT_EQ(code_of("com.microsoft.QLinearGlobalAveragePool", 1, {int_of("channels_last", 1)},
+                    {random_value<uint8_t>({1, 1, 2, 2}, 1), scale, zero, scale, zero}),
+            StatusCode::kUnsupportedFeature);
+  const auto concat = [&](std::vector<std::optional<Value>> inputs, int64_t axis) {
+    return code_of("com.microsoft.QLinearConcat", 1, {int_of("axis", axis)}, std::move(inputs));
+  };
+  EXPECT_EQ(concat({scale, zero, x, scale, zero}, 1), StatusCode::kOk);
+  EXPECT_EQ(concat({scale, zero, x, scale, zero}, 2), StatusCode::kShape);
+  EXPECT_EQ(concat({scale, zero, x, scale}, 1), StatusCode::kInvalidArgument);
+  EXPECT_EQ(concat({scale, zero}, 1), StatusCode::kInvalidArgument);
+  EXPECT_EQ(concat({scale, zero, x, scale, zero, random_value<uint8_t>({3, 3}, 1), scale, zero}, 1),
+            StatusCode::kShape);
+}
+
+TEST(IntegerProducts, GemmTurnsItsOperandsAndAddsSums) {
+  const Value a = random_value<uint8_t>({3, 5}, 1);
+  const Value b = random_value<int8_t>({5, 4}, 2);
+  const Value turned_a = run_node("Transpose", 13, {}, {a});
+  const Value turned_b = run_node("Transpose", 13, {}, {b});
+  const Value a_zero = Value::of<uint8_t>({}, {100});
+  const Value b_zeros = Value::of<int8_t>({4}, {1, -2, 3, 0});
+  const Value c = Value::of<int32_t>({4}, {1000, -2000, 3000, 0});
+  const Value a_scale = Value::scalar(0.5f);
+  const Value b_scales = scales_of(4);
+  const std::vector<int32_t> sums = run_node("MatMulInteger", 10, {}, {a, b, a_zero, b_zeros}).values<int32_t>();
+  for (const int64_t turns : {0, 1, 2, 3}) {
+    const std::vector<TestAttribute> attributes = {int_of("transA", turns & 1), int_of("transB", turns >> 1),
+                                                   float_of("alpha", 2)};
+    std::vector<std::optional<Value>> inputs = {
+        (turns & 1) != 0 ? turned_a : a, a_scale, a_zero, turns >> 1 != 0 ? turned_b : b, b_scales, b_zeros, c};
+    const std::vector<float> reals = run_node("com.microsoft.QGemm", 1, attributes, inputs).values<float>();
+    inputs.emplace_back(Value::scalar(4));
+    inputs.emplace_back(Value::of<int8_t>({}, {-7}));
+    const std::vector<int8_t> bytes = run_node("com.microsoft.QGemm", 1, attributes, inputs).values<int8_t>();
+    for (size_t i = 0; i < 12; ++i) {
+      const double sum = sums[i] + c.values<int32_t>()[i % 4];
+      const double real = 2 * sum * 0.5 * static_cast<double>(b_scales.values<float>()[i % 4]);
+      EXPECT_EQ(reals[i], static_cast<float>(real)) << turns << " " << i;
+      EXPECT_EQ(bytes[i], byte_of<int8_t>(real, 4, -7)) << turns << " " << i;
+    }
+  }
+  EXPECT_EQ(code_of("com.microsoft.QGemm", 1, {}, {a, a_scale, a_zero, turned_b, b_scales, b_zeros}),
+            StatusCode::kShape);
+}
+
+TEST(IntegerProducts, ToRealNumbers) {
+  const Value a = random_value<int8_t>({2, 3, 5}, 1);
+  const Value b = random_value<uint8_t>({5, 4}, 2);
+  const Value b_zeros = random_value<uint8_t>({4}, 3);
+  const std::vector<int32_t> sums = run_node("MatMulInteger", 10, {}, {a, b, std::nullopt, b_zeros}).values<int32_t>();
+  const Value b_scales = scales_of(4);
+  const Value bias = Value::random({4}, 4);
+  const Value y = run_node("com.microsoft.MatMulIntegerToFloat", 1, {},
+                           {a, b, Value::scalar(0.5f), b_scales, std::nullopt, b_zeros, bias});
+  for (size_t i = 0; i < 24; ++i) {
+    const float real = static_cast<float>(sums[i]) * 0.5f * b_scales.values<float>()[i % 4];
+    EXPECT_EQ(y.values<float>()[i], real + bias.values<float>()[i % 4]) << i;
+  }
+}
+
+TEST(IntegerProducts, RealNumbersAreQuantizedFirst) {
+  const Value a = Value::random({3, 5}, 1);
+  const Value b = random_value<int8_t>({5, 4}, 2);
+  const Value b_scales = scales_of(4);
+  const Value y = run_node("com.microsoft.DynamicQuantizeMatMul", 1, {}, {a, b, b_scales});
+  DirectNode quantize("DynamicQuantizeLinear", 11, {}, {a}, 3);
+  ASSERT_TRUE(quantize.infer().ok() && quantize.run().ok());
+  const Value expected = run_node("com.microsoft.MatMulIntegerToFloat", 1, {},
+                                  {quantize.output(0), b, quantize.output(1), b_scales, quantize.output(2)});
+  EXPECT_EQ(y, expected);
+}
+
 }  // namespace
 }  // namespace quench::rt
