@@ -75,6 +75,7 @@ struct ParameterNames {
 constexpr ParameterNames kLeakyRelu = {"alpha", 0.01f, "", 0};
 constexpr ParameterNames kAlphaOfOne = {"alpha", 1, "", 0};
 constexpr ParameterNames kSelu = {"alpha", 1.67326319217681884765625f, "gamma", 1.05070102214813232421875f};
+constexpr ParameterNames kQuickGelu = {"alpha", 1.702f, "", 0};
 constexpr ParameterNames kHardSigmoid = {"alpha", 0.2f, "beta", 0.5f};
 constexpr ParameterNames kShrink = {"lambd", 0.5f, "bias", 0};
 
@@ -92,6 +93,7 @@ float elu(Parameters p, float x) { return x < 0 ? p.a * std::expm1(x) : x; }
 float thresholded_relu(Parameters p, float x) { return x > p.a ? x : 0; }
 float celu(Parameters p, float x) { return x > 0 ? x : p.a * std::expm1(x / p.a); }
 float shrink(Parameters p, float x) { return x < -p.a ? x + p.b : x > p.a ? x - p.b : 0; }
+float quick_gelu(Parameters p, float x) { return x * activate({Activation::kSigmoid, 0, 0}, p.a * x); }
 float selu(Parameters p, float x) { return p.b * (x > 0 ? x : p.a * std::expm1(x)); }
 
 template <float (*kFunction)(Parameters, float)>
@@ -101,8 +103,9 @@ Status run_parametric(RunContext& context) {
 }
 
 template <const ParameterNames& kNames, float (*kFunction)(Parameters, float)>
-constexpr Kernel parametric(const char* op) {
+constexpr Kernel parametric(const char* op, const char* domain = "") {
   return {.op = op,
+          .domain = domain,
           .infer = infer_parametric<kNames>,
           .run = run_parametric<kFunction>,
           .state_bytes = sizeof(Parameters),
@@ -126,6 +129,44 @@ float gelu(Parameters p, float x) {
   constexpr float kRootOfHalf = 0.707106781186548f;
   if (p.a == 0) return 0.5f * x * (1 + std::erf(kRootOfHalf * x));
   return 0.5f * x * (1 + std::tanh(kRootOfTwoByPi * (x + 0.044715f * x * x * x)));
+}
+
+// BiasGelu and FastGelu: of the sum of input 0 and a bias for each place along the last axis. FastGelu takes the
+// approximation, and its bias may be missing.
+
+template <bool kFast>
+Status infer_biased_gelu(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, kFast ? 1 : 2, 2, kFloatType));
+  const Shape& x = context.input(0)->shape;
+  if (context.input(1)) {
+    QUENCH_RETURN_IF_ERROR(check_same_type(context, 1));
+    if (x.rank < 1 || context.input(1)->shape != Shape{x[x.rank - 1]}) {
+      return Status::error(StatusCode::kShape, "the bias does not fit the last axis of input 0");
+    }
+  }
+  return context.set_output(0, ElementType::kFloat32, x);
+}
+
+template <bool kFast>
+Status run_biased_gelu(RunContext& context) {
+  const Tensor* bias = context.input(1);
+  const float* x = context.input(0)->as<float>();
+  float* y = context.output(0)->as<float>();
+  context.parallel_for(context.output(0)->elements(), kParallelGrain, [=](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      y[i] = gelu({kFast ? 1.0f : 0.0f, 0}, x[i] + (bias ? bias->as<float>()[i % bias->shape[0]] : 0));
+    }
+  });
+  return Status();
+}
+
+template <bool kFast>
+constexpr Kernel biased_gelu(const char* op) {
+  return {.op = op,
+          .domain = kMicrosoft,
+          .infer = infer_biased_gelu<kFast>,
+          .run = run_biased_gelu<kFast>,
+          .inplace_inputs = 1};
 }
 
 // IsNaN and IsInf
@@ -376,6 +417,16 @@ constexpr Kernel kKernels[] = {
     parametric<kAlphaOfOne, thresholded_relu>("ThresholdedRelu"),
     parametric<kAlphaOfOne, celu>("Celu"),
     parametric<kShrink, shrink>("Shrink"),
+    {.op = "Gelu",
+     .domain = kMicrosoft,
+     .infer = infer_gelu,
+     .run = run_parametric<gelu>,
+     .state_bytes = sizeof(Parameters),
+     .inplace_inputs = 1,
+     .layout = LayoutRule::kFollows},
+    biased_gelu<false>("BiasGelu"),
+    biased_gelu<true>("FastGelu"),
+    parametric<kQuickGelu, quick_gelu>("QuickGelu", kMicrosoft),
     {.op = "Gelu",
      .since_version = 20,
      .infer = infer_gelu,

@@ -114,7 +114,8 @@ void fill_plane(T* y, int64_t count, const T* bias, int64_t channel) {
   for (int64_t i = 0; i < count; ++i) y[i] = value;
 }
 
-const float* bias_of(const RunContext& context, int index) {
+// Input `index`, or null.
+const float* floats_of(const RunContext& context, int index) {
   return context.input(index) ? context.input(index)->as<float>() : nullptr;
 }
 
@@ -151,8 +152,63 @@ namespace {
 
 Status run_conv(RunContext& context) {
   convolve(context, context.state<ConvolutionState>(), context.input(0)->shape, context.input(1)->shape,
-           context.input(0)->as<float>(), context.input(1)->as<float>(), bias_of(context, 2),
+           context.input(0)->as<float>(), context.input(1)->as<float>(), floats_of(context, 2),
            context.output(0)->as<float>());
+  return Status();
+}
+
+// FusedConv: what is added, if there is an input 3, and an activation come behind the convolution.
+
+struct FusedState {
+  ConvolutionState conv;  // first, for run_conv
+  Activation activation;
+};
+
+Status read_activation(const InferContext& context, Activation* activation) {
+  struct Named {
+    std::string_view name;
+    Activation::Kind kind;
+    size_t parameters;
+  };
+  static constexpr Named kNames[] = {{"", Activation::kNone, 0},
+                                     {"Relu", Activation::kRelu, 0},
+                                     {"Sigmoid", Activation::kSigmoid, 0},
+                                     {"Tanh", Activation::kTanh, 0},
+                                     {"LeakyRelu", Activation::kLeakyRelu, 1},
+                                     {"Clip", Activation::kClip, 2},
+                                     {"HardSigmoid", Activation::kHardSigmoid, 2}};
+  const std::string_view wanted = context.attributes().get_string("activation", "");
+  const std::span<const float> parameters = context.attributes().get_floats("activation_params");
+  for (const auto& [name, kind, count] : kNames) {
+    if (name != wanted) continue;
+    if (parameters.size() < count) {
+      return Status::error(StatusCode::kInvalidArgument, "the activation lacks its parameters");
+    }
+    *activation = {kind, count > 0 ? parameters[0] : 0, count > 1 ? parameters[1] : 0};
+    return Status();
+  }
+  return Status::error(StatusCode::kUnsupportedFeature, "the activation is none that the runtime has");
+}
+
+Status infer_fused_conv(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 2, 4, kFloatType));
+  FusedState& state = context.state<FusedState>();
+  QUENCH_RETURN_IF_ERROR(check_conv(context, 2, &state.conv));
+  QUENCH_RETURN_IF_ERROR(read_activation(context, &state.activation));
+  if (!context.input(3)) return Status();
+  QUENCH_RETURN_IF_ERROR(check_same_type(context, 3));
+  if (context.input(3)->shape == context.output(0)->shape) return Status();
+  return Status::error(StatusCode::kShape, "input 3 does not have the shape of the output");
+}
+
+Status run_fused_conv(RunContext& context) {
+  const Activation& activation = context.state<FusedState>().activation;
+  const float* added = floats_of(context, 3);
+  float* y = context.output(0)->as<float>();
+  QUENCH_RETURN_IF_ERROR(run_conv(context));
+  for (int64_t i = 0, count = context.output(0)->elements(); i < count; ++i) {
+    y[i] = activate(activation, added ? y[i] + added[i] : y[i]);
+  }
   return Status();
 }
 
@@ -229,7 +285,7 @@ Status run_conv_transpose(RunContext& context) {
       const int64_t first_in = channel / group_out * group_in;
       const int64_t first_plane = plane / out_channels * in_channels + first_in;
       float* y = context.output(0)->as<float>() + plane * window.output_elements();
-      fill_plane(y, window.output_elements(), bias_of(context, 2), channel);
+      fill_plane(y, window.output_elements(), floats_of(context, 2), channel);
       transpose_plane(window, group_in, context.input(0)->as<float>() + first_plane * window.input_elements(),
                       w.as<float>() + first_in * w_step + channel % group_out * window.kernel_elements(), w_step, sums,
                       y);
@@ -361,6 +417,11 @@ Status run_deform_conv(RunContext& context) {
 
 constexpr Kernel kKernels[] = {
     {.op = "Conv", .infer = infer_conv, .run = run_conv, .state_bytes = sizeof(ConvolutionState)},
+    {.op = "FusedConv",
+     .domain = kMicrosoft,
+     .infer = infer_fused_conv,
+     .run = run_fused_conv,
+     .state_bytes = sizeof(FusedState)},
     {.op = "ConvTranspose",
      .infer = infer_conv_transpose,
      .run = run_conv_transpose,

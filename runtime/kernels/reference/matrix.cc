@@ -217,10 +217,46 @@ Status run_det(RunContext& context) {
 }
 
 // Det is not folded: it costs more than its bytes say.
+// FusedMatMul: with operands that may be turned around, and a factor.
+
+struct FusedState {
+  MatMulState product;
+  float alpha;
+};
+
+Status infer_fused_matmul(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 2, 2, kFloatType));
+  QUENCH_RETURN_IF_ERROR(check_type(context, 1, kFloatType));
+  const Attributes& attributes = context.attributes();
+  if (attributes.get_int("transBatchA", 0) != 0 || attributes.get_int("transBatchB", 0) != 0) {
+    return Status::error(StatusCode::kUnsupportedFeature, "attributes 'transBatchA' and 'transBatchB'");
+  }
+  FusedState& state = context.state<FusedState>();
+  state.alpha = attributes.get_float("alpha", 1);
+  Shape y;
+  QUENCH_RETURN_IF_ERROR(place_product(context.input(0)->shape, context.input(1)->shape,
+                                       attributes.get_int("transA", 0) != 0, attributes.get_int("transB", 0) != 0,
+                                       &state.product, &y));
+  return context.set_output(0, ElementType::kFloat32, y);
+}
+
+Status run_fused_matmul(RunContext& context) {
+  const auto& [product, alpha] = context.state<FusedState>();
+  float* y = context.output(0)->as<float>();
+  multiply(context, product, context.input(0)->as<float>(), context.input(1)->as<float>(), y);
+  for (int64_t i = 0; alpha != 1 && i < context.output(0)->elements(); ++i) y[i] *= alpha;
+  return Status();
+}
+
 constexpr Kernel kKernels[] = {
     {.op = "Det", .infer = infer_det, .run = run_det, .flags = kNotFolded},
     {.op = "Gemm", .infer = infer_gemm, .run = run_gemm, .state_bytes = sizeof(GemmState)},
     {.op = "MatMul", .infer = infer_matmul, .run = run_matmul, .state_bytes = sizeof(MatMulState)},
+    {.op = "FusedMatMul",
+     .domain = kMicrosoft,
+     .infer = infer_fused_matmul,
+     .run = run_fused_matmul,
+     .state_bytes = sizeof(FusedState)},
 };
 
 }  // namespace

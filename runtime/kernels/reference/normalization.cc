@@ -216,6 +216,12 @@ Status infer_rms_normalization(InferContext& context) {
   return infer_layer_normalization(context);
 }
 
+// Outputs 1 and 2, if somebody wants them.
+void store_moments(const RunContext& context, int64_t row, const Moments& moments) {
+  if (Tensor* mean = context.output(1)) mean->as<float>()[row] = static_cast<float>(moments.mean);
+  if (Tensor* inverse = context.output(2)) inverse->as<float>()[row] = static_cast<float>(moments.inverse_deviation);
+}
+
 template <bool kCentered>
 Status run_layer_normalization(RunContext& context) {
   const LayerState& state = context.state<LayerState>();
@@ -238,13 +244,84 @@ Status run_layer_normalization(RunContext& context) {
         const int64_t element = row * state.count + i;
         y[i] = moments.normalize(x[i]) * parameter(1, element) + (shift ? parameter(2, element) : 0.0f);
       }
-      if (Tensor* mean = context.output(1)) mean->as<float>()[row] = static_cast<float>(moments.mean);
-      if (Tensor* inverse = context.output(2)) {
-        inverse->as<float>()[row] = static_cast<float>(moments.inverse_deviation);
-      }
+      store_moments(context, row, moments);
     }
   });
   return Status();
+}
+
+// SkipLayerNormalization: the same of the sum of two tensors and a bias, over the last axis. The second may lack the
+// first's leading axes. Inputs: both, scale, shift (not of SkipSimplifiedLayerNormalization, which does not subtract the
+// mean), bias. Outputs: the mean, the inverse deviation and the sum are the others.
+
+struct SkipState {
+  int64_t rows;
+  int64_t count;
+  float epsilon;
+  bool centered;
+};
+
+Status infer_skip_layer_normalization(InferContext& context, bool centered) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 3, centered ? 5 : 4, kFloatType));
+  QUENCH_RETURN_IF_ERROR(check_same_type(context, 1));
+  const Shape& x = context.input(0)->shape;
+  if (x.rank < 1) return Status::error(StatusCode::kShape, "input 0 is a scalar");
+  const int64_t count = x[x.rank - 1];
+  for (int index = 2; index < context.inputs(); ++index) {
+    if (context.input(index)) QUENCH_RETURN_IF_ERROR(check_per_channel(context, index, count));
+  }
+  const Shape& skip = context.input(1)->shape;
+  int first = 0;
+  while (first < skip.rank && skip[first] == 1) ++first;
+  bool fits = skip.rank <= x.rank;
+  for (int axis = first; fits && axis < skip.rank; ++axis) fits = skip[axis] == x[x.rank - skip.rank + axis];
+  if (!fits || (first == skip.rank && count != 1)) {
+    return Status::error(StatusCode::kShape, "input 1 is not the last axes of input 0");
+  }
+  const float epsilon = context.attributes().get_float("epsilon", 1e-12f);
+  context.state<SkipState>() = {x.elements(0, x.rank - 1), count, epsilon, centered};
+  if (count > (int64_t{1} << 40)) return Status::error(StatusCode::kShape, "the last axis is too large");
+  context.set_scratch(context.threads() * count * static_cast<int64_t>(sizeof(float)));
+  Shape reduced = x;
+  reduced[x.rank - 1] = 1;
+  QUENCH_RETURN_IF_ERROR(context.set_output(1, ElementType::kFloat32, reduced));
+  QUENCH_RETURN_IF_ERROR(context.set_output(2, ElementType::kFloat32, reduced));
+  QUENCH_RETURN_IF_ERROR(context.set_output(3, ElementType::kFloat32, x));
+  return context.set_output(0, ElementType::kFloat32, x);
+}
+
+Status run_skip_layer_normalization(RunContext& context) {
+  const SkipState& state = context.state<SkipState>();
+  const auto list = [&](int index) { return context.input(index) ? context.input(index)->as<float>() : nullptr; };
+  const float* scale = list(2);
+  const float* shift = state.centered ? list(3) : nullptr;
+  const float* bias = list(state.centered ? 4 : 3);
+  if (context.input(0)->elements() == 0) return Status();
+  context.parallel_for(state.rows, 16, [&](int64_t begin, int64_t end, int slot) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t offset = row * state.count;
+      const float* x = context.input(0)->as<float>() + offset;
+      const float* skip = context.input(1)->as<float>() + offset % context.input(1)->elements();
+      float* y = context.output(0)->as<float>() + offset;
+      float* sum = context.output(3) ? context.output(3)->as<float>() + offset
+                                     : static_cast<float*>(context.scratch()) + slot * state.count;
+      for (int64_t i = 0; i < state.count; ++i) sum[i] = x[i] + skip[i] + (bias ? bias[i] : 0);
+      const Moments moments(sum, state.count, state.epsilon, state.centered);
+      for (int64_t i = 0; i < state.count; ++i) y[i] = moments.normalize(sum[i]) * scale[i] + (shift ? shift[i] : 0);
+      store_moments(context, row, moments);
+    }
+  });
+  return Status();
+}
+
+template <bool kCentered>
+constexpr Kernel skip_layer_normalization(const char* op) {
+  return {.op = op,
+          .domain = kMicrosoft,
+          .infer = [](InferContext& context) { return infer_skip_layer_normalization(context, kCentered); },
+          .run = run_skip_layer_normalization,
+          .state_bytes = sizeof(SkipState),
+          .inplace_inputs = 1};
 }
 
 // Local response normalization: x / (bias + alpha / size * sum of squares over `size` neighbouring channels) ^ beta.
@@ -312,6 +389,8 @@ constexpr Kernel kKernels[] = {
      .run = run_layer_normalization<true>,
      .state_bytes = sizeof(LayerState),
      .inplace_inputs = 1},
+    skip_layer_normalization<true>("SkipLayerNormalization"),
+    skip_layer_normalization<false>("SkipSimplifiedLayerNormalization"),
     {.op = "RMSNormalization",
      .since_version = 23,
      .infer = infer_rms_normalization,

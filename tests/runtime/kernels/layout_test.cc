@@ -141,10 +141,15 @@ TEST(Layout, EveryKernelThatFollowsIsAmongTheCases) {
   std::vector<std::string> names;
   for (const Case& each : cases()) names.push_back(each.op);
   // Served by the same functions as one that is among them.
-  for (const char* name :
-       {"Sqrt", "Log",          "Reciprocal", "Ceil",     "Sin",   "Cos",  "Softplus", "Softsign", "ThresholdedRelu",
-        "Mod",  "ReduceLogSum", "CastLike",   "Upsample", "Size",  "Tan",  "Asin",     "Acos",     "Atan",
-        "Sinh", "Cosh",         "Asinh",      "Acosh",    "Atanh", "Mish", "Celu",     "Shrink"}) {
+  for (const char* name : {"Sqrt",     "Log",          "Reciprocal",
+                           "Ceil",     "Sin",          "Cos",
+                           "Softplus", "Softsign",     "ThresholdedRelu",
+                           "Mod",      "ReduceLogSum", "CastLike",
+                           "Upsample", "Size",         "QuickGelu",
+                           "Tan",      "Asin",         "Acos",
+                           "Atan",     "Sinh",         "Cosh",
+                           "Asinh",    "Acosh",        "Atanh",
+                           "Mish",     "Celu",         "Shrink"}) {
     names.push_back(name);
   }
   for (std::span<const Kernel> table : all_kernels(KernelSet::kReference)) {
