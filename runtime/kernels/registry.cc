@@ -16,6 +16,7 @@ const std::span<const Kernel> kTables[] = {
     fast_matrix_kernels(),
     fast_pooling_kernels(),
     activation_kernels(),
+    attention_kernels(),
     convolution_kernels(),
     creation_kernels(),
     data_movement_kernels(),
@@ -36,6 +37,7 @@ const std::span<const Kernel> kTables[] = {
     sampling_kernels(),
     selection_kernels(),
     shape_kernels(),
+    signal_kernels(),
 };
 // clang-format on
 

@@ -11,6 +11,7 @@ namespace quench::rt {
 inline constexpr const char* kMicrosoft = "com.microsoft";
 
 std::span<const Kernel> activation_kernels();
+std::span<const Kernel> attention_kernels();
 std::span<const Kernel> convolution_kernels();
 std::span<const Kernel> creation_kernels();
 std::span<const Kernel> data_movement_kernels();
@@ -31,5 +32,6 @@ std::span<const Kernel> resize_kernels();
 std::span<const Kernel> sampling_kernels();
 std::span<const Kernel> selection_kernels();
 std::span<const Kernel> shape_kernels();
+std::span<const Kernel> signal_kernels();
 
 }  // namespace quench::rt

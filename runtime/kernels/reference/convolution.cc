@@ -415,7 +415,71 @@ Status run_deform_conv(RunContext& context) {
   return Status();
 }
 
+// Col2Im: the sum of all windows of an image, whose columns input 0 has; the places of the windows are those of a Conv.
+
+Status infer_col2im(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 3, 3, kFloatType));
+  const Shape& x = context.input(0)->shape;
+  IntList image;
+  IntList block;
+  QUENCH_RETURN_IF_ERROR(read_input(context, 1, &image));
+  QUENCH_RETURN_IF_ERROR(read_input(context, 2, &block));
+  const int spatial = image.count;
+  if (x.rank != 3 || block.count != spatial) return Status::error(StatusCode::kShape, "the inputs do not fit");
+  Window& window = context.state<Window>();
+  QUENCH_RETURN_IF_ERROR(operators::read_window(context.attributes().view(), spatial, block.values, &window));
+  Shape shape = {x[0], x[1]};
+  for (const int64_t size : image.view()) {
+    if (size < 1 || size > (int64_t{1} << 30)) return Status::error(StatusCode::kShape, "the image has no such size");
+    shape[shape.rank++] = size;
+  }
+  window.set_input(image.values, spatial);
+  QUENCH_RETURN_IF_ERROR(operators::place_windows(false, &window));
+  // Divided axis by axis, since the products need not fit 64 bits.
+  int64_t windows = x[2];
+  bool fits = true;
+  for (int axis = 0; axis < kSpatialAxes; ++axis) {
+    fits = fits && shape[1] % window.kernel[axis] == 0 && windows % window.output[axis] == 0;
+    shape[1] /= window.kernel[axis];
+    windows /= window.output[axis];
+  }
+  if (!fits || windows != 1) return Status::error(StatusCode::kShape, "input 0 has not one column for each window");
+  return context.set_output(0, ElementType::kFloat32, shape);
+}
+
+Status run_col2im(RunContext& context) {
+  const Window& window = context.state<Window>();
+  const Shape& x = context.input(0)->shape;
+  const int64_t taps = window.kernel_elements();
+  const int64_t planes = context.output(0)->shape.elements(0, 2);
+  const int64_t pixels = window.input_elements();
+  context.parallel_for(planes, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t plane = begin; plane < end; ++plane) {
+      float* y = context.output(0)->as<float>() + plane * pixels;
+      for (int64_t i = 0; i < pixels; ++i) y[i] = 0;
+      for (int64_t i = 0; i < taps * x[2]; ++i) {
+        int64_t tap = i / x[2];
+        int64_t at = i % x[2];
+        int64_t offset = 0;
+        int64_t step = 1;
+        bool is_inside = true;
+        for (int axis = kSpatialAxes - 1; axis >= 0; --axis) {
+          const int64_t place = window.coordinate(axis, at % window.output[axis], tap % window.kernel[axis]);
+          is_inside = is_inside && place >= 0 && place < window.input[axis];
+          offset += place * step;
+          step *= window.input[axis];
+          tap /= window.kernel[axis];
+          at /= window.output[axis];
+        }
+        if (is_inside) y[offset] += context.input(0)->as<float>()[plane * taps * x[2] + i];
+      }
+    }
+  });
+  return Status();
+}
+
 constexpr Kernel kKernels[] = {
+    {.op = "Col2Im", .since_version = 18, .infer = infer_col2im, .run = run_col2im, .state_bytes = sizeof(Window)},
     {.op = "Conv", .infer = infer_conv, .run = run_conv, .state_bytes = sizeof(ConvolutionState)},
     {.op = "FusedConv",
      .domain = kMicrosoft,

@@ -472,5 +472,37 @@ TEST(Window, MaxUnpoolPutsBackWhatMaxPoolTook) {
   EXPECT_EQ(code(0, std::nullopt, {2, 2}), StatusCode::kShape);
 }
 
+// Each column's values are added where a Conv's window would read them.
+TEST(Window, Col2ImAddsWindowsUp) {
+  const std::vector<TestAttribute> attributes = {ints_of("strides", {2, 1}), ints_of("dilations", {1, 2}),
+                                                 ints_of("pads", {1, 0, 0, 2})};
+  // Of 5 x 6 elements, padded to 6 x 8; windows of 2 x 3, dilated 2 x 5: 3 x 4 of them.
+  const Value x = Value::random({2, 3 * 6, 12}, 1);
+  const std::vector<float> values = x.values<float>();
+  std::vector<float> expected(static_cast<size_t>(2 * 3 * 30));
+  for (int64_t i = 0; i < x.shape.elements(); ++i) {
+    const int64_t window = i % 12;
+    const int64_t tap = i / 12 % 6;
+    const int64_t row = window / 4 * 2 + tap / 3 - 1;
+    const int64_t column = window % 4 + tap % 3 * 2;
+    if (row < 0 || row >= 5 || column >= 6) continue;
+    expected[static_cast<size_t>(i / 72 * 30 + row * 6 + column)] += values[static_cast<size_t>(i)];
+  }
+  const Value y = run_node("Col2Im", 18, attributes, {x, Value::indices({5, 6}), Value::indices({2, 3})});
+  EXPECT_TRUE((y.shape == Shape{2, 3, 5, 6}));
+  expect_near(y, expected);
+  const auto code = [&](std::vector<int64_t> image, std::vector<int64_t> block) {
+    return code_of("Col2Im", 18, attributes, {x, Value::indices(image), Value::indices(block)});
+  };
+  EXPECT_EQ(code({5, 7}, {2, 3}), StatusCode::kShape);
+  EXPECT_EQ(code({5, 6}, {2, 4}), StatusCode::kShape);
+  EXPECT_EQ(code({5}, {2, 3}), StatusCode::kShape);
+  EXPECT_EQ(code({5, 0}, {2, 3}), StatusCode::kShape);
+  EXPECT_EQ(code({5, INT64_MAX}, {2, 3}), StatusCode::kShape);
+  EXPECT_EQ(code({5, 6}, {0, 3}), StatusCode::kShape);
+  EXPECT_EQ(code_of("Col2Im", 18, attributes, {x, Value::indices({5, 6}), Value::indices({2, 3})}, 0b001),
+            StatusCode::kUnsupportedFeature);
+}
+
 }  // namespace
 }  // namespace quench::rt
