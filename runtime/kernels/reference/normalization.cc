@@ -324,6 +324,97 @@ constexpr Kernel skip_layer_normalization(const char* op) {
           .inplace_inputs = 1};
 }
 
+// EmbedLayerNormalization: of the sum of rows of three tables. Inputs: numbers of words {batch, length} and of segments,
+// tables of words, places and segments, scale, shift, a mask, and numbers of places if they do not just count. Outputs:
+// how many words of each sequence the mask lets through, and the sum, are the others.
+
+struct EmbedState {
+  int64_t length;
+  int64_t count;
+  float epsilon;
+};
+
+// For words, places and segments: the input of the numbers and the input of the table.
+constexpr int kEmbedded[3][2] = {{0, 2}, {8, 3}, {1, 4}};
+
+Status infer_embed_layer_normalization(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 1, 9, type_set(ElementType::kInt32)));
+  const Shape& words = context.input(0)->shape;
+  if (words.rank != 2) return Status::error(StatusCode::kShape, "input 0 has rank %d, not 2", words.rank);
+  QUENCH_RETURN_IF_ERROR(check_type(context, 2, kFloatType));
+  const Shape& table = context.input(2)->shape;
+  const int64_t count = table.rank == 2 ? table[1] : 0;
+  for (const auto& [numbers, rows] : kEmbedded) {
+    if (numbers == 1 && !context.input(1) && !context.input(4)) continue;
+    QUENCH_RETURN_IF_ERROR(check_type(context, rows, kFloatType));
+    const Shape& shape = context.input(rows)->shape;
+    if (shape.rank != 2 || shape[1] != count || count == 0 || count > (int64_t{1} << 40)) {
+      return Status::error(StatusCode::kShape, "input %d is no table of rows as long as those of input 2", rows);
+    }
+  }
+  if (!context.input(8) && context.input(3)->shape[0] < words[1]) {
+    return Status::error(StatusCode::kShape, "input 3 has fewer rows than a sequence has words");
+  }
+  for (const int index : {1, 7, 8}) {
+    if (!context.input(index)) continue;
+    QUENCH_RETURN_IF_ERROR(check_same_type(context, index));
+    const Shape& shape = context.input(index)->shape;
+    if (shape != words && (index != 8 || shape != Shape{1, words[1]})) {
+      return Status::error(StatusCode::kShape, "input %d does not have the shape of input 0", index);
+    }
+  }
+  if (context.input(4) && !context.input(1)) return Status::error(StatusCode::kInvalidArgument, "input 1 is missing");
+  for (const int index : {5, 6}) QUENCH_RETURN_IF_ERROR(check_type(context, index, kFloatType));
+  for (const int index : {5, 6}) QUENCH_RETURN_IF_ERROR(check_per_channel(context, index, count));
+  context.state<EmbedState>() = {words[1], count, context.attributes().get_float("epsilon", 1e-12f)};
+  context.set_scratch(count * static_cast<int64_t>(sizeof(float)));
+  const Shape shape = {words[0], words[1], count};
+  QUENCH_RETURN_IF_ERROR(context.set_output(1, ElementType::kInt32, {words[0]}));
+  QUENCH_RETURN_IF_ERROR(context.set_output(2, ElementType::kFloat32, shape));
+  return context.set_output(0, ElementType::kFloat32, shape);
+}
+
+// Adds to `sum` the row that word `word` of all names in a table; false if there is none.
+bool add_row(const RunContext& context, int numbers, int rows, int64_t word, float* sum) {
+  const auto& [length, count, epsilon] = context.state<EmbedState>();
+  if (!context.input(rows)) return true;
+  int64_t row = word % length;  // of places, which count if they are not named
+  if (const Tensor* named = context.input(numbers)) row = named->as<int32_t>()[word % named->elements()];
+  if (row < 0 || row >= context.input(rows)->shape[0]) return false;
+  const float* from = context.input(rows)->as<float>() + row * count;
+  for (int64_t i = 0; i < count; ++i) sum[i] += from[i];
+  return true;
+}
+
+Status run_embed_layer_normalization(RunContext& context) {
+  const auto& [length, count, epsilon] = context.state<EmbedState>();
+  const float* scale = context.input(5)->as<float>();
+  const float* shift = context.input(6)->as<float>();
+  for (int64_t word = 0; word < context.input(0)->elements(); ++word) {
+    float* sum =
+        context.output(2) ? context.output(2)->as<float>() + word * count : static_cast<float*>(context.scratch());
+    for (int64_t i = 0; i < count; ++i) sum[i] = 0;
+    for (const auto& [numbers, rows] : kEmbedded) {
+      if (!add_row(context, numbers, rows, word, sum)) {
+        return Status::error(StatusCode::kInvalidArgument, "input %d names a row that input %d does not have", numbers,
+                             rows);
+      }
+    }
+    const Moments moments(sum, count, epsilon);
+    float* y = context.output(0)->as<float>() + word * count;
+    for (int64_t i = 0; i < count; ++i) y[i] = moments.normalize(sum[i]) * scale[i] + shift[i];
+  }
+  if (const Tensor* counts = context.output(1)) {
+    const int32_t* mask = context.input(7) ? context.input(7)->as<int32_t>() : nullptr;
+    for (int64_t batch = 0; batch < counts->elements(); ++batch) {
+      int32_t marked = 0;
+      for (int64_t i = 0; mask && i < length; ++i) marked += mask[batch * length + i] == 1;
+      counts->as<int32_t>()[batch] = marked;
+    }
+  }
+  return Status();
+}
+
 // Local response normalization: x / (bias + alpha / size * sum of squares over `size` neighbouring channels) ^ beta.
 struct LrnState {
   int64_t size;
@@ -389,6 +480,11 @@ constexpr Kernel kKernels[] = {
      .run = run_layer_normalization<true>,
      .state_bytes = sizeof(LayerState),
      .inplace_inputs = 1},
+    {.op = "EmbedLayerNormalization",
+     .domain = kMicrosoft,
+     .infer = infer_embed_layer_normalization,
+     .run = run_embed_layer_normalization,
+     .state_bytes = sizeof(EmbedState)},
     skip_layer_normalization<true>("SkipLayerNormalization"),
     skip_layer_normalization<false>("SkipSimplifiedLayerNormalization"),
     {.op = "RMSNormalization",

@@ -1,5 +1,5 @@
 // ONNX Runtime's own operators on bytes that are computed as real numbers: QLinearAdd and its like are what their names
-// say of the numbers that their inputs stand for, by the kernels of those operators.
+// say of the numbers that their inputs stand for, by the kernels of those operators. And MatMulNBits.
 
 #include <string_view>
 
@@ -184,6 +184,106 @@ Status run_concat(RunContext& context) {
   return Status();
 }
 
+// MatMulNBits: input 0 times the transpose of weights of 2, 4 or 8 bits, packed into bytes from the low bits on. Each row
+// of them is split into blocks with a scale, and a zero point that is packed as the weights are, or a real number.
+
+struct PackedState {
+  int64_t rows;
+  int64_t inner;
+  int64_t columns;
+  int64_t block;
+  int64_t blocks;  // of a row
+  int64_t bits;
+};
+
+// Input `index`, if it is there, has a type of the set and so many elements.
+Status check_elements(const InferContext& context, int index, TypeSet types, int64_t count) {
+  if (!context.input(index)) return Status();
+  QUENCH_RETURN_IF_ERROR(check_type(context, index, types));
+  if (context.input(index)->elements() == count) return Status();
+  return Status::error(StatusCode::kShape, "input %d does not have %lld elements", index,
+                       static_cast<long long>(count));
+}
+
+int64_t packed_bytes(int64_t count, int64_t bits) { return (count * bits + 7) / 8; }
+
+Status infer_packed_matmul(InferContext& context) {
+  constexpr int64_t kMost = int64_t{1} << 30;
+  QUENCH_RETURN_IF_ERROR(check_node(context, 3, 6, kFloatType));
+  const Attributes& attributes = context.attributes();
+  PackedState& state = context.state<PackedState>();
+  state = {0, attributes.get_int("K", 0),   attributes.get_int("N", 0), attributes.get_int("block_size", 0),
+           0, attributes.get_int("bits", 4)};
+  for (const int64_t size : {state.inner, state.columns, state.block}) {
+    if (size < 1 || size > kMost) return Status::error(StatusCode::kInvalidArgument, "K, N or block_size is missing");
+  }
+  if ((state.bits != 2 && state.bits != 4 && state.bits != 8) || state.block * state.bits % 8 != 0) {
+    return Status::error(StatusCode::kUnsupportedFeature, "blocks of %lld weights of %lld bits",
+                         static_cast<long long>(state.block), static_cast<long long>(state.bits));
+  }
+  if (context.input(4)) return Status::error(StatusCode::kUnsupportedFeature, "input 4, an order of the weights");
+  state.blocks = (state.inner + state.block - 1) / state.block;
+  const int64_t scales = state.columns * state.blocks;
+  constexpr TypeSet kPacked = type_set(ElementType::kUint8);
+  QUENCH_RETURN_IF_ERROR(check_elements(context, 1, kPacked, scales * packed_bytes(state.block, state.bits)));
+  QUENCH_RETURN_IF_ERROR(check_elements(context, 2, kFloatType, scales));
+  const bool is_real = context.input(3) && context.input(3)->type == ElementType::kFloat32;
+  QUENCH_RETURN_IF_ERROR(check_elements(context, 3, kPacked | kFloatType,
+                                        is_real ? scales : state.columns * packed_bytes(state.blocks, state.bits)));
+  QUENCH_RETURN_IF_ERROR(check_elements(context, 5, kFloatType, state.columns));
+  Shape shape = context.input(0)->shape;
+  if (shape.rank < 1 || shape[shape.rank - 1] != state.inner) {
+    return Status::error(StatusCode::kShape, "the last axis of input 0 is not K");
+  }
+  state.rows = shape.elements(0, shape.rank - 1);
+  shape[shape.rank - 1] = state.columns;
+  context.set_scratch(context.threads() * state.inner * static_cast<int64_t>(sizeof(float)));
+  return context.set_output(0, ElementType::kFloat32, shape);
+}
+
+// Number `index` of those that are packed from `bytes` on.
+int unpack(const uint8_t* bytes, int64_t index, int64_t bits) {
+  return bytes[index * bits / 8] >> (index * bits % 8) & ((1 << bits) - 1);
+}
+
+void unpack_row(const RunContext& context, int64_t row, float* to) {
+  const PackedState& state = context.state<PackedState>();
+  const Tensor* zero = context.input(3);
+  const uint8_t* from = context.input(1)->as<uint8_t>() + row * state.blocks * packed_bytes(state.block, state.bits);
+  for (int64_t block = 0; block < state.blocks; ++block) {
+    const float scale = context.input(2)->as<float>()[row * state.blocks + block];
+    auto offset = static_cast<float>(1 << (state.bits - 1));
+    if (zero && zero->type == ElementType::kFloat32) {
+      offset = zero->as<float>()[row * state.blocks + block];
+    } else if (zero) {
+      const uint8_t* zeros = zero->as<uint8_t>() + row * packed_bytes(state.blocks, state.bits);
+      offset = static_cast<float>(unpack(zeros, block, state.bits));
+    }
+    const int64_t end = (block + 1) * state.block < state.inner ? (block + 1) * state.block : state.inner;
+    for (int64_t i = block * state.block; i < end; ++i) {
+      to[i] = (static_cast<float>(unpack(from, i, state.bits)) - offset) * scale;
+    }
+  }
+}
+
+Status run_packed_matmul(RunContext& context) {
+  const PackedState& state = context.state<PackedState>();
+  const Tensor* bias = context.input(5);
+  context.parallel_for(state.columns, 1, [&](int64_t begin, int64_t end, int slot) {
+    float* weights = static_cast<float*>(context.scratch()) + slot * state.inner;
+    for (int64_t column = begin; column < end; ++column) {
+      unpack_row(context, column, weights);
+      for (int64_t row = 0; row < state.rows; ++row) {
+        const float* x = context.input(0)->as<float>() + row * state.inner;
+        double sum = bias ? bias->as<float>()[column] : 0;
+        for (int64_t i = 0; i < state.inner; ++i) sum += static_cast<double>(x[i]) * weights[i];
+        context.output(0)->as<float>()[row * state.columns + column] = static_cast<float>(sum);
+      }
+    }
+  });
+  return Status();
+}
+
 constexpr Kernel kKernels[] = {
     real<kAdd>("QLinearAdd"),
     real<kMul>("QLinearMul"),
@@ -197,6 +297,11 @@ constexpr Kernel kKernels[] = {
      .infer = infer_concat,
      .run = run_concat,
      .state_bytes = sizeof(ConcatState)},
+    {.op = "MatMulNBits",
+     .domain = kMicrosoft,
+     .infer = infer_packed_matmul,
+     .run = run_packed_matmul,
+     .state_bytes = sizeof(PackedState)},
 };
 
 }  // namespace

@@ -169,5 +169,54 @@ TEST(Fused, SkipLayerNormalization) {
   EXPECT_EQ(skip(Value::indices({1}), four), StatusCode::kUnsupportedType);
 }
 
+TEST(Fused, EmbedLayerNormalization) {
+  const Value words = Value::of<int32_t>({2, 3}, {4, 0, 1, 2, 3, 3});
+  const Value segments = Value::of<int32_t>({2, 3}, {0, 0, 1, 1, 1, 0});
+  const Value places = Value::of<int32_t>({1, 3}, {3, 1, 0});
+  const Value mask = Value::of<int32_t>({2, 3}, {1, 1, 0, 1, 0, 0});
+  const Value word_table = Value::random({5, 4}, 1);
+  const Value place_table = Value::random({4, 4}, 2);
+  const Value segment_table = Value::random({2, 4}, 3);
+  const Value scale = Value::random({4}, 4);
+  const Value shift = Value::random({4}, 5);
+  const char* op = "com.microsoft.EmbedLayerNormalization";
+  const auto row = [](const Value& table, const Value& numbers) {
+    std::vector<int64_t> indices;
+    for (const int32_t number : numbers.values<int32_t>()) indices.push_back(number);
+    return run_node("Gather", 13, {}, {table, Value::of(numbers.shape, indices)});
+  };
+  for (const bool has_segments : {false, true}) {
+    for (const bool has_places : {false, true}) {
+      std::vector<std::optional<Value>> inputs = {words, std::nullopt, word_table, place_table, std::nullopt,
+                                                  scale, shift,        mask,       std::nullopt};
+      Value sum = run_node(
+          "Add", 13, {},
+          {row(word_table, words), row(place_table, has_places ? places : Value::of<int32_t>({1, 3}, {0, 1, 2}))});
+      if (has_places) inputs[8] = places;
+      if (has_segments) {
+        inputs[1] = segments;
+        inputs[4] = segment_table;
+        sum = run_node("Add", 13, {}, {sum, row(segment_table, segments)});
+      }
+      DirectNode node(op, 1, {float_of("epsilon", 0.125f)}, inputs, 3);
+      ASSERT_TRUE(node.infer().ok());
+      ASSERT_TRUE(node.run().ok());
+      EXPECT_EQ(node.output(0), run_node("LayerNormalization", 17, {float_of("epsilon", 0.125f)}, {sum, scale, shift}));
+      EXPECT_EQ(node.output(1).values<int32_t>(), (std::vector<int32_t>{2, 1}));
+      EXPECT_EQ(node.output(2), sum);
+    }
+  }
+  const auto embed = [&](std::vector<std::optional<Value>> inputs) { return code_of(op, 1, {}, std::move(inputs)); };
+  const std::optional<Value> none;
+  EXPECT_EQ(embed({words, none, word_table, place_table, none, scale, shift}), StatusCode::kOk);
+  EXPECT_EQ(embed({words, none, place_table, place_table, none, scale, shift}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(embed({words, none, word_table, segment_table, none, scale, shift}), StatusCode::kShape);
+  EXPECT_EQ(embed({words, segments, word_table, place_table, none, scale, shift}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(embed({words, none, word_table, place_table, segment_table, scale, shift}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(embed({words, none, word_table, place_table, none, scale}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(embed({words, none, word_table, place_table, none, scale, shift, places}), StatusCode::kShape);
+  EXPECT_EQ(embed({words, none, scale, place_table, none, scale, shift}), StatusCode::kShape);
+}
+
 }  // namespace
 }  // namespace quench::rt

@@ -236,6 +236,8 @@ const std::map<std::string_view, Specimen>& specimens() {
   const Value bytes = Value::of<uint8_t>({2, 3}, {1, 2, 3, 4, 5, 255});
   const Value flags = Value::truths({2, 3}, {0, 1, 1, 0, 0, 1});
   const Value gates = Value::random({1, 4, 4}, 4);
+  const Value numbers = Value::of<int32_t>({1, 3}, {1, 0, 1});
+  const Value table = Value::random({3, 4}, 5);
   const TestAttribute hidden = int_of("hidden_size", 1);
   static const std::map<std::string_view, Specimen> all = {
       {"And", {{flags, flags}}},
@@ -247,6 +249,8 @@ const std::map<std::string_view, Specimen>& specimens() {
       {"ConvTranspose", {{image, Value::random({4, 2, 3, 3}, 1)}}},
       {"DFT", {{Value::random({2, 6, 1}, 1), Value::indices({7})}, {int_of("axis", 1)}}},
       {"Einsum", {{sequence, sequence}, {string_of("equation", "tbi,sbi->bts")}}},
+      {"EmbedLayerNormalization",
+       {{numbers, numbers, table, table, table, four, four, numbers, numbers}, {int_of("mask_index_type", 1)}}},
       {"FusedConv",
        {{image, Value::random({4, 4, 1, 1}, 1), four, image},
         {string_of("activation", "Sigmoid"), int_of("group", 1)}}},
@@ -257,6 +261,9 @@ const std::map<std::string_view, Specimen>& specimens() {
       {"LSTM", {{sequence, gates, Value::random({1, 4, 1}, 1)}, {hidden}}},
       {"DynamicQuantizeMatMul", {quantized("rmszf")}},
       {"MatMulInteger", {quantized("mmzz")}},
+      {"MatMulNBits",
+       {{table, Value::of<uint8_t>({2, 1, 4}, {1, 2, 3, 4, 5, 6, 7, 8}), Value::random({2}, 1)},
+        {int_of("K", 4), int_of("N", 2), int_of("block_size", 8), int_of("bits", 4)}}},
       {"MatMulIntegerToFloat", {quantized("mmsszzf")}},
       {"MaxUnpool",
        {{image, Value::of<int64_t>(image.shape, std::vector<int64_t>(64, 17))}, {ints_of("kernel_shape", {2, 2})}}},

@@ -456,6 +456,75 @@ TEST(QLinear, Pools) {
   }
 }
 
+// Weights of N rows and K columns, each row in blocks; a row's zero points are packed as the weights are.
+void expect_packed(int bits, int64_t block, int64_t inner, bool has_zeros) {
+  const int64_t columns = 3;
+  const int64_t blocks = (inner + block - 1) / block;
+  const int64_t packed_zeros = (blocks * bits + 7) / 8;
+  const Value x = Value::random({2, inner}, 1);
+  const Value packed = random_value<uint8_t>({columns, blocks, block * bits / 8}, 2);
+  const Value scales = Value::random({columns * blocks}, 3);
+  const Value zeros = random_value<uint8_t>({columns * packed_zeros}, 4);
+  const Value bias = Value::random({columns}, 5);
+  // Bit by bit.
+  const auto unpacked = [bits](const Value& value, int64_t first_byte, int64_t index) {
+    int number = 0;
+    for (int64_t bit = 0; bit < bits; ++bit) {
+      const int64_t at = index * bits + bit;
+      const auto byte = static_cast<int>(value.bytes[static_cast<size_t>(first_byte + at / 8)]);
+      number += (byte >> (at % 8) & 1) << bit;
+    }
+    return number;
+  };
+  std::vector<float> expected;
+  for (size_t row = 0; row < 2; ++row) {
+    for (int64_t column = 0; column < columns; ++column) {
+      double sum = static_cast<double>(bias.values<float>()[static_cast<size_t>(column)]);
+      for (int64_t k = 0; k < inner; ++k) {
+        const int weight = unpacked(packed, column * blocks * block * bits / 8, k);
+        const int zero = has_zeros ? unpacked(zeros, column * packed_zeros, k / block) : 1 << (bits - 1);
+        const float scale = scales.values<float>()[static_cast<size_t>(column * blocks + k / block)];
+        sum += static_cast<double>(x.values<float>()[row * static_cast<size_t>(inner) + static_cast<size_t>(k)]) *
+               (weight - zero) * static_cast<double>(scale);
+      }
+      expected.push_back(static_cast<float>(sum));
+    }
+  }
+  std::optional<Value> given;
+  if (has_zeros) given = zeros;
+  const Value y =
+      run_node("com.microsoft.MatMulNBits", 1,
+               {int_of("K", inner), int_of("N", columns), int_of("block_size", block), int_of("bits", bits)},
+               {x, packed, scales, given, std::nullopt, bias});
+  EXPECT_EQ(y.shape, Shape({2, columns}));
+  expect_near(y, expected, 1e-4f);
+}
+
+TEST(QLinear, PackedWeights) {
+  for (const int bits : {2, 4, 8}) {
+    for (const int64_t inner : {16, 20, 70}) {
+      expect_packed(bits, 16, inner, false);
+      expect_packed(bits, 16, inner, true);
+    }
+  }
+  const Value x = Value::random({2, 4}, 1);
+  const Value packed = random_value<uint8_t>({2, 1, 4}, 2);
+  const Value scales = Value::random({2}, 3);
+  const auto refused = [&](int64_t inner, int64_t columns, int64_t block, int64_t bits, std::optional<Value> zeros) {
+    return code_of("com.microsoft.MatMulNBits", 1,
+                   {int_of("K", inner), int_of("N", columns), int_of("block_size", block), int_of("bits", bits)},
+                   {x, packed, scales, std::move(zeros)});
+  };
+  EXPECT_EQ(refused(4, 2, 8, 4, std::nullopt), StatusCode::kOk);
+  EXPECT_EQ(refused(4, 2, 8, 4, Value::random({2}, 1)), StatusCode::kOk);
+  EXPECT_EQ(refused(4, 2, 8, 4, Value::random({1}, 1)), StatusCode::kShape);
+  EXPECT_EQ(refused(5, 2, 8, 4, std::nullopt), StatusCode::kShape);
+  EXPECT_EQ(refused(4, 3, 8, 4, std::nullopt), StatusCode::kShape);
+  EXPECT_EQ(refused(4, 2, 8, 3, std::nullopt), StatusCode::kUnsupportedFeature);
+  EXPECT_EQ(refused(4, 2, 0, 4, std::nullopt), StatusCode::kInvalidArgument);
+  EXPECT_EQ(refused(int64_t{1} << 40, 2, 8, 4, std::nullopt), StatusCode::kInvalidArgument);
+}
+
 TEST(QLinear, ConcatBringsAllToOneScale) {
   const Value a = random_value<int8_t>({2, 2, 3}, 1);
   const Value b = random_value<int8_t>({2, 1, 3}, 2);
