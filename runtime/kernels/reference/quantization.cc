@@ -143,21 +143,24 @@ Status run_dynamic_quantize(RunContext& context) {
   return Status();
 }
 
+constexpr Kernel linear(const char* op, const char* domain, Status (*infer)(InferContext&),
+                        Status (*run)(RunContext&)) {
+  return {.op = op,
+          .domain = domain,
+          .since_version = *domain == '\0' ? 10 : 1,
+          .infer = infer,
+          .run = run,
+          .state_bytes = sizeof(ScaleMap),
+          .layout = LayoutRule::kFollows,
+          .layout_inputs = 0b1};
+}
+
+// ONNX Runtime had those of 16 bits before ONNX.
 constexpr Kernel kKernels[] = {
-    {.op = "QuantizeLinear",
-     .since_version = 10,
-     .infer = infer_quantize,
-     .run = run_quantize,
-     .state_bytes = sizeof(ScaleMap),
-     .layout = LayoutRule::kFollows,
-     .layout_inputs = 0b1},
-    {.op = "DequantizeLinear",
-     .since_version = 10,
-     .infer = infer_dequantize,
-     .run = run_dequantize,
-     .state_bytes = sizeof(ScaleMap),
-     .layout = LayoutRule::kFollows,
-     .layout_inputs = 0b1},
+    linear("QuantizeLinear", "", infer_quantize, run_quantize),
+    linear("QuantizeLinear", kMicrosoft, infer_quantize, run_quantize),
+    linear("DequantizeLinear", "", infer_dequantize, run_dequantize),
+    linear("DequantizeLinear", kMicrosoft, infer_dequantize, run_dequantize),
     {.op = "DynamicQuantizeLinear",
      .since_version = 11,
      .infer = infer_dynamic_quantize,

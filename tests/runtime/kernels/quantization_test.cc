@@ -21,6 +21,12 @@ Value random_value(Shape shape, uint32_t seed) {
   return Value::of(shape, random_integers<T>(shape.elements(), seed));
 }
 
+Value scales_of(int64_t count) {
+  std::vector<float> scales;
+  for (int64_t i = 0; i < count; ++i) scales.push_back(std::ldexp(1.0f, static_cast<int>(i % 3) - 6));
+  return Value::of<float>({count}, scales);
+}
+
 template <typename T>
 T saturated(double x) {
   return static_cast<T>(
@@ -102,6 +108,15 @@ TEST(QuantizeLinear, TakesItsTypeFromTheZeroPointOrTheAttribute) {
             StatusCode::kUnsupportedType);
   EXPECT_EQ(code_of("QuantizeLinear", 21, {int_of("output_dtype", int64_t{1} << 40)}, {x, Value::scalar(2)}),
             StatusCode::kOk);
+}
+
+TEST(QuantizeLinear, IsOnnxRuntimesToo) {
+  const std::vector<std::optional<Value>> inputs = {Value::random({2, 3}, 1), scales_of(3),
+                                                    Value::of<int16_t>({3}, {1, -2, 300})};
+  const Value y = run_node("QuantizeLinear", 21, {}, inputs);
+  EXPECT_EQ(run_node("com.microsoft.QuantizeLinear", 1, {}, inputs), y);
+  EXPECT_EQ(run_node("com.microsoft.DequantizeLinear", 1, {}, {y, inputs[1], inputs[2]}),
+            run_node("DequantizeLinear", 21, {}, {y, inputs[1], inputs[2]}));
 }
 
 TEST(DequantizeLinear, OfSumsOfProducts) {
@@ -210,12 +225,6 @@ const std::vector<Convolution> kConvolutions = {
     {{1, 4, 6, 5}, {8, 2, 3, 3}, 2, {1, 2}, {1, 1, 1, 1}, {1, 1}},
     {{1, 3, 4, 4}, {3, 1, 3, 3}, 3, {1, 1}, {2, 2, 2, 2}, {1, 1}},
 };
-
-Value scales_of(int64_t count) {
-  std::vector<float> scales;
-  for (int64_t i = 0; i < count; ++i) scales.push_back(std::ldexp(1.0f, static_cast<int>(i % 3) - 6));
-  return Value::of<float>({count}, scales);
-}
 
 template <typename X, typename W>
 void expect_convolved(const Convolution& each, bool per_channel) {
