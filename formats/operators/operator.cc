@@ -109,6 +109,7 @@ constexpr Operator kOperators[] = {
     {"MatMulInteger", {kData, kWeight, kSetting, kSetting}},
     variadic("Max", kElementwise),
     unary("MaxPool", kWindowed),
+    {"MaxRoiPool", {kData, kSetting}},
     {"MaxUnpool", {kData, kShape, kShape}},
     variadic("Mean", kElementwise),
     unary("MeanVarianceNormalization"),

@@ -313,11 +313,6 @@ void store_saturated(const Tensor& tensor, int64_t offset, double x) {
   store_integers(&value, tensor, offset, 0, 1);
 }
 
-double load_real(const Tensor& tensor, int64_t offset) {
-  return tensor.type == ElementType::kFloat32 ? tensor.as<float>()[offset]
-                                              : static_cast<double>(load_integer(tensor, offset));
-}
-
 struct PowOf {
   // Squares are what models use it for.
   float operator()(float a, float b) const { return b == 2.0f ? a * a : std::pow(a, b); }
@@ -334,7 +329,7 @@ Status run_pow(RunContext& context) {
     for (int64_t i = 0; i < count; ++i) {
       const int64_t offset = at[0] + i * loop.step(0);
       const double power =
-          std::pow(load_real(base, at[1] + i * loop.step(1)), load_real(exponent, at[2] + i * loop.step(2)));
+          std::pow(number_at(base, at[1] + i * loop.step(1)), number_at(exponent, at[2] + i * loop.step(2)));
       if (output.type == ElementType::kFloat32) {
         output.as<float>()[offset] = static_cast<float>(power);
       } else {

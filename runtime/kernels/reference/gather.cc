@@ -3,8 +3,10 @@
 
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "runtime/kernels/reference/checks.h"
+#include "runtime/kernels/reference/integers.h"
 #include "runtime/kernels/reference/strided.h"
 #include "runtime/kernels/tables.h"
 
@@ -34,17 +36,20 @@ Status read_combination(const InferContext& context, Combination* combination) {
   for (int i = 0; i < 5; ++i) {
     if (name != kNames[i]) continue;
     *combination = static_cast<Combination>(i);
-    return i == 0 ? Status() : check_type(context, 0, kFloatType);
+    return i == 0 ? Status() : check_type(context, 0, kFloatType | kIntegerTypes);
   }
   return Status::error(StatusCode::kInvalidArgument, "reduction is '%.*s'", static_cast<int>(name.size()), name.data());
 }
 
-float combine(Combination combination, float a, float b) {
+// Of float, or of int64_t, which wraps around.
+template <typename T>
+T combine(Combination combination, T a, T b) {
+  using Wide = std::conditional_t<std::is_same_v<T, float>, float, uint64_t>;
   switch (combination) {
     case Combination::kAdd:
-      return a + b;
+      return static_cast<T>(static_cast<Wide>(a) + static_cast<Wide>(b));
     case Combination::kMultiply:
-      return a * b;
+      return static_cast<T>(static_cast<Wide>(a) * static_cast<Wide>(b));
     case Combination::kMax:
       return b > a ? b : a;
     case Combination::kMin:
@@ -55,16 +60,22 @@ float combine(Combination combination, float a, float b) {
   return b;
 }
 
-// Puts `bytes` of updates where `target` points; anything but kReplace is of float32.
-void scatter(Combination combination, uint8_t* target, const uint8_t* update, int64_t bytes) {
+// Puts `count` updates from element `from` on into the target, from element `to` on.
+void scatter(Combination combination, const Tensor& target, int64_t to, const Tensor& updates, int64_t from,
+             int64_t count) {
+  const int64_t bytes = size_of(target.type);
   if (combination == Combination::kReplace) {
-    memcpy(target, update, static_cast<size_t>(bytes));
+    memcpy(target.as<uint8_t>() + to * bytes, updates.as<uint8_t>() + from * bytes, static_cast<size_t>(count * bytes));
     return;
   }
-  float* to = reinterpret_cast<float*>(target);
-  const float* from = reinterpret_cast<const float*>(update);
-  for (int64_t i = 0; i < bytes / static_cast<int64_t>(sizeof(float)); ++i) {
-    to[i] = combine(combination, to[i], from[i]);
+  for (int64_t i = 0; i < count; ++i) {
+    if (target.type == ElementType::kFloat32) {
+      float& value = target.as<float>()[to + i];
+      value = combine(combination, value, updates.as<float>()[from + i]);
+    } else {
+      const int64_t value = combine(combination, load_integer(target, to + i), load_integer(updates, from + i));
+      store_integers(&value, target, to + i, 1, 1);
+    }
   }
 }
 
@@ -189,11 +200,9 @@ Status infer_scatter_elements(InferContext& context) {
 Status run_scatter_elements(RunContext& context) {
   const Tensor& target = *context.output(0);
   copy_all(target, *context.input(0));
-  const int64_t bytes = size_of(target.type);
   const AxisState& state = context.state<AxisState>();
-  const uint8_t* updates = context.input(2)->as<uint8_t>();
-  return for_each_indexed(target, *context.input(1), state.axis, [=, &target](int64_t position, int64_t offset) {
-    scatter(state.combination, target.as<uint8_t>() + offset * bytes, updates + position * bytes, bytes);
+  return for_each_indexed(target, *context.input(1), state.axis, [&](int64_t position, int64_t offset) {
+    scatter(state.combination, target, offset, *context.input(2), position, 1);
   });
 }
 
@@ -267,14 +276,14 @@ Status infer_scatter_nd(InferContext& context) {
   return context.set_output(0, context.input(0)->type, context.input(0)->shape);
 }
 
-// Calls function(number of the slice, its byte offset in the data, its bytes) for each slice.
+// Calls function(first element of the slice among all slices, and in the data, elements) for each slice.
 template <typename Function>
 Status for_each_slice(const Tensor& x, const Tensor& indices, const TupleState& state, const Function& function) {
   const int first = state.batch_axes + state.tuple;
-  const int64_t bytes = x.shape.elements(first, x.shape.rank) * size_of(x.type);
+  const int64_t count = x.shape.elements(first, x.shape.rank);
   const int64_t batches = x.shape.elements(0, state.batch_axes);
   const int64_t slices = indices.shape.elements(0, indices.shape.rank - 1);
-  if (bytes == 0) return Status();
+  if (count == 0) return Status();
   for (int64_t slice = 0; slice < slices; ++slice) {
     int64_t offset = slice / (slices / batches);
     for (int k = 0; k < state.tuple; ++k) {
@@ -283,17 +292,17 @@ Status for_each_slice(const Tensor& x, const Tensor& indices, const TupleState& 
       if (!read_index(indices, slice * state.tuple + k, size, &index)) return out_of_range(slice, size);
       offset = offset * size + index;
     }
-    function(slice, offset * bytes, bytes);
+    function(slice * count, offset * count, count);
   }
   return Status();
 }
 
 Status run_gather_nd(RunContext& context) {
-  const uint8_t* source = context.input(0)->as<uint8_t>();
-  uint8_t* target = context.output(0)->as<uint8_t>();
-  return for_each_slice(*context.input(0), *context.input(1), context.state<TupleState>(),
-                        [=](int64_t slice, int64_t offset, int64_t bytes) {
-                          memcpy(target + slice * bytes, source + offset, static_cast<size_t>(bytes));
+  const Tensor& source = *context.input(0);
+  const Tensor& target = *context.output(0);
+  return for_each_slice(source, *context.input(1), context.state<TupleState>(),
+                        [&](int64_t to, int64_t from, int64_t count) {
+                          scatter(Combination::kReplace, target, to, source, from, count);
                         });
 }
 
@@ -301,9 +310,8 @@ Status run_scatter_nd(RunContext& context) {
   const Tensor& target = *context.output(0);
   copy_all(target, *context.input(0));
   const TupleState& state = context.state<TupleState>();
-  const uint8_t* updates = context.input(2)->as<uint8_t>();
-  return for_each_slice(target, *context.input(1), state, [=, &target](int64_t slice, int64_t offset, int64_t bytes) {
-    scatter(state.combination, target.as<uint8_t>() + offset, updates + slice * bytes, bytes);
+  return for_each_slice(target, *context.input(1), state, [&](int64_t from, int64_t to, int64_t count) {
+    scatter(state.combination, target, to, *context.input(2), from, count);
   });
 }
 

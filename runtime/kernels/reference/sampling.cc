@@ -1,4 +1,4 @@
-// Operators that read an image between its elements, at places that are inputs: GridSample, RoiAlign.
+// Operators that read an image at places that are inputs: GridSample, RoiAlign, MaxRoiPool.
 
 #include <algorithm>
 #include <cmath>
@@ -323,6 +323,61 @@ Status run_roi_align(RunContext& context) {
   return Status();
 }
 
+// MaxRoiPool: the largest value of each part of a region, whose corners are rounded to elements. A row of input 1 is the
+// number of an image and two corners; the second one belongs to the region.
+
+Status infer_max_roi_pool(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 2, 2, kFloatType));
+  QUENCH_RETURN_IF_ERROR(check_type(context, 1, kFloatType));
+  const Shape& x = context.input(0)->shape;
+  const Shape& rois = context.input(1)->shape;
+  IntList pooled;
+  QUENCH_RETURN_IF_ERROR(read_attribute(context, "pooled_shape", &pooled));
+  if (x.rank != 4 || rois.rank != 2 || rois[1] != 5 || pooled.count != 2 || pooled[0] < 1 || pooled[1] < 1) {
+    return Status::error(StatusCode::kShape, "input 0 is no images, input 1 no regions, or pooled_shape no size");
+  }
+  return context.set_output(0, ElementType::kFloat32, {rois[0], x[1], pooled[0], pooled[1]});
+}
+
+// Part `part` of `parts` of a region from `begin` to `end`, as far as it lies in an axis of `size`.
+Range part_of(double begin, double end, int64_t size, int64_t part, int64_t parts) {
+  const double each = std::max(end - begin + 1, 1.0) / static_cast<double>(parts);
+  const auto inside = [&](double at) { return static_cast<int64_t>(std::clamp(at, 0.0, static_cast<double>(size))); };
+  return {inside(begin + std::floor(static_cast<double>(part) * each)),
+          inside(begin + std::ceil(static_cast<double>(part + 1) * each))};
+}
+
+Status run_max_roi_pool(RunContext& context) {
+  const Shape& x = context.input(0)->shape;
+  const Shape& shape = context.output(0)->shape;
+  const float scale = context.attributes().get_float("spatial_scale", 1);
+  for (int64_t i = 0, count = shape.elements(); i < count; ++i) {
+    const int64_t roi = i / shape.elements(1, 4);
+    const float* row = context.input(1)->as<float>() + roi * 5;
+    double corners[4];
+    bool is_region = row[0] >= 0 && row[0] < static_cast<float>(x[0]);
+    for (int k = 0; k < 4; ++k) {
+      corners[k] = std::round(row[k + 1] * scale);
+      is_region = is_region && std::fabs(corners[k]) < 0x1p40;
+    }
+    if (!is_region) {
+      return Status::error(StatusCode::kInvalidArgument, "region number %lld lies in no image",
+                           static_cast<long long>(roi));
+    }
+    const Range rows = part_of(corners[1], corners[3], x[2], i / shape[3] % shape[2], shape[2]);
+    const Range columns = part_of(corners[0], corners[2], x[3], i % shape[3], shape[3]);
+    const int64_t plane = static_cast<int64_t>(row[0]) * x[1] + i / (shape[2] * shape[3]) % x[1];
+    const float* from = context.input(0)->as<float>() + plane * x[2] * x[3];
+    const bool is_empty = rows.begin >= rows.end || columns.begin >= columns.end;
+    float largest = is_empty ? 0 : from[rows.begin * x[3] + columns.begin];
+    for (int64_t r = rows.begin; r < rows.end; ++r) {
+      for (int64_t c = columns.begin; c < columns.end; ++c) largest = std::max(largest, from[r * x[3] + c]);
+    }
+    context.output(0)->as<float>()[i] = largest;
+  }
+  return Status();
+}
+
 // Regions are not folded: no size says what their samples cost.
 constexpr Kernel kKernels[] = {
     {.op = "GridSample", .infer = infer_grid_sample, .run = run_grid_sample, .state_bytes = sizeof(GridState)},
@@ -331,6 +386,7 @@ constexpr Kernel kKernels[] = {
      .run = run_roi_align,
      .state_bytes = sizeof(RoiState),
      .flags = kNotFolded},
+    {.op = "MaxRoiPool", .infer = infer_max_roi_pool, .run = run_max_roi_pool, .flags = kNotFolded},
 };
 
 }  // namespace

@@ -265,6 +265,7 @@ const std::map<std::string_view, Specimen>& specimens() {
        {{table, Value::of<uint8_t>({2, 1, 4}, {1, 2, 3, 4, 5, 6, 7, 8}), Value::random({2}, 1)},
         {int_of("K", 4), int_of("N", 2), int_of("block_size", 8), int_of("bits", 4)}}},
       {"MatMulIntegerToFloat", {quantized("mmsszzf")}},
+      {"MaxRoiPool", {{image, Value::of<float>({1, 5}, {0, 1, 0, 3, 3})}, {ints_of("pooled_shape", {2, 2})}}},
       {"MaxUnpool",
        {{image, Value::of<int64_t>(image.shape, std::vector<int64_t>(64, 17))}, {ints_of("kernel_shape", {2, 2})}}},
       {"MelWeightMatrix",

@@ -419,5 +419,26 @@ TEST(Movement, EyeLikeHasOnesOnItsDiagonal) {
   EXPECT_EQ(code_of("EyeLike", 9, {int_of("dtype", 8)}, {x}), StatusCode::kUnsupportedType);
 }
 
+TEST(Movement, ScatteredIntegersAreCombined) {
+  const Value x = Value::indices({1, -2, 3, INT64_MAX});
+  const Value updates = Value::indices({5, -7, 4, 1});
+  using Numbers = std::vector<int64_t>;
+  const std::vector<std::pair<std::string, Numbers>> cases = {{"add", {-1, 2, 3, INT64_MIN}},
+                                                              {"mul", {-35, -8, 3, INT64_MAX}},
+                                                              {"max", {5, 4, 3, INT64_MAX}},
+                                                              {"min", {-7, -2, 3, 1}}};
+  for (const auto& [reduction, expected] : cases) {
+    const std::vector<TestAttribute> attributes = {string_of("reduction", reduction)};
+    EXPECT_EQ(run_node("ScatterElements", 18, attributes, {x, Value::indices({0, 0, 1, 3}), updates}).values<int64_t>(),
+              expected);
+    EXPECT_EQ(run_node("ScatterND", 18, attributes, {x, Value::of<int64_t>({4, 1}, {0, 0, 1, -1}), updates})
+                  .values<int64_t>(),
+              expected);
+  }
+  const Value bytes = run_node("ScatterElements", 18, {string_of("reduction", "add")},
+                               {Value::of<int8_t>({2}, {127, -1}), Value::indices({0}), Value::of<int8_t>({1}, {1})});
+  EXPECT_EQ(bytes.values<int8_t>(), (std::vector<int8_t>{-128, -1}));
+}
+
 }  // namespace
 }  // namespace quench::rt

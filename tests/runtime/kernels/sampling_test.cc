@@ -152,5 +152,27 @@ TEST(RoiAlign, RegionsOutsideAreRefused) {
   EXPECT_EQ(code({0, 0, 3, 3}, 0, {string_of("mode", "sum")}), StatusCode::kInvalidArgument);
 }
 
+// Of the slope above the largest value of a part is that of its last row and its first column.
+TEST(MaxRoiPool, TakesTheLargestOfEachPart) {
+  const std::vector<TestAttribute> attributes = {ints_of("pooled_shape", {2, 2}), float_of("spatial_scale", 0.5f)};
+  // Columns 1 to 4 and rows 0 to 3; a single element; one that lies outside.
+  const Value rois = Value::of<float>({3, 5}, {0, 2, 0.4f, 8, 6, 0, 4, 4, 4, 4, 0, 20, 20, 22, 22});
+  const Value y = run_node("MaxRoiPool", 1, attributes, {slope(), rois});
+  ASSERT_TRUE((y.shape == Shape{3, 1, 2, 2}));
+  const auto at = [](int row, int column) { return static_cast<float>(2 * row - column + 10); };
+  EXPECT_EQ(y.values<float>(), (std::vector<float>{at(1, 1), at(1, 3), at(3, 1), at(3, 3), at(2, 2), at(2, 2), at(2, 2),
+                                                   at(2, 2), 0, 0, 0, 0}));
+  const auto code = [&](const std::vector<float>& roi) {
+    return code_of("MaxRoiPool", 1, attributes, {slope(), Value::of<float>({1, 5}, roi)});
+  };
+  EXPECT_EQ(code({0, 3, 3, 1, 1}), StatusCode::kOk);
+  EXPECT_EQ(code({1, 0, 0, 1, 1}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(code({-1, 0, 0, 1, 1}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(code({0, 0, NAN, 1, 1}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(code({0, 0, 0, 1e30f, 1}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(code_of("MaxRoiPool", 1, {ints_of("pooled_shape", {2, 0})}, {slope(), rois}), StatusCode::kShape);
+  EXPECT_EQ(code_of("MaxRoiPool", 1, {}, {slope(), rois}), StatusCode::kShape);
+}
+
 }  // namespace
 }  // namespace quench::rt
