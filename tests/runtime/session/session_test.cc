@@ -339,6 +339,23 @@ TEST(Session, UsesTheCallersThreads) {
   EXPECT_EQ(outputs[0].values<float>(), expected[0].values<float>());
 }
 
+TEST(Session, RandomNumbersAreTheNodesOwnAndTheSameEveryTime) {
+  GraphBuilder graph(13);
+  graph.input("x", ElementType::kFloat32, {-1, 1000});
+  graph.node("RandomUniformLike", {"x"}, {"a"}, {});
+  graph.node("RandomUniformLike", {"x"}, {"b"}, {});
+  graph.output("a");
+  graph.output("b");
+  const std::string bytes = graph.build();
+  const HostTensor x = random_tensor({100, 1000}, 1);
+  const auto first = run_model(bytes, {x});
+  EXPECT_NE(first[0].values<float>(), first[1].values<float>());
+  SessionOptions options;
+  options.threads = 3;
+  const auto again = run_model(bytes, {x}, {}, options);
+  for (size_t i = 0; i < 2; ++i) EXPECT_EQ(again[i].values<float>(), first[i].values<float>());
+}
+
 TEST(Session, SessionsOfOneModelRunInTheirOwnThreads) {
   const std::string bytes = residual_graph().build();
   ModelHandle model;
