@@ -1,6 +1,7 @@
 #include "compressor/compress/calibration.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <map>
 #include <numbers>
@@ -36,7 +37,10 @@ constexpr int64_t kSearchSamples = 64;
 // is 11 % larger.
 constexpr int64_t kSensitivitySamples = 16;
 constexpr size_t kLeastSensitivityRuns = 2;
-constexpr double kRelativePerturbation = 0.1;
+// Of a perturbed weight's errors, over its rms: the first one at which the outputs' error is below kLinearError, where it
+// still grows with the square; or the last.
+constexpr std::array kRelativePerturbations = {0.1, 0.1 / 8};
+constexpr double kLinearError = 0.03;
 
 // Names of the two inputs of a BatchNormalization node that hold its statistics.
 struct Statistics {
@@ -183,7 +187,11 @@ Calibration::Calibration(const OnnxModel& original, const ResidentWeights& weigh
     use_of_[use.weight] = static_cast<int>(uses_.size());
     uses_.push_back({std::move(use), std::nullopt});
   }
-  if (!options_.data) make_twin(original, simplify);
+  is_anchored_ = on_real_data();
+  if (!on_real_data()) {
+    telling_ = measure::telling_values(model_.proto.graph());
+    make_twin(original, simplify);
+  }
   gather_moments();
   measure_sensitivities(candidates);
   report(1);
@@ -240,6 +248,7 @@ void Calibration::make_twin(const OnnxModel& original, const std::function<void(
   twin.reindex();
   simplify(twin);
   if (!same_structure(twin, model_)) return;
+  is_anchored_ = 2 * statistics.size() >= uses_.size() && measure::takes_pictures(model_);
   twin_ = std::move(twin);
   twin_weights_.emplace(*twin_);
   for (const CalibratedUse& calibrated : uses_) {
@@ -267,6 +276,7 @@ EvaluatorOptions Calibration::evaluator_options() const {
   options.threads = options_.threads;
   options.max_memory_bytes = kMaxMemory;
   options.values = [this](size_t weight) { return run_values(weight); };
+  options.extra_outputs = telling_.inner;
   return options;
 }
 
@@ -294,7 +304,8 @@ void Calibration::gather_moments() {
   for (const CalibratedUse& calibrated : uses_) {
     if (!graph_inputs.contains(calibrated.use.activation)) wanted.insert(calibrated.use.activation);
   }
-  options.extra_outputs.assign(wanted.begin(), wanted.end());
+  for (const std::string& name : telling_.inner) wanted.erase(name);
+  options.extra_outputs.insert(options.extra_outputs.end(), wanted.begin(), wanted.end());
   Evaluator evaluator(twin_ ? *twin_ : model_, options);
 
   std::vector<Moments> moments;
@@ -323,7 +334,7 @@ void Calibration::gather_moments() {
   }
   if (batches_.empty()) throw Error::make("{}: the data for calibration is empty", model_.name);
   measure::Fidelity same;
-  for (const Batch& batch : batches_) same.add(batch.outputs, batch.outputs);
+  for (const Batch& batch : batches_) same.add(telling(batch.outputs), telling(batch.outputs));
   if (!same.error()) throw Error::make("{}: its outputs are all zero, whatever the input", model_.name);
   parallel_for(uses_.size(), options_.threads, [&](size_t u) {
     const Moments own = std::move(moments[u]);  // its memory goes as soon as it has served
@@ -355,14 +366,25 @@ void Calibration::measure_sensitivities(const std::vector<size_t>& candidates) {
     const SharedValues values = weights_.values(weight);
     double power = 0;
     for (const float value : *values) power += static_cast<double>(value) * value;
-    const double deviation = kRelativePerturbation * std::sqrt(power / static_cast<double>(values->size()));
-    if (deviation > 0) {
+    const double rms = std::sqrt(power / static_cast<double>(values->size()));
+    for (const double relative : kRelativePerturbations) {
+      const double deviation = relative * rms;
+      if (deviation == 0) break;
       const double error = error_against_reference(
           [&](size_t index) { return index == weight ? perturbed(weight, deviation) : nullptr; }, batches);
       sensitivity_[weight] = error / (deviation * deviation);
+      if (error < kLinearError) break;
     }
     report(0.3 + 0.7 * static_cast<double>(k + 1) / static_cast<double>(candidates.size()));
   }
+}
+
+// What errors are measured at, of the outputs of a run.
+std::vector<HostTensor> Calibration::telling(std::vector<HostTensor> values) const {
+  for (size_t i = telling_.outputs.size(); i-- > 0;) {
+    if (!telling_.outputs[i]) values.erase(values.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+  return values;
 }
 
 double Calibration::error_against_reference(const WeightValues& values, size_t batches) const {
@@ -373,7 +395,9 @@ double Calibration::error_against_reference(const WeightValues& values, size_t b
   };
   Evaluator evaluator(twin_ ? *twin_ : model_, options);
   measure::Fidelity fidelity;
-  for (size_t b = 0; b < batches; ++b) fidelity.add(batches_[b].outputs, evaluator.run(batches_[b].inputs));
+  for (size_t b = 0; b < batches; ++b) {
+    fidelity.add(telling(batches_[b].outputs), telling(evaluator.run(batches_[b].inputs)));
+  }
   return fidelity.error().value_or(0);
 }
 
@@ -397,7 +421,8 @@ const CalibratedUse* Calibration::use(size_t weight) const {
 }
 
 bool Calibration::is_classifier() const {
-  const auto scores = measure::find_scores(model_.proto.graph(), batches_.front().outputs);
+  const std::span<const HostTensor> outputs(batches_.front().outputs);
+  const auto scores = measure::find_scores(model_.proto.graph(), outputs.first(outputs.size() - telling_.inner.size()));
   return scores && scores->is_purpose;
 }
 

@@ -17,6 +17,7 @@
 
 #include "compressor/compress/error_feedback.h"
 #include "compressor/compress/resident_weights.h"
+#include "compressor/measure/saturation.h"
 #include "compressor/measure/seeded_inputs.h"
 
 namespace quench::quantizer {
@@ -59,18 +60,22 @@ class Calibration {
   const CalibratedUse* use(size_t weight) const;
 
   // The relative squared error of the outputs when weights have the values that `values` gives (nullptr: the model's
-  // own), as measure/fidelity.h defines it.
+  // own), as measure/fidelity.h defines it. On seeded inputs an output that saturates says too little: there, of what
+  // is in front of it (measure/saturation.h).
   double output_error(const WeightValues& values) const;
 
   // True if the model's only output has scores of classes (see measure/scores.h), so that what matters is their order.
   bool is_classifier() const;
+  // True on real data, and on pictures where the statistics of BatchNormalization bring the activations of at least half
+  // of the linear nodes to their real size. Otherwise what seeded inputs say is a guess, and needs a margin.
+  bool is_anchored() const { return is_anchored_; }
 
   // False if all that is known was measured on seeded inputs.
   bool on_real_data() const { return static_cast<bool>(options_.data); }
 
   struct Batch {
     std::vector<graph::HostTensor> inputs;
-    std::vector<graph::HostTensor> outputs;
+    std::vector<graph::HostTensor> outputs;  // the graph's, then telling_.inner
   };
   // What output_error is measured on; the outputs are the model's (its twin's) own.
   const std::vector<Batch>& batches() const { return batches_; }
@@ -91,13 +96,16 @@ class Calibration {
   void measure_sensitivities(const std::vector<size_t>& candidates);
   std::vector<graph::HostTensor> inputs(uint64_t index, int64_t batch) const;
   SharedValues perturbed(size_t weight, double deviation) const;
+  std::vector<graph::HostTensor> telling(std::vector<graph::HostTensor> values) const;
   double error_against_reference(const WeightValues& values, size_t batches) const;
   void report(double share) const;
 
   CalibrationOptions options_;
   const OnnxModel& model_;
   const ResidentWeights& weights_;
-  std::optional<OnnxModel> twin_;  // set if BatchNormalization was recalibrated
+  measure::TellingValues telling_;  // nothing: all outputs
+  std::optional<OnnxModel> twin_;   // set if BatchNormalization was recalibrated
+  bool is_anchored_ = false;
   std::optional<ResidentWeights> twin_weights_;
   std::vector<std::vector<float>> ratios_;  // per weight: twin's row over the model's row; empty: 1
   std::vector<double> sensitivity_;

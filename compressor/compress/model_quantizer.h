@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <vector>
@@ -40,6 +41,13 @@ class ModelQuantizer {
 
   // Steps = multiplier x the tensors' shares; then codebooks and assignments.
   void quantize(double multiplier);
+
+  // No step is to be larger than this, in units of its tensor's rms, from the next quantize on.
+  void limit_steps(double largest) { largest_step_ = largest; }
+
+  // What output_error is with the weights of codebooks rounded to nearest in 8 bits, one scale for each output channel:
+  // what is widely taken for as good as the original.
+  double int8_error() const;
 
   // Measured on the calibration inputs, which must be there.
   double output_error() const;
@@ -82,6 +90,7 @@ class ModelQuantizer {
   std::vector<int> tensor_of_;   // weight -> index into tensors_, -1
   std::vector<operators::ChannelMap> channels_;  // of each weight
   bool resident_ = true;
+  double largest_step_ = std::numeric_limits<double>::infinity();
 };
 
 }  // namespace quench::quantizer

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <string_view>
+#include <type_traits>
 #include <unordered_map>
 
 #include "compressor/data/array.h"
@@ -19,9 +21,14 @@ constexpr std::array<std::string_view, 5> kSamePlace = {"Identity", "Cast", "Dro
                                                         "DequantizeLinear"};
 constexpr std::array<std::string_view, 4> kOtherPlace = {"Reshape", "Squeeze", "Unsqueeze", "Flatten"};
 
-template <size_t N>
-bool contains(const std::array<std::string_view, N>& names, std::string_view name) {
-  return std::find(names.begin(), names.end(), name) != names.end();
+// In names of outputs that have scores of classes.
+constexpr std::array<std::string_view, 6> kClassNames = {"logit", "class", "score", "prob", "softmax", "label"};
+// Of its 2012 challenge, with a class for the background, and of the whole of it.
+constexpr std::array<int64_t, 4> kImageNetClasses = {1000, 1001, 21841, 21843};
+
+template <typename T, size_t N>
+bool contains(const std::array<T, N>& elements, const std::type_identity_t<T>& element) {
+  return std::find(elements.begin(), elements.end(), element) != elements.end();
 }
 
 // The node whose values an output has.
@@ -86,6 +93,15 @@ size_t softmax_axis(const End& end, std::span<const int64_t> dims) {
   return static_cast<size_t>(std::clamp<int64_t>(axis, 0, rank - 1));
 }
 
+// What only looks like scores of classes (landmarks, embeddings, policies, independent probabilities) has the same shape.
+bool says_classes(std::string name, const End& end, std::span<const int64_t> dims) {
+  if (end.is("Sigmoid") || end.is("Tanh") || dims.size() == 3) return false;
+  std::ranges::transform(name, name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  const bool is_named =
+      std::ranges::any_of(kClassNames, [&](std::string_view word) { return name.find(word) != std::string::npos; });
+  return is_named || (dims.size() >= 2 && contains(kImageNetClasses, dims[1]));
+}
+
 std::optional<Scores> scores_in(const onnx::GraphProto& graph, size_t index, const OutputShape& output) {
   Scores scores;
   scores.output = index;
@@ -98,7 +114,7 @@ std::optional<Scores> scores_in(const onnx::GraphProto& graph, size_t index, con
   if (output.dtype != TensorProto::FLOAT) return std::nullopt;
   if (output.dims.empty()) return std::nullopt;
   if (!end.is("Softmax") && !end.is("LogSoftmax")) {
-    scores.is_purpose = output.dims.size() != 3;
+    scores.is_purpose = named && says_classes(graph.output(static_cast<int>(index)).name(), end, output.dims);
     return is_row_per_sample(output.dims) ? std::optional(scores) : std::nullopt;
   }
   scores.axis = softmax_axis(end, output.dims);

@@ -22,9 +22,10 @@ struct Scores {
   size_t output = 0;      // index among the graph's outputs
   size_t axis = 1;        // along which the classes lie
   bool is_class = false;  // values are classes, and there is no axis
-  // To classify is what the model is for: its only float output (its only one, if there is no float), and not of shape
-  // N x C x 1 without a Softmax, as a series of numbers has it. Otherwise, as for a detector's scores beside its boxes,
-  // labels may be held against the output, but its values count as much as their order.
+  // To classify is what the model is for: its only float output (its only one, if there is no float), made by a Softmax,
+  // LogSoftmax or ArgMax, or called logits, scores, classes or the like, or of as many numbers as ImageNet has classes.
+  // Otherwise, as for a detector's scores beside its boxes, or for landmarks, embeddings and policies, labels may be held
+  // against the output, but its values count as much as their order.
   bool is_purpose = true;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <numbers>
 #include <numeric>
 #include <optional>
@@ -39,6 +40,7 @@ class Random {
     return deviation * radius * std::cos(2.0 * std::numbers::pi * uniform(0, 1));
   }
   bool coin() { return (engine_() >> 63) != 0; }
+  int64_t below(int64_t end) { return static_cast<int64_t>(uniform(0, static_cast<double>(end))); }
 
  private:
   std::mt19937_64 engine_;
@@ -105,12 +107,23 @@ int channel_axis(std::span<const int64_t> dims) {
   return is_channels(dims[1]) ? 1 : is_channels(dims[3]) ? 3 : 0;
 }
 
+std::set<std::string> initializer_names(const OnnxModel& model) {
+  std::set<std::string> names;
+  for (const TensorProto& tensor : model.proto.graph().initializer()) names.insert(tensor.name());
+  return names;
+}
+
+// -1: open.
+std::vector<int64_t> declared_dims(const onnx::ValueInfoProto& input) {
+  std::vector<int64_t> dims;
+  for (const auto& dim : input.type().tensor_type().shape().dim())
+    dims.push_back(dim.has_dim_value() && dim.dim_value() > 0 ? dim.dim_value() : -1);
+  return dims;
+}
+
 std::vector<int64_t> concrete_shape(const onnx::ValueInfoProto& input, const SeededShapes& shapes) {
   if (const auto given = shapes.by_name.find(input.name()); given != shapes.by_name.end()) return given->second;
-  const auto& declared = input.type().tensor_type().shape();
-  std::vector<int64_t> dims;
-  for (const auto& dim : declared.dim())
-    dims.push_back(dim.has_dim_value() && dim.dim_value() > 0 ? dim.dim_value() : -1);
+  std::vector<int64_t> dims = declared_dims(input);
   const int channels = channel_axis(dims);
   for (int i = 0; i < static_cast<int>(dims.size()); ++i) {
     int64_t& dim = dims[static_cast<size_t>(i)];
@@ -162,7 +175,44 @@ class Preprocessing {
                              [&](const Scale& a, const Scale& b) { return distance(a) < distance(b); });
   }
 
+  // How many rows the smallest table has that the input's values choose from; nullopt where they are no indices.
+  std::optional<int64_t> index_range(const std::string& input) const {
+    std::optional<int64_t> range;
+    std::vector<std::string> open = {input};
+    for (size_t next = 0; next < open.size() && open.size() < kMaxSteps; ++next) {
+      const std::string name = open[next];
+      for (auto [user, end] = users_.equal_range(name); user != end; ++user) {
+        const onnx::NodeProto& node = *user->second;
+        if (const std::optional<int64_t> rows = rows_chosen_from(node, name)) {
+          range = std::min(range.value_or(*rows), *rows);
+        } else if (kSameValues.contains(node.op_type()) && node.input(0) == name && node.output_size() > 0) {
+          open.push_back(node.output(0));
+        }
+      }
+    }
+    return range;
+  }
+
  private:
+  // Of a Gather's table, or of what a OneHot makes.
+  std::optional<int64_t> rows_chosen_from(const onnx::NodeProto& node, const std::string& indices) const {
+    if (node.op_type() == "OneHot" && node.input_size() == 3 && node.input(0) == indices) {
+      const std::optional<double> depth = mean_of(node.input(1));
+      return depth && *depth >= 1 && *depth < 1e9 ? std::optional(static_cast<int64_t>(*depth)) : std::nullopt;
+    }
+    if (node.op_type() != "Gather" || node.input_size() != 2 || node.input(1) != indices) return std::nullopt;
+    const auto table = constants_.find(node.input(0));
+    if (table == constants_.end()) return std::nullopt;
+    int64_t axis = 0;
+    for (const onnx::AttributeProto& attribute : node.attribute()) {
+      if (attribute.name() == "axis") axis = attribute.i();
+    }
+    const auto& dims = table->second->dims();
+    if (axis < 0) axis += dims.size();
+    if (axis < 0 || axis >= dims.size() || dims[static_cast<int>(axis)] < 1) return std::nullopt;
+    return dims[static_cast<int>(axis)];
+  }
+
   std::optional<double> mean_of(const std::string& name) const {
     const auto found = constants_.find(name);
     if (found == constants_.end()) return std::nullopt;
@@ -176,7 +226,7 @@ class Preprocessing {
 
   Affine affine_of(std::string name) const {
     Affine affine;
-    for (int step = 0; step < kMaxSteps && users_.count(name) == 1; ++step) {
+    for (size_t step = 0; step < kMaxSteps && users_.count(name) == 1; ++step) {
       const onnx::NodeProto& node = *users_.find(name)->second;
       const std::string& op = node.op_type();
       const bool passes = op == "Transpose" || op == "Cast" || op == "Identity";
@@ -197,7 +247,9 @@ class Preprocessing {
     return affine;
   }
 
-  static constexpr int kMaxSteps = 16;
+  static constexpr size_t kMaxSteps = 16;
+  inline static const std::set<std::string_view> kSameValues = {"Cast",    "Identity",  "Unsqueeze", "Squeeze",
+                                                                "Reshape", "Transpose", "Flatten",   "Expand"};
   const OnnxModel& model_;
   std::multimap<std::string_view, const onnx::NodeProto*> users_;
   std::map<std::string_view, const TensorProto*> constants_;
@@ -226,6 +278,14 @@ std::vector<float> draw_pictures(std::span<const int64_t> dims, int axis, const 
   return all;
 }
 
+// One more than the largest value of an integer type that is not wider than 32 bits.
+int64_t largest_of(int32_t dtype) {
+  const auto bits = static_cast<int>(element_bits(dtype));
+  if (dtype == TensorProto::BOOL) return 2;
+  const bool is_signed = dtype == TensorProto::INT8 || dtype == TensorProto::INT16 || dtype == TensorProto::INT32;
+  return int64_t{1} << std::min(bits - (is_signed ? 1 : 0), 32);
+}
+
 }  // namespace
 
 void check_shapes(const OnnxModel& model, const InputShapes& shapes) {
@@ -241,10 +301,16 @@ void check_shapes(const OnnxModel& model, const InputShapes& shapes) {
   }
 }
 
+bool takes_pictures(const OnnxModel& model) {
+  const std::set<std::string> initializers = initializer_names(model);
+  return std::ranges::all_of(model.proto.graph().input(), [&](const onnx::ValueInfoProto& input) {
+    return initializers.contains(input.name()) || channel_axis(declared_dims(input)) != 0;
+  });
+}
+
 std::vector<HostTensor> seeded_inputs(const OnnxModel& model, const SeededShapes& shapes, uint64_t seed,
                                       uint64_t index) {
-  std::set<std::string> initializers;
-  for (const TensorProto& tensor : model.proto.graph().initializer()) initializers.insert(tensor.name());
+  const std::set<std::string> initializers = initializer_names(model);
   Random random(seed * 0x9E3779B97F4A7C15 + index);
   const Preprocessing preprocessing(model);
   std::vector<HostTensor> inputs;
@@ -253,9 +319,12 @@ std::vector<HostTensor> seeded_inputs(const OnnxModel& model, const SeededShapes
     const int32_t dtype = input.type().tensor_type().elem_type();
     HostTensor tensor = HostTensor::float32(input.name(), concrete_shape(input, shapes));
     const int channels = channel_axis(tensor.dims);
+    const std::optional<int64_t> range = preprocessing.index_range(input.name());
     if (is_float_type(dtype)) {
       const std::span<float> values = tensor.floats();
-      if (channels != 0) {
+      if (range) {
+        for (float& value : values) value = static_cast<float>(random.below(*range));
+      } else if (channels != 0) {
         std::ranges::copy(draw_pictures(tensor.dims, channels, preprocessing.scale_of(input.name()), random),
                           values.begin());
       } else {
@@ -269,7 +338,11 @@ std::vector<HostTensor> seeded_inputs(const OnnxModel& model, const SeededShapes
         std::ranges::transform(draw_pictures(tensor.dims, channels, kBytes, random), tensor.bytes.begin(),
                                [](float value) { return static_cast<std::byte>(std::lround(value)); });
       } else {
-        for (size_t i = 0; i < tensor.bytes.size(); i += width) tensor.bytes[i] = std::byte{random.coin()};
+        const int64_t below = range ? std::min(*range, largest_of(dtype)) : 2;
+        for (size_t i = 0; i < tensor.bytes.size(); i += width) {
+          const auto value = static_cast<uint64_t>(random.below(below));
+          std::memcpy(tensor.bytes.data() + i, &value, width);
+        }
       }
     }
     inputs.push_back(std::move(tensor));

@@ -4,8 +4,9 @@
 // Mumford and Huang 2001): overlapping shaded discs and boxes of all sizes, whose edges and spectra resemble those of
 // photographs. Those of uint8 have values of 0 to 255. Those of float types have the scale that the graph itself undoes,
 // where its first nodes subtract and divide (0 to 255, 0 to 1, -1 to 1); otherwise each channel has about zero mean and
-// unit variance, as preprocessed images have. Other float inputs get independent normal values, integers and booleans 0
-// or 1.
+// unit variance, as preprocessed images have. Inputs that choose rows of a constant table (tokens: by Gather or OneHot,
+// whatever their type) get any of its rows, each as often as another. Other float inputs get independent normal values,
+// integers and booleans 0 or 1.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +28,9 @@ struct SeededShapes {
 
 // Throws quench::Error where there is no input of one of the names.
 void check_shapes(const OnnxModel& model, const InputShapes& shapes);
+
+// Whether every input of the model is a picture, whose seeded values are nearest to real ones.
+bool takes_pictures(const OnnxModel& model);
 
 // One set of inputs (graph inputs that are no initializers), batch `index` of an endless sequence. Open dimensions
 // other than the first become 224 (height and width) or 16.

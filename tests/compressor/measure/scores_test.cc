@@ -22,7 +22,7 @@ struct Node {
 };
 
 // A chain of nodes, the last of which makes the output.
-onnx::GraphProto chain(const std::vector<Node>& nodes) {
+onnx::GraphProto chain(const std::vector<Node>& nodes, const std::string& name) {
   onnx::GraphProto graph;
   std::string value = "x";
   for (const Node& each : nodes) {
@@ -41,35 +41,47 @@ onnx::GraphProto chain(const std::vector<Node>& nodes) {
       for (const int64_t axis : each.perm) attribute.add_ints(axis);
     }
   }
-  graph.add_output()->set_name(value);
+  if (graph.node_size() > 0) graph.mutable_node(graph.node_size() - 1)->set_output(0, name);
+  graph.add_output()->set_name(name);
   return graph;
 }
 
 OutputShape floats(Shape dims) { return {onnx::TensorProto::FLOAT, std::move(dims)}; }
 OutputShape integers(Shape dims) { return {onnx::TensorProto::INT64, std::move(dims)}; }
 
-std::optional<Scores> find(const std::vector<Node>& nodes, const std::vector<OutputShape>& outputs) {
-  return find_scores(chain(nodes), outputs);
+std::optional<Scores> find(const std::vector<Node>& nodes, const std::vector<OutputShape>& outputs,
+                           const std::string& name = "y") {
+  return find_scores(chain(nodes, name), outputs);
 }
 
 // The axis of the classes; -1: there are none.
-int axis_of(const std::vector<Node>& nodes, Shape dims) {
-  const std::optional<Scores> scores = find(nodes, {floats(std::move(dims))});
+int axis_of(const std::vector<Node>& nodes, Shape dims, const std::string& name = "y") {
+  const std::optional<Scores> scores = find(nodes, {floats(std::move(dims))}, name);
   return scores && scores->is_purpose ? static_cast<int>(scores->axis) : -1;
 }
 
 TEST(Scores, OneRowForEachSample) {
-  EXPECT_EQ(axis_of({{"Gemm"}}, {8, 10}), 1);
-  EXPECT_EQ(axis_of({{"GlobalAveragePool"}}, {8, 10, 1, 1}), 1);
+  EXPECT_EQ(axis_of({{"Gemm"}}, {8, 10}, "logits"), 1);
+  EXPECT_EQ(axis_of({{"GlobalAveragePool"}}, {8, 10, 1, 1}, "logits"), 1);
   EXPECT_EQ(axis_of({{"Gemm"}, {"Softmax", 1}}, {8, 10}), 1);
-  EXPECT_EQ(axis_of({}, {8, 10}), 1) << "whatever makes it";
-  EXPECT_EQ(axis_of({{"Gemm"}}, {8, 1}), -1) << "a number, no classes";
-  EXPECT_EQ(axis_of({{"Gemm"}}, {8, 1, 1}), -1);
-  EXPECT_EQ(axis_of({{"MatMul"}}, {8, 24, 1}), -1) << "a series";
+  EXPECT_EQ(axis_of({}, {8, 10}, "logits"), 1) << "whatever makes it";
+  EXPECT_EQ(axis_of({{"Gemm"}}, {8, 1}, "logits"), -1) << "a number, no classes";
+  EXPECT_EQ(axis_of({{"Gemm"}}, {8, 1, 1}, "logits"), -1);
+  EXPECT_EQ(axis_of({{"MatMul"}}, {8, 24, 1}, "logits"), -1) << "a series";
   EXPECT_EQ(axis_of({{"Softmax", 1}}, {8, 24, 1}), 1);
-  EXPECT_EQ(axis_of({{"Gemm"}}, {10}), -1);
-  EXPECT_EQ(axis_of({{"Conv"}}, {1, 10, 4, 4}), -1) << "an image";
-  EXPECT_EQ(axis_of({{"MatMul"}}, {1, 16, 10}), -1) << "a sequence of vectors";
+  EXPECT_EQ(axis_of({{"Gemm"}}, {10}, "logits"), -1);
+  EXPECT_EQ(axis_of({{"Conv"}}, {1, 10, 4, 4}, "logits"), -1) << "an image";
+  EXPECT_EQ(axis_of({{"MatMul"}}, {1, 16, 10}, "logits"), -1) << "a sequence of vectors";
+}
+
+// Landmarks, embeddings and policies have the shape of scores; their values are what matters.
+TEST(Scores, ARowOfNumbersIsNotAlwaysScores) {
+  EXPECT_EQ(axis_of({{"Gemm"}}, {8, 196}), -1);
+  EXPECT_TRUE(find({{"Gemm"}}, {floats({8, 196})})) << "labels may still be held against it";
+  EXPECT_EQ(axis_of({{"Gemm"}}, {8, 196}, "landmarks"), -1);
+  EXPECT_EQ(axis_of({{"Gemm"}}, {8, 1000}), 1) << "the classes of ImageNet";
+  EXPECT_EQ(axis_of({{"Gemm"}}, {8, 7}, "Class_Scores:0"), 1);
+  EXPECT_EQ(axis_of({{"Gemm"}, {"Sigmoid"}}, {8, 360}, "classifier"), -1) << "probabilities, each for itself";
 }
 
 TEST(Scores, WhatASoftmaxMakes) {
@@ -101,7 +113,10 @@ TEST(Scores, ADetectorIsNoClassifier) {
 }
 
 TEST(Scores, IntegersBesideThemDoNotMatter) {
-  const auto scores = find({{"ArgMax"}}, {integers({8}), floats({8, 10})});
+  onnx::GraphProto graph = chain({{"ArgMax"}}, "best");
+  graph.add_output()->set_name("logits");
+  const std::vector<OutputShape> outputs = {integers({8}), floats({8, 10})};
+  const auto scores = find_scores(graph, outputs);
   ASSERT_TRUE(scores);
   EXPECT_TRUE(scores->is_purpose);
   EXPECT_EQ(scores->output, 1u);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <span>
 #include <string>
 #include <vector>
@@ -106,6 +107,25 @@ TEST(SeededInputs, HaveTheScaleThatTheGraphUndoes) {
   }
   EXPECT_LT(range("y = Relu(x)").low, -1);
   EXPECT_LT(range("s = Sub(a, x) y = Relu(s)").low, -1);  // not a scale
+}
+
+TEST(SeededInputs, TokensAreAllRowsOfTheTableThatTheyChooseFrom) {
+  const auto tokens = [](const std::string& type, const std::string& nodes) {
+    return input_of("g (" + type + "[N, 300] x) => (float[M] y) <float[5, 1] table = {0, 1, 2, 3, 4}> { " + nodes +
+                    " }");
+  };
+  const HostTensor integers = tokens("int64", "r = Reshape(x, x) y = Gather(table, r)");
+  std::vector<int64_t> values(1200);
+  std::memcpy(values.data(), integers.bytes.data(), integers.bytes.size());
+  std::vector<int> counts(5);
+  for (const int64_t value : values) ++counts.at(static_cast<size_t>(value));
+  EXPECT_GT(*std::ranges::min_element(counts), 180);
+  const HostTensor narrow = tokens("int8", "i = Cast<to = 7>(x) y = Gather(table, i)");
+  EXPECT_EQ(std::to_integer<int>(*std::ranges::max_element(narrow.bytes)), 4);
+  const HostTensor floats = tokens("float", "i = Cast<to = 7>(x) u = Unsqueeze(i, i) y = Gather(table, u)");
+  const Range range = range_of(floats.floats());
+  EXPECT_EQ(range.low, 0);
+  EXPECT_EQ(range.high, 4);
 }
 
 TEST(SeededInputs, PicturesOfBytesAreNotZerosAndOnes) {
