@@ -120,7 +120,8 @@ class Plan {
   mutable int users_ = 0;
 };
 
-// The plan of the model for these shapes (one for every input, or kDefaultInput) and options: the one that a session has already, or a
+// The plan of the model for these shapes (one for every input, or kDefaultInput) and options: the one that a session has
+// already, or a
 // new one. Every acquire needs its release. Planning works in `memory`; the plan itself, its constants and its packed
 // weights lie in the model's memory, which it leaves with its last user. Both take the model's lock.
 // Errors: whatever the operators say about shapes and types, kLimit, kOutOfMemory, kCancelled.
