@@ -12,6 +12,7 @@
 #include <span>
 #include <string_view>
 
+#include "compressor/data/array.h"
 #include "formats/error.h"
 
 namespace quench::measure {
@@ -219,7 +220,12 @@ class Preprocessing {
     const int64_t index = weight_index(*found->second);
     if (index < 0) return std::nullopt;
     const Weight& weight = model_.weights[static_cast<size_t>(index)];
-    if (!is_float_type(weight.dtype) || weight.elements() > 4) return std::nullopt;
+    if (weight.elements() == 0 || weight.elements() > 4) return std::nullopt;
+    if (weight.dtype == TensorProto::INT64 || weight.dtype == TensorProto::INT32) {
+      const data::Array array{static_cast<ElementType>(weight.dtype), weight.dims, read(weight)};
+      return static_cast<double>(array.to_int64().front());
+    }
+    if (!is_float_type(weight.dtype)) return std::nullopt;
     const std::vector<float> values = read_float(weight);
     return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
   }
@@ -341,7 +347,7 @@ std::vector<HostTensor> seeded_inputs(const OnnxModel& model, const SeededShapes
         const int64_t below = range ? std::min(*range, largest_of(dtype)) : 2;
         for (size_t i = 0; i < tensor.bytes.size(); i += width) {
           const auto value = static_cast<uint64_t>(random.below(below));
-          std::memcpy(tensor.bytes.data() + i, &value, width);
+          std::memcpy(tensor.bytes.data() + i, &value, std::min(width, sizeof value));
         }
       }
     }

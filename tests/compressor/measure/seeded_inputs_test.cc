@@ -126,6 +126,11 @@ TEST(SeededInputs, TokensAreAllRowsOfTheTableThatTheyChooseFrom) {
   const Range range = range_of(floats.floats());
   EXPECT_EQ(range.low, 0);
   EXPECT_EQ(range.high, 4);
+  const HostTensor chosen = input_of(
+      "g (float[N, 300] x) => (float[N, 300, M] y) <int64[1] depth = {7}, float[2] v = {0, 1}> { i = Cast<to = 6>(x) y "
+      "= OneHot(i, depth, v) }");
+  EXPECT_EQ(range_of(chosen.floats()).high, 6);
+  EXPECT_EQ(range_of(chosen.floats()).low, 0);
 }
 
 TEST(SeededInputs, PicturesOfBytesAreNotZerosAndOnes) {
