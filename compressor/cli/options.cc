@@ -13,18 +13,44 @@
 #include "formats/error.h"
 
 namespace quench::cli {
+namespace {
+
+// CLI11's own way of cutting at commas skips empty parts.
+std::vector<std::string> parts_of(const std::string& list) {
+  std::vector<std::string> parts(1);
+  for (const char c : list) c == ',' ? parts.emplace_back() : parts.back() += c;
+  return parts;
+}
+
+// Of lists that guard_options has seen.
+std::vector<float> numbers_of(const std::vector<std::string>& lists) {
+  std::vector<float> numbers;
+  for (const std::string& list : lists) {
+    for (const std::string& part : parts_of(list)) numbers.push_back(std::strtof(part.c_str(), nullptr));
+  }
+  return numbers;
+}
+
+// `complaint`: of a number that does not hold.
+template <typename Holds>
+CLI::Validator each(Holds holds, const char* complaint) {
+  return {[holds, complaint](std::string& list) -> std::string {
+            for (const std::string& part : parts_of(list)) {
+              if (!holds(std::strtod(part.c_str(), nullptr))) return part + complaint;
+            }
+            return {};
+          },
+          ""};
+}
+
+}  // namespace
 
 void PreprocessingOptions::add_to(CLI::App& command) {
   const std::string group = "Preprocessing: value = (pixel * scale - mean) / std";
   command.add_option("--mean", mean_, "one number per channel, or one for all; default 0")
-      ->delimiter(',')
       ->type_name("M,...")
       ->group(group);
-  command.add_option("--std", std_, "likewise; default 1")
-      ->delimiter(',')
-      ->check(above_zero())
-      ->type_name("S,...")
-      ->group(group);
+  command.add_option("--std", std_, "likewise; default 1")->check(above_zero())->type_name("S,...")->group(group);
   command.add_option("--scale", scale_, "default 1/255 for images, 1 for .npy and .npz")->type_name("X")->group(group);
   command.add_option("--layout", layout_, "of the model's input; default: what its shape says")
       ->check(CLI::IsMember({"nchw", "nhwc"}).description(""))
@@ -33,7 +59,7 @@ void PreprocessingOptions::add_to(CLI::App& command) {
 }
 
 data::DatasetOptions PreprocessingOptions::get() const {
-  data::DatasetOptions options{mean_, std_, scale_, {}, {}};
+  data::DatasetOptions options{numbers_of(mean_), numbers_of(std_), scale_, {}, {}};
   if (!layout_.empty()) options.layout = layout_ == "nhwc" ? data::Layout::kNhwc : data::Layout::kNchw;
   return options;
 }
@@ -69,16 +95,11 @@ CLI::Validator named_number(std::map<std::string, std::string> numbers) {
 }
 
 CLI::Validator above_zero() {
-  return {[](std::string& text) {
-            return std::strtod(text.c_str(), nullptr) > 0 ? std::string() : text + " is not above 0";
-          },
-          ""};
+  return each([](double value) { return value > 0; }, " is not above 0");
 }
 
 CLI::Validator at_least_zero() {
-  return {
-      [](std::string& text) { return std::strtod(text.c_str(), nullptr) >= 0 ? std::string() : text + " is below 0"; },
-      ""};
+  return each([](double value) { return value >= 0; }, " is below 0");
 }
 
 namespace {
@@ -107,18 +128,28 @@ std::string what_is_wrong_with(const std::string& number, bool is_whole) {
   return fmt::format("{} is no whole number from 0 to 18446744073709551615", printable(number));
 }
 
-std::string guarded(std::string text, Values values) {
+std::string guarded(const std::string& text, Values values) {
   if (text.empty()) return "an empty value is given";
-  while (values != Values::kAny) {
-    const size_t comma = text.find(',');
-    std::string wrong = what_is_wrong_with(text.substr(0, comma), values == Values::kWhole);
-    if (!wrong.empty() || comma == std::string::npos) return wrong;
-    text = text.substr(comma + 1);
+  if (values == Values::kAny) return {};
+  for (const std::string& part : parts_of(text)) {
+    std::string wrong = what_is_wrong_with(part, values == Values::kWhole);
+    if (!wrong.empty()) return wrong;
   }
   return {};
 }
 
 }  // namespace
+
+void guard_empty_values(const CLI::App& app, std::span<char*> arguments) {
+  for (size_t i = 1; i < arguments.size(); ++i) {
+    if (*arguments[i] != 0) continue;
+    for (const CLI::App* command : app.get_subcommands({})) {
+      const CLI::Option* option = command->get_option_no_throw(arguments[i - 1]);
+      const bool may_be_left_out = option && option->get_expected_min() == 0 && option->get_expected_max() > 0;
+      if (may_be_left_out) throw UsageError(fmt::format("{}: an empty value is given", arguments[i - 1]));
+    }
+  }
+}
 
 void guard_options(CLI::App& app) {
   for (CLI::Option* option : app.get_options()) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,7 +28,7 @@ class PreprocessingOptions {
   data::DatasetOptions get() const;
 
  private:
-  std::vector<float> mean_, std_;
+  std::vector<std::string> mean_, std_;  // as they were given
   std::optional<float> scale_;
   std::string layout_;
 };
@@ -88,6 +89,8 @@ CLI::Validator at_least_zero();
 // Makes every option of every command refuse values that none can mean: nothing (an unset variable of a shell), and for
 // numbers what is not finite, absurdly large, or no number.
 void guard_options(CLI::App& app);
+// Throws UsageError where a value that may be left out is given as nothing, which CLI11 takes for left out.
+void guard_empty_values(const CLI::App& app, std::span<char*> arguments);
 
 void print_warning(const std::string& text);
 

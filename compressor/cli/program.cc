@@ -72,6 +72,7 @@ int run_program(CLI::App& app, int argc, char** argv) {
                                         [&](const CLI::App* command) { return command->get_name() == first; });
     if (!first.starts_with('-') && !is_command)
       throw UsageError(fmt::format("there is no command '{}'; there are {}", printable(first), commands_of(app)));
+    guard_empty_values(app, {argv, static_cast<size_t>(argc)});
     app.parse(argc, argv);
     if (std::fflush(stdout) != 0) return fail("the output could not be written", 1);
     return 0;

@@ -338,7 +338,7 @@ TEST_F(Cli, AnEmptyValueOfAnyOptionIsRefused) {
       const std::string option = line.substr(at, line.find(' ', at) - at);
       const size_t type = at + option.size() + 1;
       const bool is_flag = type >= line.size() || line[type] == ' ';
-      if (is_flag || option == "--json") continue;
+      if (is_flag) continue;
       std::vector<std::string> arguments = command;
       if (option == "--output") arguments.erase(std::find(arguments.begin(), arguments.end(), "-o"), arguments.end());
       if (option == "--against") arguments.resize(2);
@@ -362,6 +362,11 @@ TEST_F(Cli, NumbersThatNoneCanMeanAreRefused) {
       expect_error(error_of(option, value), 2, option);
     }
   }
+  for (const char* option : {"--mean", "--std"}) {
+    for (const char* value : {"1,,2", "1,2,", ",1", ",", "1,x"})
+      expect_error(error_of(option, value), 2, "is no number");
+  }
+  expect_error(error_of("--std", "1,0,1"), 2, "--std: 0 is not above 0");
   expect_error(error_of("--bits", "0"), 2, "--bits: 0 is not above 0");
   expect_error(error_of("--std", "0"), 2, "--std: 0 is not above 0");
   expect_error(error_of("--quality", "x"), 2, "'x' is none of balanced, lossless, small, transparent");
