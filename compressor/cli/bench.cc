@@ -12,7 +12,7 @@ void add_bench(CLI::App& app) {
   struct Arguments {
     std::string file;
     measure::BenchmarkOptions options;
-    std::vector<std::string> shapes;
+    ShapeOptions shapes;
     JsonOption json;
   };
   auto arguments = std::make_shared<Arguments>();
@@ -20,7 +20,7 @@ void add_bench(CLI::App& app) {
   command->add_option("file", arguments->file, "a .quench file")->required()->type_name("FILE");
   command->add_option("--threads", arguments->options.threads, "default 1")->check(CLI::Range(1, 256))->type_name("N");
   command->add_option("--runs", arguments->options.runs, "default 50")->check(CLI::Range(1, 1000000))->type_name("N");
-  add_shapes(*command, arguments->shapes);
+  arguments->shapes.add_to(*command);
   add_max_memory(*command, arguments->options.max_memory);
   arguments->json.add_to(*command);
   command->callback([arguments] {
@@ -28,7 +28,7 @@ void add_bench(CLI::App& app) {
     files.reads(arguments->file);
     arguments->json.declare(files);
     measure::BenchmarkOptions options = arguments->options;
-    options.shapes = parse_shapes(arguments->shapes);
+    options.shapes = arguments->shapes.get();
     const measure::Benchmark benchmark = measure::benchmark(arguments->file, options);
     arguments->json.show(report::to_text(benchmark), report::to_json(benchmark));
   });

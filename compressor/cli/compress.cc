@@ -27,7 +27,7 @@ struct Arguments {
   std::string model, output, data;
   CompressOptions options;
   int threads = 0;
-  std::vector<std::string> shapes;
+  ShapeOptions shapes;
   PreprocessingOptions preprocessing;
   JsonOption json;
 };
@@ -66,7 +66,7 @@ void run(const Arguments& arguments) {
   arguments.json.declare(files);
   CompressOptions options = arguments.options;
   options.threads = resolve_threads(arguments.threads);
-  options.input_shapes = parse_shapes(arguments.shapes);
+  options.input_shapes = arguments.shapes.get();
   report::Progress progress;
   options.progress = [&](std::string_view stage, double share) { progress.update(stage, share); };
   set_data(arguments, options);
@@ -135,7 +135,7 @@ void add_compress(CLI::App& app) {
                    "inputs to calibrate on; with labels, the report has the accuracy before and after")
       ->type_name("SPEC");
   add_threads(*command, arguments->threads);
-  add_shapes(*command, arguments->shapes);
+  arguments->shapes.add_to(*command);
   arguments->json.add_to(*command);
   add_size_options(*command, arguments->options);
   add_method_options(*command, arguments->options);

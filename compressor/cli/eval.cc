@@ -14,7 +14,7 @@ struct Arguments {
   std::string file, against;
   measure::EvaluationOptions options;
   int threads = 0;
-  std::vector<std::string> shapes;
+  ShapeOptions shapes;
   PreprocessingOptions preprocessing;
   JsonOption json;
 };
@@ -27,7 +27,7 @@ void run(const Arguments& arguments) {
   arguments.json.declare(files);
   measure::EvaluationOptions options = arguments.options;
   options.threads = resolve_threads(arguments.threads);
-  options.shapes = parse_shapes(arguments.shapes);
+  options.shapes = arguments.shapes.get();
   options.preprocessing = arguments.preprocessing.get();
   report::Progress progress;
   options.progress = [&](double share) { progress.update("evaluating", share); };
@@ -56,7 +56,7 @@ void add_eval(CLI::App& app) {
       ->type_name("N");
   command->add_option("--seed", arguments->options.seed, "of seeded inputs")->type_name("S");
   add_threads(*command, arguments->threads);
-  add_shapes(*command, arguments->shapes);
+  arguments->shapes.add_to(*command);
   add_max_memory(*command, arguments->options.max_memory);
   arguments->json.add_to(*command);
   arguments->preprocessing.add_to(*command);

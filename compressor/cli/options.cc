@@ -212,32 +212,52 @@ void add_coder(CLI::App& command, entropy::Coder& coder, const std::string& grou
       ->group(group);
 }
 
-void add_shapes(CLI::App& command, std::vector<std::string>& shapes) {
-  command.add_option("--shape", shapes, "of an input that leaves dimensions open, e.g. x=1x3x320x320")
+void ShapeOptions::add_to(CLI::App& command) {
+  command.add_option("--shape", shapes_, "of an input that leaves dimensions open, e.g. x=1x3x320x320")
       ->type_name("NAME=AxBxC")
+      ->allow_extra_args(false);
+  command.add_option("--dim", dims_, "of a dimension that the model names, in all inputs, e.g. height=320")
+      ->type_name("NAME=D")
       ->allow_extra_args(false);
 }
 
-std::map<std::string, std::vector<int64_t>> parse_shapes(const std::vector<std::string>& shapes) {
-  std::map<std::string, std::vector<int64_t>> parsed;
-  for (const std::string& text : shapes) {
-    const size_t equals = text.rfind('=');
-    const auto refuse = [&] { throw UsageError(fmt::format("--shape {}: give NAME=1x3x32x32", text)); };
-    if (equals == std::string::npos || equals == 0) refuse();
-    std::vector<int64_t>& dims = parsed[text.substr(0, equals)];
-    const char* at = text.data() + equals + 1;
-    const char* end = text.data() + text.size();
-    while (true) {
-      int64_t dim = 0;
-      const auto [next, error] = std::from_chars(at, end, dim);
-      if (error != std::errc() || dim < 1 || dim > (int64_t{1} << 32)) refuse();
-      dims.push_back(dim);
-      if (next == end) break;
-      if (*next != 'x') refuse();
-      at = next + 1;
-    }
+namespace {
+
+// NAME=1x3x32x32, of at most `most` dimensions.
+std::pair<std::string, std::vector<int64_t>> parse_shape(const std::string& text, size_t most, const char* wanted) {
+  constexpr int64_t kLargest = int64_t{1} << 32;
+  const auto refuse = [&] { throw UsageError(fmt::format("{}: give {}", printable(text), wanted)); };
+  const size_t equals = text.rfind('=');
+  if (equals == std::string::npos || equals == 0) refuse();
+  std::vector<int64_t> dims;
+  const char* at = text.data() + equals + 1;
+  const char* end = text.data() + text.size();
+  while (true) {
+    int64_t dim = 0;
+    const auto [next, error] = std::from_chars(at, end, dim);
+    if (error != std::errc() || dim < 1 || dim > kLargest) refuse();
+    dims.push_back(dim);
+    if (next == end) break;
+    if (*next != 'x' || dims.size() == most) refuse();
+    at = next + 1;
   }
-  return parsed;
+  return {text.substr(0, equals), dims};
+}
+
+}  // namespace
+
+measure::InputShapes ShapeOptions::get() const {
+  measure::InputShapes shapes;
+  const auto refuse_second = [](bool is_first, const std::string& text) {
+    if (!is_first) throw UsageError(fmt::format("{}: this name has been given a size before", printable(text)));
+  };
+  for (const std::string& text : shapes_)
+    refuse_second(shapes.whole.insert(parse_shape(text, SIZE_MAX, "--shape NAME=1x3x32x32")).second, text);
+  for (const std::string& text : dims_) {
+    const auto [name, size] = parse_shape(text, 1, "--dim NAME=32");
+    refuse_second(shapes.dims.emplace(name, size.front()).second, text);
+  }
+  return shapes;
 }
 
 void print_warning(const std::string& text) { fmt::print(stderr, "quench: warning: {}\n", printable(text, 1000)); }

@@ -12,6 +12,7 @@
 
 #include "compressor/cli/file_use.h"
 #include "compressor/data/dataset.h"
+#include "compressor/measure/input_shapes.h"
 #include "formats/entropy/coder.h"
 
 namespace quench::cli {
@@ -67,9 +68,15 @@ SizeOptions add_size(CLI::App& command, std::optional<double>& ratio, std::optio
 // --coder.
 void add_coder(CLI::App& command, entropy::Coder& coder, const std::string& group);
 
-// --shape NAME=1x3x32x32, as often as there are inputs.
-void add_shapes(CLI::App& command, std::vector<std::string>& shapes);
-std::map<std::string, std::vector<int64_t>> parse_shapes(const std::vector<std::string>& shapes);
+// --shape NAME=1x3x32x32 and --dim NAME=32, as often as there are inputs and dimensions.
+class ShapeOptions {
+ public:
+  void add_to(CLI::App& command);
+  measure::InputShapes get() const;
+
+ private:
+  std::vector<std::string> shapes_, dims_;  // as they were given
+};
 
 // Replaces each name by its number.
 CLI::Validator named_number(std::map<std::string, std::string> numbers);

@@ -123,7 +123,7 @@ void Compression::calibrate() {
   CalibrationOptions calibration;
   calibration.seed = options_.seed;
   calibration.threads = options_.threads;
-  calibration.shapes.by_name = options_.input_shapes;
+  calibration.shapes.inputs = options_.input_shapes;
   calibration.data = options_.data;
   calibration.vectors = options_.dimension > 1;
   calibration.progress = [&](double share) { progress("calibrating", share); };

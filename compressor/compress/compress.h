@@ -12,7 +12,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -20,6 +19,7 @@
 #include <vector>
 
 #include "compressor/graph/evaluator.h"
+#include "compressor/measure/input_shapes.h"
 #include "formats/entropy/coder.h"
 
 namespace quench::quantizer {
@@ -59,7 +59,7 @@ struct CompressOptions {
   bool keep_graph = false;
   bool keep_names = false;
   bool calibrate = true;
-  std::map<std::string, std::vector<int64_t>> input_shapes;  // for inputs whose declared shape is open
+  measure::InputShapes input_shapes;  // for inputs whose declared shape is open
   // Batch `index` of real inputs for calibration, about `batch` samples; no tensors when there are no more.
   std::function<std::vector<graph::HostTensor>(uint64_t index, int64_t batch)> data;
   std::function<void(std::string_view stage, double share)> progress;  // share 0 to 1 of the stage

@@ -222,7 +222,7 @@ std::unique_ptr<Runner> Runner::open(const std::filesystem::path& path, int thre
 std::vector<HostTensor> Runner::seeded_inputs(const InputShapes& shapes, int64_t batch, uint64_t seed,
                                               uint64_t index) const {
   check_shapes(model_, shapes);
-  return measure::seeded_inputs(model_, {.batch = batch, .by_name = shapes}, seed, index);
+  return measure::seeded_inputs(model_, {.batch = batch, .inputs = shapes}, seed, index);
 }
 
 std::vector<HostTensor> Runner::as_declared(std::span<const HostTensor> inputs) const {

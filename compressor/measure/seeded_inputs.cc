@@ -114,17 +114,8 @@ std::set<std::string> initializer_names(const OnnxModel& model) {
   return names;
 }
 
-// -1: open.
-std::vector<int64_t> declared_dims(const onnx::ValueInfoProto& input) {
-  std::vector<int64_t> dims;
-  for (const auto& dim : input.type().tensor_type().shape().dim())
-    dims.push_back(dim.has_dim_value() && dim.dim_value() > 0 ? dim.dim_value() : -1);
-  return dims;
-}
-
 std::vector<int64_t> concrete_shape(const onnx::ValueInfoProto& input, const SeededShapes& shapes) {
-  if (const auto given = shapes.by_name.find(input.name()); given != shapes.by_name.end()) return given->second;
-  std::vector<int64_t> dims = declared_dims(input);
+  std::vector<int64_t> dims = shapes.inputs.of(input);
   const int channels = channel_axis(dims);
   for (int i = 0; i < static_cast<int>(dims.size()); ++i) {
     int64_t& dim = dims[static_cast<size_t>(i)];
@@ -294,23 +285,10 @@ int64_t largest_of(int32_t dtype) {
 
 }  // namespace
 
-void check_shapes(const OnnxModel& model, const InputShapes& shapes) {
-  const auto& inputs = model.proto.graph().input();
-  for (const auto& shape : shapes) {
-    const std::string& name = shape.first;
-    const bool is_input = std::any_of(inputs.begin(), inputs.end(),
-                                      [&](const onnx::ValueInfoProto& input) { return input.name() == name; });
-    if (is_input) continue;
-    std::string names;
-    for (const onnx::ValueInfoProto& input : inputs) names += (names.empty() ? "" : ", ") + printable(input.name());
-    throw Error::make("{}: --shape: there is no input '{}'; the model has {}", model.name, printable(name), names);
-  }
-}
-
 bool takes_pictures(const OnnxModel& model) {
   const std::set<std::string> initializers = initializer_names(model);
   return std::ranges::all_of(model.proto.graph().input(), [&](const onnx::ValueInfoProto& input) {
-    return initializers.contains(input.name()) || channel_axis(declared_dims(input)) != 0;
+    return initializers.contains(input.name()) || channel_axis(InputShapes().of(input)) != 0;
   });
 }
 

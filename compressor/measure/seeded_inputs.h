@@ -10,24 +10,17 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
-#include <string>
 #include <vector>
 
 #include "compressor/graph/evaluator.h"
+#include "compressor/measure/input_shapes.h"
 
 namespace quench::measure {
 
-// Whole shapes by the input's name, for inputs whose declared shape is open or is to be overruled.
-using InputShapes = std::map<std::string, std::vector<int64_t>>;
-
 struct SeededShapes {
   int64_t batch = 1;  // for a leading dimension that the model leaves open
-  InputShapes by_name;
+  InputShapes inputs = {};
 };
-
-// Throws quench::Error where there is no input of one of the names.
-void check_shapes(const OnnxModel& model, const InputShapes& shapes);
 
 // Whether every input of the model is a picture, whose seeded values are nearest to real ones.
 bool takes_pictures(const OnnxModel& model);

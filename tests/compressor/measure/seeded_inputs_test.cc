@@ -19,7 +19,7 @@ using Shape = std::vector<int64_t>;
 
 HostTensor input_of(const std::string& text, uint64_t seed = 1, uint64_t index = 0) {
   const OnnxModel model = testing::load_text(text);
-  std::vector<HostTensor> inputs = seeded_inputs(model, {.batch = 4, .by_name = {}}, seed, index);
+  std::vector<HostTensor> inputs = seeded_inputs(model, {.batch = 4}, seed, index);
   EXPECT_EQ(inputs.size(), 1u);
   return std::move(inputs.front());
 }
