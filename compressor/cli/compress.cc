@@ -7,6 +7,7 @@
 #include "compressor/cli/commands.h"
 #include "compressor/cli/options.h"
 #include "compressor/measure/evaluation.h"
+#include "compressor/measure/samples.h"
 #include "compressor/report/json.h"
 #include "compressor/report/progress.h"
 #include "compressor/report/text.h"
@@ -24,7 +25,8 @@ using quantizer::Quality;
 constexpr uint64_t kReportSamples = 1000;  // for the accuracy before and after
 
 struct Arguments {
-  std::string model, output, data;
+  std::string model, output;
+  std::vector<std::string> data;
   CompressOptions options;
   int threads = 0;
   ShapeOptions shapes;
@@ -36,13 +38,11 @@ struct Arguments {
 void set_data(const Arguments& arguments, CompressOptions& options) {
   if (arguments.data.empty()) return;
   const OnnxModel model = load(arguments.model);
-  const auto source = std::make_shared<measure::BatchSource>(model.name, measure::declared_inputs(model.proto.graph()),
-                                                             arguments.data, arguments.preprocessing.get());
-  options.data = [source](uint64_t index, int64_t batch) -> std::vector<graph::HostTensor> {
-    const uint64_t count = source->batch_size(batch);
-    measure::BatchSource::Batch samples = source->batch(index * count, count);
-    if (samples.samples == 0) return {};
-    return {std::move(samples.input)};
+  const auto samples = std::make_shared<measure::Samples>(model.name, model.proto, arguments.data,
+                                                          arguments.preprocessing.get(), options.input_shapes);
+  options.data = [samples](uint64_t index, int64_t batch) {
+    const uint64_t count = samples->batch_size(static_cast<uint64_t>(batch));
+    return samples->batch(index * count, count).inputs;
   };
 }
 
@@ -52,6 +52,7 @@ std::optional<Evaluation> evaluate(const Arguments& arguments, int threads, repo
   measure::EvaluationOptions options;
   options.data = arguments.data;
   options.preprocessing = arguments.preprocessing.get();
+  options.shapes = arguments.shapes.get();
   options.samples = kReportSamples;
   options.threads = threads;
   options.progress = [&](double share) { progress.update("evaluating", share); };
@@ -130,10 +131,8 @@ void add_compress(CLI::App& app) {
   CLI::App* command = app.add_subcommand("compress", "Make a .quench file from an ONNX model");
   command->add_option("model", arguments->model, "an .onnx file")->required()->type_name("MODEL");
   command->add_option("-o,--output", arguments->output, "the .quench file to write")->required()->type_name("OUT");
-  command
-      ->add_option("--data", arguments->data,
-                   "inputs to calibrate on; with labels, the report has the accuracy before and after")
-      ->type_name("SPEC");
+  add_data_option(*command, arguments->data,
+                  "inputs to calibrate on; with labels, the report has the accuracy before and after");
   add_threads(*command, arguments->threads);
   arguments->shapes.add_to(*command);
   arguments->json.add_to(*command);

@@ -42,10 +42,7 @@ void add_eval(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("eval", "Measure a model's accuracy, and how near it is to another model");
   command->add_option("file", arguments->file, "a .quench or .onnx file")->required()->type_name("FILE");
-  command
-      ->add_option("--data", arguments->options.data,
-                   "cifar10:DIR, synthetic:shapes, a folder of images, .npy or .npz; default: seeded inputs")
-      ->type_name("SPEC");
+  add_data_option(*command, arguments->options.data, "what to run on; default: seeded inputs");
   command->add_option("--against", arguments->against, "a .quench or .onnx file to compare the outputs with")
       ->type_name("MODEL");
   command->add_option("--samples", arguments->options.samples, "default: all, or 64 seeded inputs")

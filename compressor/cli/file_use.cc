@@ -84,6 +84,16 @@ void FileUse::reads_data(const std::string& spec) {
   if (!spec.empty()) more_inputs_.emplace_back([spec] { return data::files_of(spec); });
 }
 
+// Which '=' ends a name is not known before the model is read: what is behind any of them may be the data.
+void FileUse::reads_data(const std::vector<std::string>& specs) {
+  for (const std::string& spec : specs) {
+    for (std::string rest = spec;; rest = rest.substr(rest.find('=') + 1)) {
+      reads_data(rest);
+      if (rest.find('=') == std::string::npos || rest.starts_with("synthetic:")) break;
+    }
+  }
+}
+
 // What does not exist yet cannot be lost, so that a data set of a million files is not listed for nothing.
 bool FileUse::is_read(const fs::path& output) {
   const auto is_output = [&](const fs::path& input) { return is_same(input, output); };

@@ -18,8 +18,9 @@ class FileUse {
  public:
   // Empty ones are not there. All of them come before the first output.
   void reads(const std::filesystem::path& file);
-  void reads_model(const std::filesystem::path& file);  // .onnx with its external data, or .quench
-  void reads_data(const std::string& spec);             // as of --data: every file of the data set
+  void reads_model(const std::filesystem::path& file);     // .onnx with its external data, or .quench
+  void reads_data(const std::string& spec);                // as of --data: every file of the data set
+  void reads_data(const std::vector<std::string>& specs);  // [NAME=]SPEC each
 
   enum class Place { kAny, kFile };  // any: /dev/stdout and other devices too, which are written from front to back
 

@@ -45,7 +45,7 @@ class Compression {
  public:
   Compression(const fs::path& input, const CompressOptions& options)
       : options_(options), input_(input), original_(load(input)) {
-    measure::check_shapes(original_, options_.input_shapes);
+    measure::check_shapes(original_.name, original_.proto.graph(), options_.input_shapes);
     report_.warnings = check(original_);
     model_ = original_.clone();
     simplify(model_);

@@ -130,7 +130,8 @@ std::vector<fs::path> sorted_entries(const fs::path& folder) {
   return entries;
 }
 
-Folder scan_folder(const fs::path& root) {
+// Without files where there are no images.
+Folder find_images(const fs::path& root) {
   Folder folder;
   const std::vector<fs::path> entries = sorted_entries(root);
   for (const fs::path& entry : entries) {
@@ -146,6 +147,11 @@ Folder scan_folder(const fs::path& root) {
       if (is_image_name(entry)) folder.files.push_back({entry, 0});
     }
   }
+  return folder;
+}
+
+Folder scan_folder(const fs::path& root) {
+  Folder folder = find_images(root);
   if (folder.files.empty()) {
     throw Error::make("{}: there are no .png or .jpg files in this folder or the folders in it", root.string());
   }
@@ -189,6 +195,10 @@ class ArrayDataset : public Dataset {
   uint64_t size() const override { return static_cast<uint64_t>(samples_.dims[0]); }
   int64_t class_count() const override { return classes_; }
   const std::vector<int64_t>& sample_shape() const override { return shape_; }
+  const Array* exact() const override {
+    const auto is = [](float wanted) { return [wanted](float value) { return value == wanted; }; };
+    return std::ranges::all_of(factor_, is(1)) && std::ranges::all_of(offset_, is(0)) ? &samples_ : nullptr;
+  }
 
   void fill(std::span<const uint64_t> indices, std::span<float> values, std::span<int64_t> labels) const override {
     const uint64_t elements = sample_elements();
@@ -324,6 +334,12 @@ std::optional<CifarSpec> cifar_of(std::string_view spec) {
   return std::nullopt;
 }
 
+// Of the file's name in FILE.npz:ARRAY.
+size_t file_end(std::string_view spec) {
+  const size_t at = spec.find(".npz:");
+  return at == std::string_view::npos ? spec.size() : at + 4;
+}
+
 bool is_shapes(std::string_view spec) { return spec == "synthetic:shapes" || spec.starts_with("synthetic:shapes,"); }
 
 }  // namespace
@@ -352,9 +368,20 @@ std::unique_ptr<Dataset> open_dataset(std::string_view spec, const DatasetOption
 std::vector<fs::path> files_of(std::string_view spec) {
   if (const auto cifar = cifar_of(spec)) return Cifar10::files(cifar->folder, cifar->training);
   if (is_shapes(spec)) return {};
-  if (!fs::is_directory(spec)) return {fs::path(spec)};
-  std::vector<fs::path> files;
+  if (!fs::is_directory(spec)) return {fs::path(spec.substr(0, file_end(spec)))};
+  std::vector<fs::path> files = npz_files_of(spec);
+  if (!files.empty()) return files;
   for (LabelledFile& file : scan_folder(spec).files) files.push_back(std::move(file.path));
+  return files;
+}
+
+std::vector<fs::path> npz_files_of(std::string_view spec) {
+  if (spec.ends_with(".npz") && !fs::is_directory(spec)) return {fs::path(spec)};
+  std::vector<fs::path> files;
+  if (!fs::is_directory(spec) || !find_images(spec).files.empty()) return files;
+  for (fs::path& entry : sorted_entries(spec)) {
+    if (entry.extension() == ".npz") files.push_back(std::move(entry));
+  }
   return files;
 }
 

@@ -31,6 +31,8 @@
 #include <string_view>
 #include <vector>
 
+#include "compressor/data/array.h"
+
 namespace quench::data {
 
 enum class Layout : uint8_t { kNchw, kNhwc };
@@ -57,13 +59,20 @@ class Dataset {
   // if they are not wanted or there are none.
   virtual void fill(std::span<const uint64_t> indices, std::span<float> values, std::span<int64_t> labels) const = 0;
 
+  // All samples along the first axis, of the type that they have in the file, where fill() changes nothing but that;
+  // nullptr: it does.
+  virtual const Array* exact() const { return nullptr; }
+
   uint64_t sample_elements() const;
 };
 
 std::unique_ptr<Dataset> open_dataset(std::string_view spec, const DatasetOptions& options = {});
 
-// The files that a data set is read from; none for what is no data.
+// The files that a data set is read from, or FILE.npz:ARRAY; none for what is no data.
 std::vector<std::filesystem::path> files_of(std::string_view spec);
+
+// FILE.npz itself; the .npz files of a folder without images, in the order of their names; none for what is neither.
+std::vector<std::filesystem::path> npz_files_of(std::string_view spec);
 
 // The k-th sample of an order in which every prefix is spread over the whole set, so that a part of a folder that is
 // sorted by class has samples of all classes. A permutation of 0 to size - 1.

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "compressor/measure/fidelity.h"
+#include "compressor/measure/samples.h"
 #include "compressor/measure/scores.h"
 #include "formats/error.h"
 
@@ -17,13 +18,12 @@ constexpr uint64_t kSeededSamples = 64;
 // Accuracy of one model, whose scores are found in its first outputs.
 class AccuracyMeter {
  public:
-  void add(const Runner& model, const std::vector<HostTensor>& outputs, std::span<const int64_t> labels) {
+  // `rows`: of the inputs, the first of which have the labels. Outputs that labels say nothing of are left out.
+  void add(const Runner& model, const std::vector<HostTensor>& outputs, std::span<const int64_t> labels,
+           uint64_t rows) {
     const std::optional<Scores> scores = find_scores(model.graph(), outputs);
-    const auto samples = static_cast<int64_t>(labels.size());
-    if (!scores || !is_one_per_sample(*scores, outputs[scores->output].dims) ||
-        outputs[scores->output].dims[0] < samples) {
-      throw Error::make("{}: no output is one row of scores per sample, so that labels say nothing", model.name());
-    }
+    if (labels.empty() || !scores || !is_one_per_sample(*scores, outputs[scores->output].dims)) return;
+    if (outputs[scores->output].dims[0] != static_cast<int64_t>(rows)) return;
     const HostTensor& output = outputs[scores->output];
     if (scores->is_class) {
       sum_.add(classes_of(*scores, output), labels);
@@ -77,11 +77,11 @@ class Comparison {
   void add(std::span<const HostTensor> inputs, std::span<const int64_t> labels, uint64_t samples, uint64_t rows) {
     const std::vector<HostTensor> outputs = model_->run(inputs);
     check_numbers(*model_, outputs);
-    if (!labels.empty()) accuracy_.add(*model_, outputs, labels);
+    accuracy_.add(*model_, outputs, labels, rows);
     if (!against_) return;
     const std::vector<HostTensor> reference = against_->run(inputs);
     check_numbers(*against_, reference);
-    if (!labels.empty()) against_accuracy_.add(*against_, reference, labels);
+    against_accuracy_.add(*against_, reference, labels, rows);
     check_same_outputs(outputs, reference);
     fidelity_.add(reference, outputs, samples, rows);
     if (const std::optional<Scores> scores = find_scores(against_->graph(), reference))
@@ -105,19 +105,23 @@ class Comparison {
 };
 
 Evaluation evaluate_on_data(Comparison& comparison, const EvaluationOptions& options) {
-  const BatchSource source(comparison.model().name(), comparison.model().inputs(), options.data, options.preprocessing);
-  const uint64_t size = source.dataset().size();
-  if (source.dataset().class_count() == 0 && !comparison.has_against()) {
-    throw Error::make("{}: there are no labels in it; give a model to compare with (--against)", options.data);
+  const Runner& model = comparison.model();
+  const Samples samples(model.name(), model.model(), options.data, options.preprocessing, options.shapes);
+  if (!samples.has_labels() && !comparison.has_against()) {
+    throw Error::make("{}: there are no labels in it; give a model to compare with (--against)",
+                      fmt::join(options.data, ", "));
   }
-  const uint64_t total = options.samples == 0 ? size : std::min(options.samples, size);
-  const uint64_t batch_size = source.batch_size(options.batch);
+  const uint64_t total = options.samples == 0 ? samples.size() : std::min(options.samples, samples.size());
+  const uint64_t batch_size = samples.batch_size(static_cast<uint64_t>(options.batch));
   for (uint64_t first = 0; first < total; first += batch_size) {
     if (options.progress) options.progress(static_cast<double>(first) / static_cast<double>(total));
-    BatchSource::Batch batch = source.batch(first, std::min(batch_size, total - first));
-    comparison.add({&batch.input, 1}, batch.labels, batch.samples, static_cast<uint64_t>(batch.input.dims[0]));
+    const Samples::Batch batch = samples.batch(first, std::min(batch_size, total - first));
+    comparison.add(batch.inputs, batch.labels, batch.samples, batch.rows);
   }
-  return comparison.result(total);
+  const Evaluation evaluation = comparison.result(total);
+  if (!evaluation.accuracy && !comparison.has_against())
+    throw Error::make("{}: no output is one row of scores per sample, so that labels say nothing", model.name());
+  return evaluation;
 }
 
 Evaluation evaluate_on_seeded_inputs(Comparison& comparison, const EvaluationOptions& options) {
@@ -140,40 +144,6 @@ Evaluation evaluate_on_seeded_inputs(Comparison& comparison, const EvaluationOpt
 }
 
 }  // namespace
-
-BatchSource::BatchSource(const std::string& model_name, const std::vector<ValueSpec>& inputs, const std::string& data,
-                         const data::DatasetOptions& preprocessing) {
-  if (inputs.size() != 1) {
-    throw Error::make("{}: the model has {} inputs; data can be given to models with one", model_name, inputs.size());
-  }
-  input_ = inputs[0];
-  data::DatasetOptions options = preprocessing;
-  if (input_.has_dims) options.model_input = input_.dims;
-  dataset_ = data::open_dataset(data, options);
-}
-
-uint64_t BatchSource::batch_size(int64_t fallback) const {
-  const bool fixed = input_.has_dims && !input_.dims.empty() && input_.dims[0] > 0;
-  return static_cast<uint64_t>(std::max<int64_t>(1, fixed ? input_.dims[0] : fallback));
-}
-
-BatchSource::Batch BatchSource::batch(uint64_t first, uint64_t count) const {
-  Batch batch;
-  if (first >= dataset_->size()) return batch;
-  batch.samples = std::min(count, dataset_->size() - first);
-  const uint64_t rows = batch_size(static_cast<int64_t>(batch.samples));
-  batch.samples = std::min(batch.samples, rows);
-  std::vector<uint64_t> indices;
-  for (uint64_t i = 0; i < rows; ++i)
-    indices.push_back(data::spread_index(first + i % batch.samples, dataset_->size()));
-  std::vector<int64_t> dims = {static_cast<int64_t>(rows)};
-  dims.insert(dims.end(), dataset_->sample_shape().begin(), dataset_->sample_shape().end());
-  batch.input = HostTensor::float32(input_.name, dims);
-  if (dataset_->class_count() > 0) batch.labels.resize(rows);
-  dataset_->fill(indices, batch.input.floats(), batch.labels);
-  if (!batch.labels.empty()) batch.labels.resize(batch.samples);
-  return batch;
-}
 
 Evaluation evaluate(const std::filesystem::path& model, const std::filesystem::path& against,
                     const EvaluationOptions& options) {

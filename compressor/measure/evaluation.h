@@ -15,14 +15,14 @@
 namespace quench::measure {
 
 struct EvaluationOptions {
-  std::string data;  // a spec of data/dataset.h; empty: inputs drawn from a seed, without labels
+  std::vector<std::string> data;  // see samples.h; empty: inputs drawn from a seed, without labels
   data::DatasetOptions preprocessing;
   uint64_t samples = 0;  // 0: all of them; without data, 64
   int64_t batch = 64;    // where the model leaves it open
   int threads = 1;
   uint64_t seed = 1;
   uint64_t max_memory = 0;  // bytes, as of Runner::open
-  InputShapes shapes;       // for inputs whose declared shape is open; without data only
+  InputShapes shapes;       // for inputs whose declared shape is open
   std::function<void(double share)> progress;
 };
 
@@ -39,30 +39,5 @@ struct Evaluation {
 // `against` empty: none. Throws quench::Error.
 Evaluation evaluate(const std::filesystem::path& model, const std::filesystem::path& against,
                     const EvaluationOptions& options);
-
-// Batches of a data set as the inputs of a model with one input: for calibration and evaluation alike. Samples come in
-// an order that spreads over the whole set.
-class BatchSource {
- public:
-  BatchSource(const std::string& model_name, const std::vector<ValueSpec>& inputs, const std::string& data,
-              const data::DatasetOptions& preprocessing);
-
-  const data::Dataset& dataset() const { return *dataset_; }
-
-  struct Batch {
-    graph::HostTensor input;      // float32
-    std::vector<int64_t> labels;  // empty: none
-    uint64_t samples = 0;         // repeated behind them, up to the batch size that the model demands
-  };
-  // Samples [first, first + count) of the order, `count` being the model's batch size where it declares one. No samples
-  // behind the end.
-  Batch batch(uint64_t first, uint64_t count) const;
-  // The batch size that the model declares; `fallback` where it is open.
-  uint64_t batch_size(int64_t fallback) const;
-
- private:
-  ValueSpec input_;
-  std::unique_ptr<data::Dataset> dataset_;
-};
 
 }  // namespace quench::measure

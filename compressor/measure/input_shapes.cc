@@ -9,13 +9,13 @@ namespace quench::measure {
 namespace {
 
 template <typename Given>
-void check_names(const OnnxModel& model, const Given& given, const std::set<std::string>& names, const char* option,
-                 const char* what) {
+void check_names(const std::string& model_name, const Given& given, const std::set<std::string>& names,
+                 const char* option, const char* what) {
   for (const auto& each : given) {
     if (names.contains(each.first)) continue;
     std::string all;
     for (const std::string& name : names) all += (all.empty() ? "" : ", ") + printable(name);
-    throw Error::make("{}: {}: there is no {} '{}'; the model has {}", model.name, option, what, printable(each.first),
+    throw Error::make("{}: {}: there is no {} '{}'; the model has {}", model_name, option, what, printable(each.first),
                       all.empty() ? "none" : all);
   }
 }
@@ -34,16 +34,16 @@ std::vector<int64_t> InputShapes::of(const onnx::ValueInfoProto& input) const {
   return shape;
 }
 
-void check_shapes(const OnnxModel& model, const InputShapes& shapes) {
+void check_shapes(const std::string& model_name, const onnx::GraphProto& graph, const InputShapes& shapes) {
   std::set<std::string> inputs, dims;
-  for (const onnx::ValueInfoProto& input : model.proto.graph().input()) {
+  for (const onnx::ValueInfoProto& input : graph.input()) {
     inputs.insert(input.name());
     for (const auto& dim : input.type().tensor_type().shape().dim()) {
       if (!dim.dim_param().empty()) dims.insert(dim.dim_param());
     }
   }
-  check_names(model, shapes.whole, inputs, "--shape", "input");
-  check_names(model, shapes.dims, dims, "--dim", "dimension");
+  check_names(model_name, shapes.whole, inputs, "--shape", "input");
+  check_names(model_name, shapes.dims, dims, "--dim", "dimension");
 }
 
 }  // namespace quench::measure

@@ -19,6 +19,6 @@ struct InputShapes {
 };
 
 // Throws quench::Error where there is no input, or no dimension, of one of the names.
-void check_shapes(const OnnxModel& model, const InputShapes& shapes);
+void check_shapes(const std::string& model_name, const onnx::GraphProto& graph, const InputShapes& shapes);
 
 }  // namespace quench::measure

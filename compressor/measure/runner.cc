@@ -169,17 +169,17 @@ std::vector<int64_t> rounded(std::span<const float> values) {
 
 namespace {
 
-std::vector<ValueSpec> inputs_of(const onnx::GraphProto& graph, bool are_initializers) {
+std::vector<ValueSpec> inputs_of(const onnx::GraphProto& graph, bool are_initializers, const InputShapes& shapes) {
   std::set<std::string> initializers;
   for (const onnx::TensorProto& tensor : graph.initializer()) initializers.insert(tensor.name());
   std::vector<ValueSpec> inputs;
   for (const onnx::ValueInfoProto& info : graph.input()) {
     if (initializers.contains(info.name()) != are_initializers) continue;
     const onnx::TypeProto::Tensor& type = info.type().tensor_type();
-    ValueSpec input{info.name(), type.elem_type(), {}, type.has_shape()};
-    for (const auto& dim : type.shape().dim()) {
-      input.dims.push_back(dim.has_dim_value() && dim.dim_value() > 0 ? dim.dim_value() : -1);
-    }
+    const bool has_dims = type.has_shape() || shapes.whole.contains(info.name());
+    ValueSpec input{info.name(), type.elem_type(), shapes.of(info), has_dims, {}};
+    for (const auto& dim : type.shape().dim()) input.dim_names.push_back(dim.dim_param());
+    input.dim_names.resize(input.dims.size());
     inputs.push_back(std::move(input));
   }
   return inputs;
@@ -187,10 +187,12 @@ std::vector<ValueSpec> inputs_of(const onnx::GraphProto& graph, bool are_initial
 
 }  // namespace
 
-std::vector<ValueSpec> declared_inputs(const onnx::GraphProto& graph) { return inputs_of(graph, false); }
+std::vector<ValueSpec> declared_inputs(const onnx::GraphProto& graph, const InputShapes& shapes) {
+  return inputs_of(graph, false, shapes);
+}
 
-std::vector<ValueSpec> inputs_with_default(const onnx::ModelProto& model) {
-  return model.ir_version() < 4 ? std::vector<ValueSpec>() : inputs_of(model.graph(), true);
+std::vector<ValueSpec> inputs_with_default(const onnx::ModelProto& model, const InputShapes& shapes) {
+  return model.ir_version() < 4 ? std::vector<ValueSpec>() : inputs_of(model.graph(), true, shapes);
 }
 
 HostTensor as_type(const HostTensor& tensor, int32_t dtype) {
@@ -221,7 +223,7 @@ std::unique_ptr<Runner> Runner::open(const std::filesystem::path& path, int thre
 
 std::vector<HostTensor> Runner::seeded_inputs(const InputShapes& shapes, int64_t batch, uint64_t seed,
                                               uint64_t index) const {
-  check_shapes(model_, shapes);
+  check_shapes(name_, graph(), shapes);
   return measure::seeded_inputs(model_, {.batch = batch, .inputs = shapes}, seed, index);
 }
 

@@ -19,9 +19,10 @@ namespace quench::measure {
 // An input or output as the model declares it.
 struct ValueSpec {
   std::string name;
-  int32_t dtype = 0;          // onnx::TensorProto::DataType
-  std::vector<int64_t> dims;  // -1: open
-  bool has_dims = true;       // false: not even the rank is declared
+  int32_t dtype = 0;                        // onnx::TensorProto::DataType
+  std::vector<int64_t> dims;                // -1: open
+  bool has_dims = true;                     // false: not even the rank is declared
+  std::vector<std::string> dim_names = {};  // of each dimension; empty: none
 };
 
 // For a model that is trusted, as it was made here.
@@ -38,6 +39,7 @@ class Runner {
   // Those that a run needs.
   const std::vector<ValueSpec>& inputs() const { return inputs_; }
   const std::vector<ValueSpec>& inputs_with_default() const { return inputs_with_default_; }
+  const onnx::ModelProto& model() const { return model_.proto; }
   const onnx::GraphProto& graph() const { return model_.proto.graph(); }
 
   // Inputs by name, in any order; values are converted to the types that the model declares. All outputs, float types
@@ -59,10 +61,10 @@ class Runner {
   std::vector<ValueSpec> inputs_, inputs_with_default_;
 };
 
-// The inputs of a graph that are no initializers.
-std::vector<ValueSpec> declared_inputs(const onnx::GraphProto& graph);
+// The inputs of a graph that are no initializers. `shapes`: in place of the declared ones.
+std::vector<ValueSpec> declared_inputs(const onnx::GraphProto& graph, const InputShapes& shapes = {});
 // Those that are both, and may be left out: none before IR version 4, when all initializers had to be inputs.
-std::vector<ValueSpec> inputs_with_default(const onnx::ModelProto& model);
+std::vector<ValueSpec> inputs_with_default(const onnx::ModelProto& model, const InputShapes& shapes = {});
 
 // The same values in another type: floats become integers by rounding, integers floats.
 // Throws quench::Error for types that neither NumPy nor the runtime has.

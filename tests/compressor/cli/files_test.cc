@@ -35,6 +35,9 @@ class Files : public testing::Test {
     data::write_npz(folder_ / "data.npz", {{"x", data::Array::float32({8, 3, 16, 16}, images)}});
     data::write_npy(folder_ / "image.npy", data::Array::float32({8, 3, 16, 16}, images));
     fs::create_directories(folder_ / "images");
+    fs::create_directories(folder_ / "samples");
+    fs::copy_file(at("data.npz"), at("samples/a.npz"));
+    fs::copy_file(at("data.npz"), at("samples/b.npz"));
     fs::create_directories(folder_ / "cifar");
     write("images/a.png", "not read so far");
     write("cifar/test_batch.bin", std::string(3073, '\0'));
@@ -78,6 +81,7 @@ TEST_F(Files, NoCommandOverwritesWhatItReads) {
   const std::string onnx = at("model.onnx"), quench = at("model.quench"), external = at("external.onnx");
   const std::string npz = at("data.npz"), image = at("image.npy"), other = at("other.quench");
   const std::string folder = at("images"), cifar = "cifar10:" + at("cifar"), metrics = at("metrics.jsonl");
+  const std::string samples = at("samples"), sample = at("samples/a.npz"), last = at("samples/b.npz");
   const std::string png = at("images/a.png"), batch = at("cifar/test_batch.bin"), weights = external + ".data";
   const std::vector<Row> table = {
       {{"compress", onnx, "-o", "OUT"}, {onnx}},
@@ -87,6 +91,9 @@ TEST_F(Files, NoCommandOverwritesWhatItReads) {
       {{"compress", onnx, "-o", "OUT", "--data", cifar}, {onnx, batch}},
       {{"compress", onnx, "-o", other, "--data", npz, "--json", "OUT"}, {onnx, npz, other}},
       {{"compress", external, "-o", other, "--json", "OUT"}, {external, weights, other}},
+      {{"compress", onnx, "-o", "OUT", "--data", samples}, {onnx, sample, last}},
+      {{"compress", onnx, "-o", "OUT", "--data", sample, "--data", npz}, {onnx, sample, npz}},
+      {{"compress", onnx, "-o", "OUT", "--data", "image=" + npz + ":x"}, {onnx, npz}},
       {{"unpack", quench, "-o", "OUT"}, {quench}},
       {{"inspect", quench, "--json", "OUT"}, {quench}},
       {{"bench", quench, "--json", "OUT"}, {quench}},
@@ -95,6 +102,9 @@ TEST_F(Files, NoCommandOverwritesWhatItReads) {
       {{"eval", quench, "--against", external, "--data", npz, "--json", "OUT"}, {quench, external, weights, npz}},
       {{"eval", quench, "--against", onnx, "--data", image, "--json", "OUT"}, {quench, onnx, image}},
       {{"eval", quench, "--against", onnx, "--data", folder, "--json", "OUT"}, {quench, onnx, png}},
+      {{"eval", quench, "--against", onnx, "--data", samples, "--json", "OUT"}, {quench, onnx, sample, last}},
+      {{"eval", quench, "--against", onnx, "--data", "image=" + folder, "--json", "OUT"}, {quench, onnx, png}},
+      {{"eval", quench, "--against", onnx, "--data", "image=" + image, "--json", "OUT"}, {quench, onnx, image}},
       {{"eval", quench, "--data", cifar, "--json", "OUT"}, {quench, batch}},
       {{"data", npz, "-o", "OUT"}, {npz}},
       {{"data", image, "-o", "OUT"}, {image}},

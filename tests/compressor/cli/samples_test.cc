@@ -73,5 +73,105 @@ TEST_F(Samples, ADimensionIsGivenByItsNameInEveryCommandThatTakesShapes) {
   expect_error({"bench", quench, "--shape", "a=1x1", "--shape", "a=1x1"}, 2, "a=1x1: this name has been given");
 }
 
+// y = image's row * w + state, z = tokens as numbers.
+std::string two_inputs() {
+  return "g (float[batch, 40] a, float[2, batch, 40] state, int64[batch, T] tokens) => (float[2, batch, 40] y, "
+         "float[batch, T] z) <" +
+         weight("w", 40, 40) + "> { b = MatMul(a, w) y = Add(b, state) z = Cast<to = 1>(tokens) }";
+}
+
+data::Array drawn(std::vector<int64_t> dims) {
+  int64_t count = 1;
+  for (const int64_t dim : dims) count *= dim;
+  std::vector<float> values;
+  for (int64_t i = 0; i < count; ++i) values.push_back(static_cast<float>((i * 7919) % 101) / 50 - 1);
+  return data::Array::float32(std::move(dims), values);
+}
+
+TEST_F(Samples, SeveralInputsHaveDataInOneFileInAFolderOrOneByOne) {
+  const std::string onnx = model("m.onnx", two_inputs()), quench = at("m.quench");
+  data::write_npz(folder_ / "all.npz",
+                  {{"a", drawn({9, 40})}, {"state", drawn({9, 2, 1, 40})}, {"tokens", drawn({9, 1, 5})}});
+  fs::create_directory(folder_ / "samples");
+  for (int k = 0; k < 5; ++k) {
+    data::write_npz(folder_ / ("samples/" + std::to_string(k) + ".npz"),
+                    {{"a", drawn({1, 40})}, {"state", drawn({2, 1, 40})}, {"tokens", drawn({1, 3 + k})}});
+  }
+  data::write_npy(folder_ / "a.npy", drawn({7, 40}));
+  const std::vector<std::pair<int, Arguments>> table = {
+      {9, {"--data", at("all.npz")}},
+      {5, {"--data", at("samples")}},
+      {14, {"--data", at("all.npz"), "--data", at("samples")}},
+      {7, {"--data", "a=" + at("a.npy"), "--data", "state=zeros", "--data", "tokens=3", "--dim", "T=4"}},
+      {9, {"--data", "a=" + at("all.npz") + ":a", "--data", "state=zeros", "--data", "tokens=" + at("all.npz")}}};
+  for (const auto& [count, data] : table) {
+    Arguments compress = {"compress", onnx, "-o", quench, "--json"},
+              eval = {"eval", quench, "--against", onnx, "--json"};
+    compress.insert(compress.end(), data.begin(), data.end());
+    eval.insert(eval.end(), data.begin(), data.end());
+    EXPECT_TRUE(json_of(compress)["calibrated"]) << data[1];
+    const Json report = json_of(eval);
+    EXPECT_EQ(report["samples"], count) << data[1];
+    EXPECT_GT(report["snr_db"].get<double>(), 15) << data[1];
+    // Between the two kinds of files both ways.
+    std::swap(eval[1], eval[3]);
+    EXPECT_GT(json_of(eval)["snr_db"].get<double>(), 15) << data[1];
+  }
+}
+
+TEST_F(Samples, DataThatDoNotFitTheInputsAreOneLine) {
+  const std::string onnx = model("m.onnx", two_inputs()), quench = at("m.quench");
+  ASSERT_EQ(run_program({"compress", onnx, "-o", quench, "--quality", "lossless"}).code, 0);
+  data::write_npz(folder_ / "some.npz", {{"a", drawn({9, 40})}, {"state", drawn({9, 2, 1, 40})}});
+  const std::string a = "a=" + at("a.npy");
+  data::write_npy(folder_ / "a.npy", drawn({7, 40}));
+  const std::vector<std::pair<Arguments, std::string>> table = {
+      {{at("some.npz")}, "some.npz: there is no array 'tokens' for the model's input of that name; it has a, state"},
+      {{a, "state=zeros"}, "no data are given for input 'tokens' (--data tokens=SPEC)"},
+      {{a, "state=zeros", "tokens=0"}, "--data tokens=0: the model leaves the shape of input 'tokens' open"},
+      {{a, "states=zeros"}, "--data states=zeros: begins with the name of no input"},
+      {{"synthetic:shapes"}, "the model has the inputs a, state, tokens"}};
+  for (const auto& [data, message] : table) {
+    for (Arguments command : {Arguments{"compress", onnx, "-o", at("o.quench")}, {"eval", quench, "--against", onnx}}) {
+      for (const std::string& spec : data) command.insert(command.end(), {"--data", spec});
+      expect_error(command, 1, message);
+      EXPECT_FALSE(fs::exists(folder_ / "o.quench"));
+    }
+  }
+  expect_error({"eval", quench, "--against", onnx, "--data", a, "--data", "state=zeros", "--data", "tokens=0", "--dim",
+                "T=2", "--mean", "1"},
+               1, "--mean, --std, --scale and --layout are for images");
+  expect_error({"eval", quench, "--against", onnx, "--data", at("some.npz"), "--dim", "U=2"}, 1,
+               "there is no dimension 'U'; the model has T, batch");
+  const std::string text = model("s.onnx", "g (string[N] text, float[N] x) => (float[N] y) { y = Relu(x) }");
+  expect_error({"compress", text, "-o", quench, "--data", "text=zeros", "--data", "x=zeros"}, 1, "takes strings");
+}
+
+// Whatever the data have, an output without classes is compared alone; without a comparison nothing is left to say.
+TEST_F(Samples, LabelsThatSayNothingAreLeftOut) {
+  const std::string onnx = model("m.onnx", "g (float[N,3,8,8] image) => (float[N,3,8,8] y) { y = Neg(image) }");
+  const Json report = json_of({"eval", onnx, "--against", onnx, "--data", "synthetic:shapes,count=3", "--json"});
+  EXPECT_TRUE(report["top1"].is_null());
+  EXPECT_TRUE(report["identical"]);
+  expect_error({"eval", onnx, "--data", "synthetic:shapes,count=3"}, 1, "no output is one row of scores per sample");
+}
+
+// Images are fitted to a shape that is given for an input that leaves its own open.
+TEST_F(Samples, AShapeThatIsGivenCountsForRealImages) {
+  const std::string onnx = model("m.onnx",
+                                 "g (float[N,3,H,W] image) => (float[N,720] y) "
+                                 "{ size = Constant<value = int64[2] {-1, 720}>() y = Reshape(image, size) }");
+  const Arguments command = {"eval", onnx, "--against", onnx, "--data", "synthetic:shapes,count=3", "--json"};
+  expect_error(command, 1, "Reshape");
+  for (const Arguments& shape : {Arguments{"--shape", "image=1x3x12x20"}, {"--dim", "H=12", "--dim", "W=20"}}) {
+    Arguments with_shape = command;
+    with_shape.insert(with_shape.end(), shape.begin(), shape.end());
+    EXPECT_EQ(json_of(with_shape)["samples"], 3);
+  }
+  Arguments wrong = command;
+  wrong.insert(wrong.end(), {"--shape", "image=1x5x12x20"});
+  expect_error(wrong, 1, "which images of 1 or 3 channels do not fit");
+}
+
 }  // namespace
 }  // namespace quench::cli
