@@ -14,6 +14,7 @@ struct Arguments {
   std::string file, against;
   measure::EvaluationOptions options;
   int threads = 0;
+  uint64_t changed = 0;
   ShapeOptions shapes;
   PreprocessingOptions preprocessing;
   JsonOption json;
@@ -33,7 +34,7 @@ void run(const Arguments& arguments) {
   options.progress = [&](double share) { progress.update("evaluating", share); };
   const measure::Evaluation evaluation = measure::evaluate(arguments.file, arguments.against, options);
   progress.finish();
-  arguments.json.show(report::to_text(evaluation), report::to_json(evaluation));
+  arguments.json.show(report::to_text(evaluation, arguments.changed), report::to_json(evaluation));
 }
 
 }  // namespace
@@ -50,6 +51,9 @@ void add_eval(CLI::App& app) {
       ->type_name("N");
   command->add_option("--batch", arguments->options.batch, "where the model leaves it open; default 64")
       ->check(CLI::Range(1, 65536))
+      ->type_name("N");
+  command->add_option("--changed", arguments->changed, "list the first N samples whose class is another than before")
+      ->check(above_zero())
       ->type_name("N");
   command->add_option("--seed", arguments->options.seed, "of seeded inputs")->type_name("S");
   add_threads(*command, arguments->threads);

@@ -15,6 +15,15 @@ double cross_entropy(std::span<const float> logits, size_t label) {
 
 }  // namespace
 
+Interval wilson_interval(double successes, double count) {
+  constexpr double kZ = 1.959963984540054;  // 97.5 % of a normal distribution lie below it
+  if (count <= 0) return {};
+  const double share = successes / count, z2 = kZ * kZ / count;
+  const double center = share + z2 / 2, spread = kZ * std::sqrt(share * (1 - share) / count + z2 / (4 * count));
+  // At the ends it is exact but for rounding.
+  return {successes == 0 ? 0 : (center - spread) / (1 + z2), successes == count ? 1 : (center + spread) / (1 + z2)};
+}
+
 void AccuracySum::add(std::span<const float> scores, size_t classes, std::span<const int64_t> labels) {
   for (size_t i = 0; i < labels.size(); ++i) {
     const std::span<const float> row = scores.subspan(i * classes, classes);
@@ -32,7 +41,7 @@ void AccuracySum::add(std::span<const int64_t> named, std::span<const int64_t> l
 
 std::optional<Accuracy> AccuracySum::result() const {
   if (sums_.samples == 0) return std::nullopt;
-  Accuracy accuracy{sums_.right / sums_.samples, std::nullopt};
+  Accuracy accuracy{sums_.right / sums_.samples, wilson_interval(sums_.right, sums_.samples), std::nullopt};
   if (sums_.without_loss == 0) accuracy.loss = sums_.loss / sums_.samples;
   return accuracy;
 }

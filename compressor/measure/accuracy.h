@@ -11,8 +11,17 @@
 
 namespace quench::measure {
 
+// In which a share lies with 95 % confidence.
+struct Interval {
+  double low = 0, high = 1;
+};
+
+// Of so many successes among `count` independent tries, by Wilson's score (1927), which holds near 0 and 1, too.
+Interval wilson_interval(double successes, double count);
+
 struct Accuracy {
   double top1 = 0;             // a share, 0 to 1
+  Interval interval = {};      // of top1
   std::optional<double> loss;  // mean cross entropy in nats, of scores taken as logits; not of outputs that are classes
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "compressor/measure/fidelity.h"
 #include "compressor/measure/samples.h"
@@ -44,25 +45,75 @@ class AccuracyMeter {
 };
 
 // What no accuracy, agreement or distance can be said of.
-void check_numbers(const Runner& model, const std::vector<HostTensor>& outputs) {
+void check_numbers(const std::string& model, const std::vector<HostTensor>& outputs) {
   for (const HostTensor& output : outputs) {
     if (output.dtype != onnx::TensorProto::FLOAT) continue;
     const std::span<const float> values = output.floats();
-    const auto count = std::count_if(values.begin(), values.end(), [](float value) { return std::isnan(value); });
+    const auto count = std::ranges::count_if(values, [](float value) { return !std::isfinite(value); });
     if (count == 0) continue;
-    throw Error::make("{}: {} of {} values of output '{}' are NaN, so that nothing can be said of it", model.name(),
-                      count, values.size(), printable(output.name));
+    throw NotFinite(
+        fmt::format("{}: {} of {} values of output '{}' are NaN or infinite, so that nothing can be said of it", model,
+                    count, values.size(), printable(output.name)));
   }
 }
 
-void check_same_outputs(const std::vector<HostTensor>& outputs, const std::vector<HostTensor>& reference) {
+// Shapes may follow the values where the model leaves them open.
+bool may_have_shape(const onnx::ValueInfoProto& output, std::span<const int64_t> dims) {
+  const onnx::TypeProto::Tensor& type = output.type().tensor_type();
+  if (!type.has_shape()) return true;
+  bool fits = type.shape().dim_size() == static_cast<int>(dims.size());
+  for (int d = 0; fits && d < type.shape().dim_size(); ++d) {
+    const auto& dim = type.shape().dim(d);
+    fits = !dim.has_dim_value() || dim.dim_value() <= 0 || dim.dim_value() == dims[static_cast<size_t>(d)];
+  }
+  return fits;
+}
+
+void check_same_outputs(const onnx::GraphProto& graph, const std::vector<HostTensor>& outputs,
+                        const std::vector<HostTensor>& reference) {
   if (outputs.size() != reference.size()) throw Error("the two models have different outputs, and cannot be compared");
   for (size_t i = 0; i < outputs.size(); ++i) {
-    if (outputs[i].dims == reference[i].dims && outputs[i].dtype == reference[i].dtype) continue;
+    const bool is_same =
+        outputs[i].dims == reference[i].dims || (outputs[i].dims.size() == reference[i].dims.size() &&
+                                                 may_have_shape(graph.output(static_cast<int>(i)), reference[i].dims));
+    if (is_same && outputs[i].dtype == reference[i].dtype) continue;
     throw Error::make("output '{}' has another shape or type than '{}' of the model to compare with", outputs[i].name,
                       reference[i].name);
   }
 }
+
+// One class for each sample: what labels say, and what may change.
+class ClassMeter {
+ public:
+  void add(const HostTensor& reference, const HostTensor& output, const Scores& scores,
+           std::span<const uint64_t> indices, uint64_t rows) {
+    const std::vector<int64_t> before = classes_of(scores, reference), after = classes_of(scores, output);
+    if (before.size() != rows || after.size() != rows) return;
+    for (size_t i = 0; i < indices.size(); ++i) {
+      if (before[i] != after[i]) changed_.push_back({indices[i], before[i], after[i]});
+    }
+    samples_ += static_cast<double>(indices.size());
+  }
+
+  void put_into(Evaluation& evaluation) {
+    if (samples_ == 0) return;
+    std::ranges::sort(changed_, {}, &ChangedSample::index);
+    evaluation.agreement_interval = wilson_interval(samples_ - static_cast<double>(changed_.size()), samples_);
+    evaluation.changed = std::move(changed_);
+  }
+
+ private:
+  double samples_ = 0;
+  std::vector<ChangedSample> changed_;
+};
+
+// A run of the inputs: the first samples of `rows` have these places in the data.
+struct Run {
+  std::span<const HostTensor> inputs;
+  std::span<const int64_t> labels;
+  std::span<const uint64_t> indices;
+  uint64_t rows = 1;
+};
 
 class Comparison {
  public:
@@ -73,35 +124,56 @@ class Comparison {
   const Runner& model() const { return *model_; }
   bool has_against() const { return against_ != nullptr; }
 
-  // `rows`: of the inputs, of which the first `samples` count.
-  void add(std::span<const HostTensor> inputs, std::span<const int64_t> labels, uint64_t samples, uint64_t rows) {
-    const std::vector<HostTensor> outputs = model_->run(inputs);
-    check_numbers(*model_, outputs);
-    accuracy_.add(*model_, outputs, labels, rows);
+  void add(const Run& run) {
+    const std::vector<HostTensor> outputs = model_->run(run.inputs);
+    check_numbers(model_->name(), outputs);
+    accuracy_.add(*model_, outputs, run.labels, run.rows);
     if (!against_) return;
-    const std::vector<HostTensor> reference = against_->run(inputs);
-    check_numbers(*against_, reference);
-    against_accuracy_.add(*against_, reference, labels, rows);
-    check_same_outputs(outputs, reference);
-    fidelity_.add(reference, outputs, samples, rows);
-    if (const std::optional<Scores> scores = find_scores(against_->graph(), reference))
-      agreement_.add(*scores, reference[scores->output], outputs[scores->output], samples, rows);
+    const std::vector<HostTensor> reference = against_->run(run.inputs);
+    check_numbers(against_->name(), reference);
+    check_same_outputs(model_->graph(), outputs, reference);
+    against_accuracy_.add(*against_, reference, run.labels, run.rows);
+    compare(reference, outputs, run);
   }
 
-  Evaluation result(uint64_t samples) const {
-    Evaluation evaluation{samples, accuracy_.result(), {}, {}, {}};
+  Evaluation result(uint64_t samples) {
+    Evaluation evaluation;
+    evaluation.samples = samples;
+    evaluation.accuracy = accuracy_.result();
     if (!against_) return evaluation;
     evaluation.against = against_accuracy_.result();
     evaluation.snr_db = fidelity_.snr_db();
-    evaluation.agreement = agreement_.result();
+    for (const OutputMeter& meter : meters_) evaluation.outputs.push_back(meter.result());
+    if (classified_) evaluation.agreement = evaluation.outputs[*classified_].agreement;
+    classes_.put_into(evaluation);
     return evaluation;
   }
 
  private:
+  void compare(const std::vector<HostTensor>& reference, const std::vector<HostTensor>& outputs, const Run& run) {
+    const uint64_t samples = run.indices.size();
+    const onnx::GraphProto& graph = against_->graph();
+    std::vector<std::optional<Scores>> scores = scores_of_each(graph, reference);
+    // What labels are held against has classes, whatever it is called.
+    const std::optional<Scores> main = find_scores(graph, reference);
+    if (main && !run.labels.empty()) scores[main->output] = main;
+    const bool is_classified = main && scores[main->output];
+    if (is_classified) classified_ = main->output;
+    fidelity_.add(reference, outputs, samples, run.rows);
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      if (i == meters_.size()) meters_.emplace_back(outputs[i].name);
+      meters_[i].add(scores[i], reference[i], outputs[i], samples, run.rows);
+    }
+    if (is_classified && is_one_per_sample(*main, reference[main->output].dims))
+      classes_.add(reference[main->output], outputs[main->output], *main, run.indices, run.rows);
+  }
+
   std::unique_ptr<Runner> model_, against_;
   AccuracyMeter accuracy_, against_accuracy_;
   Fidelity fidelity_;
-  AgreementSum agreement_;
+  std::vector<OutputMeter> meters_;
+  std::optional<size_t> classified_;  // the output that is what the model is for, or what labels belong to
+  ClassMeter classes_;
 };
 
 Evaluation evaluate_on_data(Comparison& comparison, const EvaluationOptions& options) {
@@ -116,7 +188,7 @@ Evaluation evaluate_on_data(Comparison& comparison, const EvaluationOptions& opt
   for (uint64_t first = 0; first < total; first += batch_size) {
     if (options.progress) options.progress(static_cast<double>(first) / static_cast<double>(total));
     const Samples::Batch batch = samples.batch(first, std::min(batch_size, total - first));
-    comparison.add(batch.inputs, batch.labels, batch.samples, batch.rows);
+    comparison.add({batch.inputs, batch.labels, batch.indices, batch.rows});
   }
   const Evaluation evaluation = comparison.result(total);
   if (!evaluation.accuracy && !comparison.has_against())
@@ -135,7 +207,9 @@ Evaluation evaluate_on_seeded_inputs(Comparison& comparison, const EvaluationOpt
         comparison.model().seeded_inputs(options.shapes, wanted, options.seed, index);
     const bool is_batch = !inputs.empty() && !inputs[0].dims.empty() && inputs[0].dims[0] > 0;
     const uint64_t samples = is_batch ? static_cast<uint64_t>(inputs[0].dims[0]) : 1;
-    comparison.add(inputs, {}, samples, samples);
+    std::vector<uint64_t> indices(samples);
+    std::iota(indices.begin(), indices.end(), done);
+    comparison.add({inputs, {}, indices, samples});
     done += samples;
   }
   Evaluation evaluation = comparison.result(done);

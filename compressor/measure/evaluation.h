@@ -10,7 +10,9 @@
 
 #include "compressor/data/dataset.h"
 #include "compressor/measure/accuracy.h"
+#include "compressor/measure/output_comparison.h"
 #include "compressor/measure/runner.h"
+#include "formats/error.h"
 
 namespace quench::measure {
 
@@ -26,6 +28,12 @@ struct EvaluationOptions {
   std::function<void(double share)> progress;
 };
 
+// A sample whose class is another than before.
+struct ChangedSample {
+  uint64_t index = 0;  // in the data, from 0
+  int64_t before = 0, after = 0;
+};
+
 struct Evaluation {
   uint64_t samples = 0;
   std::optional<Accuracy> accuracy;  // needs labels, and an output with one row of scores per sample (see scores.h)
@@ -33,7 +41,15 @@ struct Evaluation {
   std::optional<Accuracy> against;
   std::optional<double> snr_db;     // of the outputs (see fidelity.h); infinite: they are equal
   std::optional<double> agreement;  // share of samples (of places, where there are several) that get the same class
-  bool on_seeded_inputs = false;    // no data was given (see seeded_inputs.h)
+  std::optional<Interval> agreement_interval;  // where there is one class for each sample
+  std::vector<OutputComparison> outputs;
+  std::vector<ChangedSample> changed;  // in the data's order; of outputs with one class for each sample
+  bool on_seeded_inputs = false;       // no data was given (see seeded_inputs.h)
+};
+
+// Outputs that are not finite, of which nothing can be said.
+struct NotFinite : Error {
+  using Error::Error;
 };
 
 // `against` empty: none. Throws quench::Error.

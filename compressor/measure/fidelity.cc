@@ -49,6 +49,18 @@ std::span<const T> leading(std::span<const T> values, const HostTensor& tensor, 
 
 }  // namespace
 
+std::vector<double> numbers_of(const HostTensor& tensor, uint64_t samples, uint64_t rows) {
+  const auto type = static_cast<ElementType>(tensor.dtype);
+  if (type == ElementType::kFloat32) {
+    const std::span<const float> first = leading(tensor.floats(), tensor, samples, rows);
+    return {first.begin(), first.end()};
+  }
+  if (!is_integer(type)) return {};
+  const std::vector<double> all = integers_of(tensor);
+  const std::span<const double> first = leading(std::span(all), tensor, samples, rows);
+  return {first.begin(), first.end()};
+}
+
 double Fidelity::Output::mean() const { return (sum + lost) / (elements + lost_elements); }
 
 double Fidelity::Output::power(bool about_mean) const {

@@ -78,4 +78,7 @@ class Fidelity {
   std::vector<Output> outputs_;
 };
 
+// The values of the first `samples` of `rows` as numbers; none of types that are not compared.
+std::vector<double> numbers_of(const graph::HostTensor& tensor, uint64_t samples, uint64_t rows);
+
 }  // namespace quench::measure

@@ -141,6 +141,15 @@ std::optional<Scores> find_scores(const onnx::GraphProto& graph, std::span<const
   return find_scores(graph, shapes);
 }
 
+std::vector<std::optional<Scores>> scores_of_each(const onnx::GraphProto& graph, std::span<const HostTensor> outputs) {
+  std::vector<std::optional<Scores>> all;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    all.push_back(scores_in(graph, i, {outputs[i].dtype, outputs[i].dims}));
+    if (all.back() && !all.back()->is_purpose) all.back().reset();
+  }
+  return all;
+}
+
 bool is_one_per_sample(const Scores& scores, std::span<const int64_t> dims) {
   if (!scores.is_class) return scores.axis == 1 && is_row_per_sample(dims);
   return !dims.empty() && std::all_of(dims.begin() + 1, dims.end(), [](int64_t dim) { return dim == 1; });

@@ -39,6 +39,10 @@ struct OutputShape {
 std::optional<Scores> find_scores(const onnx::GraphProto& graph, std::span<const OutputShape> outputs);
 std::optional<Scores> find_scores(const onnx::GraphProto& graph, std::span<const graph::HostTensor> outputs);
 
+// For each output what classes it has by itself; nullopt: none, or what only looks like scores (see Scores::is_purpose).
+std::vector<std::optional<Scores>> scores_of_each(const onnx::GraphProto& graph,
+                                                  std::span<const graph::HostTensor> outputs);
+
 // One row of scores, or one class, for each entry of the first dimension: what labels can be held against.
 bool is_one_per_sample(const Scores& scores, std::span<const int64_t> dims);
 

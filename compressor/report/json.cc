@@ -29,16 +29,39 @@ Json json_of(const quantizer::TensorReport& tensor) {
           {"snr_db", number(tensor.snr_db)}};
 }
 
+bool is_exact(const std::optional<double>& snr_db) {
+  return snr_db && *snr_db == std::numeric_limits<double>::infinity();
+}
+
+Json json_of(const measure::Interval& interval) { return {interval.low, interval.high}; }
+
+Json json_of(const measure::OutputComparison& output) {
+  return {{"name", output.name},
+          {"snr_db", number(output.snr_db)},
+          {"identical", is_exact(output.snr_db)},
+          {"largest_error", number(output.largest_error)},
+          {"agreement", number(output.agreement)},
+          {"other_shapes", output.other_shapes}};
+}
+
 Json json_of(const measure::Evaluation& evaluation) {
   Json json = {{"samples", evaluation.samples},
                {"top1", evaluation.accuracy ? number(evaluation.accuracy->top1) : Json(nullptr)},
                {"loss", evaluation.accuracy ? number(evaluation.accuracy->loss) : Json(nullptr)},
                {"snr_db", number(evaluation.snr_db)},
                {"agreement", number(evaluation.agreement)}};
+  if (evaluation.accuracy) json["top1_interval"] = json_of(evaluation.accuracy->interval);
   if (evaluation.against) {
     json["against"] = {{"top1", number(evaluation.against->top1)}, {"loss", number(evaluation.against->loss)}};
   }
-  if (evaluation.snr_db) json["identical"] = *evaluation.snr_db == std::numeric_limits<double>::infinity();
+  if (evaluation.snr_db) json["identical"] = is_exact(evaluation.snr_db);
+  if (evaluation.agreement_interval) {
+    json["agreement_interval"] = json_of(*evaluation.agreement_interval);
+    json["changed"] = Json::array();
+  }
+  for (const measure::ChangedSample& sample : evaluation.changed)
+    json["changed"].push_back({{"sample", sample.index}, {"before", sample.before}, {"after", sample.after}});
+  for (const measure::OutputComparison& output : evaluation.outputs) json["outputs"].push_back(json_of(output));
   return json;
 }
 

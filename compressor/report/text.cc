@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -73,21 +74,65 @@ std::string loss_text(const measure::Accuracy& accuracy) {
   return accuracy.loss ? fmt::format("{:.4f}", *accuracy.loss) : "-";
 }
 
+std::string interval_text(const std::optional<measure::Interval>& interval) {
+  if (!interval) return "";
+  return fmt::format(", 95 % confidence {:.2f} to {}", 100 * interval->low, percent(interval->high, 2));
+}
+
 std::string accuracy_text(const measure::Evaluation& evaluation) {
-  std::string text;
-  if (evaluation.accuracy && evaluation.against) {
-    text += fmt::format("top-1      {} (before {})\n", percent(evaluation.accuracy->top1, 2),
-                        percent(evaluation.against->top1, 2));
-    text += fmt::format("loss       {} (before {})\n", loss_text(*evaluation.accuracy), loss_text(*evaluation.against));
-  } else if (evaluation.accuracy) {
-    text += fmt::format("top-1      {}\nloss       {}\n", percent(evaluation.accuracy->top1, 2),
-                        loss_text(*evaluation.accuracy));
+  if (!evaluation.accuracy) return "";
+  const measure::Accuracy& accuracy = *evaluation.accuracy;
+  std::string before, loss_before;
+  if (evaluation.against) {
+    before = fmt::format(" (before {})", percent(evaluation.against->top1, 2));
+    loss_before = fmt::format(" (before {})", loss_text(*evaluation.against));
   }
-  if (evaluation.agreement)
-    text += fmt::format("agreement  {} of the samples get the same class\n", percent(*evaluation.agreement, 2));
+  return fmt::format("top-1      {}{}{}\nloss       {}{}\n", percent(accuracy.top1, 2), before,
+                     interval_text(accuracy.interval), loss_text(accuracy), loss_before);
+}
+
+// The first `most` of the samples that get another class.
+std::string changed_text(const measure::Evaluation& evaluation, uint64_t most) {
+  if (most == 0 || !evaluation.agreement_interval) return "";
+  std::string text = fmt::format("changed    {} samples", evaluation.changed.size());
+  const size_t shown = std::min<size_t>(most, evaluation.changed.size());
+  for (size_t i = 0; i < shown; ++i) {
+    const measure::ChangedSample& sample = evaluation.changed[i];
+    text += fmt::format("{} {} ({} -> {})", i == 0 ? ":" : ",", sample.index, sample.before, sample.after);
+  }
+  return text + (shown < evaluation.changed.size() ? ", ...\n" : "\n");
+}
+
+std::string output_table(const std::vector<measure::OutputComparison>& outputs) {
+  const bool has_classes =
+      std::ranges::any_of(outputs, [](const auto& output) { return output.agreement.has_value(); });
+  const bool has_shapes = std::ranges::any_of(outputs, [](const auto& output) { return output.other_shapes > 0; });
+  std::vector<Table::Column> columns = {{"output", kLeft}, {"SNR dB"}, {"largest error"}};
+  if (has_classes) columns.push_back({"same class"});
+  if (has_shapes) columns.push_back({"runs of another shape"});
+  Table table(std::move(columns));
+  for (const measure::OutputComparison& output : outputs) {
+    std::vector<std::string> row = {output.name, output.snr_db ? human_number(*output.snr_db, 1) : "",
+                                    output.largest_error ? fmt::format("{:.3g}", *output.largest_error) : ""};
+    if (has_classes) row.push_back(output.agreement ? percent(*output.agreement, 2) : "");
+    if (has_shapes) row.push_back(std::to_string(output.other_shapes));
+    table.row(std::move(row));
+  }
+  return table.text();
+}
+
+std::string evaluation_text(const measure::Evaluation& evaluation, uint64_t changed) {
+  std::string text = accuracy_text(evaluation);
+  if (evaluation.agreement) {
+    text +=
+        fmt::format("agreement  {} of the {} get the same class{}\n", percent(*evaluation.agreement, 2),
+                    evaluation.agreement_interval ? "samples" : "places", interval_text(evaluation.agreement_interval));
+  }
+  text += changed_text(evaluation, changed);
   if (evaluation.snr_db) {
     text += fmt::format("output SNR {}{}\n", snr_text(*evaluation.snr_db), evaluation.on_seeded_inputs ? kMadeUp : "");
   }
+  if (!evaluation.outputs.empty()) text += "\n" + output_table(evaluation.outputs);
   return text;
 }
 
@@ -116,12 +161,12 @@ std::string to_text(const CompressReport& report, const measure::Evaluation* eva
       "{:.2f} bits per weight, everything counted; {:.2f} times as papers count (codebook and indices only)\n",
       report.bits_per_weight, report.paper_ratio);
   text += expectation_text(report);
-  if (evaluation) text += fmt::format("on {} samples:\n{}", evaluation->samples, accuracy_text(*evaluation));
+  if (evaluation) text += fmt::format("on {} samples:\n{}", evaluation->samples, evaluation_text(*evaluation, 0));
   return text;
 }
 
-std::string to_text(const measure::Evaluation& evaluation) {
-  return fmt::format("samples    {}\n", evaluation.samples) + accuracy_text(evaluation);
+std::string to_text(const measure::Evaluation& evaluation, uint64_t changed) {
+  return fmt::format("samples    {}\n", evaluation.samples) + evaluation_text(evaluation, changed);
 }
 
 std::string to_text(const measure::Benchmark& benchmark) {

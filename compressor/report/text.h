@@ -1,6 +1,7 @@
 // Reports for people.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -15,7 +16,8 @@ namespace quench::report {
 // Lines that end in a newline. `evaluation` may be null: of the output against the input.
 std::string to_text(const quantizer::CompressReport& report, const measure::Evaluation* evaluation,
                     std::string_view input, std::string_view output);
-std::string to_text(const measure::Evaluation& evaluation);
+// `changed`: how many of the samples with another class are listed.
+std::string to_text(const measure::Evaluation& evaluation, uint64_t changed = 0);
 std::string to_text(const measure::Benchmark& benchmark);
 std::string to_text(const measure::Inspection& inspection);
 std::string to_text(const training::TrainReport& training, std::string_view output);

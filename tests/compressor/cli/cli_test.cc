@@ -162,6 +162,48 @@ TEST_F(Cli, EvalMeasuresAccuracyAndFidelity) {
   EXPECT_GT(report["loss"].get<double>(), 0);
   EXPECT_GT(report["snr_db"].get<double>(), 10);
   EXPECT_GT(report["agreement"].get<double>(), 0.7);
+  const Json& output = report["outputs"].at(0);
+  EXPECT_EQ(output["name"], "logits");
+  EXPECT_EQ(output["snr_db"], report["snr_db"]);
+  EXPECT_EQ(output["agreement"], report["agreement"]);
+  EXPECT_GT(output["largest_error"].get<double>(), 0);
+}
+
+// With the confidence that so few samples give, and by their place in the data.
+TEST_F(Cli, EvalSaysWhichSamplesChangedTheirClass) {
+  quantizer::write_model(path("other.onnx"), quantizer::make_small_model({.channels = 8, .nan_weight = false}));
+  const std::vector<std::string> command = {"eval", path("other.onnx"), "--against", onnx(), "--data", kData};
+  std::vector<std::string> with_json = command, with_list = command;
+  with_json.push_back("--json");
+  with_list.insert(with_list.end(), {"--changed", "2"});
+  const Json report = json_of(run_program(with_json));
+  const auto changed = static_cast<double>(report["changed"].size());
+  EXPECT_GT(changed, 4) << "another network";
+  EXPECT_NEAR(report["agreement"].get<double>(), 1 - changed / 64, 1e-9);
+  // Wilson's interval, written out.
+  for (const char* share : {"agreement", "top1"}) {
+    const double p = report[share].get<double>(), z = 1.959964, n = 64;
+    const double center = (p + z * z / (2 * n)) / (1 + z * z / n);
+    const double spread = z / (1 + z * z / n) * std::sqrt(p * (1 - p) / n + z * z / (4 * n * n));
+    EXPECT_NEAR(report[std::string(share) + "_interval"][0].get<double>(), center - spread, 1e-6) << share;
+    EXPECT_NEAR(report[std::string(share) + "_interval"][1].get<double>(), center + spread, 1e-6) << share;
+  }
+  const Json& first = report["changed"][0];
+  const auto index = first["sample"].get<size_t>();
+  const Outcome outcome = run_program(with_list);
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_NE(outcome.out.find("samples: " + std::to_string(index) + " (" + std::to_string(first["before"].get<int>()) +
+                             " -> " + std::to_string(first["after"].get<int>()) + "), "),
+            std::string::npos)
+      << outcome.out;
+  EXPECT_NE(outcome.out.find("), ...\n"), std::string::npos) << outcome.out;
+  for (size_t i = 1; i < report["changed"].size(); ++i)
+    EXPECT_LT(report["changed"][i - 1]["sample"], report["changed"][i]["sample"]);
+  // Without a change the interval does not end at 100 % on both sides.
+  const Json same = json_of(run_program({"eval", onnx(), "--against", onnx(), "--data", kData, "--json"}));
+  EXPECT_TRUE(same["changed"].empty());
+  EXPECT_NEAR(same["agreement_interval"][0].get<double>(), 64 / (64 + 1.959964 * 1.959964), 1e-6);
+  EXPECT_EQ(same["agreement_interval"][1], 1.0);
 }
 
 TEST_F(Cli, EvalDoesNotDependOnBatchOrThreads) {

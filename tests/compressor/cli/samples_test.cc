@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "compressor/data/npy.h"
@@ -154,6 +155,75 @@ TEST_F(Samples, LabelsThatSayNothingAreLeftOut) {
   EXPECT_TRUE(report["top1"].is_null());
   EXPECT_TRUE(report["identical"]);
   expect_error({"eval", onnx, "--data", "synthetic:shapes,count=3"}, 1, "no output is one row of scores per sample");
+}
+
+TEST_F(Samples, EvalComparesEachOutput) {
+  const std::string before =
+      model("a.onnx",
+            "g (float[N,3] x) => (float[N,3] equal, float[N,3] shifted, int64[N,3] whole, "
+            "float[N,3] probabilities, float[N,3] embedding) { equal = Neg(x) "
+            "zero = Constant<value = float[1] {0}>() shifted = Add(x, zero) "
+            "ten = Constant<value = float[1] {10}>() tens = Mul(x, ten) whole = Cast<to = 7>(tens) "
+            "probabilities = Softmax(x) embedding = Add(x, ten) }");
+  const std::string after = model("b.onnx",
+                                  "g (float[N,3] x) => (float[N,3] equal, float[N,3] shifted, int64[N,3] whole, "
+                                  "float[N,3] probabilities, float[N,3] embedding) { equal = Neg(x) "
+                                  "half = Constant<value = float[1] {0.5}>() shifted = Add(x, half) "
+                                  "ten = Constant<value = float[1] {10}>() tens = Mul(x, ten) w = Cast<to = 7>(tens) "
+                                  "one = Constant<value = int64[1] {1}>() whole = Add(w, one) y = Neg(x) "
+                                  "probabilities = Softmax(y) embedding = Sub(x, ten) }");
+  const std::vector<float> values = {1, 2, 3, 6, 5, 4, 1, 1, 1, 0, -1, 5};
+  data::write_npy(folder_ / "x.npy", data::Array::float32({4, 3}, values));
+  const Json report = json_of({"eval", after, "--against", before, "--data", at("x.npy"), "--json"});
+  const Json& outputs = report["outputs"];
+  ASSERT_EQ(outputs.size(), 5u);
+  EXPECT_EQ(outputs[0]["identical"], true);
+  EXPECT_EQ(outputs[0]["largest_error"], 0);
+  EXPECT_EQ(outputs[1]["name"], "shifted");
+  EXPECT_EQ(outputs[1]["largest_error"], 0.5);
+  // Over the variance of the twelve numbers.
+  EXPECT_NEAR(outputs[1]["snr_db"].get<double>(), 10 * std::log10((120 - 28.0 * 28 / 12) / (12 * 0.25)), 1e-6);
+  EXPECT_EQ(outputs[2]["largest_error"], 1);
+  EXPECT_EQ(outputs[3]["agreement"], 0.25) << "the third sample has three equal scores, and the first counts";
+  EXPECT_EQ(outputs[4]["largest_error"], 20);
+  for (const int without : {0, 1, 2, 4})
+    EXPECT_TRUE(outputs[static_cast<size_t>(without)]["agreement"].is_null()) << without;
+  EXPECT_TRUE(report["agreement"].is_null()) << "no output is what the model is for";
+  const Outcome table = run_program({"eval", after, "--against", before, "--data", at("x.npy")});
+  EXPECT_TRUE(testing::contains(table.out, "same class"));
+  EXPECT_TRUE(testing::contains(table.out, "25.00 %"));
+}
+
+// As of NaN: agreement was 100 %.
+TEST_F(Samples, InfiniteOutputsAreAnError) {
+  const std::string onnx = model("m.onnx", "g (float[N,3] x) => (float[N,3] logits) { logits = Log(x) }");
+  const std::vector<float> fine = {1, 2, 3}, zero = {1, 0, 3};
+  data::write_npy(folder_ / "fine.npy", data::Array::float32({1, 3}, fine));
+  data::write_npy(folder_ / "zero.npy", data::Array::float32({1, 3}, zero));
+  EXPECT_EQ(json_of({"eval", onnx, "--against", onnx, "--data", at("fine.npy"), "--json"})["agreement"], 1.0);
+  expect_error({"eval", onnx, "--against", onnx, "--data", at("zero.npy")}, 1,
+               "1 of 3 values of output 'logits' are NaN or infinite, so that nothing can be said of it");
+}
+
+// Shapes may follow the values where the model leaves them open: what has another shape is lost, not an error.
+TEST_F(Samples, OutputsOfAnotherShapeAreCounted) {
+  const auto with_length = [&](const char* name, const std::string& length, const std::string& declared) {
+    return model(name, "g (float[N,4] x) => (float[N," + declared +
+                           "] y) { from = Constant<value = int64[1] {0}>() "
+                           "to = Constant<value = int64[1] {" +
+                           length +
+                           "}>() axis = Constant<value = int64[1] {1}>() "
+                           "y = Slice(x, from, to, axis) }");
+  };
+  const std::string two = with_length("a.onnx", "2", "K"), three = with_length("b.onnx", "3", "K");
+  data::write_npy(folder_ / "x.npy", drawn({5, 4}));
+  const Json report = json_of({"eval", two, "--against", three, "--data", at("x.npy"), "--batch", "2", "--json"});
+  EXPECT_EQ(report["samples"], 5);
+  EXPECT_EQ(report["outputs"][0]["other_shapes"], 3);
+  EXPECT_TRUE(report["outputs"][0]["largest_error"].is_null());
+  EXPECT_EQ(json_of({"eval", two, "--against", two, "--data", at("x.npy"), "--json"})["outputs"][0]["other_shapes"], 0);
+  expect_error({"eval", with_length("c.onnx", "2", "2"), "--against", three, "--data", at("x.npy")}, 1,
+               "output 'y' has another shape or type than 'y' of the model to compare with");
 }
 
 // Images are fitted to a shape that is given for an input that leaves its own open.
