@@ -33,7 +33,16 @@ namespace quench::rt {
 
 // One attribute of a node. Which fields hold something depends on `type`, AttributeProto.AttributeType's number.
 struct Attribute {
-  enum Type : int32_t { kFloat = 1, kInt = 2, kString = 3, kTensor = 4, kFloats = 6, kInts = 7, kStrings = 8 };
+  enum Type : int32_t {
+    kFloat = 1,
+    kInt = 2,
+    kString = 3,
+    kTensor = 4,
+    kGraph = 5,
+    kFloats = 6,
+    kInts = 7,
+    kStrings = 8
+  };
 
   std::string_view name;
   int32_t type = 0;
@@ -41,6 +50,8 @@ struct Attribute {
   int64_t i = 0;
   std::string_view s;
   const Tensor* tensor = nullptr;  // float16, bfloat16 and double already converted to float32
+  int stored = -1;                 // of the graph: number of the tensor there, before it is read
+  int subgraph = -1;               // of the graph: number of the subgraph
   std::span<const float> floats;
   std::span<const int64_t> ints;
   std::span<const std::string_view> strings;
@@ -87,6 +98,10 @@ class Attributes {
   const Tensor* get_tensor(std::string_view name) const {
     const Attribute* found = find(name, Attribute::kTensor);
     return found ? found->tensor : nullptr;
+  }
+  int get_subgraph(std::string_view name) const {
+    const Attribute* found = find(name, Attribute::kGraph);
+    return found ? found->subgraph : -1;
   }
   std::span<const Attribute> all() const { return all_; }
 
@@ -203,6 +218,8 @@ enum KernelFlags : uint32_t {
   kReadsRowMajor = 1 << 3,
   // Never folded, even if all inputs are constant.
   kNotFolded = 1 << 4,
+  // If, Loop, Scan: what their subgraphs do. The plan puts steps in their place, and calls neither infer nor run.
+  kControl = 1 << 5,
 };
 
 inline constexpr uint32_t kAllInputs = ~0u;

@@ -6,7 +6,7 @@
 namespace quench::rt {
 namespace {
 
-constexpr int kMaxDepth = 32;  // of subgraphs inside attributes
+constexpr int kMaxDepth = 32;  // of subgraphs in subgraphs
 constexpr uint64_t kMaxArity = 1u << 16;
 constexpr uint64_t kFirstVersionWithDefaults = 4;  // of the IR
 
@@ -70,6 +70,16 @@ struct NamedNode {
   std::span<std::string_view> inputs, outputs;
 };
 
+// A GraphProto while its nodes are named ones.
+struct Scope {
+  explicit Scope(Pool& pool) : nodes(pool), named(pool), initializers(pool), inputs(pool), outputs(pool) {}
+
+  List<Node> nodes;
+  List<NamedNode> named;
+  List<Initializer> initializers;
+  List<ValueInfo> inputs, outputs;
+};
+
 struct OpsetImport {
   std::string_view domain;
   int64_t version = 0;
@@ -80,45 +90,64 @@ std::string_view plain_domain(std::string_view domain) { return domain == "ai.on
 class GraphReader {
  public:
   GraphReader(const GraphOptions& options, Pool& pool, Graph& graph)
-      : options_(options), pool_(pool), graph_(graph), named_(pool), opsets_(pool), names_(pool) {}
+      : options_(options),
+        pool_(pool),
+        graph_(graph),
+        main_(pool),
+        scopes_(pool),
+        opsets_(pool),
+        names_(pool),
+        hidden_(pool) {}
 
   Status read(Bytes model);
 
  private:
   Status read_model_fields(Bytes model, Bytes& graph);
   Status read_opset(Bytes bytes);
-  Status read_graph_fields(Bytes graph);
-  Status read_node(Bytes bytes);
+  Status read_scope(Bytes graph, Scope& scope);
+  Status count_fields(Bytes graph, Scope& scope);
+  Status read_node(Bytes bytes, Scope& scope);
   Status read_attribute(Bytes bytes, Attribute& attribute);
+  Status read_subgraph(Bytes bytes, int* number);
   Status read_repeated(Bytes bytes, Attribute& attribute);
   Status read_tensor(Bytes bytes, StoredTensor& tensor);
   Status count_values(size_t more);
   Status read_value_info(Bytes bytes, ValueInfo& info);
   Status read_shape(Bytes bytes, ValueInfo& info);
   Status count_sparse(Bytes bytes);
-  Status count_tensors_in_graph(Bytes bytes, int depth);
-  Status count_tensors_in_node(Bytes bytes, int depth);
-  Status count_tensors_in_attribute(Bytes bytes, int depth);
 
-  Status number_values();
+  Status number_names();
+  Status define_initializers(const Scope& scope);
   Status define_inputs();
-  Status define_initializers();
-  Status define_nodes();
+  Status define_nodes(Scope& scope, Subgraph& defined);
+  Status define_subgraph(int number);
   Status constant_node(const Node& node, bool& is_constant);
   Status define_outputs();
+  Status define(std::string_view name, int* value);
+  size_t number_of(std::string_view name) const;
   int find(std::string_view name) const;
   Status find_opset(Node& node) const;
 
   const GraphOptions& options_;
   Pool& pool_;
   Graph& graph_;
-  List<NamedNode> named_;
+  Scope main_;
+  List<Scope*> scopes_;  // of the subgraphs
   List<OpsetImport> opsets_;
-  List<std::string_view> names_;  // sorted; position = number of the value
+  List<std::string_view> names_;  // sorted
+  std::span<int> visible_;        // of each name: the value that it means where the reader is; -1
+  // What names meant before a subgraph gave them a meaning of its own.
+  struct Hidden {
+    size_t name;
+    int value;
+  };
+  List<Hidden> hidden_;
+  int depth_ = 0;      // of the subgraph that is being read
+  int subgraph_ = -1;  // that is being defined
+  uint64_t node_count_ = 0;
   uint64_t value_count_ = 0;
   uint64_t ir_version_ = 0;
   int64_t next_source_ = 0;
-  size_t next_stored_ = 0;  // in graph_.stored_attributes
 };
 
 Status GraphReader::read(Bytes model) {
@@ -127,11 +156,11 @@ Status GraphReader::read(Bytes model) {
   }
   Bytes graph;
   QUENCH_RETURN_IF_ERROR(read_model_fields(model, graph));
-  QUENCH_RETURN_IF_ERROR(read_graph_fields(graph));
-  QUENCH_RETURN_IF_ERROR(number_values());
-  QUENCH_RETURN_IF_ERROR(define_initializers());
+  QUENCH_RETURN_IF_ERROR(read_scope(graph, main_));
+  QUENCH_RETURN_IF_ERROR(number_names());
+  QUENCH_RETURN_IF_ERROR(define_initializers(main_));
   QUENCH_RETURN_IF_ERROR(define_inputs());
-  QUENCH_RETURN_IF_ERROR(define_nodes());
+  QUENCH_RETURN_IF_ERROR(define_nodes(main_, graph_.main));
   return define_outputs();
 }
 
@@ -179,24 +208,21 @@ Status GraphReader::find_opset(Node& node) const {
                  Status::error(StatusCode::kCorrupt, "the model does not say which operator set version it uses"));
 }
 
-Status GraphReader::read_graph_fields(Bytes graph) {
+Status GraphReader::read_scope(Bytes graph, Scope& scope) {
+  QUENCH_RETURN_IF_ERROR(count_fields(graph, scope));
   WireReader reader(graph);
   for (WireField field; reader.next(field);) {
     if (!field.is_bytes()) continue;
     switch (field.number) {
       case graph_field::kNode:
-        if (graph_.nodes.size() >= options_.limits.max_nodes) {
-          return Status::error(StatusCode::kLimit, "graph: more nodes than the limit allows");
-        }
-        QUENCH_RETURN_IF_ERROR(read_node(field.bytes));
+        QUENCH_RETURN_IF_ERROR(read_node(field.bytes, scope));
         break;
       case graph_field::kInitializer: {
         Initializer initializer;
-        QUENCH_RETURN_IF_ERROR(count_values(1));
         QUENCH_RETURN_IF_ERROR(read_tensor(field.bytes, initializer.stored));
         initializer.type = compute_type(initializer.stored.type);
         initializer.shape = initializer.stored.shape;
-        if (!graph_.initializers.push(initializer)) return out_of_memory();
+        if (!scope.initializers.push(initializer)) return out_of_memory();
         break;
       }
       case graph_field::kSparseInitializer:
@@ -205,10 +231,8 @@ Status GraphReader::read_graph_fields(Bytes graph) {
       case graph_field::kInput:
       case graph_field::kOutput: {
         ValueInfo info;
-        QUENCH_RETURN_IF_ERROR(count_values(1));
         QUENCH_RETURN_IF_ERROR(read_value_info(field.bytes, info));
-        List<ValueInfo>& list = field.number == graph_field::kInput ? graph_.inputs : graph_.outputs;
-        if (!list.push(info)) return out_of_memory();
+        if (!(field.number == graph_field::kInput ? scope.inputs : scope.outputs).push(info)) return out_of_memory();
         break;
       }
       default:
@@ -218,6 +242,32 @@ Status GraphReader::read_graph_fields(Bytes graph) {
   return reader.status();
 }
 
+// Makes room for what a graph has.
+Status GraphReader::count_fields(Bytes graph, Scope& scope) {
+  size_t nodes = 0;
+  size_t initializers = 0;
+  size_t inputs = 0;
+  size_t outputs = 0;
+  WireReader reader(graph);
+  for (WireField field; reader.next(field);) {
+    if (!field.is_bytes()) continue;
+    nodes += field.number == graph_field::kNode;
+    initializers += field.number == graph_field::kInitializer;
+    inputs += field.number == graph_field::kInput;
+    outputs += field.number == graph_field::kOutput;
+  }
+  QUENCH_RETURN_IF_ERROR(reader.status());
+  node_count_ += nodes;
+  if (node_count_ > options_.limits.max_nodes) {
+    return Status::error(StatusCode::kLimit, "graph: more nodes than the limit allows");
+  }
+  QUENCH_RETURN_IF_ERROR(count_values(initializers + inputs + outputs));
+  return scope.nodes.reserve(nodes) && scope.named.reserve(nodes) && scope.initializers.reserve(initializers) &&
+                 scope.inputs.reserve(inputs) && scope.outputs.reserve(outputs)
+             ? Status()
+             : out_of_memory();
+}
+
 Status GraphReader::count_values(size_t more) {
   value_count_ += more;
   if (value_count_ <= options_.limits.max_values) return Status();
@@ -225,7 +275,7 @@ Status GraphReader::count_values(size_t more) {
                        options_.limits.max_values);
 }
 
-Status GraphReader::read_node(Bytes bytes) {
+Status GraphReader::read_node(Bytes bytes, Scope& scope) {
   size_t inputs = 0;
   size_t outputs = 0;
   size_t attributes = 0;
@@ -241,7 +291,6 @@ Status GraphReader::read_node(Bytes bytes) {
     return Status::error(StatusCode::kLimit, "graph: a node has more than %d inputs, outputs or attributes",
                          static_cast<int>(kMaxArity));
   }
-
   QUENCH_RETURN_IF_ERROR(count_values(inputs + outputs));
 
   Node node;
@@ -277,7 +326,20 @@ Status GraphReader::read_node(Bytes bytes) {
         break;
     }
   }
-  if (!graph_.nodes.push(node) || !named_.push(named)) return out_of_memory();
+  if (!scope.nodes.push(node) || !scope.named.push(named)) return out_of_memory();
+  return Status();
+}
+
+// What is kept of subgraphs that nobody defines, those in a list, is never looked at.
+Status GraphReader::read_subgraph(Bytes bytes, int* number) {
+  if (++depth_ > kMaxDepth) return Status::error(StatusCode::kLimit, "graph: subgraphs are nested too deeply");
+  void* block = pool_.allocate(sizeof(Scope), alignof(Scope));
+  if (!block) return out_of_memory();
+  Scope* scope = new (block) Scope(pool_);
+  *number = scopes_.count();
+  if (!scopes_.push(scope)) return out_of_memory();
+  QUENCH_RETURN_IF_ERROR(read_scope(bytes, *scope));
+  --depth_;
   return Status();
 }
 
@@ -317,25 +379,31 @@ Status GraphReader::read_attribute(Bytes bytes, Attribute& attribute) {
           has_t = true;
         }
         break;
+      case attribute_field::kGraph:
+        if (!field.is_bytes()) break;
+        if (attribute.subgraph >= 0) return Status::error(StatusCode::kCorrupt, "graph: an attribute has two graphs");
+        QUENCH_RETURN_IF_ERROR(read_subgraph(field.bytes, &attribute.subgraph));
+        break;
       case attribute_field::kType:
         if (field.is_varint() && field.value <= 64) attribute.type = static_cast<int32_t>(field.value);
         break;
+      // Not used by any operator here, but the stripped tensors in them count.
+      case attribute_field::kGraphs: {
+        int ignored = -1;
+        if (field.is_bytes()) QUENCH_RETURN_IF_ERROR(read_subgraph(field.bytes, &ignored));
+        break;
+      }
+      case attribute_field::kTensors: {
+        StoredTensor ignored;
+        if (field.is_bytes()) QUENCH_RETURN_IF_ERROR(read_tensor(field.bytes, ignored));
+        break;
+      }
+      case attribute_field::kSparseTensor:
+      case attribute_field::kSparseTensors:
+        if (field.is_bytes()) QUENCH_RETURN_IF_ERROR(count_sparse(field.bytes));
+        break;
       default:
         break;
-    }
-    if (field.is_bytes() &&
-        (field.number == attribute_field::kGraph || field.number == attribute_field::kTensors ||
-         field.number == attribute_field::kGraphs || field.number == attribute_field::kSparseTensor ||
-         field.number == attribute_field::kSparseTensors)) {
-      // Not used by any operator here, but the stripped tensors in them count.
-      if (field.number == attribute_field::kTensors) {
-        StoredTensor ignored;
-        QUENCH_RETURN_IF_ERROR(read_tensor(field.bytes, ignored));
-      } else if (field.number == attribute_field::kSparseTensor || field.number == attribute_field::kSparseTensors) {
-        QUENCH_RETURN_IF_ERROR(count_sparse(field.bytes));
-      } else {
-        QUENCH_RETURN_IF_ERROR(count_tensors_in_graph(field.bytes, 1));
-      }
     }
   }
   QUENCH_RETURN_IF_ERROR(reader.status());
@@ -345,13 +413,15 @@ Status GraphReader::read_attribute(Bytes bytes, Attribute& attribute) {
                      : has_i                      ? Attribute::kInt
                      : has_s                      ? Attribute::kString
                      : has_t                      ? Attribute::kTensor
+                     : attribute.subgraph >= 0    ? Attribute::kGraph
                      : !attribute.floats.empty()  ? Attribute::kFloats
                      : !attribute.ints.empty()    ? Attribute::kInts
                      : !attribute.strings.empty() ? Attribute::kStrings
                                                   : 0;
   }
   if (has_t && attribute.type == Attribute::kTensor) {
-    if (!graph_.stored_attributes.push({&attribute, tensor})) return out_of_memory();
+    attribute.stored = graph_.stored_attributes.count();
+    if (!graph_.stored_attributes.push(tensor)) return out_of_memory();
   } else if (attribute.type == Attribute::kTensor) {
     return Status::error(StatusCode::kCorrupt, "graph: a tensor attribute holds no tensor");
   }
@@ -474,54 +544,6 @@ Status GraphReader::count_sparse(Bytes bytes) {
   return reader.status();
 }
 
-Status GraphReader::count_tensors_in_graph(Bytes bytes, int depth) {
-  if (depth > kMaxDepth) return Status::error(StatusCode::kLimit, "graph: subgraphs are nested too deeply");
-  WireReader reader(bytes);
-  for (WireField field; reader.next(field);) {
-    if (!field.is_bytes()) continue;
-    StoredTensor ignored;
-    if (field.number == graph_field::kNode) QUENCH_RETURN_IF_ERROR(count_tensors_in_node(field.bytes, depth));
-    if (field.number == graph_field::kInitializer) QUENCH_RETURN_IF_ERROR(read_tensor(field.bytes, ignored));
-    if (field.number == graph_field::kSparseInitializer) QUENCH_RETURN_IF_ERROR(count_sparse(field.bytes));
-  }
-  return reader.status();
-}
-
-Status GraphReader::count_tensors_in_node(Bytes bytes, int depth) {
-  WireReader reader(bytes);
-  for (WireField field; reader.next(field);) {
-    if (field.number == node_field::kAttribute && field.is_bytes()) {
-      QUENCH_RETURN_IF_ERROR(count_tensors_in_attribute(field.bytes, depth));
-    }
-  }
-  return reader.status();
-}
-
-Status GraphReader::count_tensors_in_attribute(Bytes bytes, int depth) {
-  WireReader reader(bytes);
-  for (WireField field; reader.next(field);) {
-    if (!field.is_bytes()) continue;
-    StoredTensor ignored;
-    switch (field.number) {
-      case attribute_field::kTensor:
-      case attribute_field::kTensors:
-        QUENCH_RETURN_IF_ERROR(read_tensor(field.bytes, ignored));
-        break;
-      case attribute_field::kGraph:
-      case attribute_field::kGraphs:
-        QUENCH_RETURN_IF_ERROR(count_tensors_in_graph(field.bytes, depth + 1));
-        break;
-      case attribute_field::kSparseTensor:
-      case attribute_field::kSparseTensors:
-        QUENCH_RETURN_IF_ERROR(count_sparse(field.bytes));
-        break;
-      default:
-        break;
-    }
-  }
-  return reader.status();
-}
-
 // ValueInfoProto {name = 1, type = 2 {tensor_type = 1 {elem_type = 1, shape = 2}}}
 Status GraphReader::read_value_info(Bytes bytes, ValueInfo& info) {
   WireReader reader(bytes);
@@ -569,58 +591,73 @@ Status GraphReader::read_shape(Bytes bytes, ValueInfo& info) {
 }
 
 // Sorting gives numbers without a hash table, in O(bytes log names) whatever the names are.
-Status GraphReader::number_values() {
-  size_t count = graph_.inputs.size() + graph_.outputs.size() + graph_.initializers.size();
-  for (const NamedNode& node : named_) count += node.inputs.size() + node.outputs.size();
-  if (!names_.reserve(count)) return out_of_memory();
+Status GraphReader::number_names() {
+  if (!names_.reserve(value_count_)) return out_of_memory();
   const auto add = [&](std::string_view name) { return name.empty() || names_.push(name); };
-  for (const ValueInfo& info : graph_.inputs) {
-    if (!add(info.name)) return out_of_memory();
-  }
-  for (const ValueInfo& info : graph_.outputs) {
-    if (!add(info.name)) return out_of_memory();
-  }
-  for (const Initializer& initializer : graph_.initializers) {
-    if (!add(initializer.stored.name)) return out_of_memory();
-  }
-  for (const NamedNode& node : named_) {
-    for (std::string_view name : node.inputs) {
-      if (!add(name)) return out_of_memory();
+  const auto add_scope = [&](const Scope& scope) {
+    bool added = true;
+    for (const ValueInfo& info : scope.inputs) added = added && add(info.name);
+    for (const ValueInfo& info : scope.outputs) added = added && add(info.name);
+    for (const Initializer& initializer : scope.initializers) added = added && add(initializer.stored.name);
+    for (const NamedNode& node : scope.named) {
+      for (std::string_view name : node.inputs) added = added && add(name);
+      for (std::string_view name : node.outputs) added = added && add(name);
     }
-    for (std::string_view name : node.outputs) {
-      if (!add(name)) return out_of_memory();
-    }
+    return added;
+  };
+  if (!add_scope(main_)) return out_of_memory();
+  for (const Scope* scope : scopes_) {
+    if (!add_scope(*scope)) return out_of_memory();
   }
   std::sort(names_.begin(), names_.end());
-  const size_t distinct = static_cast<size_t>(std::unique(names_.begin(), names_.end()) - names_.begin());
-  names_.truncate(distinct);
-  if (!graph_.values.reserve(distinct)) return out_of_memory();
-  for (std::string_view name : names_) {
-    Value value;
-    value.name = name;
-    if (!graph_.values.push(value)) return out_of_memory();
+  names_.truncate(static_cast<size_t>(std::unique(names_.begin(), names_.end()) - names_.begin()));
+  if (!pool_.make(names_.size(), &visible_)) return out_of_memory();
+  for (int& value : visible_) value = -1;
+  if (!graph_.values.reserve(names_.size()) || !graph_.nodes.reserve(node_count_)) return out_of_memory();
+  for (size_t i = 0; i < scopes_.size(); ++i) {
+    if (!graph_.subgraphs.push(Subgraph())) return out_of_memory();
   }
   return Status();
 }
 
+// The name is one that number_names has seen.
+size_t GraphReader::number_of(std::string_view name) const {
+  return static_cast<size_t>(std::lower_bound(names_.begin(), names_.end(), name) - names_.begin());
+}
+
+// The value that a name means here; -1: none, or one that nothing has made yet.
 int GraphReader::find(std::string_view name) const {
-  const std::string_view* at = std::lower_bound(names_.begin(), names_.end(), name);
-  return at != names_.end() && *at == name ? static_cast<int>(at - names_.begin()) : -1;
+  const size_t number = number_of(name);
+  return number < names_.size() && names_[number] == name ? visible_[number] : -1;
 }
 
 Status named_error(StatusCode code, std::string_view name, const char* what) {
   return Status::error(code, "value '%.*s' %s", static_cast<int>(std::min<size_t>(name.size(), 80)), name.data(), what);
 }
 
-bool is_defined(const Value& value) { return value.producer >= 0 || value.initializer >= 0 || value.input >= 0; }
+// A new value. In a subgraph its name hides one of the graphs around it.
+Status GraphReader::define(std::string_view name, int* value) {
+  const size_t number = number_of(name);
+  const int before = visible_[number];
+  if (before >= 0 && graph_.values[before].subgraph == subgraph_) {
+    return named_error(StatusCode::kCorrupt, name, "is defined twice");
+  }
+  if (subgraph_ >= 0 && !hidden_.push({number, before})) return out_of_memory();
+  Value made;
+  made.name = name;
+  made.subgraph = subgraph_;
+  *value = visible_[number] = graph_.values.count();
+  return graph_.values.push(made) ? Status() : out_of_memory();
+}
 
-Status GraphReader::define_initializers() {
-  for (size_t i = 0; i < graph_.initializers.size(); ++i) {
-    const std::string_view name = graph_.initializers[i].stored.name;
-    if (name.empty()) continue;
-    Value& value = graph_.values[find(name)];
-    if (is_defined(value)) return named_error(StatusCode::kCorrupt, name, "is defined twice");
-    value.initializer = static_cast<int>(i);
+Status GraphReader::define_initializers(const Scope& scope) {
+  for (const Initializer& initializer : scope.initializers) {
+    const int number = graph_.initializers.count();
+    if (!graph_.initializers.push(initializer)) return out_of_memory();
+    if (initializer.stored.name.empty()) continue;
+    int value = -1;
+    QUENCH_RETURN_IF_ERROR(define(initializer.stored.name, &value));
+    graph_.values[value].initializer = number;
   }
   return Status();
 }
@@ -629,19 +666,18 @@ Status GraphReader::define_initializers() {
 // to be inputs then.
 Status GraphReader::define_inputs() {
   List<ValueInfo> required(pool_), with_default(pool_);
-  for (ValueInfo info : graph_.inputs) {
-    const int number = find(info.name);
-    if (number < 0) return Status::error(StatusCode::kCorrupt, "graph: an input has no name");
-    const Value& value = graph_.values[number];
-    const bool has_default = value.initializer >= 0;
+  for (ValueInfo info : main_.inputs) {
+    if (info.name.empty()) return Status::error(StatusCode::kCorrupt, "graph: an input has no name");
+    info.value = find(info.name);
+    const bool has_default = info.value >= 0 && graph_.values[info.value].initializer >= 0;
     if (has_default && ir_version_ < kFirstVersionWithDefaults) continue;
-    info.value = number;
-    if (has_default) info.type = graph_.initializers[value.initializer].stored.type;
+    if (has_default) info.type = graph_.initializers[graph_.values[info.value].initializer].stored.type;
     if (size_of(info.type) == 0) {
       if (has_default) continue;  // a constant that no kernel takes
       return named_error(StatusCode::kUnsupportedType, info.name,
                          "is an input of a type that the runtime does not have");
     }
+    if (!has_default) QUENCH_RETURN_IF_ERROR(define(info.name, &info.value));
     if (!(has_default ? with_default : required).push(info)) return out_of_memory();
   }
   graph_.required_inputs = required.size();
@@ -657,37 +693,74 @@ Status GraphReader::define_inputs() {
   return Status();
 }
 
-Status GraphReader::define_nodes() {
-  List<Node> nodes(pool_);
-  if (!nodes.reserve(graph_.nodes.size())) return out_of_memory();
-  for (size_t n = 0; n < graph_.nodes.size(); ++n) {
-    Node& node = graph_.nodes[n];
-    for (size_t i = 0; i < node.outputs.size(); ++i) node.outputs[i] = find(named_[n].outputs[i]);
+Status GraphReader::define_nodes(Scope& scope, Subgraph& defined) {
+  int kept = 0;
+  for (size_t n = 0; n < scope.nodes.size(); ++n) {
+    Node node = scope.nodes[n];
+    const NamedNode& named = scope.named[n];
+    for (int& output : node.outputs) output = -1;
     for (size_t i = 0; i < node.inputs.size(); ++i) {
-      node.inputs[i] = find(named_[n].inputs[i]);
-      if (node.inputs[i] >= 0 && !is_defined(graph_.values[node.inputs[i]])) {
-        return at_node(graph_, node,
-                       named_error(StatusCode::kCorrupt, named_[n].inputs[i], "is used before anything makes it"));
-      }
+      node.inputs[i] = find(named.inputs[i]);
+      if (node.inputs[i] >= 0 || named.inputs[i].empty()) continue;
+      if (node.name.empty() && !named.outputs.empty()) node.name = named.outputs[0];  // only for the message
+      return at_node(graph_, node,
+                     named_error(StatusCode::kCorrupt, named.inputs[i], "is used before anything makes it"));
+    }
+    for (const Attribute& attribute : node.attributes) {
+      if (attribute.subgraph >= 0) QUENCH_RETURN_IF_ERROR(define_subgraph(attribute.subgraph));
+    }
+    for (size_t i = 0; i < node.outputs.size(); ++i) {
+      if (!named.outputs[i].empty()) QUENCH_RETURN_IF_ERROR(define(named.outputs[i], &node.outputs[i]));
     }
     QUENCH_RETURN_IF_ERROR(find_opset(node));
-    for (int output : node.outputs) {
-      if (output >= 0 && is_defined(graph_.values[output])) {
-        return named_error(StatusCode::kCorrupt, graph_.values[output].name, "is defined twice");
-      }
-    }
     bool is_constant = false;
     QUENCH_RETURN_IF_ERROR(constant_node(node, is_constant));
-    if (is_constant) continue;
-    for (int output : node.outputs) {
-      if (output < 0) continue;
-      Value& value = graph_.values[output];
-      if (value.producer >= 0) return named_error(StatusCode::kCorrupt, value.name, "is defined twice");
-      value.producer = static_cast<int>(nodes.size());
-    }
-    if (!nodes.push(node)) return out_of_memory();
+    if (!is_constant) scope.nodes[kept++] = node;
   }
-  graph_.nodes = nodes;
+  defined.first = graph_.nodes.count();
+  defined.count = kept;
+  for (int n = 0; n < kept; ++n) {
+    for (int output : scope.nodes[n].outputs) {
+      if (output >= 0) graph_.values[output].producer = graph_.nodes.count();
+    }
+    if (!graph_.nodes.push(scope.nodes[n])) return out_of_memory();
+  }
+  return Status();
+}
+
+// What it defines is gone when the graph around it goes on.
+Status GraphReader::define_subgraph(int number) {
+  Scope& scope = *scopes_[number];
+  Subgraph& defined = graph_.subgraphs[number];
+  const int around = subgraph_;
+  const size_t mark = hidden_.size();
+  subgraph_ = number;
+  QUENCH_RETURN_IF_ERROR(define_initializers(scope));
+  if (!pool_.make(scope.inputs.size(), &defined.inputs) || !pool_.make(scope.outputs.size(), &defined.outputs)) {
+    return out_of_memory();
+  }
+  size_t inputs = 0;
+  for (const ValueInfo& info : scope.inputs) {
+    if (info.name.empty()) return Status::error(StatusCode::kCorrupt, "graph: an input of a subgraph has no name");
+    const int value = find(info.name);
+    // A weight: all had to be inputs before IR version 4.
+    if (value >= 0 && graph_.values[value].subgraph == number && graph_.values[value].initializer >= 0) continue;
+    QUENCH_RETURN_IF_ERROR(define(info.name, &defined.inputs[inputs++]));
+  }
+  defined.inputs = defined.inputs.first(inputs);
+  QUENCH_RETURN_IF_ERROR(define_nodes(scope, defined));
+  for (size_t i = 0; i < scope.outputs.size(); ++i) {
+    const std::string_view name = scope.outputs[i].name;
+    defined.outputs[i] = find(name);
+    if (defined.outputs[i] < 0) {
+      return named_error(StatusCode::kCorrupt, name, "is an output of a subgraph, but nothing makes it");
+    }
+  }
+  for (; hidden_.size() > mark; hidden_.truncate(hidden_.size() - 1)) {
+    const Hidden& last = hidden_[hidden_.size() - 1];
+    at(visible_, last.name) = last.value;
+  }
+  subgraph_ = around;
   return Status();
 }
 
@@ -701,10 +774,7 @@ Status GraphReader::constant_node(const Node& node, bool& is_constant) {
   Initializer initializer;
   const void* values = nullptr;
   if (attribute.name == "value" && attribute.type == Attribute::kTensor) {
-    // Both lists are in the order of the nodes.
-    while (graph_.stored_attributes[next_stored_].attribute != &attribute) ++next_stored_;
-    initializer.stored = graph_.stored_attributes[next_stored_].stored;
-    graph_.stored_attributes[next_stored_].attribute = nullptr;
+    initializer.stored = graph_.stored_attributes[attribute.stored];
     initializer.type = compute_type(initializer.stored.type);
     initializer.shape = initializer.stored.shape;
   } else if (attribute.name == "value_float" && attribute.type == Attribute::kFloat) {
@@ -739,20 +809,18 @@ Status GraphReader::constant_node(const Node& node, bool& is_constant) {
 }
 
 Status GraphReader::define_outputs() {
-  for (ValueInfo& info : graph_.outputs) {
+  for (ValueInfo info : main_.outputs) {
+    if (info.name.empty()) return Status::error(StatusCode::kCorrupt, "graph: an output has no name");
     info.value = find(info.name);
-    if (info.value < 0) return Status::error(StatusCode::kCorrupt, "graph: an output has no name");
-    Value& value = graph_.values[info.value];
-    if (!is_defined(value)) return named_error(StatusCode::kCorrupt, info.name, "is an output that nothing makes");
-    value.is_output = true;
+    if (info.value < 0) return named_error(StatusCode::kCorrupt, info.name, "is an output that nothing makes");
+    graph_.values[info.value].is_output = true;
+    if (!graph_.outputs.push(info)) return out_of_memory();
   }
   for (std::string_view name : options_.extra_outputs) {
     ValueInfo info;
     info.name = name;
     info.value = find(name);
-    if (info.value < 0 || !is_defined(graph_.values[info.value])) {
-      return named_error(StatusCode::kNotFound, name, "is not in the graph");
-    }
+    if (info.value < 0) return named_error(StatusCode::kNotFound, name, "is not in the graph");
     graph_.values[info.value].is_output = true;
     if (!graph_.outputs.push(info)) return out_of_memory();
   }
@@ -766,12 +834,11 @@ Status read_graph(Bytes model_proto, const GraphOptions& options, Pool& pool, Gr
   return GraphReader(options, pool, graph).read(model_proto);
 }
 
-void mark_live(Graph& graph) {
-  for (Value& value : graph.values) value.uses = 0;
-  for (const ValueInfo& output : graph.outputs) ++graph.values[output.value].uses;
-  for (size_t n = graph.nodes.size(); n-- > 0;) {
+namespace {
+
+void mark_live(Graph& graph, const Subgraph& part) {
+  for (int n = part.first + part.count; n-- > part.first;) {
     Node& node = graph.nodes[n];
-    node.live = false;
     for (int output : node.outputs) {
       if (output >= 0 && graph.values[output].uses > 0) node.live = true;
     }
@@ -779,7 +846,22 @@ void mark_live(Graph& graph) {
     for (int input : node.inputs) {
       if (input >= 0) ++graph.values[input].uses;
     }
+    for (const Attribute& attribute : node.attributes) {
+      if (attribute.subgraph < 0) continue;
+      const Subgraph& inner = graph.subgraphs[attribute.subgraph];
+      for (int output : inner.outputs) ++graph.values[output].uses;
+      mark_live(graph, inner);
+    }
   }
+}
+
+}  // namespace
+
+void mark_live(Graph& graph) {
+  for (Value& value : graph.values) value.uses = 0;
+  for (Node& node : graph.nodes) node.live = false;
+  for (const ValueInfo& output : graph.outputs) ++graph.values[output.value].uses;
+  mark_live(graph, graph.main);
 }
 
 const char* label(const Graph& graph, const Node& node, char* text) {

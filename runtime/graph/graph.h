@@ -2,7 +2,9 @@
 // inside the bytes stay where they are, so the bytes must outlive the graph.
 //
 // Values (what flows along an edge) are numbered; a node refers to its inputs and outputs by number, -1 for an omitted
-// one. Constant nodes have become initializers. Nodes that no output needs are marked dead.
+// one. Constant nodes have become initializers. Nodes that no output needs are marked dead. The bodies of If, Loop and
+// Scan are subgraphs: their nodes and values stand in the same lists, and what they see of the graphs around them is
+// simply a number from there.
 #pragma once
 
 #include <cstdint>
@@ -104,24 +106,37 @@ struct Value {
   int input = -1;        // number of the graph input that it is
   int uses = 0;          // by live nodes and as a graph output
   bool is_output = false;
+  int subgraph = -1;  // that it is in; -1: the model's graph
+};
+
+// A list of nodes, after which all of `outputs` are known if all of `inputs` were before.
+struct Subgraph {
+  int first = 0;  // of its nodes, which lie together
+  int count = 0;
+  std::span<int> inputs, outputs;  // values
 };
 
 struct Graph {
   explicit Graph(Pool& pool)
-      : nodes(pool), values(pool), initializers(pool), inputs(pool), outputs(pool), stored_attributes(pool) {}
+      : nodes(pool),
+        subgraphs(pool),
+        values(pool),
+        initializers(pool),
+        inputs(pool),
+        outputs(pool),
+        stored_attributes(pool) {}
 
-  List<Node> nodes;  // in an order in which every value is made before it is used
+  // Those of a subgraph before those of the graph around it, each in an order in which values are made before they are
+  // used.
+  List<Node> nodes;
+  List<Subgraph> subgraphs;  // of nodes' attributes, by number
+  Subgraph main;             // the model's graph; its inputs and outputs are below
   List<Value> values;
   List<Initializer> initializers;
   List<ValueInfo> inputs;      // those that a caller must give, then those with a value of their own
   size_t required_inputs = 0;  // how many the first are
   List<ValueInfo> outputs;
-  // Attributes that hold a tensor; the model fills Attribute::tensor.
-  struct StoredAttribute {
-    Attribute* attribute;
-    StoredTensor stored;
-  };
-  List<StoredAttribute> stored_attributes;
+  List<StoredTensor> stored_attributes;  // Attribute::stored; the model fills Attribute::tensor
 };
 
 struct GraphOptions {

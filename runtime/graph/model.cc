@@ -57,18 +57,25 @@ Status Model::find_kernels() {
 }
 
 Status Model::load_attributes() {
-  for (Graph::StoredAttribute& stored : graph_.stored_attributes) {
-    if (!stored.attribute) continue;
-    std::span<Tensor> tensor;
-    if (!pool_.make(1, &tensor)) return out_of_memory();
-    tensor[0].type = compute_type(stored.stored.type);
-    tensor[0].shape = stored.stored.shape;
-    tensor[0].data = pool_.allocate(static_cast<uint64_t>(std::max<int64_t>(tensor[0].bytes(), 1)), kAlignment);
-    if (!tensor[0].data) return out_of_memory();
-    QUENCH_RETURN_IF_ERROR(read_stored(stored.stored, source_, {tensor[0].as<std::byte>(), tensor[0].size_bytes()}));
-    stored.attribute->tensor = &tensor[0];
+  for (const Node& node : graph_.nodes) {
+    if (!node.live) continue;
+    for (Attribute& attribute : node.attributes) {
+      if (attribute.stored >= 0) QUENCH_RETURN_IF_ERROR(load(attribute));
+    }
   }
   return Status();
+}
+
+Status Model::load(Attribute& attribute) {
+  const StoredTensor& stored = graph_.stored_attributes[attribute.stored];
+  std::span<Tensor> tensor;
+  if (!pool_.make(1, &tensor)) return out_of_memory();
+  tensor[0].type = compute_type(stored.type);
+  tensor[0].shape = stored.shape;
+  tensor[0].data = pool_.allocate(static_cast<uint64_t>(std::max<int64_t>(tensor[0].bytes(), 1)), kAlignment);
+  if (!tensor[0].data) return out_of_memory();
+  attribute.tensor = &tensor[0];
+  return read_stored(stored, source_, {tensor[0].as<std::byte>(), tensor[0].size_bytes()});
 }
 
 uint64_t Model::bytes_of(int number) const {

@@ -104,6 +104,7 @@ class Model {
   Status load(Bytes model_proto);
   Status find_kernels();
   Status load_attributes();
+  Status load(Attribute& attribute);
   Status terminate_names(List<ValueInfo>& values);
   Status derive(const Derivation& derivation, const Shape& shape, float* out) const;
   uint64_t bytes_of(int initializer) const;

@@ -17,6 +17,7 @@ const std::span<const Kernel> kTables[] = {
     fast_pooling_kernels(),
     activation_kernels(),
     attention_kernels(),
+    control_kernels(),
     convolution_kernels(),
     creation_kernels(),
     data_movement_kernels(),

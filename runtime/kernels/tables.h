@@ -12,6 +12,7 @@ inline constexpr const char* kMicrosoft = "com.microsoft";
 
 std::span<const Kernel> activation_kernels();
 std::span<const Kernel> attention_kernels();
+std::span<const Kernel> control_kernels();
 std::span<const Kernel> convolution_kernels();
 std::span<const Kernel> creation_kernels();
 std::span<const Kernel> data_movement_kernels();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "runtime/plan/internal_kernels.h"
 #include "runtime/plan/passes.h"
 
 namespace quench::rt {
@@ -14,6 +15,7 @@ Draft::Draft(const Model& of_this, Memory& of_planning, const PlanOptions& with,
       pool(memory),
       values(pool),
       steps(pool),
+      regions(pool),
       buffers(pool) {}
 
 Draft::~Draft() {
@@ -23,6 +25,7 @@ Draft::~Draft() {
 
 Status Draft::build(std::span<const Shape> input_shapes) {
   shapes = input_shapes;
+  if (!regions.push(Region())) return out_of_memory();
   QUENCH_RETURN_IF_ERROR(walk_graph(*this));
   QUENCH_RETURN_IF_ERROR(remove_dead_steps(*this));
   if (options.fuse) QUENCH_RETURN_IF_ERROR(fuse_steps(*this));
@@ -39,7 +42,55 @@ int Draft::root(int number) const {
 
 Status Draft::add_value(const DraftValue& added, int* number) {
   *number = values.count();
-  return values.push(added) ? Status() : out_of_memory();
+  if (!values.push(added)) return out_of_memory();
+  value(*number).region = region;
+  return Status();
+}
+
+Status Draft::add_step(DraftStep step) {
+  step.region = region;
+  return steps.push(step) ? Status() : out_of_memory();
+}
+
+Status Draft::begin_region(bool loops, int value, bool condition) {
+  DraftStep step;
+  step.kernel = &kBegin;
+  step.begins = regions.count();
+  step.stays = true;
+  step.condition = condition;
+  if (!pool.make(1, &step.inputs)) return out_of_memory();
+  step.inputs[0] = value;
+  QUENCH_RETURN_IF_ERROR(add_step(step));
+  Region begun;
+  begun.around = region;
+  begun.loops = loops;
+  region = step.begins;
+  return regions.push(begun) ? Status() : out_of_memory();
+}
+
+Status Draft::end_region() {
+  DraftStep step;
+  step.kernel = &kEnd;
+  step.ends = region;
+  step.stays = true;
+  region = regions[region].around;
+  return add_step(step);
+}
+
+int Draft::loop_between(int inner, int outer) const {
+  int loop = -1;
+  for (; inner > outer; inner = regions[inner].around) {
+    if (regions[inner].loops) loop = inner;
+  }
+  return loop;
+}
+
+void Draft::rewind(const Mark& mark) {
+  for (int v = mark.values; v < values.count(); ++v) release_constant(v);
+  values.truncate(static_cast<size_t>(mark.values));
+  steps.truncate(static_cast<size_t>(mark.steps));
+  regions.truncate(static_cast<size_t>(mark.regions));
+  region = mark.region;
 }
 
 Status Draft::add_conversion(const Kernel& kernel, int from, int to) {

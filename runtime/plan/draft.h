@@ -9,6 +9,8 @@
 // Values and steps refer to each other by number; -1 is an omitted one.
 #pragma once
 
+#include <climits>
+
 #include "runtime/graph/model.h"
 #include "runtime/plan/arena.h"
 #include "runtime/plan/plan.h"
@@ -25,15 +27,24 @@ struct DraftValue {
 
   Tensor tensor;  // data of a constant is set when it is first needed
   Kind kind = kUnset;
-  bool depends_on_shapes = false;  // a constant that is not the same for other input shapes
   bool is_output = false;
-  int alias_of = -1;         // value whose bytes this is: no alias itself when it is set, so chains stay short
-  int initializer = -1;      // of a constant that the model owns
-  int input = -1;            // of kInput: number of the graph input
-  bool acquired = false;     // from the model
-  uint64_t owned_bytes = 0;  // of a constant that the plan has made
-  int other_layout = -1;     // the value that is this one in the other layout
-  int buffer = -1;           // of the arena
+  bool may_become_alias = false;  // by a later pass
+  int alias_of = -1;              // value whose bytes this is: no alias itself when it is set, so chains stay short
+  int initializer = -1;           // of a constant that the model owns
+  int input = -1;                 // of kInput: number of the graph input
+  bool acquired = false;          // from the model
+  uint64_t owned_bytes = 0;       // of a constant that the plan has made
+  int other_layout = -1;          // the value that is this one in the other layout
+  int buffer = -1;                // of the arena
+  int region = 0;                 // that it belongs to: it is forgotten at its end
+};
+
+// Steps that are run only if, or as long as, a condition holds: the branch of an If, the body of a Loop. They lie
+// together, between a step that begins the region and one that ends it. Regions are numbered; 0 is the whole plan.
+struct Region {
+  int around = -1;  // the region that it lies in
+  bool loops = false;
+  int begin = 0, end = INT_MAX;  // those two steps, known when values are placed
 };
 
 struct DraftStep {
@@ -45,10 +56,16 @@ struct DraftStep {
   LayoutRule layout = LayoutRule::kRowMajor;
   Activation activation;
   int residual = -1;
+  uint32_t varying_inputs = 0;  // bit i: input i, if it is a constant, is not the same in every plan
   bool packs = false;
   bool removed = false;
   PackedWeights packed;
   int scratch_buffer = -1;
+  int region = 0;   // that it lies in
+  int begins = -1;  // the region that it begins, if its input is `condition`
+  int ends = -1;    // the region that it ends
+  bool condition = true;
+  bool stays = false;  // though nobody reads what it makes
 };
 
 class Draft {
@@ -71,9 +88,21 @@ class Draft {
   const Node& node_of(const DraftStep& step) const { return model.graph().nodes[step.node]; }
   int root(int number) const;  // the value that has the memory
   Status add_value(const DraftValue& added, int* number);
-  Status add_step(const DraftStep& step) { return steps.push(step) ? Status() : out_of_memory(); }
+  Status add_step(DraftStep step);  // in the current region
+  // What is added from here on, until end_region, is run if the value, one bool, is `condition`, as long as it is if the
+  // region loops.
+  Status begin_region(bool loops, int value, bool condition);
+  Status end_region();
   Status add_conversion(const Kernel& kernel, int from, int to);  // a step that only converts
   void drop_removed_steps();
+  // Between a step in region `inner` and what belongs to region `outer`, around it: the outermost loop; -1 if none.
+  int loop_between(int inner, int outer) const;
+  // Forgets values, steps and regions from these numbers on.
+  struct Mark {
+    int values = 0, steps = 0, regions = 0, region = 0;
+  };
+  Mark mark() const { return {values.count(), steps.count(), regions.count(), region}; }
+  void rewind(const Mark& mark);
 
   Status materialize(int number);   // gives a constant its data
   Status own_constant(int number);  // memory for a constant that the plan makes
@@ -89,6 +118,8 @@ class Draft {
   Pool pool;
   List<DraftValue> values;  // the first are the graph's, in its order
   List<DraftStep> steps;
+  List<Region> regions;
+  int region = 0;  // current
   List<Buffer> buffers;
   std::span<const Shape> shapes;
   std::span<int> outputs;  // value of each graph output, as the caller sees it

@@ -145,6 +145,14 @@ void Freezer::fill_step(const DraftStep& from, Plan& plan, size_t* argument, Ste
   step.residual = tensor_of(from.residual);
   step.activation = from.activation;
   step.packed = from.packed;
+  if (from.begins >= 0) {
+    step.jump = static_cast<uint64_t>(draft_.regions[from.begins].end) + 1;
+    step.condition = !from.condition;
+  }
+  if (from.ends >= 0) {
+    const Region& region = draft_.regions[from.ends];
+    step.jump = static_cast<uint64_t>(region.loops ? region.begin : region.end + 1);
+  }
   if (from.scratch_buffer >= 0) step.scratch = draft_.buffers[from.scratch_buffer].offset;
   if (from.state) std::memcpy(const_cast<void*>(step.state), from.state, static_cast<size_t>(state_bytes(from)));
 }

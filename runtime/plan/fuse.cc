@@ -78,7 +78,9 @@ bool Fuser::fuse_residual(int number) {
   }
   const int place = readers(output).last;
   DraftStep& add = step(place);
-  if (add.removed || op(add) != "Add" || add.inputs.size() != 2 || add.inputs[0] < 0 || add.inputs[1] < 0) return false;
+  if (add.removed || add.region != producer.region || op(add) != "Add" || add.inputs.size() != 2 || add.inputs[0] < 0 ||
+      add.inputs[1] < 0)
+    return false;
   const int residual = add.inputs[0] == output ? add.inputs[1] : add.inputs[0];
   if (residual == output || !same_tensor(residual, output) || !same_tensor(add.outputs[0], output)) return false;
   DraftStep moved = producer;
@@ -104,7 +106,8 @@ Status Fuser::fuse_activation(int number, bool* fused) {
     return Status();
   }
   DraftStep& next = step(readers(output).last);
-  if (next.removed || next.inputs.empty() || next.inputs[0] != output || !same_tensor(next.outputs[0], output)) {
+  if (next.removed || next.region != producer.region || next.inputs.empty() || next.inputs[0] != output ||
+      !same_tensor(next.outputs[0], output)) {
     return Status();
   }
   Activation activation;
@@ -128,6 +131,7 @@ bool Fuser::fuse_gate(int number) {
   }
   DraftStep& gate = step(readers(output).first);
   DraftStep& product = step(readers(output).last);
+  if (gate.region != producer.region || product.region != producer.region) return false;
   if (gate.removed || product.removed || op(product) != "Mul" || gate.inputs.size() != 1 || gate.outputs.size() != 1) {
     return false;
   }

@@ -26,6 +26,47 @@ Status run_copy(RunContext& context) {
   return Status();
 }
 
+Status run_refuse(RunContext& context) { return context.state<Status>(); }
+
+Status run_round(RunContext& context, int64_t round) {
+  const Tensor* rounds = context.input(0);
+  const Tensor* condition = context.input(1);
+  *context.output(0)->as<int64_t>() = round;
+  *context.output(1)->as<bool>() =
+      (!rounds || round < *rounds->as<const int64_t>()) && (!condition || *condition->as<const uint8_t>() != 0);
+  return Status();
+}
+
+Status run_first_round(RunContext& context) { return run_round(context, 0); }
+Status run_next_round(RunContext& context) { return run_round(context, *context.output(0)->as<int64_t>() + 1); }
+
+// Calls move(begin of the piece in the whole, begin in the slice, bytes).
+template <typename Move>
+void for_each_piece(const RunContext& context, const Move& move) {
+  const SliceState& state = context.state<SliceState>();
+  int64_t round = context.input(1) ? *context.input(1)->as<const int64_t>() : state.round;
+  if (state.backwards) round = state.length - 1 - round;
+  for (int64_t i = 0; i < state.outer; ++i) {
+    move((i * state.length + round) * state.inner_bytes, i * state.inner_bytes, static_cast<size_t>(state.inner_bytes));
+  }
+}
+
+Status run_take_slice(RunContext& context) {
+  const auto* whole = context.input(0)->as<const std::byte>();
+  auto* slice = context.output(0)->as<std::byte>();
+  for_each_piece(context,
+                 [&](int64_t there, int64_t here, size_t bytes) { std::memcpy(slice + here, whole + there, bytes); });
+  return Status();
+}
+
+Status run_put_slice(RunContext& context) {
+  const auto* slice = context.input(0)->as<const std::byte>();
+  auto* whole = context.output(0)->as<std::byte>();
+  for_each_piece(context,
+                 [&](int64_t there, int64_t here, size_t bytes) { std::memcpy(whole + there, slice + here, bytes); });
+  return Status();
+}
+
 // rows x columns to columns x rows.
 template <typename T>
 void transpose(const T* from, T* to, int64_t rows, int64_t columns) {
@@ -78,5 +119,22 @@ void convert_layout(const Tensor& from, const Tensor& to, int64_t begin, int64_t
 const Kernel kConvertType = {.op = "type conversion", .run = run_convert_type};
 const Kernel kConvertLayout = {.op = "layout conversion", .run = run_convert_layout};
 const Kernel kCopy = {.op = "copy", .run = run_copy};
+const Kernel kBegin = {.op = "begin"};
+const Kernel kEnd = {.op = "end"};
+const Kernel kRefuse = {
+    .op = "a branch that does not fit these inputs", .run = run_refuse, .state_bytes = sizeof(Status)};
+const Kernel kFirstRound = {.op = "first round", .run = run_first_round};
+const Kernel kNextRound = {.op = "next round", .run = run_next_round};
+const Kernel kTakeSlice = {.op = "take slice", .run = run_take_slice, .state_bytes = sizeof(SliceState)};
+const Kernel kPutSlice = {.op = "put slice", .run = run_put_slice, .state_bytes = sizeof(SliceState)};
+
+SliceState slice_state(const Tensor& whole, int axis, bool backwards) {
+  SliceState state;
+  state.outer = whole.shape.elements(0, axis);
+  state.length = whole.shape[axis];
+  state.inner_bytes = whole.shape.elements(axis + 1, whole.shape.rank) * size_of(whole.type);
+  state.backwards = backwards;
+  return state;
+}
 
 }  // namespace quench::rt

@@ -9,12 +9,14 @@ namespace {
 
 class LayoutPass {
  public:
-  explicit LayoutPass(Draft& draft) : draft_(draft), old_steps_(draft.steps), new_steps_(draft.pool) {}
+  explicit LayoutPass(Draft& draft)
+      : draft_(draft), old_steps_(draft.steps), new_steps_(draft.pool), converted_(draft.pool) {}
 
   Status run();
 
  private:
   Status visit(DraftStep step);
+  void enter_or_leave(const DraftStep& step);
   Layout choose(const DraftStep& step);
   Status convert(int& number, Layout layout);
   Status convert_constant(int number, int converted);
@@ -28,13 +30,29 @@ class LayoutPass {
   Draft& draft_;
   List<DraftStep> old_steps_;
   List<DraftStep> new_steps_;
+  List<int> converted_;          // values that a step converts, in the regions where the pass is
+  std::span<size_t> beginning_;  // of each region: how many there were before
 };
 
 Status LayoutPass::run() {
   draft_.steps = new_steps_;
-  for (const DraftStep& step : old_steps_) QUENCH_RETURN_IF_ERROR(visit(step));
+  if (!draft_.pool.make(draft_.regions.size(), &beginning_)) return out_of_memory();
+  for (const DraftStep& step : old_steps_) {
+    draft_.region = step.region;
+    QUENCH_RETURN_IF_ERROR(visit(step));
+    enter_or_leave(step);
+  }
   for (int& output : draft_.outputs) QUENCH_RETURN_IF_ERROR(finish_output(output));
   return Status();
+}
+
+// What is converted in a region may not have been when it is over.
+void LayoutPass::enter_or_leave(const DraftStep& step) {
+  if (step.begins >= 0) at(beginning_, step.begins) = converted_.size();
+  if (step.ends < 0) return;
+  for (; converted_.size() > at(beginning_, step.ends); converted_.truncate(converted_.size() - 1)) {
+    draft_.value(converted_[converted_.size() - 1]).other_layout = -1;
+  }
 }
 
 Status LayoutPass::visit(DraftStep step) {
@@ -118,7 +136,6 @@ Status LayoutPass::convert(int& number, Layout layout) {
   }
   DraftValue made;
   made.kind = draft_.value(number).kind;
-  made.depends_on_shapes = draft_.value(number).depends_on_shapes;
   made.tensor = draft_.value(number).tensor;
   made.tensor.layout = layout;
   made.tensor.data = nullptr;
@@ -136,6 +153,7 @@ Status LayoutPass::convert(int& number, Layout layout) {
     QUENCH_RETURN_IF_ERROR(made.kind == DraftValue::kConstant
                                ? convert_constant(number, converted)
                                : draft_.add_conversion(kConvertLayout, number, converted));
+    if (made.kind != DraftValue::kConstant && !converted_.push(number)) return out_of_memory();
   }
   number = converted;
   return Status();

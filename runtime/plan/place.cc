@@ -1,5 +1,3 @@
-#include <climits>
-
 #include "runtime/plan/passes.h"
 
 namespace quench::rt {
@@ -12,10 +10,11 @@ class Placement {
   Status run();
 
  private:
+  void find_regions();
   void find_lifetimes();
   void run_in_place(const DraftStep& step, int number);
   bool may_overwrite(const DraftStep& step, int number, int candidate, size_t input);
-  void read(int value, int step);
+  void touch(int value, int step, int region);
   Status add_buffers();
   Status add_scratch();
 
@@ -27,6 +26,7 @@ Status Placement::run() {
   if (!draft_.pool.make(draft_.values.size(), &first_) || !draft_.pool.make(draft_.values.size(), &last_)) {
     return out_of_memory();
   }
+  find_regions();
   find_lifetimes();
   if (draft_.options.reuse) {
     for (int s = 0; s < draft_.steps.count(); ++s) run_in_place(draft_.steps[s], s);
@@ -37,10 +37,26 @@ Status Placement::run() {
                        &draft_.arena_bytes);
 }
 
-void Placement::read(int value, int step) {
+void Placement::find_regions() {
+  for (int number = 0; number < draft_.steps.count(); ++number) {
+    const DraftStep& step = draft_.steps[number];
+    if (step.begins >= 0) draft_.regions[step.begins].begin = number;
+    if (step.ends >= 0) draft_.regions[step.ends].end = number;
+  }
+}
+
+// A step in `region` reads or writes the value. What comes from outside of a loop is there for all of it: its steps are
+// run again.
+void Placement::touch(int value, int step, int region) {
   if (value < 0) return;
-  int& last = at(last_, draft_.root(value));
-  if (last < step) last = step;
+  const int owner = draft_.root(value);
+  const int loop = draft_.loop_between(region, draft_.value(owner).region);
+  const int begin = loop < 0 ? step : draft_.regions[loop].begin;
+  const int end = loop < 0 ? step : draft_.regions[loop].end;
+  int& first = at(first_, owner);
+  if (first < 0 || first > begin) first = begin;
+  int& last = at(last_, owner);
+  if (last < end) last = end;
 }
 
 void Placement::find_lifetimes() {
@@ -48,15 +64,11 @@ void Placement::find_lifetimes() {
   for (int& last : last_) last = -1;
   for (int number = 0; number < draft_.steps.count(); ++number) {
     const DraftStep& step = draft_.steps[number];
-    for (int input : step.inputs) read(input, number);
-    read(step.residual, number);
-    for (int output : step.outputs) {
-      if (output < 0) continue;
-      at(first_, output) = number;
-      read(output, number);
-    }
+    for (int input : step.inputs) touch(input, number, step.region);
+    touch(step.residual, number, step.region);
+    for (int output : step.outputs) touch(output, number, step.region);
   }
-  for (int output : draft_.outputs) read(output, INT_MAX);
+  for (int output : draft_.outputs) touch(output, INT_MAX, 0);
 }
 
 // Output 0 takes the memory of an input, or of the residual, that nobody reads later.

@@ -1,4 +1,5 @@
-// An execution plan: what to run in which order for one set of input shapes, and where everything lies.
+// An execution plan: what to run in which order for one set of input shapes, and where everything lies. Steps run one
+// after the other, but for those that jump: over the branch of an If that is not taken, back to the beginning of a loop.
 //
 // A plan is made by passes over a Draft (draft.h, passes.h) and never changes afterwards. It refers to no session: where
 // a tensor lies is said by a number or by an offset into the arena, and a session puts in its own memory (binding.h).
@@ -77,6 +78,10 @@ struct Step {
   PackedWeights packed;
   const void* state = nullptr;  // Kernel::state_bytes of it
   uint64_t scratch = kNone;     // offset in the arena
+  // The step to go on with instead of the next one: always, or if the step has an input, one bool, when that is
+  // `condition`. Such a step has no kernel to run.
+  uint64_t jump = kNone;
+  bool condition = false;
 };
 
 class Plan {

@@ -30,7 +30,6 @@ class Preparer {
   };
 
   bool can_pack(const DraftStep& step) const;
-  bool depends_on_shapes(const DraftStep& step) const;
   bool is_packed_input(const DraftStep& step, size_t input) const {
     return input < 32 && (step.kernel->packed_inputs >> input & 1) != 0;
   }
@@ -51,13 +50,6 @@ bool Preparer::can_pack(const DraftStep& step) const {
     any = true;
   }
   return any;
-}
-
-bool Preparer::depends_on_shapes(const DraftStep& step) const {
-  for (size_t i = 0; i < step.inputs.size(); ++i) {
-    if (step.inputs[i] >= 0 && is_packed_input(step, i) && draft_.value(step.inputs[i]).depends_on_shapes) return true;
-  }
-  return false;
 }
 
 Status Preparer::prepare(DraftStep& step) {
@@ -96,7 +88,7 @@ void* Preparer::allocate(void* user, int64_t wanted) {
 }
 
 Status Preparer::pack(DraftStep& step) {
-  PackMemory memory{this, &step, !depends_on_shapes(step), nullptr};
+  PackMemory memory{this, &step, (step.varying_inputs & step.kernel->packed_inputs) == 0, nullptr};
   if (memory.shared) {
     step.packed.data = draft_.model.acquire_packed(step.node, step.packed.variant);
     if (step.packed.data) return Status();
@@ -152,9 +144,11 @@ Status remove_dead_steps(Draft& draft) {
   for (int output : draft.outputs) need(output);
   for (size_t s = draft.steps.size(); s-- > 0;) {
     DraftStep& step = draft.steps[s];
-    step.removed = true;
+    step.removed = !step.stays;
     for (int output : step.outputs) {
-      if (output >= 0 && at(needed, output)) step.removed = false;
+      if (output < 0) continue;
+      // What a loop keeps for its next round was perhaps read before.
+      if (at(needed, output) || draft.loop_between(step.region, draft.value(output).region) >= 0) step.removed = false;
     }
     if (step.removed) continue;
     for (int input : step.inputs) need(input);

@@ -2,8 +2,8 @@
 // are inferred.
 #include <algorithm>
 
-#include "runtime/plan/internal_kernels.h"
 #include "runtime/plan/passes.h"
+#include "runtime/plan/walker.h"
 
 namespace quench::rt {
 namespace {
@@ -14,59 +14,55 @@ namespace {
 constexpr uint64_t kFoldingBudget = uint64_t{1} << 28;
 constexpr uint64_t kSmallWork = uint64_t{1} << 12;
 
-class Walker {
- public:
-  explicit Walker(Draft& draft) : draft_(draft), graph_(draft.model.graph()) {}
+// Nodes that are walked once more because a loop is unrolled.
+constexpr uint64_t kMaxRepeats = uint64_t{1} << 16;
 
-  Status run() {
-    if (!draft_.values.reserve(graph_.values.size() * 2)) return out_of_memory();
-    QUENCH_RETURN_IF_ERROR(add_values());
-    for (int n = 0; n < graph_.nodes.count(); ++n) {
-      if (!graph_.nodes[n].live) continue;
-      QUENCH_RETURN_IF_ERROR(draft_.cancellation.check());
-      const Status status = add_node(n);
-      if (!status.ok()) return at_node(graph_, graph_.nodes[n], status);
-    }
-    return add_outputs();
+}  // namespace
+
+Walker::Walker(Draft& draft)
+    : draft_(draft),
+      graph_(draft.model.graph()),
+      folding_left_(kFoldingBudget),
+      visits_left_(draft.model.graph().nodes.size() + kMaxRepeats) {}
+
+Status Walker::run() {
+  if (!draft_.values.reserve(graph_.values.size() * 2) || !draft_.pool.make(graph_.values.size(), &numbers_) ||
+      !draft_.pool.make(graph_.values.size(), &varies_)) {
+    return out_of_memory();
   }
+  QUENCH_RETURN_IF_ERROR(add_values());
+  QUENCH_RETURN_IF_ERROR(walk(graph_.main));
+  return add_outputs();
+}
 
- private:
-  struct ValueRequest {
-    Walker* walker;
-    std::span<const int> inputs;
-    Status status;
-  };
-
-  Status add_values();
-  Status add_input(const ValueInfo& info, int index);
-  Status add_node(int number);
-  Status infer(int number, const Kernel*& kernel, bool constant, DraftStep& step);
-  uint64_t elements(int value);
-  uint64_t reads_per_output(const DraftStep& step, uint64_t read);
-  bool affordable(const DraftStep& step);
-  Status fold(DraftStep& step);
-  Status alias(DraftStep& step);
-  Status add_outputs();
-  Status convert_output(const ValueInfo& info, int& output);
-  bool wanted(int value) const;
-  int before_identities(int value);
-
-  Draft& draft_;
-  const Graph& graph_;
-  uint64_t folding_left_ = kFoldingBudget;
-};
+Status Walker::walk(const Subgraph& part) {
+  for (int n = part.first; n < part.first + part.count; ++n) {
+    const Node& node = graph_.nodes[n];
+    if (!node.live) continue;
+    QUENCH_RETURN_IF_ERROR(draft_.cancellation.check());
+    if (visits_left_ == 0) return too_long();
+    --visits_left_;
+    const Status status = (node.kernel->flags & kControl) != 0 ? add_control(node) : add_node(n);
+    if (status.ok()) continue;
+    if (named_) return status;
+    named_ = true;
+    return at_node(graph_, node, status);
+  }
+  return Status();
+}
 
 Status Walker::add_values() {
-  for (const Value& value : graph_.values) {
+  for (int v = 0; v < graph_.values.count(); ++v) {
+    at(numbers_, v) = -1;
+    const int number = graph_.values[v].initializer;
+    if (number < 0) continue;
+    const Initializer& initializer = graph_.initializers[number];
     DraftValue added;
-    if (value.initializer >= 0) {
-      const Initializer& initializer = graph_.initializers[value.initializer];
-      added.kind = DraftValue::kConstant;
-      added.initializer = value.initializer;
-      added.tensor.type = initializer.type;
-      added.tensor.shape = initializer.shape;
-    }
-    if (!draft_.values.push(added)) return out_of_memory();
+    added.kind = DraftValue::kConstant;
+    added.initializer = number;
+    added.tensor.type = initializer.type;
+    added.tensor.shape = initializer.shape;
+    QUENCH_RETURN_IF_ERROR(draft_.add_value(added, &at(numbers_, v)));
   }
   for (int i = 0; i < graph_.inputs.count(); ++i) {
     if (at(draft_.shapes, i) == kDefaultInput) continue;  // the initializer of its name
@@ -81,17 +77,22 @@ Status Walker::add_input(const ValueInfo& info, int index) {
   given.input = index;
   given.tensor.type = info.type;
   given.tensor.shape = at(draft_.shapes, index);
-  if (compute_type(info.type) == info.type) {
-    draft_.value(info.value) = given;
-    return Status();
-  }
-  int number = -1;
+  int& number = at(numbers_, info.value);
   QUENCH_RETURN_IF_ERROR(draft_.add_value(given, &number));
-  DraftValue& computed = draft_.value(info.value);
+  if (compute_type(info.type) == info.type) return Status();
+  DraftValue computed;
   computed.kind = DraftValue::kComputed;
   computed.tensor.type = compute_type(info.type);
   computed.tensor.shape = given.tensor.shape;
-  return draft_.add_conversion(kConvertType, number, info.value);
+  const int before = number;
+  QUENCH_RETURN_IF_ERROR(draft_.add_value(computed, &number));
+  return draft_.add_conversion(kConvertType, before, number);
+}
+
+void Walker::set_number(int graph_value, int number, bool varies) {
+  if (graph_value < 0) return;
+  at(numbers_, graph_value) = number;
+  at(varies_, graph_value) = varies;
 }
 
 // An Identity leaves an alias of the same shape behind, which nobody needs to see.
@@ -104,8 +105,6 @@ int Walker::before_identities(int value) {
   return value;
 }
 
-bool Walker::wanted(int value) const { return value >= 0 && graph_.values[value].uses > 0; }
-
 Status Walker::add_node(int number) {
   const Node& node = graph_.nodes[number];
   DraftStep step;
@@ -114,20 +113,22 @@ Status Walker::add_node(int number) {
     return out_of_memory();
   }
   bool constant = true;
-  bool depends_on_shapes = (node.kernel->flags & kShapeOnly) != 0;
+  bool any_varies = (node.kernel->flags & kShapeOnly) != 0;
   for (size_t i = 0; i < node.inputs.size(); ++i) {
-    step.inputs[i] = node.inputs[i];
+    step.inputs[i] = number_of(node.inputs[i]);
     if (node.inputs[i] < 0) continue;
     step.inputs[i] = before_identities(step.inputs[i]);
     const DraftValue& input = draft_.value(step.inputs[i]);
     constant = constant && input.kind == DraftValue::kConstant;
-    depends_on_shapes = depends_on_shapes || input.depends_on_shapes;
-  }
-  for (size_t i = 0; i < node.outputs.size(); ++i) {
-    step.outputs[i] = wanted(node.outputs[i]) ? node.outputs[i] : -1;
+    any_varies = any_varies || varies(node.inputs[i]);
+    if (i < 32 && varies(node.inputs[i])) step.varying_inputs |= 1u << i;
   }
   if (node.outputs.empty()) return Status::error(StatusCode::kCorrupt, "has no outputs");
-  if (step.outputs[0] < 0) QUENCH_RETURN_IF_ERROR(draft_.add_value(DraftValue(), &step.outputs[0]));
+  for (size_t i = 0; i < node.outputs.size(); ++i) {
+    step.outputs[i] = -1;
+    if (i > 0 && !wanted(node.outputs[i])) continue;
+    QUENCH_RETURN_IF_ERROR(draft_.add_value(DraftValue(), &step.outputs[i]));
+  }
 
   constant = (constant || (node.kernel->flags & kShapeOnly) != 0) && (node.kernel->flags & kNotFolded) == 0;
   const Kernel* kernel = node.kernel;
@@ -138,8 +139,10 @@ Status Walker::add_node(int number) {
     kernel = node.kernel;
     QUENCH_RETURN_IF_ERROR(infer(number, kernel, constant, step));
   }
-  for (int output : step.outputs) {
-    if (output >= 0) draft_.value(output).depends_on_shapes = constant && depends_on_shapes;
+  const bool may_become_alias = (kernel->flags & kAlias) != 0 || node.op == "Transpose";
+  for (size_t i = 0; i < node.outputs.size(); ++i) {
+    set_number(node.outputs[i], step.outputs[i], any_varies);
+    if (step.outputs[i] >= 0) draft_.value(step.outputs[i]).may_become_alias = may_become_alias;
   }
   bool only_first = true;
   for (size_t i = 1; i < step.outputs.size(); ++i) only_first = only_first && step.outputs[i] < 0;
@@ -213,7 +216,6 @@ Status Walker::alias(DraftStep& step) {
   }
   output.alias_of = draft_.root(input);
   output.kind = source.kind;
-  output.depends_on_shapes = source.depends_on_shapes;
   return Status();
 }
 
@@ -286,7 +288,7 @@ Status Walker::add_outputs() {
   if (!draft_.pool.make(graph_.outputs.size(), &draft_.outputs)) return out_of_memory();
   for (size_t i = 0; i < graph_.outputs.size(); ++i) {
     int& output = draft_.outputs[i];
-    output = before_identities(graph_.outputs[i].value);
+    output = before_identities(number_of(graph_.outputs[i].value));
     QUENCH_RETURN_IF_ERROR(convert_output(graph_.outputs[i], output));
     for (int value = output; value >= 0; value = draft_.value(value).alias_of) draft_.value(value).is_output = true;
   }
@@ -306,8 +308,6 @@ Status Walker::convert_output(const ValueInfo& info, int& output) {
   QUENCH_RETURN_IF_ERROR(draft_.add_value(converted, &output));
   return draft_.add_conversion(kConvertType, from, output);
 }
-
-}  // namespace
 
 Status walk_graph(Draft& draft) { return Walker(draft).run(); }
 

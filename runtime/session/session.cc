@@ -206,8 +206,15 @@ Status Session::run() {
   context.threads_ = std::max(options_.threads, 1);
   context.parallel_ = threads_ ? ThreadPool::run : options_.parallel;
   context.parallel_user_ = threads_ ? threads_ : options_.parallel_user;
-  for (const Step& step : plan_->steps()) {
+  const std::span<const Step> steps = plan_->steps();
+  for (size_t next = 0; next < steps.size();) {
+    const Step& step = steps[next++];
     QUENCH_RETURN_IF_ERROR(options_.cancellation.check());
+    if (step.jump != Step::kNone) {
+      const bool jumps = step.inputs == 0 || (*binding_.inputs(step)[0]->as<const uint8_t>() != 0) == step.condition;
+      if (jumps) next = static_cast<size_t>(step.jump);
+      continue;
+    }
     if (step.node >= 0) {
       const Node& node = model_.graph().nodes[step.node];
       context.attributes_ = Attributes(node.attributes);

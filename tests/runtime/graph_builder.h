@@ -184,12 +184,20 @@ class GraphBuilder {
     return *this;
   }
 
+  // A subgraph's input or output, whose type nobody reads.
+  GraphBuilder& input(std::string_view name) {
+    inputs_.bytes(11, WireWriter().bytes(1, name).str());
+    return *this;
+  }
+
+  // GraphProto
+  std::string graph() const { return nodes_.str() + initializers_.str() + inputs_.str() + outputs_.str(); }
+
   // ModelProto {ir_version = 1, graph = 7, opset_import = 8}
   std::string build() const {
-    const std::string graph = nodes_.str() + initializers_.str() + inputs_.str() + outputs_.str();
     return WireWriter()
         .varint(1, ir_version_)
-        .bytes(7, graph)
+        .bytes(7, graph())
         .bytes(8, WireWriter().bytes(1, "").varint(2, static_cast<uint64_t>(opset_)).str())
         .str();
   }
@@ -213,6 +221,10 @@ class GraphBuilder {
   uint64_t ir_version_;
   WireWriter nodes_, initializers_, inputs_, outputs_;
 };
+
+inline std::string subgraph(std::string_view name, const GraphBuilder& graph) {
+  return attribute_of_type(name, 5, WireWriter().bytes(6, graph.graph()));
+}
 
 inline Bytes as_bytes(const std::string& bytes) { return std::as_bytes(std::span(bytes.data(), bytes.size())); }
 
