@@ -17,12 +17,13 @@ namespace quench::cli {
 namespace {
 
 using measure::Evaluation;
+using measure::Samples;
 using quantizer::CodebookScope;
 using quantizer::CompressOptions;
 using quantizer::CompressReport;
 using quantizer::Quality;
 
-constexpr uint64_t kReportSamples = 1000;  // for the accuracy before and after
+constexpr uint64_t kReportSamples = 1000;  // to measure on, at most
 
 struct Arguments {
   std::string model, output;
@@ -38,25 +39,32 @@ struct Arguments {
 void set_data(const Arguments& arguments, CompressOptions& options) {
   if (arguments.data.empty()) return;
   const OnnxModel model = load(arguments.model);
-  const auto samples = std::make_shared<measure::Samples>(model.name, model.proto, arguments.data,
-                                                          arguments.preprocessing.get(), options.input_shapes);
-  options.data = [samples](uint64_t index, int64_t batch) {
-    const uint64_t count = samples->batch_size(static_cast<uint64_t>(batch));
-    return samples->batch(index * count, count).inputs;
+  const Samples all(model.name, model.proto, arguments.data, arguments.preprocessing.get(), options.input_shapes);
+  options.data = [samples = all.part(Samples::Part::kCalibration)](uint64_t index, int64_t batch) {
+    const uint64_t count = samples.batch_size(static_cast<uint64_t>(batch));
+    return samples.batch(index * count, count).inputs;
   };
 }
 
-// Accuracy before and after; nothing where there is no data.
-std::optional<Evaluation> evaluate(const Arguments& arguments, int threads, report::Progress& progress) {
+// On samples that the calibration has not seen. Nothing where there is no data, or where nothing can be said of the
+// outputs, which is no fault of the file: a warning then.
+std::optional<Evaluation> evaluate(const Arguments& arguments, int threads, report::Progress& progress,
+                                   std::vector<std::string>& warnings) {
   if (arguments.data.empty()) return std::nullopt;
   measure::EvaluationOptions options;
   options.data = arguments.data;
   options.preprocessing = arguments.preprocessing.get();
   options.shapes = arguments.shapes.get();
+  options.part = Samples::Part::kHeldOut;
   options.samples = kReportSamples;
   options.threads = threads;
   options.progress = [&](double share) { progress.update("evaluating", share); };
-  return measure::evaluate(arguments.output, arguments.model, options);
+  try {
+    return measure::evaluate(arguments.output, arguments.model, options);
+  } catch (const measure::NotFinite& error) {
+    warnings.push_back(fmt::format("not measured: {}", error.what()));
+    return std::nullopt;
+  }
 }
 
 void run(const Arguments& arguments) {
@@ -71,8 +79,8 @@ void run(const Arguments& arguments) {
   report::Progress progress;
   options.progress = [&](std::string_view stage, double share) { progress.update(stage, share); };
   set_data(arguments, options);
-  const CompressReport report = quantizer::compress(arguments.model, arguments.output, options);
-  const std::optional<Evaluation> evaluation = evaluate(arguments, options.threads, progress);
+  CompressReport report = quantizer::compress(arguments.model, arguments.output, options);
+  const std::optional<Evaluation> evaluation = evaluate(arguments, options.threads, progress, report.warnings);
   progress.finish();
   for (const std::string& warning : report.warnings) print_warning(warning);
   const Evaluation* shown = evaluation ? &*evaluation : nullptr;

@@ -326,10 +326,10 @@ void Calibration::gather_moments() {
         if (activation.dtype == TensorProto::FLOAT) moments[u].add(activation, share);
       });
     }
-    // Errors are measured on samples that the moments have not seen; on the first, if there are no more.
+    // Errors are measured on samples that the moments have not seen; on the same, if there are no more.
     batch.outputs.resize(batch.outputs.size() - wanted.size());
     if (b == batches.moments) batches_.clear();
-    if (b == 0 || b >= batches.moments) batches_.push_back(std::move(batch));
+    if (b < batches.search || b >= batches.moments) batches_.push_back(std::move(batch));
     report(0.3 * static_cast<double>(b + 1) / static_cast<double>(batches.moments + batches.search));
   }
   if (batches_.empty()) throw Error::make("{}: the data for calibration is empty", model_.name);

@@ -9,8 +9,6 @@
 #include "compressor/compress/storage_policy.h"
 #include "compressor/graph/learned.h"
 #include "compressor/graph/simplify.h"
-#include "compressor/measure/fidelity.h"
-#include "compressor/measure/runner.h"
 #include "formats/error.h"
 
 namespace quench::quantizer {
@@ -73,7 +71,7 @@ class Compression {
     if (options_.progress) options_.progress(stage, share);
   }
 
-  void measure_file(const fs::path& output);
+  void count_samples();
 
   const CompressOptions& options_;
   const fs::path& input_;
@@ -234,19 +232,12 @@ void Compression::search_size(ModelQuantizer& quantizer, double target_bytes) {
   if (calibration_) report_.predicted_snr_db = -10 * std::log10(quantizer.output_error());
 }
 
-// What was predicted of seeded inputs is true of the twin only.
-void Compression::measure_file(const fs::path& output) {
+void Compression::count_samples() {
   for (const Calibration::Batch& batch : calibration_->batches()) {
     const auto& dims = batch.inputs.front().dims;
-    report_.predicted_samples += dims.empty() ? 1 : static_cast<uint64_t>(dims.front());
+    report_.predicted_samples += dims.size() < 2 ? 1 : static_cast<uint64_t>(dims.front());
   }
-  if (!options_.data) return;
-  const auto original = measure::Runner::open(input_, options_.threads, measure::kNoLimit),
-             written = measure::Runner::open(output, options_.threads, measure::kNoLimit);
-  measure::Fidelity fidelity;
-  for (const Calibration::Batch& batch : calibration_->batches())
-    fidelity.add(original->run(batch.inputs), written->run(batch.inputs));
-  report_.measured_snr_db = fidelity.snr_db();
+  report_.on_data = static_cast<bool>(options_.data);
 }
 
 CompressReport Compression::run(const fs::path& output) {
@@ -264,7 +255,7 @@ CompressReport Compression::run(const fs::path& output) {
   quantizer.coded().save(output, report_);
   progress("writing", 1);
   report_.calibrated = calibration_.has_value();
-  if (calibration_) measure_file(output);
+  if (calibration_) count_samples();
   return std::move(report_);
 }
 

@@ -90,10 +90,9 @@ struct CompressReport {
   double paper_ratio = 0;
   double bits_per_weight = 0;  // all bytes of the output over the float weights
   bool calibrated = false;
-  double predicted_snr_db = 0;  // of the outputs, on the calibration inputs; 0 if not calibrated
-  // With data: the same of the file as it was written against the original model, on the same samples.
-  std::optional<double> measured_snr_db;
+  double predicted_snr_db = 0;     // of the outputs, on the calibration inputs; 0 if not calibrated
   uint64_t predicted_samples = 0;  // how many these are
+  bool on_data = false;            // they are real
   std::vector<TensorReport> tensors;
   std::vector<std::string> warnings;
   std::vector<std::pair<std::string, int>> graph_changes;  // pass, nodes or tensors that it changed

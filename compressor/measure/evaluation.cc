@@ -5,7 +5,6 @@
 #include <numeric>
 
 #include "compressor/measure/fidelity.h"
-#include "compressor/measure/samples.h"
 #include "compressor/measure/scores.h"
 #include "formats/error.h"
 
@@ -178,7 +177,8 @@ class Comparison {
 
 Evaluation evaluate_on_data(Comparison& comparison, const EvaluationOptions& options) {
   const Runner& model = comparison.model();
-  const Samples samples(model.name(), model.model(), options.data, options.preprocessing, options.shapes);
+  const Samples all(model.name(), model.model(), options.data, options.preprocessing, options.shapes);
+  const Samples samples = all.part(options.part);
   if (!samples.has_labels() && !comparison.has_against()) {
     throw Error::make("{}: there are no labels in it; give a model to compare with (--against)",
                       fmt::join(options.data, ", "));
@@ -190,7 +190,8 @@ Evaluation evaluate_on_data(Comparison& comparison, const EvaluationOptions& opt
     const Samples::Batch batch = samples.batch(first, std::min(batch_size, total - first));
     comparison.add({batch.inputs, batch.labels, batch.indices, batch.rows});
   }
-  const Evaluation evaluation = comparison.result(total);
+  Evaluation evaluation = comparison.result(total);
+  evaluation.held_out = options.part == Samples::Part::kHeldOut && all.can_hold_out();
   if (!evaluation.accuracy && !comparison.has_against())
     throw Error::make("{}: no output is one row of scores per sample, so that labels say nothing", model.name());
   return evaluation;

@@ -12,6 +12,7 @@
 #include "compressor/measure/accuracy.h"
 #include "compressor/measure/output_comparison.h"
 #include "compressor/measure/runner.h"
+#include "compressor/measure/samples.h"
 #include "formats/error.h"
 
 namespace quench::measure {
@@ -19,6 +20,7 @@ namespace quench::measure {
 struct EvaluationOptions {
   std::vector<std::string> data;  // see samples.h; empty: inputs drawn from a seed, without labels
   data::DatasetOptions preprocessing;
+  Samples::Part part = Samples::Part::kAll;
   uint64_t samples = 0;  // 0: all of them; without data, 64
   int64_t batch = 64;    // where the model leaves it open
   int threads = 1;
@@ -45,6 +47,7 @@ struct Evaluation {
   std::vector<OutputComparison> outputs;
   std::vector<ChangedSample> changed;  // in the data's order; of outputs with one class for each sample
   bool on_seeded_inputs = false;       // no data was given (see seeded_inputs.h)
+  bool held_out = false;               // of samples that calibration has not seen
 };
 
 // Outputs that are not finite, of which nothing can be said.

@@ -31,6 +31,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kLabels = "y";
+constexpr uint64_t kHeldOut = 4;      // one of so many samples
 constexpr size_t kLongestList = 300;  // of names in a message
 
 std::string list_of(const std::vector<std::string>& names) {
@@ -365,7 +366,24 @@ Samples::Samples(const std::string& model_name, const onnx::ModelProto& model, c
                  const data::DatasetOptions& preprocessing, const InputShapes& shapes)
     : source_(open_source(inputs_of(model_name, model, shapes), specs, preprocessing)) {}
 
-uint64_t Samples::size() const { return source_->size(); }
+Samples Samples::part(Part part) const {
+  Samples samples = *this;
+  if (can_hold_out()) samples.part_ = part;
+  return samples;
+}
+
+bool Samples::can_hold_out() const { return source_->size() >= kHeldOut; }
+
+uint64_t Samples::size() const {
+  const uint64_t all = source_->size(), held_out = all / kHeldOut;
+  return part_ == Part::kHeldOut ? held_out : part_ == Part::kCalibration ? all - held_out : all;
+}
+
+uint64_t Samples::place_of(uint64_t index) const {
+  if (part_ == Part::kHeldOut) return kHeldOut * index + kHeldOut - 1;
+  return part_ == Part::kCalibration ? index + index / (kHeldOut - 1) : index;
+}
+
 bool Samples::has_labels() const { return source_->has_labels(); }
 uint64_t Samples::batch_size(uint64_t fallback) const { return source_->batch_size(fallback); }
 
@@ -373,7 +391,7 @@ Samples::Batch Samples::batch(uint64_t first, uint64_t count) const {
   if (first >= size()) return {};
   count = std::min({count, size() - first, batch_size(count)});
   std::vector<uint64_t> indices;
-  for (uint64_t k = first; k < first + count; ++k) indices.push_back(data::spread_index(k, size()));
+  for (uint64_t k = first; k < first + count; ++k) indices.push_back(place_of(data::spread_index(k, size())));
   Batch batch = source_->at(indices);
   batch.samples = count;
   batch.indices = std::move(indices);

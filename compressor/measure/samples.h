@@ -41,6 +41,12 @@ class Samples {
   Samples(const std::string& model_name, const onnx::ModelProto& model, const std::vector<std::string>& specs,
           const data::DatasetOptions& preprocessing, const InputShapes& shapes = {});
 
+  // Every 4th sample of the data's order is held out from calibration, to measure on; of fewer than 4 samples none is,
+  // and both parts have all of them.
+  enum class Part : uint8_t { kAll, kCalibration, kHeldOut };
+  Samples part(Part part) const;
+  bool can_hold_out() const;
+
   uint64_t size() const;
   bool has_labels() const;
 
@@ -59,7 +65,10 @@ class Samples {
   uint64_t batch_size(uint64_t fallback) const;
 
  private:
+  uint64_t place_of(uint64_t index) const;  // in the data, of a sample of this part
+
   std::shared_ptr<const SampleSource> source_;
+  Part part_ = Part::kAll;
 };
 
 }  // namespace quench::measure

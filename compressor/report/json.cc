@@ -70,7 +70,7 @@ std::string text(const Json& json) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-Json json_of(const quantizer::CompressReport& report) {
+Json json_of(const quantizer::CompressReport& report, const measure::Evaluation* evaluation = nullptr) {
   Json json = {{"input_bytes", report.input_bytes},
                {"output_bytes", report.output_bytes},
                {"ratio", number(report.ratio)},
@@ -78,7 +78,7 @@ Json json_of(const quantizer::CompressReport& report) {
                {"bits_per_weight", number(report.bits_per_weight)},
                {"calibrated", report.calibrated},
                {"predicted_snr_db", report.calibrated ? number(report.predicted_snr_db) : Json(nullptr)},
-               {"measured_snr_db", number(report.measured_snr_db)},
+               {"measured_snr_db", evaluation ? number(evaluation->snr_db) : Json(nullptr)},
                {"predicted_samples", report.predicted_samples},
                {"tensors", Json::array()},
                {"graph_changes", Json::object()},
@@ -91,8 +91,10 @@ Json json_of(const quantizer::CompressReport& report) {
 }  // namespace
 
 std::string to_json(const quantizer::CompressReport& report, const measure::Evaluation* evaluation) {
-  Json json = json_of(report);
-  if (evaluation) json["eval"] = json_of(*evaluation);
+  Json json = json_of(report, evaluation);
+  if (!evaluation) return text(json);
+  json["eval"] = json_of(*evaluation);
+  json["eval"]["held_out"] = evaluation->held_out;
   return text(json);
 }
 

@@ -136,17 +136,16 @@ std::string evaluation_text(const measure::Evaluation& evaluation, uint64_t chan
   return text;
 }
 
-// The expectation is what the search aimed at; the measurement is the file's, on the same samples.
+// What the search aimed at, on the samples that it was calibrated on.
 std::string expectation_text(const CompressReport& report) {
   if (!report.calibrated || !std::isfinite(report.predicted_snr_db) || report.predicted_snr_db == 0) return "";
-  std::string text = fmt::format("expected output SNR {}", snr_text(report.predicted_snr_db));
-  if (report.measured_snr_db) {
-    text += fmt::format(", measured {} on the same {} samples", snr_text(*report.measured_snr_db),
-                        report.predicted_samples);
-  } else {
-    text += kMadeUp;
-  }
-  return text + '\n';
+  return fmt::format("expected output SNR {}{}\n", snr_text(report.predicted_snr_db), report.on_data ? "" : kMadeUp);
+}
+
+std::string measured_text(const measure::Evaluation& evaluation) {
+  const char* samples = evaluation.held_out ? "samples that were held out from calibration"
+                                            : "samples, those of the calibration: too few to hold any out";
+  return fmt::format("measured on {} {}:\n{}", evaluation.samples, samples, evaluation_text(evaluation, 0));
 }
 
 }  // namespace
@@ -161,7 +160,7 @@ std::string to_text(const CompressReport& report, const measure::Evaluation* eva
       "{:.2f} bits per weight, everything counted; {:.2f} times as papers count (codebook and indices only)\n",
       report.bits_per_weight, report.paper_ratio);
   text += expectation_text(report);
-  if (evaluation) text += fmt::format("on {} samples:\n{}", evaluation->samples, evaluation_text(*evaluation, 0));
+  if (evaluation) text += measured_text(*evaluation);
   return text;
 }
 

@@ -226,6 +226,54 @@ TEST_F(Samples, OutputsOfAnotherShapeAreCounted) {
                "output 'y' has another shape or type than 'y' of the model to compare with");
 }
 
+// What is measured is what nothing has been fitted to: the file is the same, whatever the held-out samples are.
+TEST_F(Samples, CompressMeasuresOnSamplesThatItHasNotSeen) {
+  const std::string onnx = model("m.onnx", two_inputs()), quench = at("m.quench");
+  const auto write = [&](int64_t count, int64_t spoilt) {
+    std::vector<float> rows = drawn({count, 40}).to_float();
+    if (spoilt >= 0) std::fill_n(rows.begin() + 40 * spoilt, 40, 1000.f);
+    data::write_npz(folder_ / "d.npz", {{"a", data::Array::float32({count, 40}, rows)},
+                                        {"state", drawn({count, 2, 1, 40})},
+                                        {"tokens", drawn({count, 1, 5})}});
+  };
+  const auto compressed = [&] {
+    const Json report = json_of({"compress", onnx, "-o", quench, "--data", at("d.npz"), "--json"});
+    return std::pair(testing::read_file(quench), report);
+  };
+  write(9, -1);
+  const auto [file, report] = compressed();
+  EXPECT_EQ(report["eval"]["samples"], 2);
+  EXPECT_EQ(report["eval"]["held_out"], true);
+  EXPECT_EQ(report["eval"]["outputs"].size(), 2u);
+  for (const int64_t spoilt : {0, 1, 2, 3, 4, 5, 6, 7, 8}) {
+    write(9, spoilt);
+    const auto [other_file, other_report] = compressed();
+    const bool is_held_out = spoilt == 3 || spoilt == 7;
+    EXPECT_EQ(other_file == file, is_held_out) << spoilt;
+    EXPECT_EQ(other_report["measured_snr_db"] != report["measured_snr_db"] && is_held_out, is_held_out) << spoilt;
+  }
+  write(3, -1);
+  EXPECT_EQ(compressed().second["eval"]["held_out"], false);
+  EXPECT_EQ(compressed().second["eval"]["samples"], 3);
+  const Outcome outcome = run_program({"compress", onnx, "-o", quench, "--data", at("d.npz")});
+  EXPECT_TRUE(testing::contains(
+      outcome.out, "measured on 3 samples, those of the calibration: too few to hold any out:\noutput SNR "));
+}
+
+// It was an error behind the compression, with the file written.
+TEST_F(Samples, CompressOfAModelWithInfiniteOutputsSaysThatItIsNotMeasured) {
+  const std::string onnx = model("m.onnx", "g (float[N,40] x) => (float[N,40] y) <" + weight("w", 40, 40) +
+                                               "> { z = MatMul(x, w) y = Reciprocal(z) }");
+  std::vector<float> rows = drawn({8, 40}).to_float();
+  std::fill_n(rows.begin() + 3 * 40, 40, 0.f);
+  data::write_npy(folder_ / "x.npy", data::Array::float32({8, 40}, rows));
+  const Outcome outcome = run_program({"compress", onnx, "-o", at("m.quench"), "--data", at("x.npy")});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_TRUE(testing::contains(outcome.err, "quench: warning: not measured: "));
+  EXPECT_TRUE(testing::contains(outcome.err, "are NaN or infinite"));
+  EXPECT_EQ(outcome.out.find("measured on"), std::string::npos);
+}
+
 // Images are fitted to a shape that is given for an input that leaves its own open.
 TEST_F(Samples, AShapeThatIsGivenCountsForRealImages) {
   const std::string onnx = model("m.onnx",

@@ -244,6 +244,33 @@ TEST_F(SamplesTest, FilledInputsTakeTheSizesOfOthers) {
                         "--data b=zeros: the model leaves the shape of input 'b' open; give it with --shape or --dim"));
 }
 
+TEST_F(SamplesTest, PartsHaveNoSampleInCommonAndAllTogether) {
+  for (const int64_t count : {1, 3, 4, 5, 8, 11, 100}) {
+    const Samples all = open("float[N,2] x", {npy("x.npy", counted({count, 2}))});
+    std::map<Samples::Part, std::vector<uint64_t>> parts;
+    for (const Samples::Part part : {Samples::Part::kCalibration, Samples::Part::kHeldOut}) {
+      const Samples some = all.part(part);
+      for (uint64_t k = 0; k < some.size(); ++k) {
+        const Samples::Batch batch = some.batch(k, 1);
+        EXPECT_EQ(batch.inputs[0].floats()[0], static_cast<float>(2 * batch.indices[0]));
+        parts[part].push_back(batch.indices[0]);
+      }
+      EXPECT_EQ(some.batch(some.size(), 1).samples, 0u);
+    }
+    std::vector<uint64_t> together = parts[Samples::Part::kCalibration];
+    std::ranges::copy(parts[Samples::Part::kHeldOut], std::back_inserter(together));
+    std::ranges::sort(together);
+    EXPECT_EQ(all.can_hold_out(), count >= 4);
+    if (count < 4) {
+      EXPECT_EQ(together.size(), static_cast<size_t>(2 * count));
+      continue;
+    }
+    ASSERT_EQ(together.size(), static_cast<size_t>(count));
+    for (uint64_t k = 0; k < together.size(); ++k) EXPECT_EQ(together[k], k);
+    for (const uint64_t place : parts[Samples::Part::kHeldOut]) EXPECT_EQ(place % 4, 3u);
+  }
+}
+
 TEST_F(SamplesTest, LabelsComeWithTheSamples) {
   const auto file = [&](const char* name, int64_t n, const std::vector<int64_t>& labels) {
     return npz(name, {{"a", counted({n, 2})}, {"b", counted({n, 2})}, {"y", Array::int64({n}, labels)}});
