@@ -294,7 +294,9 @@ Calibration::Batches Calibration::affordable_batches(const Batch& first, const s
     const double limit = std::max(1.0, static_cast<double>(most) / static_cast<double>(samples_));
     return static_cast<uint64_t>(std::clamp(budget / operations_, 1.0, limit));
   };
-  return {affordable(kMomentOperations, kMomentSamples), affordable(kSearchOperations, kSearchSamples)};
+  // Nothing to gather where all weights are in subgraphs.
+  return {uses_.empty() ? 1 : affordable(kMomentOperations, kMomentSamples),
+          affordable(kSearchOperations, kSearchSamples)};
 }
 
 void Calibration::gather_moments() {
@@ -361,12 +363,14 @@ void Calibration::measure_sensitivities(const std::vector<size_t>& candidates) {
   const auto affordable = static_cast<size_t>(std::min(
       1e6, kSensitivityOperations / operations_ / static_cast<double>(std::max<size_t>(1, candidates.size()))));
   const size_t batches = std::min(std::clamp(affordable, kLeastSensitivityRuns, most), batches_.size());
+  std::vector<double> sizes(model_.weights.size(), 0.0);
   for (size_t k = 0; k < candidates.size(); ++k) {
     const size_t weight = candidates[k];
     const SharedValues values = weights_.values(weight);
     double power = 0;
     for (const float value : *values) power += static_cast<double>(value) * value;
     const double rms = std::sqrt(power / static_cast<double>(values->size()));
+    sizes[weight] = rms;
     for (const double relative : kRelativePerturbations) {
       const double deviation = relative * rms;
       if (deviation == 0) break;
@@ -376,6 +380,23 @@ void Calibration::measure_sensitivities(const std::vector<size_t>& candidates) {
       if (error < kLinearError) break;
     }
     report(0.3 + 0.7 * static_cast<double>(k + 1) / static_cast<double>(candidates.size()));
+  }
+  guess_unseen(candidates, sizes);
+}
+
+void Calibration::guess_unseen(const std::vector<size_t>& candidates, const std::vector<double>& rms) {
+  double sum = 0;  // of logarithms: sensitivities differ by powers of ten
+  double count = 0;
+  for (const size_t weight : candidates) {
+    if (sensitivity_[weight] <= 0) continue;
+    sum += std::log(sensitivity_[weight] * rms[weight] * rms[weight]);
+    ++count;
+  }
+  const double typical = count > 0 ? std::exp(sum / count) : 1;
+  const std::vector<bool> inner = read_in_subgraphs(model_);
+  for (const size_t weight : candidates) {
+    const bool unseen = inner[weight] && sensitivity_[weight] == 0 && rms[weight] > 0;
+    if (unseen) sensitivity_[weight] = typical / (rms[weight] * rms[weight]);
   }
 }
 

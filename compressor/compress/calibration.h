@@ -53,7 +53,8 @@ class Calibration {
               const CalibrationOptions& options);
 
   // The relative squared error of the outputs (see output_error) per unit of variance of independent errors in the
-  // weight's elements. 0 where the weight does not move the outputs.
+  // weight's elements. 0 where the weight does not move the outputs. Of one in a subgraph, that would say no more than that
+  // these inputs do not take the branch: it counts as the other weights do on average, in proportion to their size.
   double sensitivity(size_t weight) const { return sensitivity_[weight]; }
 
   // Matrices whose activation was seen; nullptr for other weights.
@@ -94,6 +95,7 @@ class Calibration {
   SharedValues run_values(size_t weight) const;
   graph::EvaluatorOptions evaluator_options() const;
   void measure_sensitivities(const std::vector<size_t>& candidates);
+  void guess_unseen(const std::vector<size_t>& candidates, const std::vector<double>& rms);
   std::vector<graph::HostTensor> inputs(uint64_t index, int64_t batch) const;
   SharedValues perturbed(size_t weight, double deviation) const;
   std::vector<graph::HostTensor> telling(std::vector<graph::HostTensor> values) const;

@@ -1,6 +1,7 @@
 #include "compressor/compress/weight_use.h"
 
 #include <algorithm>
+#include <functional>
 #include <map>
 
 #include "compressor/graph/graph_index.h"
@@ -20,6 +21,51 @@ void count_uses(const GraphProto& graph, std::map<std::string, int>& uses) {
     for (const AttributeProto& attribute : node.attribute()) {
       if (attribute.has_g()) count_uses(attribute.g(), uses);
       for (const GraphProto& inner : attribute.graphs()) count_uses(inner, uses);
+    }
+  }
+}
+
+// What names mean in a graph: those of the graphs around it too, unless it gives them another meaning.
+class Names {
+ public:
+  Names(const GraphProto& graph, const Names* around) : around_(around) {
+    for (const auto& input : graph.input()) weights_[input.name()] = std::nullopt;
+    for (const NodeProto& node : graph.node()) {
+      for (const std::string& output : node.output()) weights_[output] = std::nullopt;
+      const bool is_constant =
+          graph::is_op(node, "Constant") && node.attribute_size() == 1 && node.attribute(0).has_t();
+      if (is_constant && node.output_size() == 1) add(node.output(0), node.attribute(0).t());
+    }
+    for (const onnx::TensorProto& tensor : graph.initializer()) add(tensor.name(), tensor);
+  }
+
+  bool is_inner() const { return around_ != nullptr; }
+  // The weight of a name; nullopt: it is none.
+  std::optional<size_t> weight(const std::string& name) const {
+    const auto found = weights_.find(name);
+    if (found != weights_.end()) return found->second;
+    return around_ ? around_->weight(name) : std::nullopt;
+  }
+
+ private:
+  void add(const std::string& name, const onnx::TensorProto& tensor) {
+    const int64_t index = weight_index(tensor);
+    weights_[name] = index < 0 ? std::nullopt : std::optional(static_cast<size_t>(index));
+  }
+
+  const Names* around_;
+  std::map<std::string, std::optional<size_t>> weights_;
+};
+
+// The nodes of a graph and its subgraphs, in order.
+void for_each_node(const GraphProto& graph, const Names* around,
+                   const std::function<void(const NodeProto&, const Names&)>& visit) {
+  const Names names(graph, around);
+  for (const NodeProto& node : graph.node()) {
+    visit(node, names);
+    for (const AttributeProto& attribute : node.attribute()) {
+      if (attribute.has_g()) for_each_node(attribute.g(), &names, visit);
+      for (const GraphProto& inner : attribute.graphs()) for_each_node(inner, &names, visit);
     }
   }
 }
@@ -96,19 +142,23 @@ std::vector<WeightUse> find_weight_uses(const OnnxModel& model) {
 }
 
 std::vector<operators::ChannelMap> channels_of_weights(const OnnxModel& model) {
-  const GraphProto& graph = model.proto.graph();
-  std::map<std::string, size_t> weights;
-  for (const auto& tensor : graph.initializer()) {
-    const int64_t index = weight_index(tensor);
-    if (index >= 0) weights[tensor.name()] = static_cast<size_t>(index);
-  }
   std::vector<operators::ChannelMap> maps(model.weights.size());
-  for (const NodeProto& node : graph.node()) {
-    const auto weight = node.input_size() < 2 ? weights.end() : weights.find(node.input(1));
-    if (weight == weights.end() || maps[weight->second].channels != 0) continue;
-    maps[weight->second] = map_of(node, model.weights[weight->second]);
-  }
+  for_each_node(model.proto.graph(), nullptr, [&](const NodeProto& node, const Names& names) {
+    const std::optional<size_t> weight = node.input_size() < 2 ? std::nullopt : names.weight(node.input(1));
+    if (weight && maps[*weight].channels == 0) maps[*weight] = map_of(node, model.weights[*weight]);
+  });
   return maps;
+}
+
+std::vector<bool> read_in_subgraphs(const OnnxModel& model) {
+  std::vector<bool> read(model.weights.size(), false);
+  for_each_node(model.proto.graph(), nullptr, [&](const NodeProto& node, const Names& names) {
+    if (!names.is_inner()) return;
+    for (const std::string& input : node.input()) {
+      if (const std::optional<size_t> weight = names.weight(input)) read[*weight] = true;
+    }
+  });
+  return read;
 }
 
 StreamShape stream_shape(const Weight& weight) {

@@ -40,9 +40,12 @@ struct WeightUse {
 // MatMul.
 std::vector<WeightUse> find_weight_uses(const OnnxModel& model);
 
-// For each weight, where its output channels lie for the first node of the main graph that multiplies with it; no
+// For each weight, where its output channels lie for the first node, also of subgraphs, that multiplies with it; no
 // channels where none does.
 std::vector<operators::ChannelMap> channels_of_weights(const OnnxModel& model);
+
+// For each weight, whether a node of a subgraph reads it: of a branch or a loop, which some inputs may never run.
+std::vector<bool> read_in_subgraphs(const OnnxModel& model);
 
 // The dimensions that the entropy coder's contexts see: rows (filters), channels, inner.
 struct StreamShape {

@@ -21,9 +21,9 @@ enum class Use : uint8_t { kNone, kMaybe, kLearned };
 // The operators whose data may be learned: arithmetic, tables, and what only moves values.
 bool may_use_learned(std::string_view op_type) {
   static const std::unordered_set<std::string_view> kNames = {
-      "Add",     "Sub",      "Mul",     "Div",     "Sum",     "Gather", "Concat",    "Expand",
-      "Flatten", "Identity", "Reshape", "Cast",    "Squeeze", "Slice",  "Transpose", "Unsqueeze",
-      "Tile",    "Split",    "Einsum",  "Softmax", "Sigmoid", "Tanh",   "Exp",       "Softplus"};
+      "Add",      "Sub",     "Mul",     "Div",     "Sum",   "Gather",    "Concat",    "Expand", "Flatten",
+      "Identity", "Reshape", "Cast",    "Squeeze", "Slice", "Transpose", "Unsqueeze", "Tile",   "Split",
+      "Einsum",   "Softmax", "Sigmoid", "Tanh",    "Exp",   "Softplus",  "Loop",      "Scan"};
   return kNames.contains(op_type);
 }
 
