@@ -25,6 +25,7 @@ void run(const Arguments& arguments) {
   files.reads_model(arguments.file);
   files.reads_model(arguments.against);
   files.reads_data(arguments.options.data);
+  files.reads_outputs(arguments.options.reference);
   arguments.json.declare(files);
   measure::EvaluationOptions options = arguments.options;
   options.threads = resolve_threads(arguments.threads);
@@ -43,9 +44,16 @@ void add_eval(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("eval", "Measure a model's accuracy, and how near it is to another model");
   command->add_option("file", arguments->file, "a .quench or .onnx file")->required()->type_name("FILE");
-  add_data_option(*command, arguments->options.data, "what to run on; default: seeded inputs");
-  command->add_option("--against", arguments->against, "a .quench or .onnx file to compare the outputs with")
-      ->type_name("MODEL");
+  CLI::Option* data = add_data_option(*command, arguments->options.data, "what to run on; default: seeded inputs");
+  CLI::Option* against =
+      command->add_option("--against", arguments->against, "a .quench or .onnx file to compare the outputs with")
+          ->type_name("MODEL");
+  command
+      ->add_option("--reference", arguments->options.reference,
+                   "a folder of outputs that were computed elsewhere, in place of a model to compare with")
+      ->excludes(against)
+      ->needs(data)
+      ->type_name("DIR");
   command->add_option("--samples", arguments->options.samples, "default: all, or 64 seeded inputs")
       ->check(above_zero())
       ->type_name("N");

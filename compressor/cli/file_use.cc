@@ -94,6 +94,15 @@ void FileUse::reads_data(const std::vector<std::string>& specs) {
   }
 }
 
+void FileUse::reads_outputs(const fs::path& folder) {
+  more_inputs_.emplace_back([folder] {
+    std::vector<fs::path> files;
+    std::error_code error;
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) files.push_back(entry.path());
+    return files;
+  });
+}
+
 // What does not exist yet cannot be lost, so that a data set of a million files is not listed for nothing.
 bool FileUse::is_read(const fs::path& output) {
   const auto is_output = [&](const fs::path& input) { return is_same(input, output); };

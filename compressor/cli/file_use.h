@@ -22,6 +22,8 @@ class FileUse {
   void reads_data(const std::string& spec);                // as of --data: every file of the data set
   void reads_data(const std::vector<std::string>& specs);  // [NAME=]SPEC each
 
+  void reads_outputs(const std::filesystem::path& folder);  // as of --reference: all of its files
+
   enum class Place { kAny, kFile };  // any: /dev/stdout and other devices too, which are written from front to back
 
   // Throws quench::Error where the output cannot be written: it is nothing, a folder, a link that leads nowhere, has too

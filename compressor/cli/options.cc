@@ -260,8 +260,8 @@ measure::InputShapes ShapeOptions::get() const {
   return shapes;
 }
 
-void add_data_option(CLI::App& command, std::vector<std::string>& data, const std::string& help) {
-  command.add_option("--data", data, help)->type_name("[NAME=]SPEC")->allow_extra_args(false);
+CLI::Option* add_data_option(CLI::App& command, std::vector<std::string>& data, const std::string& help) {
+  return command.add_option("--data", data, help)->type_name("[NAME=]SPEC")->allow_extra_args(false);
 }
 
 void print_warning(const std::string& text) { fmt::print(stderr, "quench: warning: {}\n", printable(text, 1000)); }

@@ -79,7 +79,7 @@ class ShapeOptions {
 };
 
 // --data [NAME=]SPEC, as often as there are inputs or files of samples (see measure/samples.h).
-void add_data_option(CLI::App& command, std::vector<std::string>& data, const std::string& help);
+CLI::Option* add_data_option(CLI::App& command, std::vector<std::string>& data, const std::string& help);
 
 // Replaces each name by its number.
 CLI::Validator named_number(std::map<std::string, std::string> numbers);

@@ -6,6 +6,7 @@
 
 #include "compressor/cli/commands.h"
 #include "compressor/cli/options.h"
+#include "compressor/data/files.h"
 #include "compressor/data/npy.h"
 #include "compressor/measure/runner.h"
 #include "compressor/report/table.h"
@@ -86,33 +87,6 @@ void write_output(const fs::path& path, HostTensor& tensor) {
   tensor.bytes = std::move(array.bytes);
 }
 
-// Names of outputs may hold anything: '/' would lead elsewhere.
-std::string safe_name(const std::string& name) {
-  constexpr size_t kLongest = 200;
-  std::string safe = printable(name, kLongest);
-  std::replace_if(
-      safe.begin(), safe.end(), [](char c) { return c == '/' || c == '\\' || c == '?'; }, '_');
-  return safe.empty() || safe.front() == '.' ? "_" + safe : safe;
-}
-
-// A file name for each output. Those whose names are safe keep them; others get a number where theirs is taken.
-std::vector<std::string> file_names_of(const std::vector<std::string>& names) {
-  std::vector<std::string> files(names.size());
-  std::set<std::string> taken;
-  for (size_t i = 0; i < names.size(); ++i) {
-    if (safe_name(names[i]) == names[i] && taken.insert(names[i]).second) files[i] = names[i];
-  }
-  for (size_t i = 0; i < names.size(); ++i) {
-    const std::string wish = safe_name(names[i]);
-    for (size_t number = 2; files[i].empty(); ++number) {
-      const std::string name = number == 2 && wish != names[i] ? wish : fmt::format("{}_{}", wish, number);
-      if (taken.insert(name).second) files[i] = name;
-    }
-  }
-  for (std::string& file : files) file += ".npy";
-  return files;
-}
-
 bool is_folder(const std::vector<std::string>& texts) {
   return texts.size() == 1 && (texts[0].ends_with('/') || fs::is_directory(texts[0]));
 }
@@ -120,7 +94,7 @@ bool is_folder(const std::vector<std::string>& texts) {
 // Where each output goes, by its name; nowhere for those that are not there.
 std::vector<NamedPath> output_paths(const std::vector<std::string>& names, const std::vector<std::string>& texts) {
   if (!is_folder(texts)) return assign_names(texts, names);
-  const std::vector<std::string> files = file_names_of(names);
+  const std::vector<std::string> files = data::file_names_of(names, ".npy");
   std::vector<NamedPath> paths;
   for (size_t i = 0; i < names.size(); ++i) paths.push_back({names[i], (fs::path(texts[0]) / files[i]).string()});
   return paths;

@@ -3,12 +3,15 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <set>
 
 #include "formats/base/atomic_file.h"
+#include "formats/base/printable.h"
 #include "formats/error.h"
 
 namespace quench::data {
@@ -39,6 +42,35 @@ void write_file(const std::filesystem::path& path, std::span<const std::byte> by
   if (status.ok()) status = file->write(rest);
   if (status.ok()) status = file->commit();
   if (!status.ok()) throw Error(status.detail());
+}
+
+namespace {
+
+std::string safe_name(const std::string& name) {
+  constexpr size_t kLongest = 200;
+  std::string safe = printable(name, kLongest);
+  std::replace_if(
+      safe.begin(), safe.end(), [](char c) { return c == '/' || c == '\\' || c == '?'; }, '_');
+  return safe.empty() || safe.front() == '.' ? "_" + safe : safe;
+}
+
+}  // namespace
+
+std::vector<std::string> file_names_of(const std::vector<std::string>& names, std::string_view suffix) {
+  std::vector<std::string> files(names.size());
+  std::set<std::string> taken;
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (safe_name(names[i]) == names[i] && taken.insert(names[i]).second) files[i] = names[i];
+  }
+  for (size_t i = 0; i < names.size(); ++i) {
+    const std::string wish = safe_name(names[i]);
+    for (size_t number = 2; files[i].empty(); ++number) {
+      const std::string name = number == 2 && wish != names[i] ? wish : fmt::format("{}_{}", wish, number);
+      if (taken.insert(name).second) files[i] = name;
+    }
+  }
+  for (std::string& file : files) file += suffix;
+  return files;
 }
 
 }  // namespace quench::data

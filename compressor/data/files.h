@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <filesystem>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 namespace quench::data {
@@ -14,5 +16,9 @@ std::vector<std::byte> read_file(const std::filesystem::path& path, uint64_t max
 // `bytes`, then `rest`; appears complete or not at all. Throws quench::Error.
 void write_file(const std::filesystem::path& path, std::span<const std::byte> bytes,
                 std::span<const std::byte> rest = {});
+
+// A file for each name, which may hold anything ('/' would lead elsewhere). Those whose names are safe keep them; others
+// get a number where theirs is taken.
+std::vector<std::string> file_names_of(const std::vector<std::string>& names, std::string_view suffix);
 
 }  // namespace quench::data

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "compressor/measure/fidelity.h"
+#include "compressor/measure/reference_outputs.h"
 #include "compressor/measure/scores.h"
 #include "formats/error.h"
 
@@ -19,6 +20,7 @@ constexpr uint64_t kSeededSamples = 64;
 class AccuracyMeter {
  public:
   // `rows`: of the inputs, the first of which have the labels. Outputs that labels say nothing of are left out.
+  // `model`: the one that has the outputs, or such ones.
   void add(const Runner& model, const std::vector<HostTensor>& outputs, std::span<const int64_t> labels,
            uint64_t rows) {
     const std::optional<Scores> scores = find_scores(model.graph(), outputs);
@@ -118,20 +120,30 @@ class Comparison {
  public:
   Comparison(const std::filesystem::path& model, const std::filesystem::path& against, const EvaluationOptions& options)
       : model_(Runner::open(model, options.threads, options.max_memory)),
-        against_(against.empty() ? nullptr : Runner::open(against, options.threads, options.max_memory)) {}
+        against_(against.empty() ? nullptr : Runner::open(against, options.threads, options.max_memory)),
+        reference_name_(against.string()) {}
 
   const Runner& model() const { return *model_; }
-  bool has_against() const { return against_ != nullptr; }
+  bool has_against() const { return against_ || computed_; }
+
+  // In place of another model: what it has computed for the data, which have so many samples.
+  void compare_with(const std::filesystem::path& folder, uint64_t samples) {
+    std::vector<std::string> names;
+    for (const onnx::ValueInfoProto& output : model_->graph().output()) names.push_back(output.name());
+    computed_.emplace(folder, names, samples);
+    reference_name_ = folder.string();
+  }
 
   void add(const Run& run) {
     const std::vector<HostTensor> outputs = model_->run(run.inputs);
     check_numbers(model_->name(), outputs);
     accuracy_.add(*model_, outputs, run.labels, run.rows);
-    if (!against_) return;
-    const std::vector<HostTensor> reference = against_->run(run.inputs);
-    check_numbers(against_->name(), reference);
+    if (!has_against()) return;
+    const std::vector<HostTensor> reference =
+        against_ ? against_->run(run.inputs) : computed_->at(run.indices, run.rows, outputs);
+    check_numbers(reference_name_, reference);
     check_same_outputs(model_->graph(), outputs, reference);
-    against_accuracy_.add(*against_, reference, run.labels, run.rows);
+    against_accuracy_.add(other(), reference, run.labels, run.rows);
     compare(reference, outputs, run);
   }
 
@@ -139,7 +151,7 @@ class Comparison {
     Evaluation evaluation;
     evaluation.samples = samples;
     evaluation.accuracy = accuracy_.result();
-    if (!against_) return evaluation;
+    if (!has_against()) return evaluation;
     evaluation.against = against_accuracy_.result();
     evaluation.snr_db = fidelity_.snr_db();
     for (const OutputMeter& meter : meters_) evaluation.outputs.push_back(meter.result());
@@ -149,9 +161,12 @@ class Comparison {
   }
 
  private:
+  // Whose graph says what the reference's outputs are.
+  const Runner& other() const { return against_ ? *against_ : *model_; }
+
   void compare(const std::vector<HostTensor>& reference, const std::vector<HostTensor>& outputs, const Run& run) {
     const uint64_t samples = run.indices.size();
-    const onnx::GraphProto& graph = against_->graph();
+    const onnx::GraphProto& graph = other().graph();
     std::vector<std::optional<Scores>> scores = scores_of_each(graph, reference);
     // What labels are held against has classes, whatever it is called.
     const std::optional<Scores> main = find_scores(graph, reference);
@@ -168,6 +183,8 @@ class Comparison {
   }
 
   std::unique_ptr<Runner> model_, against_;
+  std::optional<ReferenceOutputs> computed_;
+  std::string reference_name_;
   AccuracyMeter accuracy_, against_accuracy_;
   Fidelity fidelity_;
   std::vector<OutputMeter> meters_;
@@ -179,12 +196,14 @@ Evaluation evaluate_on_data(Comparison& comparison, const EvaluationOptions& opt
   const Runner& model = comparison.model();
   const Samples all(model.name(), model.model(), options.data, options.preprocessing, options.shapes);
   const Samples samples = all.part(options.part);
+  if (!options.reference.empty()) comparison.compare_with(options.reference, all.size());
   if (!samples.has_labels() && !comparison.has_against()) {
     throw Error::make("{}: there are no labels in it; give a model to compare with (--against)",
                       fmt::join(options.data, ", "));
   }
   const uint64_t total = options.samples == 0 ? samples.size() : std::min(options.samples, samples.size());
-  const uint64_t batch_size = samples.batch_size(static_cast<uint64_t>(options.batch));
+  // What was computed elsewhere is of one sample each.
+  const uint64_t batch_size = samples.batch_size(options.reference.empty() ? static_cast<uint64_t>(options.batch) : 1);
   for (uint64_t first = 0; first < total; first += batch_size) {
     if (options.progress) options.progress(static_cast<double>(first) / static_cast<double>(total));
     const Samples::Batch batch = samples.batch(first, std::min(batch_size, total - first));

@@ -20,6 +20,7 @@ namespace quench::measure {
 struct EvaluationOptions {
   std::vector<std::string> data;  // see samples.h; empty: inputs drawn from a seed, without labels
   data::DatasetOptions preprocessing;
+  std::filesystem::path reference;  // a folder in place of a model to compare with (see reference_outputs.h)
   Samples::Part part = Samples::Part::kAll;
   uint64_t samples = 0;  // 0: all of them; without data, 64
   int64_t batch = 64;    // where the model leaves it open
@@ -55,7 +56,7 @@ struct NotFinite : Error {
   using Error::Error;
 };
 
-// `against` empty: none. Throws quench::Error.
+// `against` empty: none, or options.reference. Throws quench::Error.
 Evaluation evaluate(const std::filesystem::path& model, const std::filesystem::path& against,
                     const EvaluationOptions& options);
 

@@ -106,6 +106,7 @@ TEST_F(Files, NoCommandOverwritesWhatItReads) {
       {{"eval", quench, "--against", onnx, "--data", "image=" + folder, "--json", "OUT"}, {quench, onnx, png}},
       {{"eval", quench, "--against", onnx, "--data", "image=" + image, "--json", "OUT"}, {quench, onnx, image}},
       {{"eval", quench, "--data", cifar, "--json", "OUT"}, {quench, batch}},
+      {{"eval", quench, "--reference", samples, "--data", npz, "--json", "OUT"}, {quench, sample, last, npz}},
       {{"data", npz, "-o", "OUT"}, {npz}},
       {{"data", image, "-o", "OUT"}, {image}},
       {{"plot", metrics, metrics, "-o", "OUT"}, {metrics}},

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "compressor/data/npy.h"
@@ -272,6 +273,66 @@ TEST_F(Samples, CompressOfAModelWithInfiniteOutputsSaysThatItIsNotMeasured) {
   EXPECT_TRUE(testing::contains(outcome.err, "quench: warning: not measured: "));
   EXPECT_TRUE(testing::contains(outcome.err, "are NaN or infinite"));
   EXPECT_EQ(outcome.out.find("measured on"), std::string::npos);
+}
+
+// Outputs that another program has computed: here, that `quench run` has.
+TEST_F(Samples, EvalComparesWithOutputsThatWereComputedElsewhere) {
+  const std::string onnx =
+      model("m.onnx", "g (float[N,40] x) => (float[N,40] logits, float[2,N,40] state) <" + weight("w", 40, 40) +
+                          "> { logits = MatMul(x, w) "
+                          "to = Constant<value = int64[3] {2, 1, 40}>() "
+                          "state = Expand(logits, to) }");
+  const std::string quench = at("m.quench");
+  ASSERT_EQ(run_program({"compress", onnx, "-o", quench}).code, 0);
+  data::write_npy(folder_ / "x.npy", drawn({6, 40}));
+  const std::vector<std::string> names = {"logits", "state"};
+  std::map<std::string, std::vector<float>> all;
+  fs::create_directory(folder_ / "files");
+  for (int k = 0; k < 6; ++k) {
+    const std::vector<float> values = drawn({6, 40}).to_float();
+    data::write_npy(folder_ / "one.npy",
+                    data::Array::float32({1, 40}, std::span(values).subspan(static_cast<size_t>(40 * k), 40)));
+    ASSERT_EQ(run_program({"run", onnx, "--input", at("one.npy"), "--output", at("one/")}).code, 0);
+    std::vector<std::pair<std::string, data::Array>> arrays;
+    for (const std::string& name : names) {
+      arrays.emplace_back(name, data::read_npy(folder_ / ("one/" + name + ".npy")));
+      const std::vector<float> own = arrays.back().second.to_float();
+      all[name].insert(all[name].end(), own.begin(), own.end());
+    }
+    data::write_npz(folder_ / ("files/" + std::to_string(k) + ".npz"), arrays);
+  }
+  fs::create_directory(folder_ / "arrays");
+  data::write_npy(folder_ / "arrays/logits.npy", data::Array::float32({6, 40}, all["logits"]));
+  data::write_npy(folder_ / "arrays/state.npy", data::Array::float32({6, 2, 1, 40}, all["state"]));
+  const Json expected = json_of({"eval", quench, "--against", onnx, "--data", at("x.npy"), "--batch", "1", "--json"});
+  EXPECT_LT(expected["snr_db"], 60);
+  const auto compare = [&](const std::string& file, const std::string& folder) {
+    return Arguments{"eval", file, "--reference", at(folder), "--data", at("x.npy"), "--json"};
+  };
+  for (const char* folder : {"files", "arrays"}) {
+    const Json report = json_of(compare(quench, folder));
+    EXPECT_EQ(report["outputs"], expected["outputs"]) << folder;
+    EXPECT_EQ(report["changed"], expected["changed"]) << folder;
+    EXPECT_EQ(json_of(compare(onnx, folder))["identical"], true) << folder;
+    // Of a part of the samples, those that belong to them.
+    Arguments some = compare(onnx, folder);
+    some.insert(some.end(), {"--samples", "3"});
+    EXPECT_EQ(json_of(some)["identical"], true) << folder;
+  }
+  expect_error({"eval", quench, "--reference", at("files")}, 2, "--data");
+  expect_error({"eval", quench, "--reference", at("files"), "--against", onnx, "--data", at("x.npy")}, 2, "--against");
+  expect_error(compare(quench, "nothing"), 1, "nothing: there is no such folder");
+  data::write_npy(folder_ / "arrays/state.npy", data::Array::float32({12, 1, 40}, all["state"]));
+  expect_error(compare(quench, "arrays"), 1, "state.npy: an array of 12x1x40 has no place for each of the 6 samples");
+  data::write_npy(folder_ / "arrays/state.npy", data::Array::float32({6, 80}, all["state"]));
+  expect_error(compare(quench, "arrays"), 1, "state.npy: output 'state' is of 80 there, and of 2x1x40 here");
+  fs::remove(folder_ / "arrays/state.npy");
+  expect_error(compare(quench, "arrays"), 1, "arrays: there are neither .npz files in it nor state.npy");
+  all["logits"].resize(40);
+  data::write_npz(folder_ / "files/3.npz", {{"logits", data::Array::float32({1, 40}, all["logits"])}});
+  expect_error(compare(quench, "files"), 1, "3.npz: there is no array 'state'");
+  fs::remove(folder_ / "files/3.npz");
+  expect_error(compare(quench, "files"), 1, "files: there are 5 .npz files in it, and 6 samples in the data");
 }
 
 // Images are fitted to a shape that is given for an input that leaves its own open.
