@@ -16,6 +16,7 @@
 #     results   compress makes what tests/results.csv says; RESULTS=update writes it anew
 #     fuzz      each fuzzer for FUZZ_SECONDS (1200 unless given) under AddressSanitizer and UndefinedBehaviorSanitizer, from
 #               its corpus; a table of runs, runs a second and covered edges
+#     kill      compress, unpack, run, data and tune, ended by signals at KILL_MOMENTS (200 unless given) moments each
 #     release   the commands of README.md, one after the other, in a fresh clone of what is committed
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -144,6 +145,14 @@ run_fuzz() {
     awk -v name="$name" '/ cov: / { for (i = 1; i < NF; ++i) if ($i == "cov:") edges = $(i + 1) }
       /number_of_executed_units/ { runs = $2 } /average_exec_per_sec/ { rate = $2 }
       END { printf "%-18s %10d runs, %6d a second, %6d edges, nothing found\n", name, runs, rate, edges }' "$out/log"
+  done
+}
+
+run_kill() {
+  install_packages build training test
+  build dev cli_test training_cli_test
+  for test in cli_test training_cli_test; do
+    QUENCH_KILL_MOMENTS=${KILL_MOMENTS:-200} "build/dev/tests/compressor/cli/$test" --gtest_filter='*Killed*'
   done
 }
 

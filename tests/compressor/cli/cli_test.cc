@@ -597,19 +597,5 @@ TEST_F(Cli, ShortMemoryIsAnErrorAndNeverAnotherFile) {
   EXPECT_GT(failures, 0);
 }
 
-// Wherever a run is killed, the old file is there, or the new one.
-TEST_F(Cli, AKilledRunLeavesTheOldFileOrTheNewOne) {
-  const std::string target = path("model.quench");
-  for (const int milliseconds : {1, 10, 30, 60, 100, 150, 250, 400}) {
-    write_text(target, "old");
-    const pid_t process = start_program({"compress", onnx(), "-o", target});
-    ::usleep(static_cast<useconds_t>(1000 * milliseconds));
-    ::kill(process, SIGKILL);
-    const int code = wait_for(process);
-    const std::string left = read_bytes(target);
-    EXPECT_TRUE(left == (code == 0 ? read_bytes(quench()) : "old") || left == read_bytes(quench())) << milliseconds;
-  }
-}
-
 }  // namespace
 }  // namespace quench::cli

@@ -11,6 +11,7 @@
 #include <set>
 
 #include "compressor/data/npy.h"
+#include "tests/compressor/cli/kill_sweep.h"
 #include "tests/compressor/cli/program.h"
 #include "tests/compressor/compress/small_model.h"
 
@@ -232,22 +233,10 @@ TEST_F(Files, AKilledCommandLeavesNoTemporaryFile) {
       {"out/o.npz", {"data", "synthetic:shapes,count=300", "-o", at("out/o.npz")}},
       {"out/o.npy", {"run", at("model.onnx"), "--input", at("image.npy"), "--output", at("out/o.npy")}}};
   for (const auto& [output, command] : commands) {
-    fs::remove_all(at("out"));
-    fs::create_directory(at("out"));
-    ASSERT_EQ(run(command).code, 0) << output;
-    const std::string whole = read_bytes(at(output));
     for (const int signal : {SIGKILL, SIGTERM, SIGINT}) {
-      for (int moment = 0; moment < 5; ++moment) {
-        write(output, "old");
-        const pid_t process = start_program(command);
-        ::usleep(static_cast<useconds_t>(1000 + 7000 * moment));
-        ::kill(process, signal);
-        wait_for(process);
-        const std::string left = read_bytes(at(output));
-        EXPECT_TRUE(left == "old" || left == whole) << output << " " << moment;
-        const auto entries = std::distance(fs::directory_iterator(at("out")), fs::directory_iterator());
-        EXPECT_EQ(entries, 1) << output << " " << moment;
-      }
+      fs::remove_all(at("out"));
+      fs::create_directory(at("out"));
+      ASSERT_NO_FATAL_FAILURE(expect_old_or_new(command, at(output), signal, 5)) << output;
     }
   }
 }

@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "compressor/data/npy.h"
+#include "tests/compressor/cli/kill_sweep.h"
 #include "tests/compressor/cli/program.h"
 #include "tests/compressor/compress/small_model.h"
 #include "tests/formats/onnx/test_models.h"
@@ -472,18 +473,50 @@ TEST_F(TrainingCli, AFullDeviceIsNamed) {
   EXPECT_TRUE(fs::is_character_file("/dev/full"));
 }
 
+TEST_F(TrainingCli, AKilledTuningLeavesNothingButItsCheckpoint) {
+  fs::create_directory(path("out"));
+  const Arguments more = {"--checkpoint", path("out/c"), "--checkpoint-minutes", "1e-9"};
+  expect_old_or_new(tune("out/a.quench", more), path("out/a.quench"), SIGKILL, 3, {"c"});
+}
+
+// Every file that tune and train read against every option that names one to write.
 TEST_F(TrainingCli, NothingIsOverwritten) {
-  const std::string before = read_bytes(model());
-  quantizer::write_model(path("teacher.onnx"), quantizer::make_small_model({.channels = 16, .nan_weight = false}));
-  for (const char* option : {"--metrics", "--page", "--checkpoint", "--json"}) {
-    expect_error(run_program(tune("a.quench", {option, model()})), "would be overwritten");
-    expect_error(run_program(train("a.onnx", {option, path("a.onnx")})), "would be overwritten");
+  const onnx::ModelProto teacher = quantizer::make_small_model({.channels = 16, .nan_weight = false});
+  quantizer::write_model(path("teacher.onnx"), teacher);
+  SaveOptions external;
+  external.external_data = SaveOptions::ExternalData::kAlways;
+  save(path("model.onnx"), load(model()), external);
+  for (const char* name : {"data.npz", "test.npz"}) write_npz(name, {8, 3, 16, 16}, {0, 1, 2, 3, 4, 5, 6, 7});
+  const std::vector<std::string> reads = {path("model.onnx"), path("model.onnx.data"), path("teacher.onnx"),
+                                          path("data.npz"), path("test.npz")};
+  const auto contents = [&] {
+    std::vector<std::string> all;
+    for (const std::string& file : reads) all.push_back(read_bytes(file));
+    return all;
+  };
+  const std::vector<std::string> before = contents();
+  for (const char* command : {"tune", "train"}) {
+    const Arguments base = {command,       path("model.onnx"),   "-o",     path("out"),
+                            "--teacher",   path("teacher.onnx"), "--data", path("data.npz"),
+                            "--test-data", path("test.npz")};
+    for (const char* option : {"-o", "--metrics", "--page", "--checkpoint", "--json"}) {
+      for (const std::string& file : reads) {
+        Arguments arguments = base;
+        if (std::string(option) == "-o") arguments[3] = file;
+        if (std::string(option) != "-o") arguments = base + Arguments{option, file};
+        SCOPED_TRACE(std::string(command) + " " + option + " " + file);
+        expect_error(run_program(arguments), "has another use in the command, and would be overwritten");
+        ASSERT_EQ(contents(), before);
+      }
+      if (std::string(option) != "-o") {
+        expect_error(run_program(base + Arguments{option, path("out")}), "would be overwritten");
+      }
+    }
+    for (const auto& [one, other] :
+         {std::pair("--metrics", "--page"), std::pair("--metrics", "--json"), std::pair("--page", "--json")}) {
+      expect_error(run_program(base + Arguments{one, path("m"), other, path("./m")}), "would be overwritten");
+    }
   }
-  expect_error(run_program(tune("a.quench", {"--metrics", path("m"), "--page", path("./m")})), "would be overwritten");
-  expect_error(run_program(tune("a.quench", {"--metrics", path("m"), "--json", path("m")})), "would be overwritten");
-  expect_error(run_program(train("a.onnx", {"--page", path("m"), "--json", path("m")})), "would be overwritten");
-  expect_error(run_program(tune("teacher.onnx", {"--teacher", path("teacher.onnx")})), "would be overwritten");
-  EXPECT_EQ(read_bytes(model()), before);
 }
 
 // Stopped by a signal as soon as there is the file `checkpoint`.
