@@ -2,8 +2,10 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -92,13 +94,16 @@ void remove_stale(const std::string& folder) {
   ::closedir(entries);
 }
 
+// By which a nameless file can be linked; of the forked child's own, which is the same file.
+std::string descriptor_link(int descriptor) { return "/proc/self/fd/" + std::to_string(descriptor); }
+
 // A file without a name, which goes with its process; -1 where the system or the file system has none.
 int open_nameless(const std::string& folder) {
 #ifdef O_TMPFILE
   const int descriptor = ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
   if (descriptor < 0) return -1;
   // Without /proc it could get no name in the end.
-  if (::access(("/proc/self/fd/" + std::to_string(descriptor)).c_str(), F_OK) == 0) return descriptor;
+  if (::access(descriptor_link(descriptor).c_str(), F_OK) == 0) return descriptor;
   ::close(descriptor);
 #else
   static_cast<void>(folder);
@@ -108,8 +113,34 @@ int open_nameless(const std::string& folder) {
 
 // Gives a nameless file its name, which must be free.
 bool link_nameless(int descriptor, const std::string& name) {
-  const std::string link = "/proc/self/fd/" + std::to_string(descriptor);
-  return ::linkat(AT_FDCWD, link.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) == 0;
+  return ::linkat(AT_FDCWD, descriptor_link(descriptor).c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) == 0;
+}
+
+// Gives a nameless file first a name that is free and then that of `path`, which exists: a link replaces nothing, a
+// rename does. 0 or the error's number. Only system calls: it may run in a forked child of a process with threads.
+int link_and_rename(const char* link, const char* name, const char* path) {
+  if (::linkat(AT_FDCWD, link, AT_FDCWD, name, AT_SYMLINK_FOLLOW) != 0) return errno;
+  if (::rename(name, path) == 0) return 0;
+  const int error = errno;
+  ::unlink(name);
+  return error;
+}
+
+// The same by a child with all signals blocked, since what ends this process between the two calls would leave `name`
+// behind. Where there can be no child, by this process.
+int link_and_rename_unkilled(const std::string& link, const std::string& name, const std::string& path) {
+  sigset_t all, before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_BLOCK, &all, &before);
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(link_and_rename(link.c_str(), name.c_str(), path.c_str()));
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (child < 0) return link_and_rename(link.c_str(), name.c_str(), path.c_str());
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0) {
+    if (errno != EINTR) return errno;
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : ECANCELED;
 }
 
 // Opens a new file in the folder. Between its making and its lock, another process may have swept it away: then again.
@@ -235,14 +266,8 @@ bool AtomicFile::take_place() {
   if (temporary_.empty()) {
     if (link_nameless(descriptor_, path_)) return true;
     if (errno != EEXIST) return false;
-    // A link replaces nothing, a rename does.
-    std::string name = temporary_name(folder_of(path_));
-    remember(name);
-    if (!link_nameless(descriptor_, name)) {
-      forget(name);
-      return false;
-    }
-    temporary_ = std::move(name);
+    errno = link_and_rename_unkilled(descriptor_link(descriptor_), temporary_name(folder_of(path_)), path_);
+    return errno == 0;
   }
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) return false;
   forget(temporary_);

@@ -1,7 +1,8 @@
 // A file that appears complete or not at all: written to a temporary file in the same folder, synced, then put in the
 // target's place. A process that is killed while writing leaves the old file as it was, and nothing else: the temporary
-// file has no name until it is complete. Where the file system has no nameless files (Linux's O_TMPFILE), it is called
-// ".quench-tmp-*", is locked, and goes with the next file that is written into the folder if its process is gone.
+// file has no name until it is complete, and then a child process gives it the target's. Where the file system has no
+// nameless files (Linux's O_TMPFILE), it is called ".quench-tmp-*", is locked, and goes with the next file that is
+// written into the folder if its process is gone.
 //
 //     Result<AtomicFile> file = AtomicFile::create("report.json");
 //     if (!file.ok()) return file.status();
