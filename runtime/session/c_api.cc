@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "formats/base/utf8.h"
 #include "runtime/session/mapped_file.h"
 #include "runtime/session/session.h"
 
@@ -65,16 +66,26 @@ namespace {
 // for activations.
 constexpr uint64_t kMemoryPerInputByte = 256;
 
+// Messages hold names from files, and end on terminals. Cut between two characters.
+void copy_printable(std::string_view text, char* to, size_t room) {
+  for (size_t at = 0, length = 0; at < text.size();) {
+    const quench::Character character = quench::first_character(text.substr(at));
+    const bool is_kept = quench::is_printable(character);
+    const size_t bytes = is_kept ? character.bytes : 1;
+    if (length + bytes >= room) break;
+    std::memcpy(to + length, is_kept ? text.data() + at : "?", bytes);
+    length += bytes;
+    to[length] = '\0';
+    at += character.bytes;
+  }
+}
+
 quench_code report(const Status& from, quench_status* to) {
   if (to) {
     to->code = static_cast<quench_code>(from.code());
     to->offset = from.offset();
     to->message[0] = '\0';
-    if (!from.ok()) {
-      const size_t length = std::min(std::strlen(from.detail()), sizeof to->message - 1);
-      std::memcpy(to->message, from.detail(), length);
-      to->message[length] = '\0';
-    }
+    if (!from.ok()) copy_printable(from.detail(), to->message, sizeof to->message);
   }
   return static_cast<quench_code>(from.code());
 }

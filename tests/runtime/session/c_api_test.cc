@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <fstream>
+#include <map>
 #include <quench/quench.hpp>
 
 #include "formats/container/writer.h"
@@ -141,6 +142,25 @@ TEST(CApi, SaysWhatIsWrong) {
   EXPECT_STREQ(quench_status_name(QUENCH_OK), "no error");
   EXPECT_NE(std::string(quench_status_name(99)), "");
   EXPECT_STREQ(quench_version(), "0.2.0");
+}
+
+TEST(CApi, NamesInMessagesDoNothingToATerminal) {
+  // An escape sequence, a bell, a line's end, text that runs to the left, a stray byte: in the place of an operator.
+  for (const auto& [name, shown] :
+       std::map<std::string, std::string>{{"a\x1b[2Jb\a\n", "a?[2Jb??"},
+                                          {"\xE2\x80\xAE"
+                                           "x\xC2\x9B",
+                                           "?x?"},
+                                          {"x\xFF\xC3", "x??"},
+                                          {"\xC3\xA4\xE4\xB8\xAD", "\xC3\xA4\xE4\xB8\xAD"}}) {
+    GraphBuilder graph(13);
+    graph.input("x", ElementType::kFloat32, {1}).node(name, {"x"}, {"y"}).output("y");
+    const std::vector<std::byte> file = file_of(graph.build());
+    quench_status status = QUENCH_STATUS_INIT;
+    quench_model* model = nullptr;
+    EXPECT_NE(quench_model_open_memory(file.data(), file.size(), nullptr, &model, &status), QUENCH_OK);
+    EXPECT_NE(std::string(status.message).find("(" + shown + ")"), std::string::npos) << status.message;
+  }
 }
 
 TEST(CApi, ToleratesNull) {
