@@ -18,6 +18,12 @@ namespace quench::data {
 namespace {
 
 constexpr uint64_t kMaxPixels = uint64_t{1} << 26;
+// Deflate makes at most 1,032 bytes of one, each of 8 pixels of one bit. No JPEG comes near.
+constexpr uint64_t kMaxPixelsPerByte = 1032 * 8;
+
+bool is_too_large(uint64_t width, uint64_t height, size_t file_bytes) {
+  return width * height > std::min(kMaxPixels, kMaxPixelsPerByte * file_bytes);
+}
 
 void check_size(uint64_t width, uint64_t height, const std::string& name) {
   if (width == 0 || height == 0 || width > kMaxPixels / height) {
@@ -69,7 +75,7 @@ bool decode_png_into(PngReader& reader, Image& image, std::vector<uint8_t>& rgba
   png_read_info(png, info);
   image.width = static_cast<int>(png_get_image_width(png, info));
   image.height = static_cast<int>(png_get_image_height(png, info));
-  if (uint64_t{png_get_image_width(png, info)} * png_get_image_height(png, info) > kMaxPixels)
+  if (is_too_large(png_get_image_width(png, info), png_get_image_height(png, info), reader.file.size()))
     png_error(png, "the image is too large");
   set_rgba(png, info);
   png_read_update_info(png, info);
@@ -138,7 +144,7 @@ bool decode_jpeg_into(std::span<const std::byte> file, Image& image, JpegError& 
   jpeg_read_header(&info, TRUE);
   const bool is_cmyk = info.jpeg_color_space == JCS_CMYK || info.jpeg_color_space == JCS_YCCK;
   info.out_color_space = is_cmyk ? JCS_CMYK : JCS_RGB;
-  if (uint64_t{info.image_width} * info.image_height > kMaxPixels) {
+  if (is_too_large(info.image_width, info.image_height, file.size())) {
     std::snprintf(error.message, sizeof error.message, "the image is too large");
     jpeg_destroy_decompress(&info);
     return false;
@@ -148,14 +154,14 @@ bool decode_jpeg_into(std::span<const std::byte> file, Image& image, JpegError& 
   image.height = static_cast<int>(info.output_height);
   const size_t channels = is_cmyk ? 4 : 3;
   image.pixels.resize(channels * info.output_width * info.output_height);
-  while (info.output_scanline < info.output_height) {
+  // Missing data is only a warning to libjpeg, and grey pixels.
+  while (info.output_scanline < info.output_height && error.manager.num_warnings == 0) {
     JSAMPROW row = image.pixels.data() + channels * info.output_width * info.output_scanline;
     jpeg_read_scanlines(&info, &row, 1);
   }
-  // Missing data is only a warning to libjpeg, and grey pixels.
   const bool complete = error.manager.num_warnings == 0;
   if (!complete) std::snprintf(error.message, sizeof error.message, "the data is damaged or ends early");
-  if (is_cmyk) cmyk_to_rgb(image.pixels, info.saw_Adobe_marker != 0);
+  if (complete && is_cmyk) cmyk_to_rgb(image.pixels, info.saw_Adobe_marker != 0);
   jpeg_destroy_decompress(&info);
   return complete;
 }

@@ -193,6 +193,22 @@ TEST(ImageFile, EveryPrefixIsAnErrorWithTheFilesName) {
   }
 }
 
+// A fuzzer's JPEG of 150 bytes was read as 29,322 x 2,308 grey pixels, in a second.
+TEST(ImageFile, ASmallFileCannotAskForManyPixels) {
+  const TemporaryFolder folder;
+  write_jpeg(folder / "a.jpg", gradient(8, 8));
+  write_cmyk_jpeg(folder / "cmyk.jpg", {1, 2, 3, 4}, true, JCS_CMYK);
+  for (const char* name : {"a.jpg", "cmyk.jpg"}) {
+    const std::vector<std::byte> file = read_file(folder / name);
+    std::string text(reinterpret_cast<const char*>(file.data()), file.size());
+    const size_t size = text.find("\xFF\xC0") + 5;  // height and width, of two bytes each
+    ASSERT_LT(size, text.size());
+    text.replace(size, 4, "\x20\x01\x20\x01");
+    const std::string path = folder.write("many.jpg", text);
+    EXPECT_EQ(error_of([&] { read_image(path); }), path + ": damaged JPEG: the image is too large");
+  }
+}
+
 TEST(ImageFile, OtherFilesAreRefused) {
   const TemporaryFolder folder;
   const std::string path = folder.write("a.png", "GIF89a and so on");
