@@ -71,6 +71,7 @@ ModelQuantizer::ModelQuantizer(const ResidentWeights& weights, const CompressOpt
   coded_.coder = options.coder;
   coded_.drop_names = !options.keep_names && !options.keep_graph;
   gather_tensors();
+  share_out_steps();
   coded_.indices = [this](const CodedTensor& tensor) {
     return assign(static_cast<const Tensor&>(tensor), *coded_.values_of(tensor.weight));
   };
@@ -93,8 +94,6 @@ void ModelQuantizer::gather_tensors() {
         coded_.methods[w] = TensorMethod::kLossless;  // all zero, or nearly: nothing to scale; NaN stays NaN
         continue;
       }
-      const double n = static_cast<double>(values->size());
-      tensor.share = std::sqrt(n / sensitivity(tensor));
       tensor_of_[w] = static_cast<int>(tensors_.size());
       tensors_.push_back(std::move(tensor));
       elements += values->size();
@@ -103,11 +102,32 @@ void ModelQuantizer::gather_tensors() {
   resident_ = elements <= kResidentElements;
 }
 
-double ModelQuantizer::sensitivity(const Tensor& tensor) const {
-  const double relative = 1.0 / (tensor.rms * tensor.rms);
-  if (!calibration_) return relative;
-  // A tensor that hardly moves the outputs on these inputs may still matter on others.
-  return std::max(calibration_->sensitivity(tensor.weight), 1e-6 * relative);
+// A tensor that hardly moves the outputs on these inputs may still matter on others: none counts for less than the middle
+// one of them, at equal errors relative to its rms. On real inputs, with such a floor at 10^-6, 0.3, 1 and 3 times the
+// middle one: a segmentation of 4.8 to 5.2 times smaller has 1.0, 10.0, 17.0 and 18.5 dB (sinet_seg), a classifier of
+// files of 4.8 times 6.9, 32.5, 36.5 and 19.5 dB (magika_standard_v1), one of sounds of 8.5 times 18.4, 19.3, 22.1 and
+// 19.1 dB (st_yamnet256). Calibrated on its training images, ResNet-32 has at 16 times 92.34, 92.60 and 92.48 %
+// with 10^-6, 0.5 and 1 times the middle one, at 20 times 91.60, 91.72 and 91.84 %.
+void ModelQuantizer::share_out_steps() {
+  const double least = calibration_ ? std::max(middle_sensitivity(), 1e-6) : 0;
+  for (Tensor& tensor : tensors_) {
+    const double relative = 1.0 / (tensor.rms * tensor.rms);
+    tensor.sensitivity = calibration_ ? std::max(calibration_->sensitivity(tensor.weight), least * relative) : relative;
+    tensor.share = std::sqrt(static_cast<double>(model_.weights[tensor.weight].elements()) / tensor.sensitivity);
+  }
+}
+
+// Of the tensors with a codebook, at errors of their rms.
+double ModelQuantizer::middle_sensitivity() const {
+  std::vector<double> all;
+  for (const Tensor& tensor : tensors_) {
+    if (tensor.method == TensorMethod::kCodebook)
+      all.push_back(calibration_->sensitivity(tensor.weight) * tensor.rms * tensor.rms);
+  }
+  if (all.empty()) return 0;
+  const auto middle = all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2);
+  std::nth_element(all.begin(), middle, all.end());
+  return *middle;
 }
 
 void ModelQuantizer::assign_scopes() {
@@ -127,7 +147,7 @@ void ModelQuantizer::assign_scopes() {
 
 double ModelQuantizer::first_guess(double error) const {
   double at_one = 0;
-  for (const Tensor& tensor : tensors_) at_one += sensitivity(tensor) * tensor.share * tensor.share / 12;
+  for (const Tensor& tensor : tensors_) at_one += tensor.sensitivity * tensor.share * tensor.share / 12;
   return at_one > 0 ? std::sqrt(error / at_one) : 1;
 }
 

@@ -59,14 +59,16 @@ class ModelQuantizer {
   struct Tensor : CodedTensor {
     TensorMethod method = TensorMethod::kCodebook;
     double rms = 0;
-    double share = 0;    // step at multiplier 1
-    bool exact = false;  // kept as it is: with these steps it would be no smaller, or lose its largest values
+    double sensitivity = 0;  // error of the outputs per squared error of an element
+    double share = 0;        // step at multiplier 1
+    bool exact = false;      // kept as it is: with these steps it would be no smaller, or lose its largest values
     std::optional<uint64_t> exact_bytes;  // its lossless stream; found once
   };
 
   void gather_tensors();
   void assign_scopes();
-  double sensitivity(const Tensor& tensor) const;
+  void share_out_steps();
+  double middle_sensitivity() const;
   void set_scales(Tensor& tensor, double multiplier, const std::vector<float>& values) const;
   std::vector<float> normalised(const Tensor& tensor, std::span<const float> values) const;
   void learn_codebooks();
