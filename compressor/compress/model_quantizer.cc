@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "compressor/compress/error_feedback.h"
+#include "compressor/compress/int8_rounding.h"
 #include "compressor/compress/storage_policy.h"
 #include "compressor/quantizer/annealing.h"
 #include "compressor/quantizer/hard_assignment.h"
@@ -390,16 +391,7 @@ double ModelQuantizer::int8_error() const {
     const int t = tensor_of_[weight];
     if (t < 0 || tensors_[static_cast<size_t>(t)].method != TensorMethod::kCodebook) return nullptr;
     std::vector<float> values = *weights_.values(weight);
-    const operators::ChannelMap& map = channels_[weight];
-    const auto channels = static_cast<size_t>(map.axis < 0 ? 1 : map.channels);
-    const size_t inner = map.axis < 0 ? values.size() : static_cast<size_t>(map.inner);
-    std::vector<float> largest(channels, 0.0f);
-    const auto channel = [&](size_t e) { return e / inner % channels; };
-    for (size_t e = 0; e < values.size(); ++e) largest[channel(e)] = std::max(largest[channel(e)], std::abs(values[e]));
-    for (size_t e = 0; e < values.size(); ++e) {
-      const float step = largest[channel(e)] / 127;
-      if (step > 0) values[e] = std::nearbyint(values[e] / step) * step;
-    }
+    round_to_int8(values, channels_[weight]);
     return std::make_shared<const std::vector<float>>(std::move(values));
   });
 }
