@@ -1,6 +1,7 @@
 #include <memory>
 
 #include "compressor/cli/commands.h"
+#include "compressor/cli/metric.h"
 #include "compressor/cli/options.h"
 #include "compressor/measure/evaluation.h"
 #include "compressor/report/json.h"
@@ -15,12 +16,16 @@ struct Arguments {
   measure::EvaluationOptions options;
   int threads = 0;
   uint64_t changed = 0;
+  std::string metric;
   ShapeOptions shapes;
   PreprocessingOptions preprocessing;
   JsonOption json;
 };
 
 void run(const Arguments& arguments) {
+  const bool is_compared = !arguments.against.empty() || !arguments.options.reference.empty();
+  if (!arguments.metric.empty()) check_metric(arguments.metric);
+  if (!arguments.metric.empty() && !is_compared) throw UsageError("--metric needs --against or --reference");
   FileUse files;
   files.reads_model(arguments.file);
   files.reads_model(arguments.against);
@@ -31,10 +36,17 @@ void run(const Arguments& arguments) {
   options.threads = resolve_threads(arguments.threads);
   options.shapes = arguments.shapes.get();
   options.preprocessing = arguments.preprocessing.get();
+  std::optional<Metric> metric;
+  if (!arguments.metric.empty()) {
+    metric.emplace(arguments.metric);
+    options.batch = 1;  // an output may have no row for each sample
+    options.on_outputs = [&](auto... outputs) { metric->add(outputs...); };
+  }
   report::Progress progress;
   options.progress = [&](double share) { progress.update("evaluating", share); };
-  const measure::Evaluation evaluation = measure::evaluate(arguments.file, arguments.against, options);
+  measure::Evaluation evaluation = measure::evaluate(arguments.file, arguments.against, options);
   progress.finish();
+  if (metric) evaluation.metric = metric->run();
   arguments.json.show(report::to_text(evaluation, arguments.changed), report::to_json(evaluation));
 }
 
@@ -63,6 +75,11 @@ void add_eval(CLI::App& app) {
   command->add_option("--changed", arguments->changed, "list the first N samples whose class is another than before")
       ->check(above_zero())
       ->type_name("N");
+  command
+      ->add_option(
+          "--metric", arguments->metric,
+          "a command that is run on folders of outputs, {original} and {compressed}; its last line is a figure")
+      ->type_name("COMMAND");
   command->add_option("--seed", arguments->options.seed, "of seeded inputs")->type_name("S");
   add_threads(*command, arguments->threads);
   arguments->shapes.add_to(*command);

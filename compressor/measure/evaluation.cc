@@ -121,7 +121,8 @@ class Comparison {
   Comparison(const std::filesystem::path& model, const std::filesystem::path& against, const EvaluationOptions& options)
       : model_(Runner::open(model, options.threads, options.max_memory)),
         against_(against.empty() ? nullptr : Runner::open(against, options.threads, options.max_memory)),
-        reference_name_(against.string()) {}
+        reference_name_(against.string()),
+        on_outputs_(options.on_outputs) {}
 
   const Runner& model() const { return *model_; }
   bool has_against() const { return against_ || computed_; }
@@ -145,6 +146,7 @@ class Comparison {
     check_same_outputs(model_->graph(), outputs, reference);
     against_accuracy_.add(other(), reference, run.labels, run.rows);
     compare(reference, outputs, run);
+    if (on_outputs_) on_outputs_(run.indices, run.rows, reference, outputs);
   }
 
   Evaluation result(uint64_t samples) {
@@ -185,6 +187,7 @@ class Comparison {
   std::unique_ptr<Runner> model_, against_;
   std::optional<ReferenceOutputs> computed_;
   std::string reference_name_;
+  decltype(EvaluationOptions::on_outputs) on_outputs_;
   AccuracyMeter accuracy_, against_accuracy_;
   Fidelity fidelity_;
   std::vector<OutputMeter> meters_;

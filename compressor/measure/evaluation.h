@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,9 @@ struct EvaluationOptions {
   uint64_t max_memory = 0;  // bytes, as of Runner::open
   InputShapes shapes;       // for inputs whose declared shape is open
   std::function<void(double share)> progress;
+  // Is given all outputs, with a model or a folder to compare with: of the samples `indices`, the first of `rows`.
+  using Outputs = std::span<const graph::HostTensor>;
+  std::function<void(std::span<const uint64_t> indices, uint64_t rows, Outputs reference, Outputs own)> on_outputs;
 };
 
 // A sample whose class is another than before.
@@ -46,6 +50,7 @@ struct Evaluation {
   std::optional<double> agreement;  // share of samples (of places, where there are several) that get the same class
   std::optional<Interval> agreement_interval;  // where there is one class for each sample
   std::vector<OutputComparison> outputs;
+  std::optional<std::string> metric;   // what a command of the user's says of the outputs
   std::vector<ChangedSample> changed;  // in the data's order; of outputs with one class for each sample
   bool on_seeded_inputs = false;       // no data was given (see seeded_inputs.h)
   bool held_out = false;               // of samples that calibration has not seen

@@ -1,6 +1,7 @@
 #include "compressor/report/json.h"
 
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -33,6 +34,13 @@ bool is_exact(const std::optional<double>& snr_db) {
   return snr_db && *snr_db == std::numeric_limits<double>::infinity();
 }
 
+// A number where a text is one.
+Json figure(const std::string& text) {
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  return *end == 0 && std::isfinite(value) ? Json(value) : Json(text);
+}
+
 Json json_of(const measure::Interval& interval) { return {interval.low, interval.high}; }
 
 Json json_of(const measure::OutputComparison& output) {
@@ -55,6 +63,7 @@ Json json_of(const measure::Evaluation& evaluation) {
     json["against"] = {{"top1", number(evaluation.against->top1)}, {"loss", number(evaluation.against->loss)}};
   }
   if (evaluation.snr_db) json["identical"] = is_exact(evaluation.snr_db);
+  if (evaluation.metric) json["metric"] = figure(*evaluation.metric);
   if (evaluation.agreement_interval) {
     json["agreement_interval"] = json_of(*evaluation.agreement_interval);
     json["changed"] = Json::array();

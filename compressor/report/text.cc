@@ -132,6 +132,7 @@ std::string evaluation_text(const measure::Evaluation& evaluation, uint64_t chan
   if (evaluation.snr_db) {
     text += fmt::format("output SNR {}{}\n", snr_text(*evaluation.snr_db), evaluation.on_seeded_inputs ? kMadeUp : "");
   }
+  if (evaluation.metric) text += fmt::format("metric     {}\n", printable(*evaluation.metric, 1000));
   if (!evaluation.outputs.empty()) text += "\n" + output_table(evaluation.outputs);
   return text;
 }

@@ -1,8 +1,11 @@
 // Models with several inputs, and real data for them: what --data, --shape and --dim take.
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -333,6 +336,84 @@ TEST_F(Samples, EvalComparesWithOutputsThatWereComputedElsewhere) {
   expect_error(compare(quench, "files"), 1, "3.npz: there is no array 'state'");
   fs::remove(folder_ / "files/3.npz");
   expect_error(compare(quench, "files"), 1, "files: there are 5 .npz files in it, and 6 samples in the data");
+}
+
+class AMetric : public Samples {
+ protected:
+  void SetUp() override {
+    fs::create_directory(temporary());
+    ::setenv("TMPDIR", temporary().c_str(), 1);
+    onnx_ = model("m.onnx", "g (float[N,40] x) => (float[N,40] logits, float[2,N,40] state) <" + weight("w", 40, 40) +
+                                "> { logits = MatMul(x, w) to = Constant<value = int64[3] {2, 1, 40}>() "
+                                "state = Expand(logits, to) }");
+    quench_ = at("m.quench");
+    ASSERT_EQ(run_program({"compress", onnx_, "-o", quench_}).code, 0);
+    data::write_npy(folder_ / "x.npy", drawn({6, 40}));
+  }
+  void TearDown() override {
+    ::unsetenv("TMPDIR");
+    // Another process removes it, which may take a moment where this one was killed.
+    for (int wait = 0; wait < 500 && !fs::is_empty(temporary()); ++wait) ::usleep(10000);
+    EXPECT_TRUE(fs::is_empty(temporary())) << "nothing is left";
+  }
+
+  // With characters that a shell would take for its own.
+  std::string temporary() const { return at("it's a $place"); }
+  Arguments eval(const std::string& metric) const {
+    return {"eval", quench_, "--against", onnx_, "--data", at("x.npy"), "--metric", metric};
+  }
+
+  std::string onnx_, quench_;
+};
+
+TEST_F(AMetric, IsTheLastLineOfACommandThatSeesAllOutputs) {
+  const std::string copy = "cp -r {original} " + at("before") + "; cp -r {compressed} " + at("after") + "; ";
+  Arguments command = eval(copy + "echo first; ls {compressed}/state | wc -l; echo; echo ' '");
+  const Outcome outcome = run_program(command);
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_TRUE(testing::contains(outcome.out, "\nmetric     6\n"));
+  // What each model gives for a sample by itself.
+  const std::vector<float> values = drawn({6, 40}).to_float();
+  data::write_npy(folder_ / "one.npy", data::Array::float32({1, 40}, std::span(values).subspan(80, 40)));
+  for (const auto& [file, folder] : {std::pair(onnx_, "before"), {quench_, "after"}}) {
+    ASSERT_EQ(run_program({"run", file, "--input", at("one.npy"), "--output", at("one/")}).code, 0);
+    for (const std::string name : {"logits", "state"}) {
+      const data::Array own = data::read_npy(folder_ / ("one/" + name + ".npy"));
+      const data::Array seen = data::read_npy(folder_ / (folder + ("/" + name) + "/000002.npy"));
+      EXPECT_EQ(own.dims, seen.dims) << folder << name;
+      EXPECT_EQ(own.bytes, seen.bytes) << folder << name;
+    }
+  }
+  Arguments number = eval("echo 0.75 {original} {compressed} | cut -c 1-4"),
+            text = eval("echo a {original}{compressed} | cut -c 1");
+  number.push_back("--json");
+  text.push_back("--json");
+  EXPECT_EQ(json_of(number)["metric"], 0.75);
+  EXPECT_EQ(json_of(text)["metric"], "a");
+}
+
+TEST_F(AMetric, ThatFailsIsAnError) {
+  expect_error(eval("exit 3 # {original} {compressed}"), 1,
+               "--metric: the command ended with exit code 3: exit 3 # {original} {compressed}");
+  expect_error(eval("kill -9 $$ # {original} {compressed}"), 1, "--metric: the command was ended by signal 9");
+  expect_error(eval("true {original} {compressed}"), 1, "--metric: the command printed nothing");
+  expect_error(eval("echo 1; false {original} {compressed}"), 1, "ended with exit code 1");
+  for (const char* command : {"echo 1", "echo {original}", "echo {compressed}"})
+    expect_error(eval(command), 2, "--metric: the command must have {original} and {compressed} in it");
+  expect_error({"eval", quench_, "--data", at("x.npy"), "--metric", "echo {original} {compressed}"}, 2,
+               "--metric needs --against or --reference");
+}
+
+TEST_F(AMetric, LeavesNothingBehindWhenItIsKilled) {
+  for (const int signal : {SIGKILL, SIGTERM, SIGINT}) {
+    const pid_t process = start_program(eval("sleep 1 # {original} {compressed}"));
+    for (int wait = 0; wait < 500 && fs::is_empty(temporary()); ++wait) ::usleep(10000);
+    EXPECT_FALSE(fs::is_empty(temporary()));
+    ::kill(process, signal);
+    EXPECT_EQ(wait_for(process), 128 + signal);
+    for (int wait = 0; wait < 500 && !fs::is_empty(temporary()); ++wait) ::usleep(10000);
+    EXPECT_TRUE(fs::is_empty(temporary())) << signal;
+  }
 }
 
 // Images are fitted to a shape that is given for an input that leaves its own open.
