@@ -17,7 +17,7 @@
 #include <string>
 #include <vector>
 
-#include "compressor/graph/evaluator.h"
+#include "compressor/measure/runner.h"
 
 namespace quench::cli {
 
