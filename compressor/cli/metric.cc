@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <signal.h>
 #include <spawn.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,7 +13,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
-#include <memory>
+#include <random>
 
 #include "compressor/cli/options.h"
 #include "compressor/data/files.h"
@@ -29,8 +31,38 @@ constexpr std::string_view kOriginal = "{original}", kCompressed = "{compressed}
 constexpr const char* kShell = "/bin/sh";
 constexpr size_t kLongestLine = 1 << 20;
 
-// Waits until its input ends, which no signal to the group keeps it from.
-constexpr const char* kRemover = "trap '' HUP INT QUIT TERM; exec > /dev/null 2>&1; cat; exec rm -rf -- \"$1\"";
+// Removes a folder when its input ends.
+constexpr const char* kRemover = "exec > /dev/null 2>&1; cat; exec rm -rf -- \"$1\"";
+
+// A shell with `input`, which no signal to the group reaches, from before its first instruction on. Returns 0 or an error.
+int start_remover(const std::string& folder, int input, pid_t& process) {
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t all;
+  sigfillset(&all);
+  posix_spawnattr_setsigmask(&attributes, &all);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+  std::array<std::string, 5> words = {kShell, "-c", kRemover, kShell, folder};
+  std::array<char*, 6> argv{};
+  for (size_t i = 0; i < words.size(); ++i) argv[i] = words[i].data();
+  const int error = ::posix_spawn(&process, kShell, &actions, &attributes, argv.data(), environ);
+  posix_spawnattr_destroy(&attributes);
+  posix_spawn_file_actions_destroy(&actions);
+  return error;
+}
+
+fs::path new_path() {
+  std::error_code error;
+  const fs::path folder = fs::temp_directory_path(error);
+  if (error) throw Error("there is no folder for temporary files: TMPDIR names none");
+  std::random_device random;
+  std::string name = "quench-metric-";
+  for (int i = 0; i < 4; ++i) name += fmt::format("{:08x}", random());
+  return folder / name;
+}
 
 std::string quoted(const std::string& path) {
   std::string text = "'";
@@ -94,28 +126,17 @@ void check_metric(const std::string& command) {
   }
 }
 
-TemporaryFolder::TemporaryFolder() {
-  std::string pattern = (fs::temp_directory_path() / "quench-metric-XXXXXX").string();
+// The remover first, so that there is no moment at which the folder would stay.
+TemporaryFolder::TemporaryFolder() : path_(new_path()) {
   std::array<int, 2> ends{};
-  if (!::mkdtemp(pattern.data())) throw Error::make("{}: cannot be made: {}", pattern, std::strerror(errno));
-  path_ = pattern;
-  int error = ::pipe2(ends.data(), O_CLOEXEC) == 0 ? 0 : errno;
-  if (error == 0) {
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, ends[0], STDIN_FILENO);
-    std::array<std::string, 5> words = {kShell, "-c", kRemover, kShell, pattern};
-    std::array<char*, 6> argv{};
-    for (size_t i = 0; i < words.size(); ++i) argv[i] = words[i].data();
-    error = ::posix_spawn(&remover_, kShell, &actions, nullptr, argv.data(), environ);
-    posix_spawn_file_actions_destroy(&actions);
-    ::close(ends[0]);
-    alive_ = ends[1];
-  }
-  if (error == 0) return;
-  if (alive_ >= 0) ::close(alive_);
-  fs::remove_all(path_);
-  throw Error::make("{}: the shell could not be started: {}", kShell, std::strerror(error));
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw Error::make("no pipe can be made: {}", std::strerror(errno));
+  const int error = start_remover(path_.string(), ends[0], remover_);
+  ::close(ends[0]);
+  alive_ = ends[1];
+  if (error == 0 && ::mkdir(path_.c_str(), 0700) == 0) return;
+  const int reason = error != 0 ? error : errno;
+  ::close(alive_);
+  throw Error::make("{}: cannot be made: {}", path_.string(), std::strerror(reason));
 }
 
 TemporaryFolder::~TemporaryFolder() {

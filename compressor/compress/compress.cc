@@ -42,7 +42,7 @@ void check_options(const CompressOptions& options) {
 class Compression {
  public:
   Compression(const fs::path& input, const CompressOptions& options)
-      : options_(options), input_(input), original_(load(input)) {
+      : options_(options), original_(load(input)) {
     measure::check_shapes(original_.name, original_.proto.graph(), options_.input_shapes);
     report_.warnings = check(original_);
     model_ = original_.clone();
@@ -74,7 +74,6 @@ class Compression {
   void count_samples();
 
   const CompressOptions& options_;
-  const fs::path& input_;
   OnnxModel original_, model_;
   std::optional<ResidentWeights> weights_;  // of model_
   std::vector<bool> is_learned_;            // of model_'s weights

@@ -404,6 +404,11 @@ TEST_F(AMetric, ThatFailsIsAnError) {
                "--metric needs --against or --reference");
 }
 
+TEST_F(AMetric, WithoutAPlaceForItsFilesIsAnError) {
+  ::setenv("TMPDIR", at("nowhere").c_str(), 1);
+  expect_error(eval("echo {original} {compressed}"), 1, "there is no folder for temporary files: TMPDIR names none");
+}
+
 TEST_F(AMetric, LeavesNothingBehindWhenItIsKilled) {
   for (const int signal : {SIGKILL, SIGTERM, SIGINT}) {
     const pid_t process = start_program(eval("sleep 1 # {original} {compressed}"));
