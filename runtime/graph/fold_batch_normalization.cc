@@ -52,7 +52,6 @@ bool Folder::foldable(const Node& node) const {
   const Attributes attributes(node.attributes);
   if (!operators::is_inference(attributes.view(), node.opset, static_cast<int>(node.outputs.size()))) return false;
   const Value& input = graph_.values[static_cast<size_t>(node.inputs[0])];
-  if (input.subgraph != graph_.values[static_cast<size_t>(node.outputs[0])].subgraph) return false;
   return input.producer >= 0 && input.uses == 1;
 }
 

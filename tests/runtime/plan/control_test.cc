@@ -303,6 +303,82 @@ TEST(Loop, OneThatIsKnownNotToBeginStacksNothing) {
   EXPECT_EQ(outputs[1].values<float>(), std::vector<float>{1});
 }
 
+// The first of the carried values is read in the body, and by nobody else.
+TEST(Loop, CarriesWhatNobodyWantsInTheEnd) {
+  GraphBuilder graph;
+  graph.input("n", ElementType::kInt64, {})
+      .initializer<float>("zero", {1}, {0})
+      .initializer<float>("one", {1}, {1})
+      .node("Loop", {"n", "", "zero", "one"}, {"", "b"}, {subgraph("body", fibonacci_body())})
+      .output("b");
+  EXPECT_EQ(run_all_ways(graph.build(), {whole(9)})[0].values<float>(), std::vector<float>{55});
+}
+
+TEST(Loop, OneThatIsKnownToEndStacksOneRound) {
+  GraphBuilder body, graph;
+  body.input("i").input("going").input("v").initializer<bool>("no", {}, std::vector<bool>{false});
+  body.node("Neg", {"v"}, {"w"}).output("no").output("w").output("w");
+  graph.input("x", ElementType::kFloat32, {2})
+      .initializer<int64_t>("n", {}, {7})
+      .initializer<bool>("yes", {}, std::vector<bool>{true})
+      .node("Loop", {"n", "yes", "x"}, {"y", "all"}, {subgraph("body", body)})
+      .output("y")
+      .output("all");
+  const Tensors outputs = run_all_ways(graph.build(), {reals({1, 2})});
+  EXPECT_EQ(outputs[0].values<float>(), (std::vector<float>{-1, -2}));
+  EXPECT_EQ(outputs[1].shape, (std::vector<int64_t>{1, 2}));
+}
+
+// What is made once, outside, and read first thing in each round, must not lie where a later step of the body writes.
+TEST(Loop, WhatItUsesFromOutsideStays) {
+  GraphBuilder body, graph;
+  body.input("i").input("going").input("v");
+  body.node("Add", {"v", "once"}, {"a"}).node("Tanh", {"a"}, {"b"}).node("MatMul", {"b", "b"}, {"c"});
+  body.node("MatMul", {"c", "b"}, {"d"}).node("Neg", {"d"}, {"w"}).output("going").output("w");
+  graph.input("x", ElementType::kFloat32, {4, 4}).initializer<int64_t>("n", {}, {3});
+  graph.node("Mul", {"x", "x"}, {"once"}).node("Loop", {"n", "", "x"}, {"y"}, {subgraph("body", body)}).output("y");
+  std::vector<float> v = random_values(16, 3);
+  const HostTensor x = HostTensor::of<float>({4, 4}, v);
+  std::vector<float> once = v;
+  for (float& value : once) value *= value;
+  const auto product = [](const std::vector<float>& a, const std::vector<float>& b) {
+    std::vector<float> c(16);
+    for (size_t i = 0; i < 64; ++i) c[i / 16 * 4 + i % 4] += a[i / 16 * 4 + i / 4 % 4] * b[i / 4 % 4 * 4 + i % 4];
+    return c;
+  };
+  for (int round = 0; round < 3; ++round) {
+    std::vector<float> b(16);
+    for (size_t i = 0; i < 16; ++i) b[i] = std::tanh(v[i] + once[i]);
+    v = product(product(b, b), b);
+    for (float& value : v) value = -value;
+  }
+  const std::vector<float> y = run_all_ways(graph.build(), {x})[0].values<float>();
+  for (size_t i = 0; i < 16; ++i) EXPECT_NEAR(y[i], v[i], 1e-4f);
+}
+
+// A convolution outside would take what follows it into its epilogue; from inside a loop it must not.
+TEST(Loop, NothingIsFusedAcrossItsBorder) {
+  const auto steps = [](const std::function<void(GraphBuilder&, GraphBuilder&)>& add) {
+    GraphBuilder body, graph;
+    graph.input("x", ElementType::kFloat32, {1, 2, 3, 3})
+        .initializer("w", {2, 2, 1, 1}, random_values(4, 1))
+        .initializer<int64_t>("n", {}, {3})
+        .node("Conv", {"x", "w"}, {"c"});
+    body.input("i").input("going").input("v");
+    add(graph, body);
+    body.node("Mul", {"r", "v"}, {"u"}).output("going").output("u");
+    graph.node("Loop", {"n", "", "x"}, {"y"}, {subgraph("body", body)}).output("y");
+    return steps_of(graph.build(), {random_tensor({1, 2, 3, 3}, 2)});
+  };
+  EXPECT_TRUE(has(steps([](GraphBuilder&, GraphBuilder& body) { body.node("Relu", {"c"}, {"r"}); }), "Relu"));
+  EXPECT_TRUE(has(steps([](GraphBuilder&, GraphBuilder& body) { body.node("Add", {"c", "x"}, {"r"}); }), "Add"));
+  const auto gate = steps([](GraphBuilder& graph, GraphBuilder& body) {
+    graph.node("Sigmoid", {"c"}, {"s"});
+    body.node("Mul", {"c", "s"}, {"r"});
+  });
+  EXPECT_EQ(std::count(gate.begin(), gate.end(), "Mul"), 2);
+}
+
 // x is halved until it is below 1.
 GraphBuilder halving(const std::string& rounds, const std::string& condition, bool stacks = false) {
   GraphBuilder body;
@@ -386,6 +462,21 @@ TEST(Loop, UnrolledRoundsPackTheirOwnWeights) {
       .output("y");
   const Tensors outputs = run_all_ways(graph.build(), {HostTensor::of<float>({1, 2}, {1, 1})});
   EXPECT_EQ(outputs[0].values<float>(), (std::vector<float>{62, 72, 12, 14, 4, 6, 1, 1}));
+}
+
+// Carried from round to round, and known in each.
+TEST(Loop, UnrolledRoundsCarryTheirOwnWeights) {
+  GraphBuilder body, graph;
+  body.input("i").input("going").input("v").input("m");
+  body.node("MatMul", {"v", "m"}, {"p"}).node("Add", {"m", "m"}, {"m2"});
+  body.node("Concat", {"p", "v"}, {"longer"}, {integer("axis", 0)}).output("going").output("longer").output("m2");
+  graph.input("x", ElementType::kFloat32, {1, 2})
+      .initializer<int64_t>("n", {}, {2})
+      .initializer<float>("w", {2, 2}, {1, 2, 3, 4})
+      .node("Loop", {"n", "", "x", "w"}, {"y", "m"}, {subgraph("body", body)})
+      .output("y");
+  const Tensors outputs = run_all_ways(graph.build(), {HostTensor::of<float>({1, 2}, {1, 1})});
+  EXPECT_EQ(outputs[0].values<float>(), (std::vector<float>{44, 64, 8, 12, 4, 6, 1, 1}));
 }
 
 // A residual block as the body, with weights from outside and inside, against the block five times in a row.
@@ -757,8 +848,8 @@ TEST(Subgraph, ManyAndDeepOnes) {
   EXPECT_EQ(open_model(as_bytes(bytes), {}, options, model).code(), StatusCode::kLimit);
 }
 
-// A BatchNormalization in a branch is no part of the convolution in front of the If.
-TEST(Subgraph, NormalizationsStayInTheirBranch) {
+// Folded into the convolution in front of the If, or not.
+TEST(Subgraph, NormalizationOfAConvolutionOutside) {
   GraphBuilder then_branch, else_branch, graph;
   for (const char* name : {"scale", "shift", "mean", "variance"}) {
     then_branch.initializer<float>(name, {2}, {2, 3});
