@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <memory>
 
 #include "compressor/cli/commands.h"
@@ -67,6 +68,18 @@ std::optional<Evaluation> evaluate(const Arguments& arguments, int threads, repo
   }
 }
 
+// Where calibration has learned its few samples by heart. 3 dB are twice the error.
+void warn_of_disappointment(const Evaluation& evaluation, CompressReport& report) {
+  constexpr double kDisappointment = 3;
+  if (!evaluation.held_out || !report.calibrated || !evaluation.snr_db) return;
+  const double less = report.predicted_snr_db - *evaluation.snr_db;
+  if (!(less > kDisappointment) || !std::isfinite(less)) return;
+  report.warnings.push_back(
+      fmt::format("the outputs are {:.1f} dB worse than expected on samples that were held out: give more samples to "
+                  "calibrate on",
+                  less));
+}
+
 void run(const Arguments& arguments) {
   FileUse files;
   files.reads_model(arguments.model);
@@ -82,6 +95,7 @@ void run(const Arguments& arguments) {
   CompressReport report = quantizer::compress(arguments.model, arguments.output, options);
   const std::optional<Evaluation> evaluation = evaluate(arguments, options.threads, progress, report.warnings);
   progress.finish();
+  if (evaluation) warn_of_disappointment(*evaluation, report);
   for (const std::string& warning : report.warnings) print_warning(warning);
   const Evaluation* shown = evaluation ? &*evaluation : nullptr;
   arguments.json.show(report::to_text(report, shown, arguments.model, arguments.output),

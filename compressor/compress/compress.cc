@@ -41,8 +41,7 @@ void check_options(const CompressOptions& options) {
 // One run of the whole path, with what its parts share.
 class Compression {
  public:
-  Compression(const fs::path& input, const CompressOptions& options)
-      : options_(options), original_(load(input)) {
+  Compression(const fs::path& input, const CompressOptions& options) : options_(options), original_(load(input)) {
     measure::check_shapes(original_.name, original_.proto.graph(), options_.input_shapes);
     report_.warnings = check(original_);
     model_ = original_.clone();

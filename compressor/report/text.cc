@@ -91,10 +91,12 @@ std::string accuracy_text(const measure::Evaluation& evaluation) {
                      interval_text(accuracy.interval), loss_text(accuracy), loss_before);
 }
 
+std::string samples_text(uint64_t count) { return fmt::format("{} sample{}", count, count == 1 ? "" : "s"); }
+
 // The first `most` of the samples that get another class.
 std::string changed_text(const measure::Evaluation& evaluation, uint64_t most) {
   if (most == 0 || !evaluation.agreement_interval) return "";
-  std::string text = fmt::format("changed    {} samples", evaluation.changed.size());
+  std::string text = "changed    " + samples_text(evaluation.changed.size());
   const size_t shown = std::min<size_t>(most, evaluation.changed.size());
   for (size_t i = 0; i < shown; ++i) {
     const measure::ChangedSample& sample = evaluation.changed[i];
@@ -144,9 +146,10 @@ std::string expectation_text(const CompressReport& report) {
 }
 
 std::string measured_text(const measure::Evaluation& evaluation) {
-  const char* samples = evaluation.held_out ? "samples that were held out from calibration"
-                                            : "samples, those of the calibration: too few to hold any out";
-  return fmt::format("measured on {} {}:\n{}", evaluation.samples, samples, evaluation_text(evaluation, 0));
+  const std::string samples = samples_text(evaluation.samples);
+  const std::string which =
+      evaluation.held_out ? "held out from calibration" : "of the calibration, as there are too few to hold any out";
+  return fmt::format("measured on {} {}:\n{}", samples, which, evaluation_text(evaluation, 0));
 }
 
 }  // namespace
