@@ -18,13 +18,15 @@ namespace {
 // What the uses of a constant say of it; the strongest counts.
 enum class Use : uint8_t { kNone, kMaybe, kLearned };
 
-// The operators whose data may be learned: arithmetic, tables, and what only moves values.
+// The operators whose data may be learned: arithmetic, tables, what only moves values, and what hands them on.
 bool may_use_learned(std::string_view op_type) {
   static const std::unordered_set<std::string_view> kNames = {
-      "Add",      "Sub",     "Mul",     "Div",     "Sum",   "Gather",    "Concat",    "Expand", "Flatten",
-      "Identity", "Reshape", "Cast",    "Squeeze", "Slice", "Transpose", "Unsqueeze", "Tile",   "Split",
-      "Einsum",   "Softmax", "Sigmoid", "Tanh",    "Exp",   "Softplus",  "Loop",      "Scan"};
-  return kNames.contains(op_type);
+      "Add",     "Sub",      "Mul",     "Div",     "Sum",     "Gather", "Concat",    "Expand",
+      "Flatten", "Identity", "Reshape", "Cast",    "Squeeze", "Slice",  "Transpose", "Unsqueeze",
+      "Tile",    "Split",    "Einsum",  "Softmax", "Sigmoid", "Tanh",   "Exp",       "Softplus"};
+  static const std::unordered_set<std::string_view> kCarriers = {
+      "Loop", "Optional", "Scan", "SequenceConstruct", "SequenceInsert", "SplitToSequence"};
+  return kNames.contains(op_type) || kCarriers.contains(op_type);
 }
 
 // Scales and zero points of integer arithmetic are exact numbers: QLinearAdd, QGemm, DynamicQuantizeMatMul,

@@ -218,7 +218,7 @@ enum KernelFlags : uint32_t {
   kReadsRowMajor = 1 << 3,
   // Never folded, even if all inputs are constant.
   kNotFolded = 1 << 4,
-  // If, Loop, Scan: what their subgraphs do. The plan puts steps in their place, and calls neither infer nor run.
+  // Control flow and sequences: the plan puts steps in the node's place, and calls neither infer nor run.
   kControl = 1 << 5,
 };
 

@@ -60,14 +60,6 @@ int normalized(int64_t axis, int rank) {
   return axis < 0 || axis >= rank ? -1 : static_cast<int>(axis);
 }
 
-Shape without_axis(const Shape& shape, int axis) {
-  Shape result;
-  for (int i = 0; i < shape.rank; ++i) {
-    if (i != axis) result[result.rank++] = shape[i];
-  }
-  return result;
-}
-
 // An entry of one of Scan's lists, which may be left out.
 bool entry(const Attributes& attributes, const char* name, size_t index, size_t count, int64_t* value) {
   const std::span<const int64_t> list = attributes.get_ints(name);
@@ -82,7 +74,8 @@ bool entry(const Attributes& attributes, const char* name, size_t index, size_t 
 
 Status Walker::add_control(const Node& node) {
   if (node.op == "If") return add_if(node);
-  return node.op == "Loop" ? add_loop(node) : add_scan(node);
+  if (node.op == "Loop") return add_loop(node);
+  return node.op == "Scan" ? add_scan(node) : add_sequence(node);
 }
 
 Status Walker::find_body(const Node& node, const char* name, const Subgraph** body) const {
@@ -128,7 +121,10 @@ Status Walker::add_variable(ElementType type, const Shape& shape, int region, in
     return Status::error(StatusCode::kLimit, "an output has more elements than the limit allows");
   }
   if (size_of(type) == 0) {
-    return Status::error(StatusCode::kUnsupportedType, "an output has an element type that the runtime does not have");
+    return Status::error(
+        StatusCode::kUnsupportedType,
+        "a value is a sequence, or of a type that the runtime does not have, and it is not known before "
+        "the run where it goes");
   }
   DraftValue added;
   added.kind = DraftValue::kComputed;

@@ -23,20 +23,23 @@ struct DraftValue {
     kInput,     // the caller's memory
     kConstant,  // known at plan time
     kComputed,  // in the arena
+    kSequence,  // of `items`, and an optional value that is not there: known to the walk alone
+    kNothing,
   };
 
   Tensor tensor;  // data of a constant is set when it is first needed
   Kind kind = kUnset;
   bool is_output = false;
   bool may_become_alias = false;  // by a later pass
-  int alias_of = -1;              // value whose bytes this is: no alias itself when it is set, so chains stay short
-  int initializer = -1;           // of a constant that the model owns
-  int input = -1;                 // of kInput: number of the graph input
-  bool acquired = false;          // from the model
-  uint64_t owned_bytes = 0;       // of a constant that the plan has made
-  int other_layout = -1;          // the value that is this one in the other layout
-  int buffer = -1;                // of the arena
-  int region = 0;                 // that it belongs to: it is forgotten at its end
+  std::span<const int> items = {};
+  int alias_of = -1;         // value whose bytes this is: no alias itself when it is set, so chains stay short
+  int initializer = -1;      // of a constant that the model owns
+  int input = -1;            // of kInput: number of the graph input
+  bool acquired = false;     // from the model
+  uint64_t owned_bytes = 0;  // of a constant that the plan has made
+  int other_layout = -1;     // the value that is this one in the other layout
+  int buffer = -1;           // of the arena
+  int region = 0;            // that it belongs to: it is forgotten at its end
 };
 
 // Steps that are run only if, or as long as, a condition holds: the branch of an If, the body of a Loop. They lie

@@ -46,8 +46,9 @@ void for_each_piece(const RunContext& context, const Move& move) {
   const SliceState& state = context.state<SliceState>();
   int64_t round = context.input(1) ? *context.input(1)->as<const int64_t>() : state.round;
   if (state.backwards) round = state.length - 1 - round;
+  const int64_t bytes = state.count * state.inner_bytes;
   for (int64_t i = 0; i < state.outer; ++i) {
-    move((i * state.length + round) * state.inner_bytes, i * state.inner_bytes, static_cast<size_t>(state.inner_bytes));
+    move((i * state.length + round) * state.inner_bytes, i * bytes, static_cast<size_t>(bytes));
   }
 }
 
@@ -127,6 +128,14 @@ const Kernel kFirstRound = {.op = "first round", .run = run_first_round};
 const Kernel kNextRound = {.op = "next round", .run = run_next_round};
 const Kernel kTakeSlice = {.op = "take slice", .run = run_take_slice, .state_bytes = sizeof(SliceState)};
 const Kernel kPutSlice = {.op = "put slice", .run = run_put_slice, .state_bytes = sizeof(SliceState)};
+
+Shape without_axis(const Shape& shape, int axis) {
+  Shape result;
+  for (int i = 0; i < shape.rank; ++i) {
+    if (i != axis) result[result.rank++] = shape[i];
+  }
+  return result;
+}
 
 SliceState slice_state(const Tensor& whole, int axis, bool backwards) {
   SliceState state;

@@ -19,14 +19,16 @@ extern const Kernel kRefuse;  // its state is a Status, which it returns
 extern const Kernel kFirstRound;
 extern const Kernel kNextRound;
 
-// The place of round `round`, or that of input 1, along an axis.
+// Place `round`, or the one that input 1 says, and those behind it, along an axis.
 struct SliceState {
   int64_t outer = 1, inner_bytes = 1;  // before and behind the axis
   int64_t length = 1;
   int64_t round = 0;
+  int64_t count = 1;  // of places
   bool backwards = false;
 };
 SliceState slice_state(const Tensor& whole, int axis, bool backwards);
+Shape without_axis(const Shape& shape, int axis);
 extern const Kernel kTakeSlice;  // from input 0, the whole
 extern const Kernel kPutSlice;   // input 0, into the whole
 

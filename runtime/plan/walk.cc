@@ -117,6 +117,13 @@ Status Walker::add_node(int number) {
   for (size_t i = 0; i < node.inputs.size(); ++i) {
     step.inputs[i] = number_of(node.inputs[i]);
     if (node.inputs[i] < 0) continue;
+    if (!is_tensor(step.inputs[i])) {
+      if (node.op != "Identity" || node.outputs.size() != 1) {
+        return Status::error(StatusCode::kUnsupportedType, "input %zu is not a tensor", i);
+      }
+      set_number(node.outputs[0], step.inputs[i], true);
+      return Status();
+    }
     step.inputs[i] = before_identities(step.inputs[i]);
     const DraftValue& input = draft_.value(step.inputs[i]);
     constant = constant && input.kind == DraftValue::kConstant;
@@ -219,6 +226,11 @@ Status Walker::alias(DraftStep& step) {
   return Status();
 }
 
+bool Walker::is_tensor(int number) {
+  return number >= 0 && draft_.value(number).kind != DraftValue::kSequence &&
+         draft_.value(number).kind != DraftValue::kNothing;
+}
+
 uint64_t Walker::elements(int value) {
   return value < 0 ? 0 : static_cast<uint64_t>(draft_.value(value).tensor.elements());
 }
@@ -288,7 +300,11 @@ Status Walker::add_outputs() {
   if (!draft_.pool.make(graph_.outputs.size(), &draft_.outputs)) return out_of_memory();
   for (size_t i = 0; i < graph_.outputs.size(); ++i) {
     int& output = draft_.outputs[i];
-    output = before_identities(number_of(graph_.outputs[i].value));
+    output = number_of(graph_.outputs[i].value);
+    if (!is_tensor(output)) {
+      return Status::error(StatusCode::kUnsupportedType, "output %zu of the model is not a tensor", i);
+    }
+    output = before_identities(output);
     QUENCH_RETURN_IF_ERROR(convert_output(graph_.outputs[i], output));
     for (int value = output; value >= 0; value = draft_.value(value).alias_of) draft_.value(value).is_output = true;
   }

@@ -1,4 +1,5 @@
-// The walk over the graph, the first of the passes: see walk.cc for nodes, control.cc for If, Loop and Scan.
+// The walk over the graph, the first of the passes: see walk.cc for nodes, control.cc for If, Loop and Scan, sequences.cc
+// for values that are no tensors.
 #pragma once
 
 #include "runtime/plan/draft.h"
@@ -34,6 +35,7 @@ class Walker {
   bool affordable(const DraftStep& step);
   Status fold(DraftStep& step);
   Status alias(DraftStep& step);
+  bool is_tensor(int number);
   Status add_outputs();
   Status convert_output(const ValueInfo& info, int& output);
   int before_identities(int value);
@@ -71,6 +73,17 @@ class Walker {
   Status add_variable(ElementType type, const Shape& shape, int region, int* number);
   Status add_internal(const Kernel& kernel, std::initializer_list<int> inputs, std::initializer_list<int> outputs,
                       const void* state = nullptr);
+
+  // sequences.cc
+  Status add_sequence(const Node& node);
+  Status add_list(const Node& node, std::span<const int> items);
+  Status find_list(const Node& node, std::span<const int>* items);
+  Status construct_sequence(const Node& node);
+  Status add_optional(const Node& node);
+  Status split_to_sequence(const Node& node);
+  Status concat_from_sequence(const Node& node, std::span<const int> items);
+  Status read_integers(const Node& node, size_t index, Tensor* tensor, bool* given);
+  Status read_place(const Node& node, size_t index, int64_t otherwise, int64_t* place);
 
   Draft& draft_;
   const Graph& graph_;
