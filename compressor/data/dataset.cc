@@ -164,6 +164,7 @@ class ImageFolder : public ImageDataset {
 
   uint64_t size() const override { return folder_.files.size(); }
   int64_t class_count() const override { return folder_.classes; }
+  std::string file_of(uint64_t index) const override { return folder_.files[index].path.string(); }
 
  private:
   // The first image says what open dimensions of the model become.

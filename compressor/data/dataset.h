@@ -63,6 +63,9 @@ class Dataset {
   // nullptr: it does.
   virtual const Array* exact() const { return nullptr; }
 
+  // The file that has this sample alone; empty: none has.
+  virtual std::string file_of(uint64_t /*index*/) const { return {}; }
+
   uint64_t sample_elements() const;
 };
 

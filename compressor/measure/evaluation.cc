@@ -91,7 +91,7 @@ class ClassMeter {
     const std::vector<int64_t> before = classes_of(scores, reference), after = classes_of(scores, output);
     if (before.size() != rows || after.size() != rows) return;
     for (size_t i = 0; i < indices.size(); ++i) {
-      if (before[i] != after[i]) changed_.push_back({indices[i], before[i], after[i]});
+      if (before[i] != after[i]) changed_.push_back({indices[i], before[i], after[i], {}});
     }
     samples_ += static_cast<double>(indices.size());
   }
@@ -213,6 +213,7 @@ Evaluation evaluate_on_data(Comparison& comparison, const EvaluationOptions& opt
     comparison.add({batch.inputs, batch.labels, batch.indices, batch.rows});
   }
   Evaluation evaluation = comparison.result(total);
+  for (ChangedSample& sample : evaluation.changed) sample.file = all.file_of(sample.index);
   evaluation.held_out = options.part == Samples::Part::kHeldOut && all.can_hold_out();
   if (!evaluation.accuracy && !comparison.has_against())
     throw Error::make("{}: no output is one row of scores per sample, so that labels say nothing", model.name());

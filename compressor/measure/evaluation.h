@@ -39,6 +39,7 @@ struct EvaluationOptions {
 struct ChangedSample {
   uint64_t index = 0;  // in the data, from 0
   int64_t before = 0, after = 0;
+  std::string file = {};  // that has it alone; empty: none has
 };
 
 struct Evaluation {

@@ -174,6 +174,14 @@ HostTensor SampleTable::values(size_t column, uint64_t index, std::span<int64_t>
   return as_input(tensor, input);
 }
 
+std::string SampleTable::file_of(uint64_t index) const {
+  for (const Column& column : columns_) {
+    const std::string file = column.data ? column.data->file_of(index) : "";
+    if (!file.empty()) return file;
+  }
+  return {};
+}
+
 SampleTable::Row SampleTable::at(uint64_t index) const {
   Row row;
   for (size_t c = 0; c < columns_.size(); ++c) {

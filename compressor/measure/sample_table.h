@@ -34,6 +34,7 @@ class SampleTable {
   // Of the inputs of one sample, which is repeated where the model fixes a batch.
   uint64_t rows() const { return rows_; }
   bool has_labels() const { return labelled_ != nullptr; }
+  std::string file_of(uint64_t index) const;  // as of data::Dataset, of the first column that has one
 
   struct Row {
     std::vector<graph::HostTensor> inputs;

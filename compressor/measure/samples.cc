@@ -24,6 +24,7 @@ class SampleSource {
   virtual uint64_t batch_size(uint64_t fallback) const = 0;
   // At most batch_size(indices.size()) of them; without the indices.
   virtual Samples::Batch at(std::span<const uint64_t> indices) const = 0;
+  virtual std::string file_of(uint64_t index) const = 0;
 };
 
 namespace {
@@ -82,6 +83,7 @@ class DatasetSource : public SampleSource {
     if (has_labels()) batch.labels.resize(indices.size());
     return batch;
   }
+  std::string file_of(uint64_t index) const override { return dataset_->file_of(index); }
 
  private:
   ValueSpec input_;
@@ -183,15 +185,23 @@ class FilesSource : public SampleSource {
   uint64_t batch_size(uint64_t) const override { return 1; }
 
   Samples::Batch at(std::span<const uint64_t> indices) const override {
-    const auto file = static_cast<size_t>(std::ranges::upper_bound(ends_, indices[0]) - ends_.begin());
+    const size_t file = file_with(indices[0]);
     const uint64_t index = indices[0] - (file == 0 ? 0 : ends_[file - 1]);
     const SampleFile& content = read(file);
     Samples::Batch batch = batch_of(content.table.at(index), content.table.rows());
     if (has_labels_) batch.labels = {content.labels[index]};
     return batch;
   }
+  std::string file_of(uint64_t index) const override {
+    const size_t file = file_with(index);
+    return ends_[file] - (file == 0 ? 0 : ends_[file - 1]) == 1 ? files_[file].string() : "";
+  }
 
  private:
+  size_t file_with(uint64_t index) const {
+    return static_cast<size_t>(std::ranges::upper_bound(ends_, index) - ends_.begin());
+  }
+
   const SampleFile& read(size_t file) const {
     if (!last_ || last_file_ != file) last_.emplace(read_samples(files_[file], inputs_));
     last_file_ = file;
@@ -217,6 +227,7 @@ class TableSource : public SampleSource {
   Samples::Batch at(std::span<const uint64_t> indices) const override {
     return batch_of(table_.at(indices[0]), table_.rows());
   }
+  std::string file_of(uint64_t index) const override { return table_.file_of(index); }
 
  private:
   SampleTable table_;
@@ -371,6 +382,8 @@ Samples Samples::part(Part part) const {
   if (can_hold_out()) samples.part_ = part;
   return samples;
 }
+
+std::string Samples::file_of(uint64_t index) const { return source_->file_of(index); }
 
 bool Samples::can_hold_out() const { return source_->size() >= kHeldOut; }
 

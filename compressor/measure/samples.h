@@ -50,6 +50,9 @@ class Samples {
   uint64_t size() const;
   bool has_labels() const;
 
+  // The file that has the sample of this place in the data alone; empty: none has.
+  std::string file_of(uint64_t index) const;
+
   struct Batch {
     std::vector<graph::HostTensor> inputs;  // of the declared types, but float16 and bfloat16 as float32
     std::vector<int64_t> labels;            // empty: none

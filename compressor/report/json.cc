@@ -68,8 +68,10 @@ Json json_of(const measure::Evaluation& evaluation) {
     json["agreement_interval"] = json_of(*evaluation.agreement_interval);
     json["changed"] = Json::array();
   }
-  for (const measure::ChangedSample& sample : evaluation.changed)
+  for (const measure::ChangedSample& sample : evaluation.changed) {
     json["changed"].push_back({{"sample", sample.index}, {"before", sample.before}, {"after", sample.after}});
+    if (!sample.file.empty()) json["changed"].back()["file"] = sample.file;
+  }
   for (const measure::OutputComparison& output : evaluation.outputs) json["outputs"].push_back(json_of(output));
   return json;
 }

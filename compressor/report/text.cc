@@ -100,7 +100,8 @@ std::string changed_text(const measure::Evaluation& evaluation, uint64_t most) {
   const size_t shown = std::min<size_t>(most, evaluation.changed.size());
   for (size_t i = 0; i < shown; ++i) {
     const measure::ChangedSample& sample = evaluation.changed[i];
-    text += fmt::format("{} {} ({} -> {})", i == 0 ? ":" : ",", sample.index, sample.before, sample.after);
+    const std::string name = sample.file.empty() ? std::to_string(sample.index) : printable(sample.file);
+    text += fmt::format("{} {} ({} -> {})", i == 0 ? ":" : ",", name, sample.before, sample.after);
   }
   return text + (shown < evaluation.changed.size() ? ", ...\n" : "\n");
 }

@@ -294,6 +294,33 @@ TEST_F(Samples, CompressOfAModelWithInfiniteOutputsSaysThatItIsNotMeasured) {
   EXPECT_EQ(outcome.out.find("measured on"), std::string::npos);
 }
 
+TEST_F(Samples, ChangedSamplesAreNamedByTheirFiles) {
+  const auto with_sign = [&](const char* name, const char* op) {
+    return model(name, std::string("g (float[N,3] a, float[N,3] b) => (float[N,3] logits) { c = ") + op +
+                           "(a) logits = Add(b, c) }");
+  };
+  const std::string before = with_sign("a.onnx", "Abs"), after = with_sign("b.onnx", "Neg");
+  fs::create_directory(folder_ / "samples");
+  for (int k = 0; k < 3; ++k) {
+    const std::vector<float> a = {k == 1 ? -1.f : 1.f, 0, 0}, b = {0, 0.5f, 0};
+    data::write_npz(folder_ / ("samples/" + std::to_string(k) + ".npz"),
+                    {{"a", data::Array::float32({1, 3}, a)}, {"b", data::Array::float32({1, 3}, b)}});
+  }
+  Arguments command = {"eval", after, "--against", before, "--data", at("samples"), "--changed", "1"};
+  const Outcome outcome = run_program(command);
+  EXPECT_TRUE(testing::contains(outcome.out, "changed    2 samples: " + at("samples/0.npz") + " (0 -> 1), ...\n"));
+  command.push_back("--json");
+  const Json changed = json_of(command)["changed"];
+  ASSERT_EQ(changed.size(), 2u);
+  EXPECT_EQ(changed[1]["sample"], 2);
+  EXPECT_EQ(changed[1]["file"], at("samples/2.npz"));
+  EXPECT_EQ(changed[1]["before"], 0);
+  EXPECT_EQ(changed[1]["after"], 1);
+  command[5] = "a=" + at("samples/0.npz") + ":a";
+  command.insert(command.end(), {"--data", "b=" + at("samples/0.npz") + ":b"});
+  EXPECT_FALSE(json_of(command)["changed"][0].contains("file"));
+}
+
 // Outputs that another program has computed: here, that `quench run` has.
 TEST_F(Samples, EvalComparesWithOutputsThatWereComputedElsewhere) {
   const std::string onnx =
