@@ -230,9 +230,10 @@ struct Kernel;
 class NodeContext {
  public:
   const Attributes& attributes() const { return attributes_; }
-  int opset() const { return opset_; }      // version of the node's operator set that the model imports
-  int node() const { return node_; }        // its place in the graph; -1 for one that the plan has put in
-  int threads() const { return threads_; }  // the most slots that parallel_for uses
+  int opset() const { return opset_; }       // version of the node's operator set that the model imports
+  int node() const { return node_; }         // its place in the graph; -1 for one that the plan has put in
+  int threads() const { return threads_; }   // the most slots that parallel_for uses
+  uint64_t round() const { return round_; }  // 0; in a loop another number each time: for random numbers
   int inputs() const { return static_cast<int>(inputs_.size()); }
   int outputs() const { return static_cast<int>(outputs_.size()); }
 
@@ -255,6 +256,7 @@ class NodeContext {
   int opset_ = 0;
   int node_ = -1;
   int threads_ = 1;
+  uint64_t round_ = 0;
   std::span<const Tensor* const> inputs_;
   std::span<Tensor* const> outputs_;
   void* state_ = nullptr;

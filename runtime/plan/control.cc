@@ -456,6 +456,7 @@ Status Walker::unroll(Loop& loop) {
     }
     if (visits_left_ == 0) return too_long();  // an empty body has no nodes to count
     --visits_left_;
+    ++round_;
     QUENCH_RETURN_IF_ERROR(walk(*loop.body));
     for (Loop::Carried& carried : loop.carried) carried.value = number_of(carried.output);
     for (const Stack& stack : loop.stacks) {

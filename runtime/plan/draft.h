@@ -64,9 +64,10 @@ struct DraftStep {
   bool removed = false;
   PackedWeights packed;
   int scratch_buffer = -1;
-  int region = 0;   // that it lies in
-  int begins = -1;  // the region that it begins, if its input is `condition`
-  int ends = -1;    // the region that it ends
+  int region = 0;      // that it lies in
+  uint32_t round = 0;  // of unrolled loops
+  int begins = -1;     // the region that it begins, if its input is `condition`
+  int ends = -1;       // the region that it ends
   bool condition = true;
   bool stays = false;  // though nobody reads what it makes
 };

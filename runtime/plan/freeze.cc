@@ -145,6 +145,8 @@ void Freezer::fill_step(const DraftStep& from, Plan& plan, size_t* argument, Ste
   step.residual = tensor_of(from.residual);
   step.activation = from.activation;
   step.packed = from.packed;
+  step.in_loop = draft_.loop_between(from.region, 0) >= 0;
+  step.round = from.round;
   if (from.begins >= 0) {
     step.jump = static_cast<uint64_t>(draft_.regions[from.begins].end) + 1;
     step.condition = !from.condition;

@@ -77,7 +77,9 @@ struct Step {
   Activation activation;
   PackedWeights packed;
   const void* state = nullptr;  // Kernel::state_bytes of it
-  uint64_t scratch = kNone;     // offset in the arena
+  bool in_loop = false;
+  uint32_t round = 0;        // of unrolled loops
+  uint64_t scratch = kNone;  // offset in the arena
   // The step to go on with instead of the next one: always, or if the step has an input, one bool, when that is
   // `condition`. Such a step has no kernel to run.
   uint64_t jump = kNone;

@@ -109,6 +109,7 @@ Status Walker::add_node(int number) {
   const Node& node = graph_.nodes[number];
   DraftStep step;
   step.node = number;
+  step.round = round_;
   if (!draft_.pool.make(node.inputs.size(), &step.inputs) || !draft_.pool.make(node.outputs.size(), &step.outputs)) {
     return out_of_memory();
   }

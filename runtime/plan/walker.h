@@ -91,6 +91,7 @@ class Walker {
   uint64_t visits_left_;
   std::span<int> numbers_;  // of the graph's values
   std::span<bool> varies_;  // constants that are not the same in every plan, or each time a body is walked
+  uint32_t round_ = 0;      // of unrolled loops: how many so far
   bool named_ = false;      // the error names its node
 };
 

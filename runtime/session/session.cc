@@ -207,12 +207,15 @@ Status Session::run() {
   context.parallel_ = threads_ ? ThreadPool::run : options_.parallel;
   context.parallel_user_ = threads_ ? threads_ : options_.parallel_user;
   const std::span<const Step> steps = plan_->steps();
+  uint64_t rounds = 0;  // of all loops
   for (size_t next = 0; next < steps.size();) {
     const Step& step = steps[next++];
     QUENCH_RETURN_IF_ERROR(options_.cancellation.check());
     if (step.jump != Step::kNone) {
       const bool jumps = step.inputs == 0 || (*binding_.inputs(step)[0]->as<const uint8_t>() != 0) == step.condition;
-      if (jumps) next = static_cast<size_t>(step.jump);
+      if (!jumps) continue;
+      rounds += step.jump < next;
+      next = static_cast<size_t>(step.jump);
       continue;
     }
     if (step.node >= 0) {
@@ -221,6 +224,7 @@ Status Session::run() {
       context.opset_ = node.opset;
     }
     context.node_ = step.node;
+    context.round_ = uint64_t{step.round} << 32 | (step.in_loop ? static_cast<uint32_t>(rounds) : 0);
     context.inputs_ = binding_.inputs(step);
     context.outputs_ = binding_.outputs(step);
     context.state_ = const_cast<void*>(step.state);  // RunContext lets nobody write to it

@@ -1,6 +1,6 @@
 // Random numbers: RandomUniform, RandomNormal, both with the shape of an input, Bernoulli, Multinomial. Each number is a
-// function of its place in the output and of the node's seed (without one of the node's place in the graph), so that every
-// run gives the same ones, with any number of threads.
+// function of its place in the output and of the node's seed (without one of the node's place in the graph), and in a loop
+// of the round, so that every run gives the same ones, with any number of threads.
 
 #include <algorithm>
 #include <bit>
@@ -27,6 +27,7 @@ class Stream {
     const Attribute* seed = context.attributes().find("seed", Attribute::kFloat);
     const uint64_t place = uint64_t{1} << 32 | static_cast<uint32_t>(context.node());
     key_ = mix(kStep + (seed ? std::bit_cast<uint32_t>(seed->f) : place));
+    if (context.round() != 0) key_ = mix(key_ + context.round());
   }
 
   uint64_t bits(int64_t index) const { return mix(key_ + (static_cast<uint64_t>(index) + 1) * kStep); }

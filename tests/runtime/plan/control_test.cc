@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <functional>
 
 #include "runtime/plan/plan.h"
@@ -586,6 +587,27 @@ TEST(Loop, CarriedValuesThatTradePlacesAsAliases) {
   }
 }
 
+// Each round has numbers of its own, each run the same ones; a loop that is unrolled too.
+TEST(Loop, RandomNumbersAreOthersInEachRound) {
+  for (const bool grows : {false, true}) {
+    GraphBuilder body, graph;
+    body.input("i").input("going").input("v").node("RandomNormal", {}, {"r"}, {ints("shape", {2})});
+    body.node(grows ? "Concat" : "Mul", {"v", "r"}, {"w"}, {integer("axis", 0)})
+        .output("going")
+        .output("w")
+        .output("r");
+    graph.input("x", ElementType::kFloat32, {2})
+        .initializer<int64_t>("n", {}, {20})
+        .node("Loop", {"n", "", "x"}, {"y", "all"}, {subgraph("body", body)})
+        .output("y")
+        .output("all");
+    std::vector<float> all = run_all_ways(graph.build(), {reals({1, 2})})[1].values<float>();
+    ASSERT_EQ(all.size(), 40u);
+    std::sort(all.begin(), all.end());
+    EXPECT_EQ(std::unique(all.begin(), all.end()) - all.begin(), 40);
+  }
+}
+
 TEST(Loop, EndlessOneIsTheCallersToEnd) {
   GraphBuilder body, graph;
   body.input("i").input("going").input("v").node("Neg", {"v"}, {"w"}).output("going").output("w");
@@ -756,6 +778,65 @@ TEST(Scan, RefusesWhatItCannotPlan) {
   for (const int64_t axis : {int64_t{2}, int64_t{-3}, kHuge, std::numeric_limits<int64_t>::min()}) {
     error_of(with({"s", "x", "x"}, {good, two, ints("scan_input_axes", {axis, 0})}), inputs, StatusCode::kShape);
     error_of(with({"s", "x", "x"}, {good, two, ints("scan_output_axes", {axis})}), inputs, StatusCode::kShape);
+  }
+}
+
+struct CountingAllocator {
+  int64_t calls = 0, blocks = 0, fail_at = -1;
+
+  Allocator hooks() {
+    return {[](void* user, size_t bytes, size_t alignment) -> void* {
+              auto& self = *static_cast<CountingAllocator*>(user);
+              if (self.calls++ == self.fail_at) return nullptr;
+              ++self.blocks;
+              return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+            },
+            [](void* user, void* block, size_t) {
+              --static_cast<CountingAllocator*>(user)->blocks;
+              std::free(block);
+            },
+            this};
+  }
+};
+
+// Branches that are refused and loops that are planned in vain leave nothing behind, wherever memory ends.
+TEST(Subgraph, SurvivesEveryFailedAllocation) {
+  GraphBuilder body, then_branch, else_branch, graph;
+  body.input("i")
+      .input("going")
+      .input("v")
+      .initializer<int64_t>("axis", {1}, {0})
+      .initializer<int64_t>("more", {1}, {2});
+  body.node("Unsqueeze", {"i", "axis"}, {"from"}).node("Add", {"from", "more"}, {"to"});
+  body.node("Slice", {"x", "from", "to"}, {"piece"}).node("Add", {"v", "piece"}, {"w"}).output("going").output("w");
+  then_branch.initializer<float>("three", {3}, {1, 2, 3}).node("Exp", {"three"}, {"e"}).node("Add", {"y", "e"}, {"o"});
+  else_branch.node("Neg", {"y"}, {"o"}).output("o");
+  graph.input("x", ElementType::kFloat32, {4})
+      .input("c", ElementType::kBool, {})
+      .initializer<int64_t>("n", {}, {3})
+      .initializer<float>("zeros", {2}, {0, 0})
+      .node("Loop", {"n", "", "zeros"}, {"y"}, {subgraph("body", body)})
+      .node("If", {"c"}, {"z"},
+            {subgraph("then_branch", then_branch.output("o")), subgraph("else_branch", else_branch)})
+      .output("z");
+  const std::string bytes = graph.build();
+  const auto run = [&](CountingAllocator& memory, Tensors* outputs) {
+    ModelOptions options;
+    options.allocator = memory.hooks();
+    SessionOptions session_options;
+    session_options.allocator = memory.hooks();
+    return try_run_model(bytes, {reals({1, 2, 3, 4}), truth(false)}, outputs, options, session_options);
+  };
+  CountingAllocator all;
+  Tensors outputs;
+  ASSERT_TRUE(run(all, &outputs).ok());
+  EXPECT_EQ(outputs[0].values<float>(), (std::vector<float>{-6, -9}));
+  EXPECT_EQ(all.blocks, 0);
+  for (int64_t n = 0; n < all.calls; ++n) {
+    CountingAllocator memory;
+    memory.fail_at = n;
+    EXPECT_EQ(run(memory, &outputs).code(), StatusCode::kOutOfMemory) << n;
+    EXPECT_EQ(memory.blocks, 0) << n;
   }
 }
 
