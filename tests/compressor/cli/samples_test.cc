@@ -254,6 +254,9 @@ TEST_F(Samples, CompressMeasuresOnSamplesThatItHasNotSeen) {
     const auto [other_file, other_report] = compressed();
     const bool is_held_out = spoilt == 3 || spoilt == 7;
     EXPECT_EQ(other_file == file, is_held_out) << spoilt;
+    if (is_held_out) {
+      EXPECT_NE(other_report["measured_snr_db"], report["measured_snr_db"]) << spoilt;
+    }
   }
   write(3, -1);
   EXPECT_EQ(compressed().second["eval"]["held_out"], false);
