@@ -154,7 +154,7 @@ void add_compress(CLI::App& app) {
   command->add_option("model", arguments->model, "an .onnx file")->required()->type_name("MODEL");
   command->add_option("-o,--output", arguments->output, "the .quench file to write")->required()->type_name("OUT");
   add_data_option(*command, arguments->data,
-                  "inputs to calibrate on; with labels, the report has the accuracy before and after");
+                  "inputs to calibrate and measure on: images, .npy, .npz or a folder of such, or NAME=SPEC");
   add_threads(*command, arguments->threads);
   arguments->shapes.add_to(*command);
   arguments->json.add_to(*command);

@@ -56,7 +56,9 @@ void add_eval(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("eval", "Measure a model's accuracy, and how near it is to another model");
   command->add_option("file", arguments->file, "a .quench or .onnx file")->required()->type_name("FILE");
-  CLI::Option* data = add_data_option(*command, arguments->options.data, "what to run on; default: seeded inputs");
+  CLI::Option* data = add_data_option(
+      *command, arguments->options.data,
+      "cifar10:DIR, synthetic:shapes, images, .npy, .npz or a folder of such, or NAME=SPEC; default: seeded inputs");
   CLI::Option* against =
       command->add_option("--against", arguments->against, "a .quench or .onnx file to compare the outputs with")
           ->type_name("MODEL");
@@ -78,7 +80,7 @@ void add_eval(CLI::App& app) {
   command
       ->add_option(
           "--metric", arguments->metric,
-          "a command that is run on folders of outputs, {original} and {compressed}; its last line is a figure")
+          "a command to run on both models' outputs, in {original} and {compressed}; its last line is a figure")
       ->type_name("COMMAND");
   command->add_option("--seed", arguments->options.seed, "of seeded inputs")->type_name("S");
   add_threads(*command, arguments->threads);
