@@ -295,7 +295,7 @@ Calibration::Batches Calibration::affordable_batches(const Batch& first, const s
     return static_cast<uint64_t>(std::clamp(budget / operations_, 1.0, limit));
   };
   // Nothing to gather where all weights are in subgraphs.
-  return {uses_.empty() ? 1 : affordable(kMomentOperations, kMomentSamples),
+  return {uses_.empty() ? 0 : affordable(kMomentOperations, kMomentSamples),
           affordable(kSearchOperations, kSearchSamples)};
 }
 
