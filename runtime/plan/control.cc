@@ -248,17 +248,71 @@ Status Walker::add_loop(const Node& node) {
 }
 
 Status Walker::add_scan(const Node& node) {
+  std::span<int> values;
+  if (!draft_.pool.make(node.inputs.size(), &values)) return out_of_memory();
+  for (size_t i = 0; i < values.size(); ++i) values[i] = number_of(node.inputs[i]);
+  return node.opset < 9 ? scan_batch(node, values) : scan(node, values);
+}
+
+// Operator set 8: behind the lengths of the sequences, a batch of everything, along the first axis.
+Status Walker::scan_batch(const Node& node, std::span<const int> batch) {
+  if (batch.size() < 2) return Status::error(StatusCode::kCorrupt, "has no inputs");
+  if (batch[0] >= 0) {
+    return Status::error(StatusCode::kUnsupportedFeature, "has sequences of different lengths");
+  }
+  batch = batch.subspan(1);
+  int64_t size = -1;
+  for (const int value : batch) {
+    const Shape shape = value < 0 ? Shape() : draft_.value(value).tensor.shape;
+    if (shape.rank < 1 || shape[0] < 1 || (size >= 0 && shape[0] != size)) {
+      return Status::error(StatusCode::kShape, "the batches of its inputs have different sizes");
+    }
+    size = shape[0];
+  }
+  if (static_cast<uint64_t>(size) > visits_left_) return too_long();
+  std::span<int> values;
+  List<int> pieces(draft_.pool);  // of all outputs, sample by sample
+  if (!draft_.pool.make(batch.size(), &values)) return out_of_memory();
+  for (int64_t sample = 0; sample < size; ++sample) {
+    for (size_t i = 0; i < values.size(); ++i) {
+      const Tensor whole = draft_.value(batch[i]).tensor;
+      QUENCH_RETURN_IF_ERROR(add_variable(whole.type, without_axis(whole.shape, 0), draft_.region, &values[i]));
+      SliceState state = slice_state(whole, 0, false);
+      state.round = sample;
+      QUENCH_RETURN_IF_ERROR(add_internal(kTakeSlice, {batch[i], -1}, {values[i]}, &state));
+    }
+    QUENCH_RETURN_IF_ERROR(scan(node, values));
+    for (const int output : node.outputs) {
+      if (!pieces.push(number_of(output))) return out_of_memory();
+    }
+  }
+  for (size_t i = 0; i < node.outputs.size(); ++i) {
+    if (!wanted(node.outputs[i])) continue;
+    const Stack stack = {-1, node.outputs[i], 0, false};
+    int whole = -1;
+    QUENCH_RETURN_IF_ERROR(add_stack(stack, pieces[i], size, draft_.region, &whole));
+    for (int64_t sample = 0; sample < size; ++sample) {
+      const int piece = pieces[static_cast<size_t>(sample) * node.outputs.size() + i];
+      QUENCH_RETURN_IF_ERROR(put(stack, piece, -1, sample, whole));
+    }
+    set_number(node.outputs[i], whole, false);
+  }
+  return Status();
+}
+
+// `values`: of the draft, those that are carried and then those that are taken slice by slice.
+Status Walker::scan(const Node& node, std::span<const int> values) {
   Loop loop;
   QUENCH_RETURN_IF_ERROR(find_body(node, "body", &loop.body));
   const Subgraph& body = *loop.body;
   const Attributes attributes(node.attributes);
   const int64_t given = attributes.get_int("num_scan_inputs", 0);
-  if (given < 1 || static_cast<uint64_t>(given) > node.inputs.size()) {
+  if (given < 1 || static_cast<uint64_t>(given) > values.size()) {
     return Status::error(StatusCode::kCorrupt, "attribute num_scan_inputs is impossible");
   }
   const auto slices = static_cast<size_t>(given);
-  const size_t carried = node.inputs.size() - slices;
-  if (body.inputs.size() != node.inputs.size()) return wrong_count("inputs");
+  const size_t carried = values.size() - slices;
+  if (body.inputs.size() != values.size()) return wrong_count("inputs");
   if (body.outputs.size() != node.outputs.size() || node.outputs.size() < carried) return wrong_count("outputs");
   const size_t stacks = node.outputs.size() - carried;
   if (!draft_.pool.make(carried, &loop.carried) || !draft_.pool.make(slices, &loop.slices) ||
@@ -266,15 +320,15 @@ Status Walker::add_scan(const Node& node) {
     return out_of_memory();
   }
   for (size_t i = 0; i < carried; ++i) {
-    loop.carried[i] = {number_of(node.inputs[i]), body.inputs[i], body.outputs[i], node.outputs[i]};
+    loop.carried[i] = {values[i], body.inputs[i], body.outputs[i], node.outputs[i]};
   }
   int64_t length = -1;
   for (size_t i = 0; i < slices; ++i) {
-    const int value = number_of(node.inputs[carried + i]);
+    const int value = values[carried + i];
     int64_t axis = 0;
     int64_t backwards = 0;
     if (value < 0 || !entry(attributes, "scan_input_axes", i, slices, &axis) ||
-        !entry(attributes, "scan_input_directions", i, slices, &backwards)) {
+        !entry(attributes, node.opset < 9 ? "directions" : "scan_input_directions", i, slices, &backwards)) {
       return Status::error(StatusCode::kCorrupt, "lacks a scan input, or the axis or direction of one");
     }
     const Shape& shape = draft_.value(value).tensor.shape;

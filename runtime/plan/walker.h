@@ -61,6 +61,8 @@ class Walker {
   Status add_branch(const Node& node, const Subgraph& branch, int condition, bool when, std::span<int> results);
   Status add_loop(const Node& node);
   Status add_scan(const Node& node);
+  Status scan_batch(const Node& node, std::span<const int> batch);
+  Status scan(const Node& node, std::span<const int> values);
   Status add_loop(Loop& loop);
   Status roll(Loop& loop);
   Status unroll(Loop& loop);

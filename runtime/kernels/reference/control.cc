@@ -11,7 +11,7 @@ constexpr Kernel kKernels[] = {
     {.op = "Optional", .since_version = 15, .flags = kControl},
     {.op = "OptionalGetElement", .since_version = 15, .flags = kControl},
     {.op = "OptionalHasElement", .since_version = 15, .flags = kControl},
-    {.op = "Scan", .since_version = 9, .flags = kControl},
+    {.op = "Scan", .since_version = 8, .flags = kControl},
     {.op = "SequenceAt", .since_version = 11, .flags = kControl},
     {.op = "SequenceConstruct", .since_version = 11, .flags = kControl},
     {.op = "SequenceEmpty", .since_version = 11, .flags = kControl},

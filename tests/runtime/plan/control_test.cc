@@ -751,6 +751,34 @@ TEST(Scan, GoesAlongAnyAxisInAnyDirection) {
   }
 }
 
+// Operator set 8: of 2 samples, sums of 3 rows, backwards.
+TEST(Scan, OfABatch) {
+  GraphBuilder body;
+  body.input("sum").input("row").node("Add", {"sum", "row"}, {"more"}).node("Neg", {"more"}, {"out"});
+  const std::string attribute = subgraph("body", body.output("more").output("out"));
+  const auto with = [&](const std::vector<std::string>& inputs) {
+    GraphBuilder graph(8);
+    graph.input("s", ElementType::kFloat32, {2, 2})
+        .input("x", ElementType::kFloat32, {2, 3, 2})
+        .input("lengths", ElementType::kInt64, {2})
+        .node("Scan", inputs, {"last", "all"}, {attribute, integer("num_scan_inputs", 1), ints("directions", {1})})
+        .output("last")
+        .output("all");
+    return graph.build();
+  };
+  const HostTensor s = HostTensor::of<float>({2, 2}, {100, 200, 300, 400});
+  const HostTensor x = HostTensor::of<float>({2, 3, 2}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12});
+  const HostTensor lengths = HostTensor::of<int64_t>({2}, {3, 3});
+  const Tensors outputs = run_all_ways(with({"", "s", "x"}), {s, x, lengths});
+  EXPECT_EQ(outputs[0].values<float>(), (std::vector<float>{109, 212, 327, 430}));
+  EXPECT_EQ(outputs[1].shape, (std::vector<int64_t>{2, 3, 2}));
+  EXPECT_EQ(outputs[1].values<float>(),
+            (std::vector<float>{-105, -206, -108, -210, -109, -212, -311, -412, -320, -422, -327, -430}));
+  error_of(with({"lengths", "s", "x"}), {s, x, lengths}, StatusCode::kUnsupportedFeature);
+  error_of(with({"", "s", ""}), {s, x, lengths}, StatusCode::kShape);
+  error_of(with({""}), {s, x, lengths}, StatusCode::kCorrupt);
+}
+
 TEST(Scan, RefusesWhatItCannotPlan) {
   GraphBuilder body;
   body.input("s").input("p").input("q").node("Add", {"p", "q"}, {"t"}).node("Add", {"s", "t"}, {"u"});
