@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 
@@ -36,12 +37,30 @@ struct Arguments {
   JsonOption json;
 };
 
-// The model's inputs are read once here for the data; the weights stay on disk.
+// Made-up inputs have the shapes of the samples, where the model leaves more than the batch open.
+void take_shapes(const onnx::GraphProto& graph, const Samples& samples, measure::InputShapes& shapes) {
+  const std::vector<graph::HostTensor> inputs = samples.batch(0, 1).inputs;
+  for (const onnx::ValueInfoProto& declared : graph.input()) {
+    const auto& dims = declared.type().tensor_type().shape().dim();
+    const bool is_open = std::any_of(dims.begin() + (dims.empty() ? 0 : 1), dims.end(),
+                                     [](const auto& dim) { return dim.dim_value() <= 0; });
+    const auto input = std::ranges::find(inputs, declared.name(), &graph::HostTensor::name);
+    if (is_open && input != inputs.end()) shapes.whole.emplace(input->name, input->dims);
+  }
+}
+
+// The model's inputs are read once here for the data; the weights stay on disk. Samples that are too few to calibrate on
+// give their shapes to made-up inputs.
 void set_data(const Arguments& arguments, CompressOptions& options) {
   if (arguments.data.empty()) return;
   const OnnxModel model = load(arguments.model);
   const Samples all(model.name, model.proto, arguments.data, arguments.preprocessing.get(), options.input_shapes);
-  options.data = [samples = all.part(Samples::Part::kCalibration)](uint64_t index, int64_t batch) {
+  const Samples calibrating = all.part(Samples::Part::kCalibration);
+  if (calibrating.size() == 0) {
+    take_shapes(model.proto.graph(), all, options.input_shapes);
+    return;
+  }
+  options.data = [samples = calibrating](uint64_t index, int64_t batch) {
     const uint64_t count = samples.batch_size(static_cast<uint64_t>(batch));
     return samples.batch(index * count, count).inputs;
   };
@@ -71,7 +90,7 @@ std::optional<Evaluation> evaluate(const Arguments& arguments, int threads, repo
 // Where calibration has learned its few samples by heart. 3 dB are twice the error.
 void warn_of_disappointment(const Evaluation& evaluation, CompressReport& report) {
   constexpr double kDisappointment = 3;
-  if (!evaluation.held_out || !report.calibrated || !evaluation.snr_db) return;
+  if (!report.on_data || !evaluation.snr_db) return;
   const double less = report.predicted_snr_db - *evaluation.snr_db;
   if (!(less > kDisappointment) || !std::isfinite(less)) return;
   report.warnings.push_back(
@@ -93,6 +112,10 @@ void run(const Arguments& arguments) {
   options.progress = [&](std::string_view stage, double share) { progress.update(stage, share); };
   set_data(arguments, options);
   CompressReport report = quantizer::compress(arguments.model, arguments.output, options);
+  if (!arguments.data.empty() && !options.data) {
+    report.warnings.emplace_back(
+        "these are too few samples to calibrate on, which takes 16: made-up inputs did, and all samples measure");
+  }
   const std::optional<Evaluation> evaluation = evaluate(arguments, options.threads, progress, report.warnings);
   progress.finish();
   if (evaluation) warn_of_disappointment(*evaluation, report);

@@ -214,7 +214,6 @@ Evaluation evaluate_on_data(Comparison& comparison, const EvaluationOptions& opt
   }
   Evaluation evaluation = comparison.result(total);
   for (ChangedSample& sample : evaluation.changed) sample.file = all.file_of(sample.index);
-  evaluation.held_out = options.part == Samples::Part::kHeldOut && all.can_hold_out();
   if (!evaluation.accuracy && !comparison.has_against())
     throw Error::make("{}: no output is one row of scores per sample, so that labels say nothing", model.name());
   return evaluation;

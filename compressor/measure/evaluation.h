@@ -54,7 +54,6 @@ struct Evaluation {
   std::optional<std::string> metric;   // what a command of the user's says of the outputs
   std::vector<ChangedSample> changed;  // in the data's order; of outputs with one class for each sample
   bool on_seeded_inputs = false;       // no data was given (see seeded_inputs.h)
-  bool held_out = false;               // of samples that calibration has not seen
 };
 
 // Outputs that are not finite, of which nothing can be said.

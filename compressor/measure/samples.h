@@ -41,11 +41,10 @@ class Samples {
   Samples(const std::string& model_name, const onnx::ModelProto& model, const std::vector<std::string>& specs,
           const data::DatasetOptions& preprocessing, const InputShapes& shapes = {});
 
-  // Every 4th sample of the data's order is held out from calibration, to measure on; of fewer than 4 samples none is,
-  // and both parts have all of them.
+  // Every 4th sample of the data's order is held out from calibration, to measure on; of fewer than 16 all are, and none
+  // is left to calibrate on.
   enum class Part : uint8_t { kAll, kCalibration, kHeldOut };
   Samples part(Part part) const;
-  bool can_hold_out() const;
 
   uint64_t size() const;
   bool has_labels() const;

@@ -88,6 +88,7 @@ Json json_of(const quantizer::CompressReport& report, const measure::Evaluation*
                {"paper_ratio", number(report.paper_ratio)},
                {"bits_per_weight", number(report.bits_per_weight)},
                {"calibrated", report.calibrated},
+               {"on_data", report.on_data},
                {"predicted_snr_db", report.calibrated ? number(report.predicted_snr_db) : Json(nullptr)},
                {"measured_snr_db", evaluation ? number(evaluation->snr_db) : Json(nullptr)},
                {"predicted_samples", report.predicted_samples},
@@ -105,7 +106,6 @@ std::string to_json(const quantizer::CompressReport& report, const measure::Eval
   Json json = json_of(report, evaluation);
   if (!evaluation) return text(json);
   json["eval"] = json_of(*evaluation);
-  json["eval"]["held_out"] = evaluation->held_out;
   return text(json);
 }
 

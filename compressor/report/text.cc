@@ -147,10 +147,8 @@ std::string expectation_text(const CompressReport& report) {
 }
 
 std::string measured_text(const measure::Evaluation& evaluation) {
-  const std::string samples = samples_text(evaluation.samples);
-  const std::string which =
-      evaluation.held_out ? "held out from calibration" : "of the calibration, as there are too few to hold any out";
-  return fmt::format("measured on {} {}:\n{}", samples, which, evaluation_text(evaluation, 0));
+  return fmt::format("measured on {} held out from calibration:\n{}", samples_text(evaluation.samples),
+                     evaluation_text(evaluation, 0));
 }
 
 }  // namespace
