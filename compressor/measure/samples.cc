@@ -288,6 +288,7 @@ NamedSpec parse_named(const std::string& text, const Inputs& inputs) {
 Column column_of(const NamedSpec& named, const data::DatasetOptions& preprocessing) {
   const std::string name = fmt::format("--data {}={}", printable(named.input->name), printable(named.spec));
   Column column{.input = *named.input, .name = name};
+  if (named.spec.empty()) throw Error::make("{}: nothing is given behind the name", name);
   column.fill = fill_of(named.spec);
   if (column.fill) return column;
   if (is_array(named.spec)) {

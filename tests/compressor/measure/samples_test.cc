@@ -313,6 +313,10 @@ TEST_F(SamplesTest, WhatDoesNotFitIsNamed) {
       {{"a=" + one, "b=" + a + ":z"}, "a.npz: there is no array 'z'; it has a"},
       {{"a=" + one, "b=cifar10:" + at("no")}, "which images do not fit"},
       {{"a=" + one, "b=nothing"}, "nothing: this is no data"},
+      {{"a=" + one, "b="}, "--data b=: nothing is given behind the name"},
+      {{"a=" + one, "b=.npz"}, ".npz"},
+      {{"a=" + one, "b=.npz:"}, ".npz"},
+      {{"a=" + one, "b=nan"}, "nan: this is no data"},
       {{"a=" + one, "b=" + at("missing.npy")}, "missing.npy"},
       {{"a=" + one, "b=" + npy("four.npy", counted({4, 1, 2}))}, "one.npy: is 3 long, and there are 4 samples"}};
   for (const auto& [specs, message] : table) EXPECT_TRUE(testing::contains(error(two, specs), message));
