@@ -171,7 +171,7 @@ std::string Metric::run() const {
   std::fflush(stdout);
   std::FILE* stream = ::popen(command.c_str(), "re");
   if (!stream) throw Error::make("--metric: the command could not be started: {}", std::strerror(errno));
-  const std::string figure = last_line(stream);
+  std::string figure = last_line(stream);
   const int status = ::pclose(stream);
   if (status != 0) throw Error::make("--metric: the command {}: {}", how_it_ended(status), printable(command_, 1000));
   if (figure.empty()) throw Error::make("--metric: the command printed nothing: {}", printable(command_, 1000));

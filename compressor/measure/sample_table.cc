@@ -176,7 +176,7 @@ HostTensor SampleTable::values(size_t column, uint64_t index, std::span<int64_t>
 
 std::string SampleTable::file_of(uint64_t index) const {
   for (const Column& column : columns_) {
-    const std::string file = column.data ? column.data->file_of(index) : "";
+    std::string file = column.data ? column.data->file_of(index) : "";
     if (!file.empty()) return file;
   }
   return {};

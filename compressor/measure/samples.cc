@@ -160,6 +160,7 @@ SampleFile read_samples(const fs::path& file, const Inputs& inputs) {
     return wanted.contains(name) || (labelled && name == kLabels);
   });
   std::vector<Column> columns;
+  columns.reserve(wanted.size());
   for (const auto& [array, input] : wanted) {
     columns.push_back(
         {.input = *inputs.find(input), .name = array_text(file, array), .array = std::move(arrays.at(array))});
@@ -170,7 +171,7 @@ SampleFile read_samples(const fs::path& file, const Inputs& inputs) {
 }
 
 // Files that are read again whenever they are needed, since all of them together may exceed the memory.
-class FilesSource : public SampleSource {
+class FilesSource final : public SampleSource {
  public:
   FilesSource(Inputs inputs, std::vector<fs::path> files) : inputs_(std::move(inputs)), files_(std::move(files)) {
     for (size_t f = 0; f < files_.size(); ++f) {
@@ -356,6 +357,7 @@ Inputs inputs_of(const std::string& name, const onnx::ModelProto& model, const I
 std::shared_ptr<const SampleSource> open_source(const Inputs& inputs, const std::vector<std::string>& specs,
                                                 const data::DatasetOptions& preprocessing) {
   std::vector<NamedSpec> named;
+  named.reserve(specs.size());
   for (const std::string& spec : specs) named.push_back(parse_named(spec, inputs));
   const auto has_name = [](const NamedSpec& spec) { return spec.input != nullptr; };
   if (std::ranges::all_of(named, has_name)) return open_named(inputs, named, preprocessing);
@@ -407,6 +409,7 @@ Samples::Batch Samples::batch(uint64_t first, uint64_t count) const {
   if (first >= size()) return {};
   count = std::min({count, size() - first, batch_size(count)});
   std::vector<uint64_t> indices;
+  indices.reserve(count);
   for (uint64_t k = first; k < first + count; ++k) indices.push_back(place_of(data::spread_index(k, size())));
   Batch batch = source_->at(indices);
   batch.samples = count;
