@@ -27,6 +27,7 @@ using onnx::TensorProto;
 // Samples that are run at once, or a quarter of them, and so on, where their activations need more than kMaxMemory.
 constexpr int64_t kBatch = 16;
 constexpr uint64_t kMaxMemory = uint64_t{2} << 30;
+constexpr double kMaxSeconds = 120;              // of a run: a loop may have no end
 constexpr double kMomentOperations = 150e9;      // multiply-accumulates to spend on gathering moments
 constexpr double kSensitivityOperations = 20e9;  // and on all perturbed runs together
 constexpr double kSearchOperations = 30e9;       // and on one measurement of the outputs' error
@@ -225,6 +226,7 @@ void Calibration::make_twin(const OnnxModel& original, const std::function<void(
   EvaluatorOptions evaluator_options;
   evaluator_options.threads = options_.threads;
   evaluator_options.max_memory_bytes = kMaxMemory;
+  evaluator_options.max_seconds = kMaxSeconds;
   for (const Statistics& node : statistics) {
     evaluator_options.extra_outputs.push_back(node.measured_mean);
     evaluator_options.extra_outputs.push_back(node.measured_variance);
@@ -275,6 +277,7 @@ EvaluatorOptions Calibration::evaluator_options() const {
   EvaluatorOptions options;
   options.threads = options_.threads;
   options.max_memory_bytes = kMaxMemory;
+  options.max_seconds = kMaxSeconds;
   options.values = [this](size_t weight) { return run_values(weight); };
   options.extra_outputs = telling_.inner;
   return options;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -32,13 +34,16 @@ HostTensor HostTensor::float32(std::string name, std::vector<int64_t> dims, std:
   return tensor;
 }
 
+using Clock = std::chrono::steady_clock;
+
 struct Evaluator::State {
   const OnnxModel* model = nullptr;
   EvaluatorOptions options;
   GraphBytes graph;
   rt::ModelHandle runtime;
   rt::SessionHandle session;
-  std::string failure;                    // of a weight that could not be read, behind the runtime's back
+  std::string failure;  // of a weight that could not be read, behind the runtime's back
+  Clock::time_point deadline = Clock::time_point::max();
   std::atomic<bool> is_exhausted{false};  // the system had no more memory: not a limit of the options
 
   // The runtime's memory comes from here, to tell the two apart.
@@ -94,6 +99,9 @@ void* Evaluator::State::allocate(void* user, size_t bytes, size_t alignment) {
 void Evaluator::State::refuse(const Status& status) const {
   if (is_exhausted) throw std::bad_alloc();
   if (!failure.empty()) throw Error(failure);
+  if (status.code() == StatusCode::kCancelled) {
+    throw Error::make("{}: a run takes longer than {} seconds", model->name, options.max_seconds);
+  }
   throw Error::make("{}: {}", model->name, status.detail());
 }
 
@@ -139,6 +147,8 @@ Evaluator::Evaluator(const OnnxModel& model, const EvaluatorOptions& options) : 
   rt::SessionOptions session_options;
   session_options.allocator = model_options.allocator;
   session_options.threads = options.threads;
+  session_options.cancellation = {
+      [](void* user) { return Clock::now() > static_cast<const State*>(user)->deadline ? 1 : 0; }, &state};
   session_options.max_memory_bytes = options.max_memory_bytes;
   Status status = rt::open_model(bytes, {nullptr, &State::decode_weight, &state}, model_options, state.runtime);
   if (status.ok()) status = rt::create_session(*state.runtime, session_options, state.session);
@@ -151,6 +161,9 @@ Evaluator::~Evaluator() = default;
 
 std::vector<HostTensor> Evaluator::run(std::span<const HostTensor> inputs) {
   State& state = *state_;
+  if (state.options.max_seconds > 0) {
+    state.deadline = Clock::now() + std::chrono::milliseconds(std::llround(1000 * state.options.max_seconds));
+  }
   std::vector<std::vector<std::byte>> converted;  // borrowed by the session until it has run
   converted.reserve(inputs.size());
   for (const HostTensor& input : inputs) {

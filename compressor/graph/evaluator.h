@@ -39,6 +39,7 @@ struct EvaluatorOptions {
   std::vector<std::string> extra_outputs;  // names of inner values, appended to the outputs
   int threads = 1;
   uint64_t max_memory_bytes = uint64_t{1} << 36;  // of the model, and of its activations
+  double max_seconds = 0;                         // of a run, beyond which it throws; 0: no limit
   // Values for a float weight, by its index in OnnxModel::weights, in place of its own; nullptr: its own.
   std::function<std::shared_ptr<const std::vector<float>>(size_t weight)> values;
 };

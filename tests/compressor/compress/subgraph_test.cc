@@ -6,9 +6,11 @@
 
 #include "compressor/compress/compress.h"
 #include "compressor/compress/weight_use.h"
+#include "compressor/graph/evaluator.h"
 #include "compressor/measure/fidelity.h"
 #include "compressor/measure/inspection.h"
 #include "compressor/measure/runner.h"
+#include "formats/error.h"
 #include "tests/compressor/compress/small_model.h"
 #include "tests/formats/onnx/test_models.h"
 
@@ -160,6 +162,27 @@ TEST_F(SubgraphTest, NamesMeanTheInnermostWeight) {
     EXPECT_EQ(inner[w], model.weights[w].name != "outer") << model.weights[w].name;
   }
   EXPECT_EQ(seen, 4);
+}
+
+TEST(EndlessLoop, ARunEndsAtItsTime) {
+  const quantizer::TemporaryFolder folder;
+  write_model(folder / "endless.onnx", testing::parse_text(R"(g (float[N,48] x) => (float[N,48] y) {
+    none = Constant<value = int64 {9223372036854775807}>()
+    yes = Constant<value = bool {1}>()
+    y = Loop<body = l (int64 i, bool going, float[N,48] v) => (bool going_on, float[N,48] w) {
+               going_on = Identity(going)
+               w = Tanh(v) }>(none, yes, x) })"));
+  const OnnxModel model = load(folder / "endless.onnx");
+  graph::EvaluatorOptions options;
+  options.max_seconds = 0.05;
+  graph::Evaluator evaluator(model, options);
+  try {
+    evaluator.run(std::vector<HostTensor>{random_rows(2, 1)});
+    FAIL() << "it has no end";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("a run takes longer than 0.05 seconds"), std::string::npos)
+        << error.what();
+  }
 }
 
 }  // namespace
