@@ -53,7 +53,7 @@ void expect_old_or_new(const std::vector<std::string>& command, const std::strin
   for (int moment = 0; moment < count; ++moment) {
     std::ofstream(output, std::ios::binary | std::ios::trunc) << "old";
     const pid_t process = start_program(command);
-    std::this_thread::sleep_for(time * (moment + 1) / count);
+    std::this_thread::sleep_for(time * moment / std::max(1, count - 1));  // from its beginning to its end
     ::kill(process, signal);
     alive += wait_for(process) != 0;
     const std::string left = read_bytes(output);
