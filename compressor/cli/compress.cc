@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "compressor/cli/commands.h"
+#include "compressor/cli/metric.h"
 #include "compressor/cli/options.h"
 #include "compressor/measure/evaluation.h"
 #include "compressor/measure/samples.h"
@@ -27,6 +28,13 @@ using quantizer::Quality;
 
 constexpr uint64_t kReportSamples = 1000;  // to measure on, at most
 
+// What a file must have, on samples that were held out from calibration.
+struct Goals {
+  std::optional<double> min_snr, max_drop, min_agreement;  // dB, points, percent
+
+  bool any() const { return min_snr || max_drop || min_agreement; }
+};
+
 struct Arguments {
   std::string model, output;
   std::vector<std::string> data;
@@ -35,6 +43,7 @@ struct Arguments {
   ShapeOptions shapes;
   PreprocessingOptions preprocessing;
   JsonOption json;
+  Goals goals;
 };
 
 // Made-up inputs have the shapes of the samples, where the model leaves more than the batch open.
@@ -66,18 +75,44 @@ void set_data(const Arguments& arguments, CompressOptions& options) {
   };
 }
 
-// On samples that the calibration has not seen. Nothing where there is no data, or where nothing can be said of the
-// outputs, which is no fault of the file: a warning then.
-std::optional<Evaluation> evaluate(const Arguments& arguments, int threads, report::Progress& progress,
-                                   std::vector<std::string>& warnings) {
-  if (arguments.data.empty()) return std::nullopt;
+measure::EvaluationOptions evaluation_options(const Arguments& arguments, const CompressOptions& compress) {
   measure::EvaluationOptions options;
   options.data = arguments.data;
   options.preprocessing = arguments.preprocessing.get();
   options.shapes = arguments.shapes.get();
   options.part = Samples::Part::kHeldOut;
-  options.samples = kReportSamples;
-  options.threads = threads;
+  options.samples = arguments.data.empty() ? 0 : kReportSamples;
+  options.threads = compress.threads;
+  options.seed = compress.seed + 1;  // other inputs than those of the calibration
+  return options;
+}
+
+bool meets(const Goals& goals, const Evaluation& evaluation) {
+  const auto need = [](bool is_there, const char* option, const char* what) {
+    if (!is_there) throw Error::make("{} needs {}", option, what);
+  };
+  if (goals.min_snr) {
+    need(evaluation.snr_db.has_value(), "--min-snr", "outputs that are numbers and not all zero");
+    if (*evaluation.snr_db < *goals.min_snr) return false;
+  }
+  if (goals.min_agreement) {
+    need(evaluation.agreement.has_value(), "--min-agreement", "an output with classes");
+    if (100 * *evaluation.agreement < *goals.min_agreement) return false;
+  }
+  if (goals.max_drop) {
+    need(evaluation.accuracy && evaluation.against, "--max-drop",
+         "--data with labels, and an output with their classes");
+    if (100 * (evaluation.against->top1 - evaluation.accuracy->top1) > *goals.max_drop) return false;
+  }
+  return true;
+}
+
+// On samples that the calibration has not seen. Nothing where there is no data, or where nothing can be said of the
+// outputs, which is no fault of the file: a warning then.
+std::optional<Evaluation> evaluate(const Arguments& arguments, const CompressOptions& compress,
+                                   report::Progress& progress, std::vector<std::string>& warnings) {
+  if (arguments.data.empty()) return std::nullopt;
+  measure::EvaluationOptions options = evaluation_options(arguments, compress);
   options.progress = [&](double share) { progress.update("evaluating", share); };
   try {
     return measure::evaluate(arguments.output, arguments.model, options);
@@ -111,12 +146,20 @@ void run(const Arguments& arguments) {
   report::Progress progress;
   options.progress = [&](std::string_view stage, double share) { progress.update(stage, share); };
   set_data(arguments, options);
+  std::optional<TemporaryFolder> trials;
+  if (arguments.goals.any()) {
+    if (arguments.goals.max_drop && arguments.data.empty()) throw Error("--max-drop needs --data with labels");
+    options.trial = trials.emplace().path() / "trial.quench";
+    options.accepts = [&](const std::filesystem::path& file) {
+      return meets(arguments.goals, measure::evaluate(file, arguments.model, evaluation_options(arguments, options)));
+    };
+  }
   CompressReport report = quantizer::compress(arguments.model, arguments.output, options);
   if (!arguments.data.empty() && !options.data) {
     report.warnings.emplace_back(
         "these are too few samples to calibrate on, which takes 16: made-up inputs did, and all samples measure");
   }
-  const std::optional<Evaluation> evaluation = evaluate(arguments, options.threads, progress, report.warnings);
+  const std::optional<Evaluation> evaluation = evaluate(arguments, options, progress, report.warnings);
   progress.finish();
   if (evaluation) warn_of_disappointment(*evaluation, report);
   for (const std::string& warning : report.warnings) print_warning(warning);
@@ -125,7 +168,7 @@ void run(const Arguments& arguments) {
                       report::to_json(report, shown));
 }
 
-void add_size_options(CLI::App& command, CompressOptions& options) {
+void add_size_options(CLI::App& command, CompressOptions& options, Goals& goals) {
   const std::string group = "Size and quality";
   auto* quality =
       command.add_option("--quality", options.quality, "how much the outputs may change; default transparent")
@@ -139,6 +182,13 @@ void add_size_options(CLI::App& command, CompressOptions& options) {
   const SizeOptions size = add_size(command, options.ratio, options.bits, group);
   size.ratio->excludes(quality);
   size.bits->excludes(quality);
+  const auto add_goal = [&](const char* name, std::optional<double>& value, const char* unit, const char* help) {
+    auto* option = command.add_option(name, value, help)->check(at_least_zero())->type_name(unit)->group(group);
+    for (auto* other : {quality, size.ratio, size.bits}) option->excludes(other);
+  };
+  add_goal("--min-snr", goals.min_snr, "DB", "or the smallest file whose outputs have this SNR on held-out samples");
+  add_goal("--max-drop", goals.max_drop, "P", "the smallest that loses at most P points of accuracy on them");
+  add_goal("--min-agreement", goals.min_agreement, "PERCENT", "the smallest that gives so many the class as before");
   command.add_option("--include", options.include, "quantize these weights only, e.g. 'layer1.*'; may be repeated")
       ->type_name("PATTERN")
       ->allow_extra_args(false)
@@ -181,7 +231,7 @@ void add_compress(CLI::App& app) {
   add_threads(*command, arguments->threads);
   arguments->shapes.add_to(*command);
   arguments->json.add_to(*command);
-  add_size_options(*command, arguments->options);
+  add_size_options(*command, arguments->options, arguments->goals);
   add_method_options(*command, arguments->options);
   arguments->preprocessing.add_to(*command);
   command->callback([arguments] { run(*arguments); });

@@ -25,6 +25,7 @@ constexpr double kLargestGuessedStep = 0.35;
 constexpr double kDecibelsPerQuality = 5;
 constexpr double kDecibelTolerance = 0.3;
 constexpr int kMaxSearchRounds = 10;
+constexpr int kMaxAcceptanceRounds = 16;
 constexpr uint64_t kCalibratedElements = kResidentElements;
 
 void check_options(const CompressOptions& options) {
@@ -66,6 +67,7 @@ class Compression {
   double search(double multiplier, double slope, double tolerance, const Measure& measure);
   void search_error(ModelQuantizer& quantizer);
   void search_size(ModelQuantizer& quantizer, double target_bytes);
+  void search_accepted(ModelQuantizer& quantizer);
   void progress(const char* stage, double share) const {
     if (options_.progress) options_.progress(stage, share);
   }
@@ -238,6 +240,45 @@ void Compression::count_samples() {
   report_.on_data = static_cast<bool>(options_.data);
 }
 
+// Halves the range between steps that are accepted and steps that are not, until they are a 20th of an octave apart: of
+// 4 bits a weight, that is one percent. Since an accuracy moves up and down, looks a little beyond.
+void Compression::search_accepted(ModelQuantizer& quantizer) {
+  constexpr double kOctaves = 0.05;
+  uint64_t bytes = 0;
+  const auto is_accepted = [&](double place) {
+    quantizer.quantize(std::exp2(place));
+    CompressReport trial;
+    quantizer.coded().save(options_.trial, trial);
+    bytes = trial.output_bytes;
+    return options_.accepts(options_.trial);
+  };
+  std::optional<double> accepted, refused;
+  double place = std::log2(quantizer.first_guess(target_error())), reach = 1;
+  uint64_t previous = 0;
+  for (int round = 0; round < kMaxAcceptanceRounds; ++round) {
+    progress("quantizing", static_cast<double>(round) / kMaxAcceptanceRounds);
+    (is_accepted(place) ? accepted : refused) = place;
+    const bool is_bracketed = accepted && refused;
+    if (is_bracketed ? *refused - *accepted < kOctaves : bytes == previous) break;  // or steps at their limits
+    previous = bytes;
+    if (is_bracketed) {
+      place = (*accepted + *refused) / 2;
+    } else {
+      place += accepted ? reach : -reach;
+      reach *= 2;
+    }
+  }
+  if (!accepted) {
+    throw Error::make("{}: no file is as near to it as asked for; the finest that was tried has {} bytes", model_.name,
+                      bytes);
+  }
+  for (const double beyond : {4 * kOctaves, 2 * kOctaves}) {
+    if (is_accepted(*accepted + beyond)) accepted = *accepted + beyond;
+  }
+  quantizer.quantize(std::exp2(*accepted));
+  if (calibration_) report_.predicted_snr_db = -10 * std::log10(quantizer.output_error());
+}
+
 CompressReport Compression::run(const fs::path& output) {
   if (options_.quality != Quality::kLossless) calibrate();
   methods_ = choose_methods(model_, is_learned_, policy(calibration_.has_value()));
@@ -247,7 +288,11 @@ CompressReport Compression::run(const fs::path& output) {
         options_.ratio  ? std::optional(static_cast<double>(report_.input_bytes) / *options_.ratio)
         : options_.bits ? std::optional(*options_.bits * static_cast<double>(float_weights(model_)) / 8)
                         : std::nullopt;
-    bytes ? search_size(quantizer, *bytes) : search_error(quantizer);
+    if (options_.accepts) {
+      search_accepted(quantizer);
+    } else {
+      bytes ? search_size(quantizer, *bytes) : search_error(quantizer);
+    }
   }
   progress("writing", 0);
   quantizer.coded().save(output, report_);

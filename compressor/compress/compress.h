@@ -47,6 +47,9 @@ struct CompressOptions {
   Quality quality = Quality::kTransparent;
   std::optional<double> bits;   // instead of a quality: bits per weight, everything in the file counted
   std::optional<double> ratio;  // or: bytes of the input over bytes of the output
+  // Or: the smallest file that this accepts; asked of files at `trial`, which are written there for it.
+  std::function<bool(const std::filesystem::path& file)> accepts;
+  std::filesystem::path trial;
   entropy::Coder coder = entropy::kDefaultCoder;
   int dimension = 1;  // of the vectors: 1, 2, 4 or 8
   CodebookScope codebook = CodebookScope::kModel;

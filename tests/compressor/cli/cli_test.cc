@@ -1,4 +1,5 @@
 // The program end to end, in a folder of its own: compress, inspect, eval, run, unpack, bench, data, plot.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -21,9 +22,15 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
+using Arguments = std::vector<std::string>;
 using quantizer::read_bytes;
 
 constexpr const char* kData = "synthetic:shapes,count=64";
+
+Arguments operator+(Arguments a, const Arguments& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
 
 void write_text(const std::string& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
 
@@ -125,6 +132,42 @@ TEST_F(Cli, CompressWithLabelledDataSaysTheAccuracyBeforeAndAfter) {
   const Json report = Json::parse(read_bytes(path("a.json")));
   EXPECT_EQ(report["eval"]["samples"], 16) << "every fourth of 64";
   EXPECT_TRUE(report["eval"]["against"].contains("top1"));
+}
+
+// Not only good enough: of files a 20th smaller none is.
+TEST_F(Cli, TheSmallestFileThatMeetsAGoal) {
+  const auto measured = [&](const Arguments& size) {
+    const Outcome made = run_program(Arguments{"compress", onnx(), "-o", path("a.quench")} + size);
+    EXPECT_EQ(made.code, 0) << made.err;
+    // The inputs that the search measures on: of the next seed.
+    const Outcome outcome =
+        run_program({"eval", path("a.quench"), "--against", onnx(), "--seed", "2", "--json", path("a.json")});
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return Json::parse(read_bytes(path("a.json")));
+  };
+  const double original = static_cast<double>(read_bytes(onnx()).size());
+  for (const auto& [option, key, goal] :
+       {std::tuple("--min-snr", "snr_db", 20.0), std::tuple("--min-agreement", "agreement", 90.0)}) {
+    const double factor = std::string(key) == "agreement" ? 100 : 1;
+    EXPECT_GE(factor * measured({option, fmt::format("{}", goal)})[key].get<double>(), goal);
+    const double bytes = static_cast<double>(read_bytes(path("a.quench")).size());
+    const std::string smaller = fmt::format("{}", 1.05 * original / bytes);
+    // Which of 64 samples get the same class moves up and down.
+    if (factor == 1) {
+      EXPECT_LT(measured({"--ratio", smaller})[key].get<double>(), goal);
+    }
+  }
+  const Arguments base = {"compress", onnx(), "-o", path("b.quench")};
+  EXPECT_NE(run_program(base + Arguments{"--max-drop", "1"}).err.find("--max-drop needs --data with labels"),
+            std::string::npos);
+  EXPECT_NE(run_program(base + Arguments{"--min-snr", "200"}).err.find("no file is as near to it as asked for"),
+            std::string::npos);
+  EXPECT_EQ(run_program(base + Arguments{"--min-snr", "20", "--ratio", "3"}).code, 2);
+  EXPECT_FALSE(fs::exists(path("b.quench")));
+  const Outcome labelled = run_program(base + Arguments{"--max-drop", "5", "--data", kData, "--json", path("b.json")});
+  ASSERT_EQ(labelled.code, 0) << labelled.err;
+  const Json report = Json::parse(read_bytes(path("b.json")));
+  EXPECT_LE(report["eval"]["against"]["top1"].get<double>() - report["eval"]["top1"].get<double>(), 0.05);
 }
 
 TEST_F(Cli, CompressWithDataMeasuresWhatItExpects) {
