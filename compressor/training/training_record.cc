@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "formats/error.h"
 
@@ -56,7 +57,7 @@ TrainingRecord training_record(std::string_view line) {
     record.snr_db = optional_number(json.at("snr_db"));
     if (json.contains("quantization")) {
       const Json& from = json.at("quantization");
-      TrainingRecord::Quantization& q = record.quantization.emplace();
+      TrainingRecord::Quantization q;
       q.sigma = from.at("sigma");
       q.price = from.at("price");
       q.beta = from.at("beta");
@@ -65,6 +66,7 @@ TrainingRecord training_record(std::string_view line) {
       q.tensor_bits = from.at("tensor_bits").get<std::map<std::string, double>>();
       q.histogram = from.at("histogram").get<std::vector<int64_t>>();
       q.centers = from.at("centers").get<std::vector<float>>();
+      record.quantization = std::move(q);
     }
     return record;
   } catch (const Json::exception&) {
