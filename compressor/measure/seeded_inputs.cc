@@ -27,6 +27,8 @@ constexpr int64_t kOpenSize = 16;
 
 // Of one input; then they come again. A batch may be a million.
 constexpr size_t kDifferentPictures = 256;
+constexpr size_t kDifferentValues = size_t{1} << 22;   // other than pixels, likewise: shapes are a file's choice
+constexpr int64_t kLargestPicture = int64_t{1} << 24;  // in values; a larger one is noise
 
 // Draws that do not depend on the standard library's distributions.
 class Random {
@@ -275,6 +277,13 @@ std::vector<float> draw_pictures(std::span<const int64_t> dims, int axis, const 
   return all;
 }
 
+// The first `period` bytes again and again behind them.
+void repeat(std::span<std::byte> bytes, size_t period) {
+  for (size_t i = period; i < bytes.size(); i += period) {
+    std::memcpy(bytes.data() + i, bytes.data(), std::min(period, bytes.size() - i));
+  }
+}
+
 // One more than the largest value of an integer type that is not wider than 32 bits.
 int64_t largest_of(int32_t dtype) {
   const auto bits = static_cast<int>(element_bits(dtype));
@@ -302,10 +311,13 @@ std::vector<HostTensor> seeded_inputs(const OnnxModel& model, const SeededShapes
     if (initializers.contains(input.name())) continue;
     const int32_t dtype = input.type().tensor_type().elem_type();
     HostTensor tensor = HostTensor::float32(input.name(), concrete_shape(input, shapes));
-    const int channels = channel_axis(tensor.dims);
+    const bool is_drawable =
+        !tensor.dims.empty() && tensor.elements() / std::max<int64_t>(1, tensor.dims[0]) <= kLargestPicture;
+    const int channels = is_drawable ? channel_axis(tensor.dims) : 0;
     const std::optional<int64_t> range = preprocessing.index_range(input.name());
     if (is_float_type(dtype)) {
-      const std::span<float> values = tensor.floats();
+      const std::span<float> all = tensor.floats();
+      const std::span<float> values = channels != 0 ? all : all.first(std::min(all.size(), kDifferentValues));
       if (range) {
         for (float& value : values) value = static_cast<float>(random.below(*range));
       } else if (channels != 0) {
@@ -314,6 +326,7 @@ std::vector<HostTensor> seeded_inputs(const OnnxModel& model, const SeededShapes
       } else {
         for (float& value : values) value = static_cast<float>(random.normal(1.0));
       }
+      repeat(tensor.bytes, values.size_bytes());
     } else {
       tensor.dtype = dtype;
       const size_t width = element_bits(dtype) / 8;
@@ -323,10 +336,12 @@ std::vector<HostTensor> seeded_inputs(const OnnxModel& model, const SeededShapes
                                [](float value) { return static_cast<std::byte>(std::lround(value)); });
       } else {
         const int64_t below = range ? std::min(*range, largest_of(dtype)) : 2;
-        for (size_t i = 0; i < tensor.bytes.size(); i += width) {
+        const size_t drawn = std::min(tensor.bytes.size(), width * kDifferentValues);
+        for (size_t i = 0; i < drawn; i += width) {
           const auto value = static_cast<uint64_t>(random.below(below));
           std::memcpy(tensor.bytes.data() + i, &value, std::min(width, sizeof value));
         }
+        repeat(tensor.bytes, drawn);
       }
     }
     inputs.push_back(std::move(tensor));

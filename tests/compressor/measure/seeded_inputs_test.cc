@@ -81,6 +81,16 @@ TEST(SeededInputs, PicturesComeAgainInAnEnormousBatch) {
   EXPECT_FALSE(std::ranges::equal(picture(255), picture(0)));
 }
 
+// A file of 451 bytes asked for 75 million numbers, drawn one by one for seven seconds.
+TEST(SeededInputs, ValuesComeAgainInAnEnormousShape) {
+  constexpr size_t kDrawn = size_t{1} << 22;
+  const HostTensor many = input_of("g (float[2,1048576,3,1] x) => (float[2,1048576,3,1] y) { y = Relu(x) }");
+  EXPECT_TRUE(std::ranges::equal(many.floats().subspan(kDrawn, 1000), many.floats().first(1000)));
+  EXPECT_FALSE(std::ranges::equal(many.floats().subspan(kDrawn - 1000, 1000), many.floats().first(1000)));
+  const HostTensor picture = input_of("g (float[1,3,65536,256] x) => (float[1,3,65536,256] y) { y = Relu(x) }");
+  EXPECT_EQ(picture.floats()[kDrawn], picture.floats()[0]) << "too large to be drawn";
+}
+
 TEST(SeededInputs, OpenHeightsAndWidthsAreThoseOfAPicture) {
   EXPECT_EQ(input_of("g (float[N,3,H,W] x) => (float[N,3,H,W] y) { y = Relu(x) }").dims, (Shape{4, 3, 224, 224}));
   EXPECT_EQ(input_of("g (float[1,H,W,3] x) => (float[1,H,W,3] y) { y = Relu(x) }").dims, (Shape{1, 224, 224, 3}));
