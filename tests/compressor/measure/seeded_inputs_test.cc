@@ -84,7 +84,7 @@ TEST(SeededInputs, PicturesComeAgainInAnEnormousBatch) {
 // A file of 451 bytes asked for 75 million numbers, drawn one by one for seven seconds.
 TEST(SeededInputs, ValuesComeAgainInAnEnormousShape) {
   constexpr size_t kDrawn = size_t{1} << 22;
-  const HostTensor many = input_of("g (float[2,1048576,3,1] x) => (float[2,1048576,3,1] y) { y = Relu(x) }");
+  const HostTensor many = input_of("g (float[2,1048576,3,6] x) => (float[2,1048576,3,6] y) { y = Relu(x) }");
   EXPECT_TRUE(std::ranges::equal(many.floats().subspan(kDrawn, 1000), many.floats().first(1000)));
   EXPECT_FALSE(std::ranges::equal(many.floats().subspan(kDrawn - 1000, 1000), many.floats().first(1000)));
   const HostTensor picture = input_of("g (float[1,3,65536,256] x) => (float[1,3,65536,256] y) { y = Relu(x) }");
