@@ -156,8 +156,9 @@ void run(const Arguments& arguments) {
   }
   CompressReport report = quantizer::compress(arguments.model, arguments.output, options);
   if (!arguments.data.empty() && !options.data) {
-    report.warnings.emplace_back(
-        "these are too few samples to calibrate on, which takes 16: made-up inputs did, and all samples measure");
+    report.warnings.push_back(fmt::format(
+        "these are too few samples to calibrate on, which takes {}: made-up inputs did, and all samples measure",
+        Samples::kLeastCalibrated));
   }
   const std::optional<Evaluation> evaluation = evaluate(arguments, options, progress, report.warnings);
   progress.finish();

@@ -27,7 +27,7 @@ using onnx::TensorProto;
 // Samples that are run at once, or a quarter of them, and so on, where their activations need more than kMaxMemory.
 constexpr int64_t kBatch = 16;
 constexpr uint64_t kMaxMemory = uint64_t{2} << 30;
-constexpr double kMaxSeconds = 120;              // of a run: a loop may have no end
+constexpr double kMaxSeconds = 20;               // likewise: a loop may have no end
 constexpr double kMomentOperations = 150e9;      // multiply-accumulates to spend on gathering moments
 constexpr double kSensitivityOperations = 20e9;  // and on all perturbed runs together
 constexpr double kSearchOperations = 30e9;       // and on one measurement of the outputs' error

@@ -32,11 +32,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kLabels = "y";
-constexpr uint64_t kHeldOut = 4;  // one of so many samples
-// Fewer samples are learned by heart. Calibrated on two, six of seven models came out at -3 to 18 dB on two others, three
-// to ten times smaller than on made-up inputs, on which they have 21 to 35 dB (oww_alexa, crepe_tiny, vv_duration, ...);
-// on 12 pictures, four models are within 3 dB of what they have on 172.
-constexpr uint64_t kLeastCalibrated = 16;
+constexpr uint64_t kHeldOut = 4;      // one of so many samples
 constexpr size_t kLongestList = 300;  // of names in a message
 
 std::string list_of(const std::vector<std::string>& names) {
