@@ -7,8 +7,8 @@
 #include <memory>
 
 #include "compressor/cli/commands.h"
-#include "compressor/cli/metric.h"
 #include "compressor/cli/options.h"
+#include "compressor/cli/temporary_folder.h"
 #include "compressor/measure/evaluation.h"
 #include "compressor/measure/samples.h"
 #include "compressor/report/json.h"

@@ -9,35 +9,18 @@
 // goes away with the program, whatever ends it.
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstdint>
-#include <filesystem>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "compressor/cli/temporary_folder.h"
 #include "compressor/measure/runner.h"
 
 namespace quench::cli {
 
 // Throws UsageError where the command does not name both folders.
 void check_metric(const std::string& command);
-
-class TemporaryFolder {
- public:
-  // In the system's place for such.
-  TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder();
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-  int alive_ = -1;     // a pipe that closes when this process ends
-  pid_t remover_ = 0;  // a process that waits for that
-};
 
 class Metric {
  public:
