@@ -124,6 +124,7 @@ constexpr Operator kOperators[] = {
     unary("Multinomial", kRandom),
     function("Neg"),
     {"NegativeLogLikelihoodLoss", {kData, kShape, kSetting}},
+    {"NonMaxSuppression", {kData, kData, kShape, kSetting, kSetting}},
     unary("NonZero"),
     function("Not"),
     {"OneHot", {kShape, kShape, kSetting}},

@@ -1,5 +1,5 @@
-// Operators that choose elements by their values: TopK, and NonZero, Compress and Unique, whose outputs have a shape only
-// when the values that they choose by are known.
+// Operators that choose elements by their values: TopK, and NonZero, Compress, Unique and NonMaxSuppression, whose outputs
+// have a shape only when the values that they choose by are known.
 
 #include <algorithm>
 #include <bit>
@@ -282,11 +282,125 @@ Status run_unique(RunContext& context) {
   return Status();
 }
 
+// NonMaxSuppression: of the boxes of each image and class, from the highest score down, those that overlap none of the
+// chosen ones by too much. infer has no memory to sort in, so each choice looks at all boxes.
+
+struct SuppressionState {
+  int64_t most;  // to choose of a class
+  float overlap, score;
+  bool has_score;
+  bool has_centers;
+};
+
+constexpr int64_t kMostBoxes = 1 << 14;
+
+struct Box {
+  float low[2], high[2];
+  float area() const { return (high[0] - low[0]) * (high[1] - low[1]); }
+};
+
+// Two opposite corners, or center and size.
+Box box_at(const float* values, bool has_centers) {
+  Box box;
+  for (int i = 0; i < 2; ++i) {
+    const float half = values[2 + i] / 2;
+    const float a = has_centers ? values[i] - half : values[i];
+    const float b = has_centers ? values[i] + half : values[2 + i];
+    box.low[i] = std::min(a, b);
+    box.high[i] = std::max(a, b);
+  }
+  return box;
+}
+
+bool overlap(const Box& a, const Box& b, float limit) {
+  float common = 1;
+  for (int i = 0; i < 2; ++i) {
+    common *= std::max(0.0f, std::min(a.high[i], b.high[i]) - std::max(a.low[i], b.low[i]));
+  }
+  if (!(a.area() > 0) || !(b.area() > 0)) return false;
+  return common / (a.area() + b.area() - common) > limit;
+}
+
+// `found` takes image, class and box of each one that is chosen.
+template <typename Found>
+void suppress(const SuppressionState& state, const Tensor& boxes, const Tensor& scores, Found found) {
+  const int64_t count = boxes.shape[1];
+  const int64_t classes = scores.shape[1];
+  for (int64_t line = 0; line < scores.shape[0] * classes; ++line) {
+    const float* of_image = boxes.as<const float>() + line / classes * count * 4;
+    const float* score = scores.as<const float>() + line * count;
+    uint64_t gone[kMostBoxes / 64] = {};
+    const auto is_gone = [&](int64_t i) { return (gone[i / 64] >> (i % 64) & 1) != 0; };
+    for (int64_t chosen = 0; chosen < state.most; ++chosen) {
+      int64_t best = -1;
+      for (int64_t i = 0; i < count; ++i) {
+        const bool counts = state.has_score ? score[i] > state.score : score[i] == score[i];
+        if (counts && !is_gone(i) && (best < 0 || score[i] > score[best])) best = i;
+      }
+      if (best < 0) break;
+      found(line / classes, line % classes, best);
+      const Box box = box_at(of_image + best * 4, state.has_centers);
+      for (int64_t i = 0; i < count; ++i) {
+        const bool goes = i == best || overlap(box, box_at(of_image + i * 4, state.has_centers), state.overlap);
+        gone[i / 64] |= uint64_t{goes} << (i % 64);
+      }
+    }
+  }
+}
+
+Status infer_non_max_suppression(InferContext& context) {
+  QUENCH_RETURN_IF_ERROR(check_node(context, 2, 5, kFloatType));
+  QUENCH_RETURN_IF_ERROR(check_type(context, 1, kFloatType));
+  const Shape& boxes = context.input(0)->shape;
+  const Shape& scores = context.input(1)->shape;
+  if (boxes.rank != 3 || scores.rank != 3 || boxes[2] != 4 || boxes[0] != scores[0] || boxes[1] != scores[2]) {
+    return Status::error(StatusCode::kShape, "boxes are not images x N x 4, or scores not images x classes x N");
+  }
+  auto& state = context.state<SuppressionState>();
+  IntList most;
+  QUENCH_RETURN_IF_ERROR(read_input(context, 2, &most));
+  if (most.present && most.count != 1) return Status::error(StatusCode::kShape, "input 2 is not one number");
+  state.most = std::clamp<int64_t>(most[0], 0, boxes[1]);
+  const auto number = [&](int index, float* to) {
+    if (!context.input(index)) return Status();
+    double value = 0;
+    QUENCH_RETURN_IF_ERROR(read_number(context, index, &value));
+    *to = static_cast<float>(value);
+    return Status();
+  };
+  QUENCH_RETURN_IF_ERROR(number(3, &state.overlap));
+  QUENCH_RETURN_IF_ERROR(number(4, &state.score));
+  state.has_score = context.input(4) != nullptr;
+  state.has_centers = context.attributes().get_int("center_point_box", 0) != 0;
+  if (boxes[1] > kMostBoxes || boxes[0] > kMostPlanned || scores[1] > kMostPlanned) return too_many();
+  const int64_t of_class = boxes[1] * std::max<int64_t>(state.most, 1) + kMostBoxes / 64;
+  if (boxes[0] * scores[1] > 16 * kMostPlanned / of_class) return too_many();
+  const Tensor* box_values = context.value(0);
+  const Tensor* score_values = context.value(1);
+  if (!box_values || !score_values) return InferContext::needs_value(box_values ? 1 : 0);
+  int64_t found = 0;
+  suppress(state, *box_values, *score_values, [&](int64_t, int64_t, int64_t) { ++found; });
+  return context.set_output(0, ElementType::kInt64, {found, 3});
+}
+
+Status run_non_max_suppression(RunContext& context) {
+  int64_t* out = context.output(0)->as<int64_t>();
+  suppress(context.state<SuppressionState>(), *context.input(0), *context.input(1),
+           [&](int64_t image, int64_t class_, int64_t box) {
+             for (const int64_t number : {image, class_, box}) *out++ = number;
+           });
+  return Status();
+}
+
 constexpr Kernel kKernels[] = {
     {.op = "TopK", .infer = infer_top_k, .run = run_top_k, .state_bytes = sizeof(TopState)},
     {.op = "NonZero", .infer = infer_non_zero, .run = run_non_zero},
     {.op = "Compress", .infer = infer_compress, .run = run_compress},
     {.op = "Unique", .infer = infer_unique, .run = run_unique},
+    {.op = "NonMaxSuppression",
+     .infer = infer_non_max_suppression,
+     .run = run_non_max_suppression,
+     .state_bytes = sizeof(SuppressionState)},
 };
 
 }  // namespace

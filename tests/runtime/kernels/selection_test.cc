@@ -84,6 +84,78 @@ TEST(Selection, CompressKeepsWhatIsTrue) {
   EXPECT_EQ(code_of("Compress", 11, {}, {x, flags}, 0b01), StatusCode::kUnsupportedFeature);
 }
 
+// By the definition: all boxes in the order of their scores, each against all that were chosen before it.
+std::vector<int64_t> suppressed(const Value& boxes, const Value& scores, size_t most, double limit, double least) {
+  const auto images = static_cast<size_t>(scores.shape[0]);
+  const auto classes = static_cast<size_t>(scores.shape[1]);
+  const auto count = static_cast<size_t>(scores.shape[2]);
+  const std::vector<float> corners = boxes.values<float>(), of_all = scores.values<float>();
+  std::vector<int64_t> found;
+  for (size_t line = 0; line < images * classes; ++line) {
+    const float* score = of_all.data() + line * count;
+    const float* box = corners.data() + line / classes * count * 4;
+    std::vector<size_t> order(count), chosen;
+    for (size_t i = 0; i < count; ++i) order[i] = i;
+    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return score[a] > score[b]; });
+    for (const size_t i : order) {
+      if (chosen.size() == most || !(static_cast<double>(score[i]) > least)) break;
+      bool fits = true;
+      for (const size_t k : chosen) {
+        const float *a = box + 4 * i, *b = box + 4 * k;
+        const double height = std::min(a[2], b[2]) - std::max(a[0], b[0]);
+        const double width = std::min(a[3], b[3]) - std::max(a[1], b[1]);
+        const double common = std::max(height, 0.0) * std::max(width, 0.0);
+        const double all = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - static_cast<float>(common);
+        fits = fits && common / all <= limit;
+      }
+      if (!fits) continue;
+      chosen.push_back(i);
+      for (const size_t number : {line / classes, line % classes, i}) found.push_back(static_cast<int64_t>(number));
+    }
+  }
+  return found;
+}
+
+TEST(Selection, NonMaxSuppressionKeepsTheBestOfWhatOverlaps) {
+  Value boxes = Value::random({2, 40, 4}, 3);
+  const Value scores = Value::random({2, 3, 40}, 4);
+  std::vector<float> corners = boxes.values<float>(), centers = corners, turned = corners;
+  for (size_t i = 0; i < corners.size(); i += 4) {
+    for (size_t axis = 0; axis < 2; ++axis) {
+      corners[i + 2 + axis] = corners[i + axis] + 0.25f + std::abs(corners[i + 2 + axis]);
+      centers[i + axis] = (corners[i + axis] + corners[i + 2 + axis]) / 2;
+      centers[i + 2 + axis] = corners[i + 2 + axis] - corners[i + axis];
+      turned[i + axis] = corners[i + 2 + axis];
+      turned[i + 2 + axis] = corners[i + axis];
+    }
+  }
+  boxes = Value::of<float>({2, 40, 4}, corners);
+  const auto scalar = [](float x) { return Value::of<float>({1}, {x}); };
+  for (const int64_t most : {1, 5, 100}) {
+    for (const float limit : {0.1f, 0.3f, 0.7f}) {
+      const auto expected = suppressed(boxes, scores, static_cast<size_t>(most), static_cast<double>(limit), 0.0);
+      for (const bool has_centers : {false, true}) {
+        const Value given = Value::of<float>({2, 40, 4}, has_centers ? centers : most == 5 ? turned : corners);
+        const Value found = run_node("NonMaxSuppression", 11, {int_of("center_point_box", has_centers)},
+                                     {given, scores, Value::indices({most}), scalar(limit), scalar(0)});
+        EXPECT_TRUE((found.shape == Shape{static_cast<int64_t>(expected.size() / 3), 3}));
+        EXPECT_EQ(found.values<int64_t>(), expected) << most << " " << limit << " " << has_centers;
+      }
+    }
+  }
+  EXPECT_TRUE((run_node("NonMaxSuppression", 11, {}, {boxes, scores}).shape == Shape{0, 3}));
+  EXPECT_TRUE((run_node("NonMaxSuppression", 11, {}, {boxes, scores, Value::indices({-1})}).shape == Shape{0, 3}));
+  EXPECT_EQ(code_of("NonMaxSuppression", 11, {}, {boxes, scores, Value::indices({1, 2})}), StatusCode::kShape);
+  EXPECT_EQ(code_of("NonMaxSuppression", 11, {}, {boxes, Value::random({2, 3, 41}, 1)}), StatusCode::kShape);
+  EXPECT_EQ(code_of("NonMaxSuppression", 11, {}, {boxes, scores, Value::indices({1})}, 0b110),
+            StatusCode::kUnsupportedFeature);
+  EXPECT_EQ(code_of("NonMaxSuppression", 11, {},
+                    {Value::random({1, 2000, 4}, 1), Value::random({1, 2, 2000}, 1), Value::indices({INT64_MAX})}),
+            StatusCode::kLimit);
+  EXPECT_EQ(code_of("NonMaxSuppression", 11, {}, {Value::random({1, 0, 4}, 1), Value::random({1, 1 << 20, 0}, 1)}),
+            StatusCode::kLimit);
+}
+
 TEST(Selection, UniqueElementsAndSlices) {
   const Value x = Value::of<float>({6}, {2, 1, 1, 3, 4, 3});
   for (const int sorted : {0, 1}) {
