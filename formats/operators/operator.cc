@@ -175,6 +175,7 @@ constexpr Operator kOperators[] = {
     placed("SequenceErase"),
     {"SequenceInsert", {kData, kData, kShape}},
     unary("SequenceLength"),
+    variadic("SequenceMap"),
     unary("Shape"),
     function("Shrink"),
     function("Sigmoid"),

@@ -113,6 +113,7 @@ class GraphReader {
   Status read_tensor(Bytes bytes, StoredTensor& tensor);
   Status count_values(size_t more);
   Status read_value_info(Bytes bytes, ValueInfo& info);
+  Status read_type(Bytes bytes, ValueInfo& info);
   Status read_shape(Bytes bytes, ValueInfo& info);
   Status count_sparse(Bytes bytes);
 
@@ -544,22 +545,36 @@ Status GraphReader::count_sparse(Bytes bytes) {
   return reader.status();
 }
 
-// ValueInfoProto {name = 1, type = 2 {tensor_type = 1 {elem_type = 1, shape = 2}}}
+// ValueInfoProto {name = 1, type = 2}
 Status GraphReader::read_value_info(Bytes bytes, ValueInfo& info) {
   WireReader reader(bytes);
   for (WireField field; reader.next(field);) {
     if (!field.is_bytes()) continue;
     if (field.number == 1) info.name = field.text();
-    if (field.number != 2) continue;
+    if (field.number == 2) QUENCH_RETURN_IF_ERROR(read_type(field.bytes, info));
+  }
+  return reader.status();
+}
+
+// TypeProto {tensor_type = 1 {elem_type = 1, shape = 2}, sequence_type = 4 {elem_type = 1}, optional_type = 9 {elem_type
+// = 1}}: a tensor, a sequence of tensors, or either of these as an optional value. Anything else has no element type.
+Status GraphReader::read_type(Bytes bytes, ValueInfo& info) {
+  WireReader reader(bytes);
+  for (WireField field; reader.next(field);) {
+    if (!field.is_bytes()) continue;
+    const bool is_list = field.number == 4 && !info.is_sequence;
+    const bool may_be_nothing = field.number == 9 && !info.is_sequence && !info.is_optional;
+    if (field.number != 1 && !is_list && !may_be_nothing) continue;
+    info.is_sequence = info.is_sequence || is_list;
+    info.is_optional = info.is_optional || may_be_nothing;
     WireReader type(field.bytes);
-    for (WireField inner; type.next(inner);) {
-      if (inner.number != 1 || !inner.is_bytes()) continue;
-      WireReader tensor(inner.bytes);
-      for (WireField part; tensor.next(part);) {
-        if (part.number == 1 && part.is_varint()) info.type = type_of(part.value);
-        if (part.number == 2 && part.is_bytes()) QUENCH_RETURN_IF_ERROR(read_shape(part.bytes, info));
+    for (WireField part; type.next(part);) {
+      if (field.number != 1) {
+        if (part.number == 1 && part.is_bytes()) QUENCH_RETURN_IF_ERROR(read_type(part.bytes, info));
+        continue;
       }
-      QUENCH_RETURN_IF_ERROR(tensor.status());
+      if (part.number == 1 && part.is_varint()) info.type = type_of(part.value);
+      if (part.number == 2 && part.is_bytes()) QUENCH_RETURN_IF_ERROR(read_shape(part.bytes, info));
     }
     QUENCH_RETURN_IF_ERROR(type.status());
   }
@@ -671,7 +686,10 @@ Status GraphReader::define_inputs() {
     info.value = find(info.name);
     const bool has_default = info.value >= 0 && graph_.values[info.value].initializer >= 0;
     if (has_default && ir_version_ < kFirstVersionWithDefaults) continue;
-    if (has_default) info.type = graph_.initializers[graph_.values[info.value].initializer].stored.type;
+    if (has_default) {
+      info.type = graph_.initializers[graph_.values[info.value].initializer].stored.type;
+      info.is_sequence = info.is_optional = false;
+    }
     if (size_of(info.type) == 0) {
       if (has_default) continue;  // a constant that no kernel takes
       return named_error(StatusCode::kUnsupportedType, info.name,

@@ -67,6 +67,8 @@ struct ValueInfo {
   ElementType type = ElementType::kUndefined;  // as declared; kUndefined if it is not
   int rank = -1;                               // -1: not declared
   int64_t dims[kMaxRank] = {};                 // -1: dynamic
+  bool is_sequence = false;                    // a list of such tensors
+  bool is_optional = false;                    // may be nothing
   int value = -1;
 };
 

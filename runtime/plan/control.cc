@@ -209,6 +209,7 @@ Status Walker::add_branch(const Node& node, const Subgraph& branch, int conditio
   for (size_t i = 0; i < results.size(); ++i) {
     if (!wanted(node.outputs[i])) continue;
     const int made = number_of(branch.outputs[i]);
+    if (!is_tensor(made)) return InferContext::needs_value(0);  // a sequence is known before the run, or not at all
     const Tensor tensor = draft_.value(made).tensor;
     if (results[i] < 0) QUENCH_RETURN_IF_ERROR(add_variable(tensor.type, tensor.shape, around, &results[i]));
     if (!same(tensor, draft_.value(results[i]).tensor)) {
@@ -394,6 +395,7 @@ Status Walker::roll(Loop& loop) {
   int counter = -1;
   int goes_on = -1;
   for (size_t i = 0; i < loop.carried.size(); ++i) {
+    if (!is_tensor(loop.carried[i].value)) return InferContext::needs_value(0);  // it is unrolled, or not planned
     const Tensor first = draft_.value(loop.carried[i].value).tensor;
     QUENCH_RETURN_IF_ERROR(add_variable(first.type, first.shape, around, &variables[i]));
     QUENCH_RETURN_IF_ERROR(add_internal(kCopy, {loop.carried[i].value}, {variables[i]}));

@@ -16,7 +16,8 @@ Draft::Draft(const Model& of_this, Memory& of_planning, const PlanOptions& with,
       values(pool),
       steps(pool),
       regions(pool),
-      buffers(pool) {}
+      buffers(pool),
+      outputs(pool) {}
 
 Draft::~Draft() {
   for (int v = 0; v < values.count(); ++v) release_constant(v);

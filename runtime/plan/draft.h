@@ -23,7 +23,7 @@ struct DraftValue {
     kInput,     // the caller's memory
     kConstant,  // known at plan time
     kComputed,  // in the arena
-    kSequence,  // of `items`, and an optional value that is not there: known to the walk alone
+    kSequence,  // of `items`, and an optional value that is not there: no step knows of them
     kNothing,
   };
 
@@ -34,7 +34,7 @@ struct DraftValue {
   std::span<const int> items = {};
   int alias_of = -1;         // value whose bytes this is: no alias itself when it is set, so chains stay short
   int initializer = -1;      // of a constant that the model owns
-  int input = -1;            // of kInput: number of the graph input
+  int input = -1;            // of kInput: number of its shape
   bool acquired = false;     // from the model
   uint64_t owned_bytes = 0;  // of a constant that the plan has made
   int other_layout = -1;     // the value that is this one in the other layout
@@ -80,7 +80,7 @@ class Draft {
   Draft& operator=(const Draft&) = delete;
   ~Draft();
 
-  // Runs all passes. `shapes` has one for every input of the model, and must outlive the draft.
+  // Runs all passes. `shapes` are those that acquire_plan takes, and must outlive the draft.
   Status build(std::span<const Shape> shapes);
 
   // Hands everything over to a plan of its own, in the model's memory. Errors: kOutOfMemory; the draft then keeps it.
@@ -126,7 +126,8 @@ class Draft {
   int region = 0;  // current
   List<Buffer> buffers;
   std::span<const Shape> shapes;
-  std::span<int> outputs;  // value of each graph output, as the caller sees it
+  List<int> outputs;  // values of all graph outputs, as the caller sees them
+  std::span<PlanOutput> output_ranges;
   uint64_t arena_bytes = 0;
 };
 

@@ -107,6 +107,7 @@ uint64_t Freezer::arrange(Plan& plan, std::byte* block) const {
   cutter.cut(draft_.shapes.size(), &plan.input_shapes_);
   cutter.cut(argument_count_, &plan.arguments_);
   cutter.cut(draft_.outputs.size(), &plan.outputs_);
+  cutter.cut(draft_.output_ranges.size(), &plan.output_ranges_);
   for (size_t s = 0; s < draft_.steps.size(); ++s) {
     std::byte* state = cutter.cut(state_bytes(draft_.steps[s]), kStateAlignment);
     if (block) plan.steps_[s].state = state;
@@ -172,6 +173,7 @@ void Freezer::fill(Plan& plan) const {
                                           value.owned_bytes};
   }
   for (size_t i = 0; i < draft_.outputs.size(); ++i) plan.outputs_[i] = tensor_of(draft_.outputs[i]);
+  std::copy(draft_.output_ranges.begin(), draft_.output_ranges.end(), plan.output_ranges_.begin());
   size_t argument = 0;
   for (size_t s = 0; s < draft_.steps.size(); ++s) fill_step(draft_.steps[s], plan, &argument, plan.steps_[s]);
 }

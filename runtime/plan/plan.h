@@ -23,8 +23,11 @@ struct PlanOptions {
   bool operator==(const PlanOptions&) const = default;
 };
 
-// In place of the shape of an input that is left out: the plan has its default for a constant.
+// In place of the shape of an input that is left out: the plan has its default for a constant. Of an optional one that is
+// nothing. Of a sequence, whose items have their shapes behind those of all inputs, in order.
 inline constexpr Shape kDefaultInput{-1};
+inline constexpr Shape kNoInput{-2};
+constexpr Shape sequence_input(int64_t items) { return {-3, items}; }
 
 // The caller's wish to stop: asked before each step, of planning and of running.
 struct Cancellation {
@@ -38,7 +41,7 @@ struct Cancellation {
 struct PlanTensor {
   enum Place : uint8_t {
     kNowhere,   // steps look at its shape only
-    kInput,     // `at` is the number of the graph input
+    kInput,     // `at` is the number of its shape among Plan::input_shapes()
     kConstant,  // `at` is the number of the constant
     kArena,     // `at` is the offset in the arena, in bytes
   };
@@ -63,6 +66,13 @@ struct PackedWeights {
   const void* data = nullptr;
   uint32_t variant = 0;
   uint64_t own_bytes = 0;  // of weights that only this plan has
+};
+
+// Of a graph output: its tensors among Plan::outputs().
+struct PlanOutput {
+  int first = 0;
+  int count = 1;  // -1: an optional value that is nothing
+  bool is_sequence = false;
 };
 
 struct Step {
@@ -96,7 +106,8 @@ class Plan {
   std::span<const PlanConstant> constants() const { return constants_; }
   // Tensors of all steps, one step after the other; -1 for one that is omitted.
   std::span<const int> arguments() const { return arguments_; }
-  std::span<const int> outputs() const { return outputs_; }  // tensor of each graph output
+  std::span<const int> outputs() const { return outputs_; }  // tensors of all graph outputs
+  std::span<const PlanOutput> output_ranges() const { return output_ranges_; }
   std::span<const Shape> input_shapes() const { return input_shapes_; }
   const PlanOptions& options() const { return options_; }
   uint64_t arena_bytes() const { return arena_bytes_; }
@@ -120,6 +131,7 @@ class Plan {
   std::span<PlanConstant> constants_;
   std::span<int> arguments_;
   std::span<int> outputs_;
+  std::span<PlanOutput> output_ranges_;
   std::span<Shape> input_shapes_;
 
   // For the model's list, under its lock.
@@ -127,9 +139,8 @@ class Plan {
   mutable int users_ = 0;
 };
 
-// The plan of the model for these shapes (one for every input, or kDefaultInput) and options: the one that a session has
-// already, or a
-// new one. Every acquire needs its release. Planning works in `memory`; the plan itself, its constants and its packed
+// The plan of the model for these shapes (one for every input, or what stands in its place, and those of the sequences'
+// items) and options: the one that a session has already, or a new one. Every acquire needs its release. Planning works in `memory`; the plan itself, its constants and its packed
 // weights lie in the model's memory, which it leaves with its last user. Both take the model's lock.
 // Errors: whatever the operators say about shapes and types, kLimit, kOutOfMemory, kCancelled.
 Status acquire_plan(const Model& model, std::span<const Shape> shapes, const PlanOptions& options, Memory& memory,

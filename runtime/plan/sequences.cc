@@ -6,14 +6,33 @@
 
 namespace quench::rt {
 
-Status Walker::add_list(const Node& node, std::span<const int> items) {
+Status Walker::add_list(std::span<const int> items, int* number) {
   DraftValue list;
   list.kind = DraftValue::kSequence;
   list.items = items;
+  return draft_.add_value(list, number);
+}
+
+Status Walker::add_list(const Node& node, std::span<const int> items) {
   int number = -1;
-  QUENCH_RETURN_IF_ERROR(draft_.add_value(list, &number));
+  QUENCH_RETURN_IF_ERROR(add_list(items, &number));
   set_number(node.outputs[0], number, true);
   return Status();
+}
+
+Status Walker::add_nothing(int* number) {
+  DraftValue nothing;
+  nothing.kind = DraftValue::kNothing;
+  return draft_.add_value(nothing, number);
+}
+
+Status Walker::add_input_list(const ValueInfo& info, int64_t count, int first_shape, int* number) {
+  std::span<int> items;
+  if (!draft_.pool.make(static_cast<size_t>(count), &items)) return out_of_memory();
+  for (int i = 0; i < static_cast<int>(count); ++i) {
+    QUENCH_RETURN_IF_ERROR(add_input(info, first_shape + i, &at(items, i)));
+  }
+  return add_list(items, number);
 }
 
 Status Walker::find_list(const Node& node, std::span<const int>* items) {
@@ -61,6 +80,7 @@ Status Walker::read_place(const Node& node, size_t index, int64_t otherwise, int
 }
 
 Status Walker::add_sequence(const Node& node) {
+  if (node.op == "SequenceMap") return map_sequence(node);
   if (node.outputs.size() != 1) return Status::error(StatusCode::kCorrupt, "does not have one output");
   if (node.op == "SequenceEmpty") return add_list(node, {});
   if (node.op == "SequenceConstruct") return construct_sequence(node);
@@ -100,6 +120,49 @@ Status Walker::add_sequence(const Node& node) {
   return add_list(node, changed);
 }
 
+// The body once for each value of input 0. Other inputs that are sequences give it the value of the same place.
+Status Walker::map_sequence(const Node& node) {
+  const Subgraph* body = nullptr;
+  QUENCH_RETURN_IF_ERROR(find_body(node, "body", &body));
+  if (body->inputs.size() != node.inputs.size() || body->outputs.size() != node.outputs.size()) {
+    return Status::error(StatusCode::kCorrupt, "has another number of inputs or outputs than its subgraph");
+  }
+  std::span<const int> first;
+  QUENCH_RETURN_IF_ERROR(find_list(node, &first));
+  const auto items_of = [&](int number) {
+    return number < 0 || is_tensor(number) ? std::span<const int>() : draft_.value(number).items;
+  };
+  const size_t count = first.size();
+  std::span<int> made;  // of each output, one after the other
+  if (count > 0 && node.outputs.size() > SIZE_MAX / count) return out_of_memory();
+  if (!draft_.pool.make(node.outputs.size() * count, &made)) return out_of_memory();
+  for (size_t i = 0; i < count; ++i) {
+    for (size_t k = 0; k < node.inputs.size(); ++k) {
+      const int number = number_of(node.inputs[k]);
+      const std::span<const int> items = items_of(number);
+      if (!is_tensor(number) && items.size() != count) {
+        return Status::error(StatusCode::kShape, "input %zu is not of the length of input 0", k);
+      }
+      set_number(body->inputs[k], is_tensor(number) ? number : items[i], true);
+    }
+    if (visits_left_ == 0) return too_long();  // an empty body has no nodes to count
+    --visits_left_;
+    ++round_;
+    QUENCH_RETURN_IF_ERROR(walk(*body));
+    for (size_t k = 0; k < node.outputs.size(); ++k) {
+      const int output = number_of(body->outputs[k]);
+      if (!is_tensor(output)) return Status::error(StatusCode::kUnsupportedType, "output %zu is not of tensors", k);
+      made[k * count + i] = output;
+    }
+  }
+  for (size_t k = 0; k < node.outputs.size(); ++k) {
+    int number = -1;
+    QUENCH_RETURN_IF_ERROR(add_list(made.subspan(k * count, count), &number));
+    set_number(node.outputs[k], number, true);
+  }
+  return Status();
+}
+
 Status Walker::construct_sequence(const Node& node) {
   std::span<int> items;
   if (!draft_.pool.make(node.inputs.size(), &items)) return out_of_memory();
@@ -124,10 +187,8 @@ Status Walker::add_optional(const Node& node) {
     set_number(node.outputs[0], number, true);
     return Status();
   }
-  DraftValue nothing;
-  nothing.kind = DraftValue::kNothing;
   int result = -1;
-  QUENCH_RETURN_IF_ERROR(draft_.add_value(nothing, &result));
+  QUENCH_RETURN_IF_ERROR(add_nothing(&result));
   set_number(node.outputs[0], result, true);
   return Status();
 }

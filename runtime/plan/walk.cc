@@ -64,29 +64,39 @@ Status Walker::add_values() {
     added.tensor.shape = initializer.shape;
     QUENCH_RETURN_IF_ERROR(draft_.add_value(added, &at(numbers_, v)));
   }
+  int item = graph_.inputs.count();  // the next one's shape
   for (int i = 0; i < graph_.inputs.count(); ++i) {
-    if (at(draft_.shapes, i) == kDefaultInput) continue;  // the initializer of its name
-    QUENCH_RETURN_IF_ERROR(add_input(graph_.inputs[i], i));
+    const Shape& shape = at(draft_.shapes, i);
+    if (shape == kDefaultInput) continue;  // the initializer of its name
+    const ValueInfo& info = graph_.inputs[i];
+    int* number = &at(numbers_, info.value);
+    if (shape == kNoInput) {
+      QUENCH_RETURN_IF_ERROR(add_nothing(number));
+    } else if (info.is_sequence) {
+      QUENCH_RETURN_IF_ERROR(add_input_list(info, shape[1], item, number));
+      item += static_cast<int>(shape[1]);
+    } else {
+      QUENCH_RETURN_IF_ERROR(add_input(info, i, number));
+    }
   }
   return Status();
 }
 
-Status Walker::add_input(const ValueInfo& info, int index) {
+Status Walker::add_input(const ValueInfo& info, int shape, int* number) {
   DraftValue given;
   given.kind = DraftValue::kInput;
-  given.input = index;
+  given.input = shape;
   given.tensor.type = info.type;
-  given.tensor.shape = at(draft_.shapes, index);
-  int& number = at(numbers_, info.value);
-  QUENCH_RETURN_IF_ERROR(draft_.add_value(given, &number));
+  given.tensor.shape = at(draft_.shapes, shape);
+  QUENCH_RETURN_IF_ERROR(draft_.add_value(given, number));
   if (compute_type(info.type) == info.type) return Status();
   DraftValue computed;
   computed.kind = DraftValue::kComputed;
   computed.tensor.type = compute_type(info.type);
   computed.tensor.shape = given.tensor.shape;
-  const int before = number;
-  QUENCH_RETURN_IF_ERROR(draft_.add_value(computed, &number));
-  return draft_.add_conversion(kConvertType, before, number);
+  const int before = *number;
+  QUENCH_RETURN_IF_ERROR(draft_.add_value(computed, number));
+  return draft_.add_conversion(kConvertType, before, *number);
 }
 
 void Walker::set_number(int graph_value, int number, bool varies) {
@@ -298,16 +308,34 @@ Status Walker::fold(DraftStep& step) {
 
 // Outputs are in their declared type where that is a floating-point type.
 Status Walker::add_outputs() {
-  if (!draft_.pool.make(graph_.outputs.size(), &draft_.outputs)) return out_of_memory();
+  if (!draft_.pool.make(graph_.outputs.size(), &draft_.output_ranges)) return out_of_memory();
   for (size_t i = 0; i < graph_.outputs.size(); ++i) {
-    int& output = draft_.outputs[i];
-    output = number_of(graph_.outputs[i].value);
-    if (!is_tensor(output)) {
-      return Status::error(StatusCode::kUnsupportedType, "output %zu of the model is not a tensor", i);
-    }
-    output = before_identities(output);
-    QUENCH_RETURN_IF_ERROR(convert_output(graph_.outputs[i], output));
+    const Status status = add_output(graph_.outputs[i], draft_.output_ranges[i]);
+    if (status.ok()) continue;
+    return Status::error(status.code(), "output %zu of the model %s", i, status.detail());
+  }
+  return Status();
+}
+
+Status Walker::add_output(const ValueInfo& info, PlanOutput& range) {
+  const int number = number_of(info.value);
+  range.first = draft_.outputs.count();
+  if (number >= 0 && draft_.value(number).kind == DraftValue::kNothing && info.is_optional) {
+    range.count = -1;
+    return Status();
+  }
+  const bool is_list = number >= 0 && draft_.value(number).kind == DraftValue::kSequence;
+  if (is_list != info.is_sequence || !(is_list || is_tensor(number))) {
+    return Status::error(StatusCode::kUnsupportedType, "is not a %s", info.is_sequence ? "sequence" : "tensor");
+  }
+  const std::span<const int> items = is_list ? draft_.value(number).items : std::span(&number, 1);
+  range.count = static_cast<int>(items.size());
+  range.is_sequence = is_list;
+  for (const int item : items) {
+    int output = before_identities(item);
+    QUENCH_RETURN_IF_ERROR(convert_output(info, output));
     for (int value = output; value >= 0; value = draft_.value(value).alias_of) draft_.value(value).is_output = true;
+    if (!draft_.outputs.push(output)) return out_of_memory();
   }
   return Status();
 }

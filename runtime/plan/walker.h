@@ -26,7 +26,8 @@ class Walker {
   bool wanted(int graph_value) const { return graph_value >= 0 && graph_.values[graph_value].uses > 0; }
 
   Status add_values();
-  Status add_input(const ValueInfo& info, int index);
+  Status add_input(const ValueInfo& info, int shape, int* number);
+  Status add_input_list(const ValueInfo& info, int64_t count, int first_shape, int* number);
   Status walk(const Subgraph& part);
   Status add_node(int number);
   Status infer(int number, const Kernel*& kernel, bool constant, DraftStep& step);
@@ -37,6 +38,7 @@ class Walker {
   Status alias(DraftStep& step);
   bool is_tensor(int number);
   Status add_outputs();
+  Status add_output(const ValueInfo& info, PlanOutput& range);
   Status convert_output(const ValueInfo& info, int& output);
   int before_identities(int value);
 
@@ -78,7 +80,10 @@ class Walker {
 
   // sequences.cc
   Status add_sequence(const Node& node);
+  Status add_list(std::span<const int> items, int* number);
   Status add_list(const Node& node, std::span<const int> items);
+  Status add_nothing(int* number);
+  Status map_sequence(const Node& node);
   Status find_list(const Node& node, std::span<const int>* items);
   Status construct_sequence(const Node& node);
   Status add_optional(const Node& node);

@@ -40,12 +40,10 @@ void Binding::bind_arena(void* arena) {
   }
 }
 
-void Binding::bind_input(int index, void* data) {
+void Binding::bind_inputs(std::span<const void* const> data) {
   const std::span<const PlanTensor> planned = plan_->tensors();
   for (size_t i = 0; i < planned.size(); ++i) {
-    if (planned[i].place == PlanTensor::kInput && planned[i].at == static_cast<uint64_t>(index)) {
-      tensors_[i].data = data;
-    }
+    if (planned[i].place == PlanTensor::kInput) tensors_[i].data = const_cast<void*>(at(data, planned[i].at));
   }
 }
 

@@ -18,8 +18,8 @@ class Binding {
 
   // An arena of Plan::arena_bytes() bytes, aligned to kAlignment.
   void bind_arena(void* arena);
-  // Graph input `index`, in its declared type.
-  void bind_input(int index, void* data);
+  // The caller's values, in their declared types, by the number of their shape (plan.h); nothing writes to them.
+  void bind_inputs(std::span<const void* const> data);
 
   // Of a step; nullptr for one that is omitted.
   std::span<const Tensor* const> inputs(const Step& step) const {
@@ -31,7 +31,10 @@ class Binding {
   const Tensor* residual(const Step& step) const { return step.residual < 0 ? nullptr : &at(tensors_, step.residual); }
   void* scratch(const Step& step) const { return step.scratch == Step::kNone ? nullptr : arena_ + step.scratch; }
 
-  const Tensor& output(int index) const { return at(tensors_, at(plan_->outputs(), index)); }
+  const PlanOutput& output(int index) const { return at(plan_->output_ranges(), index); }
+  const Tensor& tensor(const PlanOutput& output, int item) const {
+    return at(tensors_, at(plan_->outputs(), output.first + item));
+  }
 
  private:
   const Plan* plan_ = nullptr;

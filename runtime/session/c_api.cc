@@ -203,9 +203,34 @@ Status read_shape(const int64_t* shape, int32_t rank, std::span<const int64_t>& 
   return Status();
 }
 
-Status read_output(const quench_session& session, int32_t index, quench_tensor* tensor) {
-  if (!tensor) return null_argument("tensor");
-  const quench::Result<rt::Tensor> output = session.session->output(index);
+int32_t kind_of(std::span<const rt::ValueInfo> values, int32_t index) {
+  if (index < 0 || static_cast<size_t>(index) >= values.size()) return 0;
+  const rt::ValueInfo& info = rt::at(values, index);
+  return (info.is_sequence ? QUENCH_SEQUENCE : 0) | (info.is_optional ? QUENCH_OPTIONAL : 0);
+}
+
+Status set_sequence(quench_session& session, int32_t index, const quench_tensor* tensors, int32_t count) {
+  if (count < 0)
+    return Status::error(StatusCode::kInvalidArgument, "there cannot be %d tensors", static_cast<int>(count));
+  if (!tensors && count > 0) return null_argument("tensors");
+  rt::Memory memory = session.memory;
+  rt::Pool pool(memory);
+  std::span<rt::Tensor> items;
+  if (!pool.make(static_cast<size_t>(count), &items)) return rt::out_of_memory();
+  for (size_t i = 0; i < items.size(); ++i) {
+    const quench_tensor& from = tensors[i];
+    if (from.rank < 0 || from.rank > QUENCH_MAX_RANK) {
+      return Status::error(StatusCode::kInvalidArgument, "a tensor has rank %d", static_cast<int>(from.rank));
+    }
+    items[i].type = static_cast<quench::ElementType>(from.type);
+    items[i].shape.rank = from.rank;
+    std::copy(from.shape, from.shape + from.rank, items[i].shape.dims);
+    items[i].data = const_cast<void*>(from.data);  // nothing writes to it
+  }
+  return session.session->set_sequence(index, items);
+}
+
+Status read_output(const quench::Result<rt::Tensor>& output, quench_tensor* tensor) {
   QUENCH_RETURN_IF_ERROR(output.status());
   tensor->data = output->data;
   tensor->bytes = output->size_bytes();
@@ -266,6 +291,14 @@ quench_code quench_model_output(const quench_model* model, int32_t index, quench
   return report(model ? describe(model->model->outputs(), "output", index, info) : null_argument("model"), status);
 }
 
+int32_t quench_model_input_kind(const quench_model* model, int32_t index) {
+  return model ? kind_of(model->model->inputs(), index) : 0;
+}
+
+int32_t quench_model_output_kind(const quench_model* model, int32_t index) {
+  return model ? kind_of(model->model->outputs(), index) : 0;
+}
+
 quench_code quench_session_create(const quench_model* model, const quench_session_options* options,
                                   quench_session** session, quench_status* status) {
   if (!session) return report(null_argument("session"), status);
@@ -284,6 +317,15 @@ quench_code quench_session_set_input(quench_session* session, int32_t index, con
   Status result = read_shape(shape, rank, view);
   if (result.ok()) result = session->session->set_input(index, data, view);
   return report(result, status);
+}
+
+quench_code quench_session_set_input_sequence(quench_session* session, int32_t index, const quench_tensor* tensors,
+                                              int32_t count, quench_status* status) {
+  return report(session ? set_sequence(*session, index, tensors, count) : null_argument("session"), status);
+}
+
+quench_code quench_session_set_input_nothing(quench_session* session, int32_t index, quench_status* status) {
+  return report(session ? session->session->set_nothing(index) : null_argument("session"), status);
 }
 
 quench_code quench_session_set_input_shape(quench_session* session, int32_t index, const int64_t* shape, int32_t rank,
@@ -316,7 +358,22 @@ quench_code quench_session_run(quench_session* session, quench_status* status) {
 
 quench_code quench_session_output(const quench_session* session, int32_t index, quench_tensor* tensor,
                                   quench_status* status) {
-  return report(session ? read_output(*session, index, tensor) : null_argument("session"), status);
+  if (!session || !tensor) return report(null_argument(session ? "tensor" : "session"), status);
+  return report(read_output(session->session->output(index), tensor), status);
+}
+
+quench_code quench_session_output_count(const quench_session* session, int32_t index, int32_t* count,
+                                        quench_status* status) {
+  if (!session || !count) return report(null_argument(session ? "count" : "session"), status);
+  const quench::Result<int> result = session->session->output_count(index);
+  *count = result.ok() ? *result : 0;
+  return report(result.status(), status);
+}
+
+quench_code quench_session_output_item(const quench_session* session, int32_t index, int32_t item,
+                                       quench_tensor* tensor, quench_status* status) {
+  if (!session || !tensor) return report(null_argument(session ? "tensor" : "session"), status);
+  return report(read_output(session->session->output_item(index, item), tensor), status);
 }
 
 uint64_t quench_session_peak_bytes(const quench_session* session) {

@@ -17,10 +17,13 @@ Session::Session(const Model& model, const Memory& memory, const SessionOptions&
 
 Status Session::start() {
   const std::span<const ValueInfo> declared = model_.inputs();
-  if (!pool_.make(declared.size(), &inputs_) || !pool_.make(declared.size(), &shapes_)) return out_of_memory();
+  if (!pool_.make(declared.size(), &inputs_) || !pool_.make(declared.size(), &shapes_) ||
+      !pool_.make(declared.size(), &bound_)) {
+    return out_of_memory();
+  }
   for (size_t i = 0; i < declared.size(); ++i) {
     Input& input = inputs_[i];
-    input.known = declared[i].rank >= 0;
+    input.known = declared[i].rank >= 0 && !declared[i].is_sequence;
     input.shape.rank = std::max(declared[i].rank, 0);
     for (int axis = 0; axis < input.shape.rank; ++axis) {
       input.shape[axis] = declared[i].dims[axis];
@@ -32,13 +35,19 @@ Status Session::start() {
   return Status();
 }
 
-Status Session::check_shape(int index, std::span<const int64_t> shape, Shape& given) const {
+Status Session::check_kind(int index, bool is_sequence) const {
   const std::span<const ValueInfo> declared = model_.inputs();
   if (index < 0 || static_cast<size_t>(index) >= declared.size()) {
     return Status::error(StatusCode::kInvalidArgument, "there is no input %d: the model has %zu", index,
                          declared.size());
   }
   const ValueInfo& info = at(declared, index);
+  if (info.is_sequence == is_sequence) return Status();
+  return Status::error(StatusCode::kInvalidArgument, "input '%.*s' is a %s", shown_length(info.name), info.name.data(),
+                       info.is_sequence ? "sequence" : "tensor");
+}
+
+Status Session::check_shape(const ValueInfo& info, std::span<const int64_t> shape, Shape& given) const {
   const int length = shown_length(info.name);
   if (shape.size() > kMaxRank || (info.rank >= 0 && shape.size() != static_cast<size_t>(info.rank))) {
     return Status::error(StatusCode::kShape, "input '%.*s' has rank %d, not %zu", length, info.name.data(), info.rank,
@@ -63,18 +72,38 @@ Status Session::check_shape(int index, std::span<const int64_t> shape, Shape& gi
 
 void Session::take_shape(int index, const Shape& given) {
   Input& input = at(inputs_, index);
-  if (!input.known || !(input.shape == given) || (has_default(index) && !input.given)) drop_plan();
+  if (!input.known || input.nothing || !(input.shape == given) || (has_default(index) && !input.given)) drop_plan();
   input.shape = given;
   input.known = true;
   input.given = true;
+  input.nothing = false;
   if (given.elements() > input.elements) input.data = nullptr;
 }
 
 Status Session::set_input_shape(int index, std::span<const int64_t> shape) {
   Shape given;
-  QUENCH_RETURN_IF_ERROR(check_shape(index, shape, given));
+  QUENCH_RETURN_IF_ERROR(check_kind(index, false));
+  QUENCH_RETURN_IF_ERROR(check_shape(at(model_.inputs(), index), shape, given));
   take_shape(index, given);
   return Status();
+}
+
+Status Session::check_data(const ValueInfo& info, const void* data, const Shape& shape) const {
+  const int length = shown_length(info.name);
+  if (!data && shape.elements() > 0) {
+    return Status::error(StatusCode::kInvalidArgument, "input '%.*s' has no data", length, info.name.data());
+  }
+  const auto alignment = static_cast<uintptr_t>(size_of(info.type));  // 0 for types that no kernel takes
+  if (alignment == 0 || reinterpret_cast<uintptr_t>(data) % alignment == 0) return Status();
+  return Status::error(StatusCode::kInvalidArgument, "the data of input '%.*s' are not aligned to their elements",
+                       length, info.name.data());
+}
+
+// Of the shape that it has.
+void Session::take_data(Values& values, const void* data) {
+  static const uint64_t kNothing = 0;  // an input without elements still has an address
+  values.data = data ? data : &kNothing;
+  values.elements = values.shape.elements();
 }
 
 Status Session::set_input(int index, const void* data, std::span<const int64_t> shape) {
@@ -86,28 +115,72 @@ Status Session::set_input(int index, const void* data, std::span<const int64_t> 
     return Status();
   }
   Shape given;
-  QUENCH_RETURN_IF_ERROR(check_shape(index, shape, given));
+  QUENCH_RETURN_IF_ERROR(check_kind(index, false));
   const ValueInfo& info = at(model_.inputs(), index);
-  if (!data && given.elements() > 0) {
-    return Status::error(StatusCode::kInvalidArgument, "input %d has no data", index);
-  }
-  const auto alignment = static_cast<uintptr_t>(size_of(info.type));  // 0 for types that no kernel takes
-  if (alignment > 0 && reinterpret_cast<uintptr_t>(data) % alignment != 0) {
-    return Status::error(StatusCode::kInvalidArgument, "the data of input %d is not aligned to its elements", index);
-  }
+  QUENCH_RETURN_IF_ERROR(check_shape(info, shape, given));
+  QUENCH_RETURN_IF_ERROR(check_data(info, data, given));
   take_shape(index, given);
-  static const uint64_t kNothing = 0;  // an input without elements still has an address
+  take_data(at(inputs_, index), data);
+  return Status();
+}
+
+Status Session::set_sequence(int index, std::span<const Tensor> items) {
+  QUENCH_RETURN_IF_ERROR(check_kind(index, true));
+  const ValueInfo& info = at(model_.inputs(), index);
+  if (items.size() > kMaxItems) {
+    return Status::error(StatusCode::kLimit, "input '%.*s': a sequence has at most %zu tensors",
+                         shown_length(info.name), info.name.data(), kMaxItems);
+  }
   Input& input = at(inputs_, index);
-  input.data = data ? data : &kNothing;
-  input.elements = given.elements();
+  bool same = input.known && !input.nothing && input.count == items.size();
+  for (size_t i = 0; i < items.size(); ++i) {
+    Shape given;
+    QUENCH_RETURN_IF_ERROR(check_shape(info, items[i].shape.view(), given));
+    QUENCH_RETURN_IF_ERROR(check_data(info, items[i].data, given));
+    if (items[i].type != info.type) {
+      return Status::error(StatusCode::kInvalidArgument, "input '%.*s' is a sequence of %s", shown_length(info.name),
+                           info.name.data(), name_of(info.type));
+    }
+    same = same && input.items[i].shape == given;
+  }
+  if (items.size() > input.items.size()) {
+    std::span<Values> room;
+    if (!pool_.make(std::max(items.size(), 2 * input.items.size()), &room)) return out_of_memory();
+    input.items = room;
+  }
+  if (!same) drop_plan();
+  input.known = input.given = true;
+  input.nothing = false;
+  input.count = items.size();
+  for (size_t i = 0; i < items.size(); ++i) {
+    input.items[i].shape = items[i].shape;
+    take_data(input.items[i], items[i].data);
+  }
+  return Status();
+}
+
+Status Session::set_nothing(int index) {
+  const std::span<const ValueInfo> declared = model_.inputs();
+  if (index < 0 || static_cast<size_t>(index) >= declared.size() || !at(declared, index).is_optional) {
+    return Status::error(StatusCode::kInvalidArgument, "there is no optional input %d", index);
+  }
+  Input& input = at(inputs_, index);
+  if (!input.nothing) drop_plan();
+  input.known = input.given = input.nothing = true;
+  input.data = nullptr;
   return Status();
 }
 
 Status Session::prepare() {
   if (plan_) return Status();
+  const size_t shapes = inputs_.size() + given_items();
+  if (shapes > shapes_.size() && (!pool_.make(2 * shapes, &bound_) || !pool_.make(2 * shapes, &shapes_))) {
+    return out_of_memory();
+  }
+  size_t item = inputs_.size();
   for (size_t i = 0; i < inputs_.size(); ++i) {
-    if (left_out(i)) {
-      shapes_[i] = kDefaultInput;
+    if (left_out(i) || inputs_[i].nothing) {
+      shapes_[i] = inputs_[i].nothing ? kNoInput : kDefaultInput;
       continue;
     }
     if (!inputs_[i].known) {
@@ -116,23 +189,38 @@ Status Session::prepare() {
                            name.data());
     }
     shapes_[i] = inputs_[i].shape;
+    if (!model_.inputs()[i].is_sequence) continue;
+    shapes_[i] = sequence_input(static_cast<int64_t>(inputs_[i].count));
+    for (size_t k = 0; k < inputs_[i].count; ++k) shapes_[item++] = inputs_[i].items[k].shape;
   }
   memory_.set_limit(memory_limit());
   PlanOptions options;
   options.threads = std::max(options_.threads, 1);
   options.fuse = model_.options().fuse;
   options.reuse = options_.reuse_memory;
-  QUENCH_RETURN_IF_ERROR(acquire_plan(model_, shapes_, options, memory_, options_.cancellation, &plan_));
+  QUENCH_RETURN_IF_ERROR(acquire_plan(model_, shapes_.first(shapes), options, memory_, options_.cancellation, &plan_));
   const Status status = binding_.make(*plan_, memory_);
   if (!status.ok()) drop_plan();
   return status;
 }
 
+size_t Session::given_items() const {
+  size_t count = 0;
+  for (const Input& input : inputs_) count += input.nothing ? 0 : input.count;
+  return count;
+}
+
 uint64_t Session::memory_limit() const {
   uint64_t limit = options_.max_memory_bytes;
   for (size_t i = 0; i < inputs_.size(); ++i) {
-    if (!inputs_[i].given) continue;
-    const auto bytes = static_cast<uint64_t>(inputs_[i].shape.elements() * size_of(model_.inputs()[i].type));
+    const Input& input = inputs_[i];
+    if (!input.given || input.nothing) continue;
+    const auto size = static_cast<uint64_t>(size_of(model_.inputs()[i].type));
+    uint64_t bytes = model_.inputs()[i].is_sequence ? 0 : static_cast<uint64_t>(input.shape.elements()) * size;
+    for (size_t k = 0; k < input.count; ++k) {
+      const uint64_t of_item = static_cast<uint64_t>(input.items[k].shape.elements()) * size;
+      if (__builtin_add_overflow(bytes, of_item, &bytes)) return UINT64_MAX;
+    }
     uint64_t share = 0;
     if (__builtin_mul_overflow(bytes, options_.memory_per_input_byte, &share) ||
         __builtin_add_overflow(limit, share, &limit)) {
@@ -148,7 +236,7 @@ void Session::drop_plan() {
   release_plan(model_, plan_);
   plan_ = nullptr;
   bound_arena_ = nullptr;
-  for (Input& input : inputs_) input.bound = nullptr;
+  for (const void*& data : bound_) data = nullptr;
   has_outputs_ = false;
 }
 
@@ -184,17 +272,22 @@ Status Session::bind() {
     binding_.bind_arena(arena);
     bound_arena_ = arena;
   }
+  bool changed = false;
+  const auto place = [&](const Values& values, size_t shape) {
+    changed = changed || bound_[shape] != values.data;
+    bound_[shape] = values.data;
+    return values.data != nullptr;
+  };
+  size_t item = inputs_.size();
   for (size_t i = 0; i < inputs_.size(); ++i) {
-    Input& input = inputs_[i];
-    if (left_out(i)) continue;
-    if (!input.data) {
-      const std::string_view name = model_.inputs()[i].name;
-      return Status::error(StatusCode::kNotReady, "input '%.*s' is not set", shown_length(name), name.data());
-    }
-    if (input.data == input.bound) continue;
-    binding_.bind_input(static_cast<int>(i), const_cast<void*>(input.data));  // nothing writes to it
-    input.bound = input.data;
+    const Input& input = inputs_[i];
+    if (left_out(i) || input.nothing) continue;
+    for (size_t k = 0; k < input.count; ++k) place(input.items[k], item++);
+    const ValueInfo& info = model_.inputs()[i];
+    if (info.is_sequence || place(input, i)) continue;
+    return Status::error(StatusCode::kNotReady, "input '%.*s' is not set", shown_length(info.name), info.name.data());
   }
+  if (changed) binding_.bind_inputs(bound_);
   return Status();
 }
 
@@ -238,13 +331,33 @@ Status Session::run() {
   return Status();
 }
 
-Result<Tensor> Session::output(int index) const {
+Status Session::check_output(int index) const {
   if (index < 0 || static_cast<size_t>(index) >= model_.outputs().size()) {
     return Status::error(StatusCode::kInvalidArgument, "there is no output %d: the model has %zu", index,
                          model_.outputs().size());
   }
   if (!has_outputs_) return Status::error(StatusCode::kNotReady, "the model has not been run");
-  return binding_.output(index);
+  return Status();
+}
+
+Result<int> Session::output_count(int index) const {
+  QUENCH_RETURN_IF_ERROR(check_output(index));
+  return binding_.output(index).count;
+}
+
+Result<Tensor> Session::output(int index) const {
+  QUENCH_RETURN_IF_ERROR(check_output(index));
+  const PlanOutput& output = binding_.output(index);
+  if (!output.is_sequence && output.count == 1) return binding_.tensor(output, 0);
+  return Status::error(StatusCode::kInvalidArgument, "output %d is %s", index,
+                       output.is_sequence ? "a sequence" : "an optional value that is not there");
+}
+
+Result<Tensor> Session::output_item(int index, int item) const {
+  QUENCH_RETURN_IF_ERROR(check_output(index));
+  const PlanOutput& output = binding_.output(index);
+  if (item >= 0 && item < output.count) return binding_.tensor(output, item);
+  return Status::error(StatusCode::kInvalidArgument, "output %d has no tensor %d", index, item);
 }
 
 void Session::release_all() {

@@ -8,6 +8,8 @@ namespace quench::rt {
 
 class ThreadPool;
 
+inline constexpr size_t kMaxItems = size_t{1} << 16;  // of a sequence that is an input
+
 struct SessionOptions {
   Allocator allocator;
   uint64_t max_memory_bytes = uint64_t{1} << 36;
@@ -29,6 +31,10 @@ class Session {
   // values when run is called. Errors, which change nothing: kInvalidArgument, kShape if a declared dimension differs.
   // No data and no shape for an input that has a default: the default again.
   Status set_input(int index, const void* data, std::span<const int64_t> shape);
+  // The values of an input that is a sequence: row-major, each as set_input says. The array itself is not borrowed.
+  Status set_sequence(int index, std::span<const Tensor> items);
+  // An optional input without a value.
+  Status set_nothing(int index);
   // The shape alone, for prepare. Data that was set for a smaller one is let go of.
   Status set_input_shape(int index, std::span<const int64_t> shape);
 
@@ -43,8 +49,10 @@ class Session {
 
   Status run();
 
-  // Valid after a run, until the next run or change of input shapes.
+  // Valid after a run, until the next run or change of input shapes. Of an output that is a sequence there are items.
   Result<Tensor> output(int index) const;
+  Result<Tensor> output_item(int index, int item) const;
+  Result<int> output_count(int index) const;  // of a tensor 1, -1 for an optional value that is nothing
 
   const Plan* plan() const { return plan_; }
   const Model& model() const { return model_; }
@@ -54,18 +62,26 @@ class Session {
   friend Status create_session(const Model&, const SessionOptions&, struct SessionHandle&);
   friend struct SessionHandle;
 
-  struct Input {
+  struct Values {
     Shape shape;
+    const void* data = nullptr;
+    int64_t elements = 0;  // that `data` holds
+  };
+  struct Input : Values {
     bool known = false;
     bool given = false;  // known from the caller, not only from the model
-    const void* data = nullptr;
-    int64_t elements = 0;         // that `data` holds
-    const void* bound = nullptr;  // what the binding has
+    bool nothing = false;
+    std::span<Values> items;  // of a sequence
+    size_t count = 0;         // how many of them there are
   };
 
   ~Session() = default;
   Status start();
-  Status check_shape(int index, std::span<const int64_t> shape, Shape& given) const;
+  Status check_kind(int index, bool is_sequence) const;
+  Status check_shape(const ValueInfo& info, std::span<const int64_t> shape, Shape& given) const;
+  Status check_data(const ValueInfo& info, const void* data, const Shape& shape) const;
+  static void take_data(Values& values, const void* data);
+  size_t given_items() const;
   void take_shape(int index, const Shape& given);
   bool has_default(int index) const {
     return index >= static_cast<int>(model_.required_inputs()) && index < static_cast<int>(inputs_.size());
@@ -75,13 +91,15 @@ class Session {
   void release_all();
   Status bind();
   uint64_t memory_limit() const;
+  Status check_output(int index) const;
 
   const Model& model_;
   SessionOptions options_;
   Memory memory_;
   Pool pool_;
   std::span<Input> inputs_;
-  std::span<Shape> shapes_;
+  std::span<Shape> shapes_;       // that the plan is for
+  std::span<const void*> bound_;  // what the binding has, by the numbers of these
   const Plan* plan_ = nullptr;
   Binding binding_;
   Block arena_;

@@ -1,5 +1,7 @@
 #include "tests/conformance/backend_case.h"
 
+#include <onnx/onnx-data_pb.h>
+
 #include <cfloat>
 #include <cmath>
 #include <cstring>
@@ -106,6 +108,37 @@ bool matches(const onnx::TensorProto& tensor, const onnx::TypeProto::Tensor& dec
          (!declared.has_shape() || declared.shape().dim_size() == tensor.dims_size());
 }
 
+void add_tensors(const onnx::SequenceProto& sequence, CaseValue* value) {
+  value->kind = CaseValue::kSequence;
+  value->tensors.assign(sequence.tensor_values().begin(), sequence.tensor_values().end());
+}
+
+// What is wrong with the file of a value of this type; empty if nothing is.
+std::string parse(const std::string& file, const onnx::TypeProto& type, CaseValue* value) {
+  onnx::OptionalProto optional;
+  onnx::SequenceProto sequence;
+  if (type.has_tensor_type()) {
+    if (!value->tensors.emplace_back().ParseFromString(file)) return "a tensor cannot be parsed";
+    return matches(value->tensors[0], type.tensor_type()) ? "" : "its data contradict its model";
+  }
+  if (type.has_sequence_type()) {
+    if (!type.sequence_type().elem_type().has_tensor_type()) return "sequences of what is no tensor";
+    if (!sequence.ParseFromString(file)) return "a sequence cannot be parsed";
+    add_tensors(sequence, value);
+    return "";
+  }
+  if (!type.has_optional_type()) return "values that are no tensors, sequences or optional";
+  if (!optional.ParseFromString(file)) return "an optional value cannot be parsed";
+  if (optional.has_tensor_value()) {
+    value->tensors = {optional.tensor_value()};
+  } else if (optional.has_sequence_value()) {
+    add_tensors(optional.sequence_value(), value);
+  } else {
+    value->kind = CaseValue::kNothing;
+  }
+  return "";
+}
+
 // float64 is computed in float32.
 bool exceeds_float(const onnx::TensorProto& tensor) {
   const std::string bytes = element_bytes(tensor);
@@ -165,20 +198,14 @@ BackendCase::BackendCase(const std::filesystem::path& folder)
   for (const auto& input : model_.graph().input()) {
     if (!initializers.contains(input.name())) input_names_.push_back(input.name());
   }
-  const auto parse = [this](const std::vector<std::string>& files, const auto& infos,
-                            std::vector<onnx::TensorProto>* tensors) {
+  const auto read = [this](const std::vector<std::string>& files, const auto& infos, std::vector<CaseValue>* values) {
     for (size_t i = 0; i < files.size() && static_cast<int>(i) < infos.size(); ++i) {
-      if (!infos[static_cast<int>(i)].type().has_tensor_type()) {
-        trouble_ = "sequences or optional values";
-      } else if (!tensors->emplace_back().ParseFromString(files[i])) {
-        trouble_ = "a tensor cannot be parsed";
-      } else if (!matches(tensors->back(), infos[static_cast<int>(i)].type().tensor_type())) {
-        trouble_ = "its data contradict its model";
-      }
+      const std::string trouble = parse(files[i], infos[static_cast<int>(i)].type(), &values->emplace_back());
+      if (!trouble.empty()) trouble_ = trouble;
     }
   };
-  parse(numbered_files(folder / "test_data_set_0", "input"), model_.graph().input(), &inputs_);
-  parse(numbered_files(folder / "test_data_set_0", "output"), model_.graph().output(), &outputs_);
+  read(numbered_files(folder / "test_data_set_0", "input"), model_.graph().input(), &inputs_);
+  read(numbered_files(folder / "test_data_set_0", "output"), model_.graph().output(), &outputs_);
   if (trouble_.empty() && (outputs_.empty() || inputs_.size() != input_names_.size())) {
     trouble_ = "no outputs, or inputs without values";
   }
@@ -200,17 +227,23 @@ std::string BackendCase::out_of_scope(rt::KernelSet kernels) const {
     }
     // Dropout's third input.
     if (node.op_type() == "Dropout" && node.input_size() == 3 && inputs_.size() == 3 &&
-        element_bytes(inputs_[2]) != std::string(1, '\0')) {
+        element_bytes(inputs_[2].tensors.at(0)) != std::string(1, '\0')) {
       return "training mode";
     }
   }
-  for (const auto* tensors : {&inputs_, &outputs_}) {
-    for (const onnx::TensorProto& tensor : *tensors) {
-      if (rt::size_of(static_cast<ElementType>(tensor.data_type())) == 0) return "type: strings";
-      if (exceeds_float(tensor)) return "float64 values beyond the range of float32";
-    }
+  for (const onnx::TensorProto& tensor : all_tensors()) {
+    if (rt::size_of(static_cast<ElementType>(tensor.data_type())) == 0) return "type: strings";
+    if (exceeds_float(tensor)) return "float64 values beyond the range of float32";
   }
   return "";
+}
+
+std::vector<onnx::TensorProto> BackendCase::all_tensors() const {
+  std::vector<onnx::TensorProto> tensors;
+  for (const auto* values : {&inputs_, &outputs_}) {
+    for (const CaseValue& value : *values) tensors.insert(tensors.end(), value.tensors.begin(), value.tensors.end());
+  }
+  return tensors;
 }
 
 Outcome BackendCase::run_model(const onnx::ModelProto& model, rt::KernelSet kernels) const {
@@ -228,28 +261,50 @@ Outcome BackendCase::run_model(const onnx::ModelProto& model, rt::KernelSet kern
     bool present = false;
     for (const auto& info : model.graph().input()) present = present || info.name() == input_names_[i];
     if (!present) continue;
-    const std::string elements = element_bytes(inputs_[i]);
-    values.emplace_back(elements.size() / 8 + 1);
-    std::memcpy(values.back().data(), elements.data(), elements.size());
-    const std::vector<int64_t> shape(inputs_[i].dims().begin(), inputs_[i].dims().end());
-    status = session->set_input(input++, values.back().data(), shape);
+    std::vector<rt::Tensor> tensors;
+    for (const onnx::TensorProto& tensor : inputs_[i].tensors) {
+      const std::string elements = element_bytes(tensor);
+      values.emplace_back(elements.size() / 8 + 1);
+      std::memcpy(values.back().data(), elements.data(), elements.size());
+      rt::Tensor& made = tensors.emplace_back();
+      made.type = static_cast<ElementType>(tensor.data_type());
+      for (const int64_t dim : tensor.dims()) made.shape[made.shape.rank++] = dim;
+      made.data = values.back().data();
+    }
+    if (inputs_[i].kind == CaseValue::kNothing) {
+      status = session->set_nothing(input++);
+    } else if (inputs_[i].kind == CaseValue::kSequence) {
+      status = session->set_sequence(input++, tensors);
+    } else {
+      status = session->set_input(input++, tensors[0].data, tensors[0].shape.view());
+    }
   }
   if (status.ok()) status = session->run();
   // Only where an element type, not float32 data, stands in the way.
   if (status.code() == StatusCode::kUnsupportedType) {
-    for (const auto* tensors : {&inputs_, &outputs_}) {
-      for (const onnx::TensorProto& tensor : *tensors) {
-        const auto type = static_cast<ElementType>(tensor.data_type());
-        if (!is_floating(type)) return Outcome::left_out(std::string("type: ") + quench::name_of(type));
-      }
+    for (const onnx::TensorProto& tensor : all_tensors()) {
+      const auto type = static_cast<ElementType>(tensor.data_type());
+      if (!is_floating(type)) return Outcome::left_out(std::string("type: ") + quench::name_of(type));
     }
   }
   if (!status.ok()) return Outcome::failed(status.detail());
   for (size_t i = 0; i < outputs_.size(); ++i) {
-    const Result<rt::Tensor> output = session->output(static_cast<int>(i));
-    if (!output.ok()) return Outcome::failed(output.status().detail());
-    const std::string text = difference(*output, outputs_[i]);
-    if (!text.empty()) return Outcome::failed("output " + std::to_string(i) + ": " + text);
+    const auto fail = [&](const std::string& text) {
+      return Outcome::failed("output " + std::to_string(i) + ": " + text);
+    };
+    const auto number = static_cast<int>(i);
+    const Result<int> count = session->output_count(number);
+    if (!count.ok()) return fail(count.status().detail());
+    const CaseValue& expected = outputs_[i];
+    const int wanted = expected.kind == CaseValue::kNothing ? -1 : static_cast<int>(expected.tensors.size());
+    if (*count != wanted) return fail("has " + std::to_string(*count) + " tensors");
+    for (int item = 0; item < wanted; ++item) {
+      const Result<rt::Tensor> output =
+          expected.kind == CaseValue::kSequence ? session->output_item(number, item) : session->output(number);
+      if (!output.ok()) return fail(output.status().detail());
+      const std::string text = difference(*output, expected.tensors[static_cast<size_t>(item)]);
+      if (!text.empty()) return fail(text);
+    }
   }
   return Outcome();
 }
@@ -262,8 +317,9 @@ Outcome BackendCase::run(rt::KernelSet kernels) const {
   for (size_t first = 2; first-- > 0 && outcome.reason.find("must be a constant") != std::string::npos;) {
     onnx::ModelProto model = model_;
     for (size_t i = first; i < inputs_.size(); ++i) {
+      if (!model_.graph().input(static_cast<int>(i)).type().has_tensor_type()) continue;
       onnx::TensorProto* initializer = model.mutable_graph()->add_initializer();
-      *initializer = inputs_[i];
+      *initializer = inputs_[i].tensors[0];
       initializer->set_name(input_names_[i]);
       auto* infos = model.mutable_graph()->mutable_input();
       for (int k = infos->size() - 1; k >= 0; --k) {

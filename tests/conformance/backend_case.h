@@ -28,6 +28,13 @@ struct Outcome {
 // Empty if the tensor is what was expected, within the tolerances of ONNX's own backend test.
 std::string difference(const rt::Tensor& actual, const onnx::TensorProto& expected);
 
+// An input or output: one tensor, a sequence of them, or nothing.
+struct CaseValue {
+  enum Kind { kTensor, kSequence, kNothing };
+  Kind kind = kTensor;
+  std::vector<onnx::TensorProto> tensors;
+};
+
 class BackendCase {
  public:
   explicit BackendCase(const std::filesystem::path& folder);
@@ -39,20 +46,21 @@ class BackendCase {
   const std::string& trouble() const { return trouble_; }
   const onnx::ModelProto& model() const { return model_; }
   const std::vector<std::string>& input_names() const { return input_names_; }  // of those that are no initializers
-  const std::vector<onnx::TensorProto>& inputs() const { return inputs_; }
-  const std::vector<onnx::TensorProto>& outputs() const { return outputs_; }
+  const std::vector<CaseValue>& inputs() const { return inputs_; }
+  const std::vector<CaseValue>& outputs() const { return outputs_; }
 
  private:
   // Why the runtime is not meant to run it; empty if it is.
   std::string out_of_scope(rt::KernelSet kernels) const;
+  std::vector<onnx::TensorProto> all_tensors() const;
   Outcome run_model(const onnx::ModelProto& model, rt::KernelSet kernels) const;
 
   std::string name_;
   std::string trouble_;
   onnx::ModelProto model_;
   std::vector<std::string> input_names_;
-  std::vector<onnx::TensorProto> inputs_;
-  std::vector<onnx::TensorProto> outputs_;
+  std::vector<CaseValue> inputs_;
+  std::vector<CaseValue> outputs_;
 };
 
 }  // namespace quench

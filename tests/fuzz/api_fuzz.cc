@@ -116,6 +116,18 @@ bool set_inputs(const quench_model* model, quench_session* session, std::vector<
     Bytes& buffer = buffers.emplace_back(static_cast<size_t>(elements) * size_of(info.type));
     fill(info.type, buffer, random);
     const void* data = buffer.empty() ? nullptr : buffer.data();
+    const int32_t kind = quench_model_input_kind(model, i);
+    if ((kind & QUENCH_OPTIONAL) != 0 && random() % 2 == 0) {
+      if (quench_session_set_input_nothing(session, i, nullptr) != QUENCH_OK) fail("an optional input is none");
+      continue;
+    }
+    if ((kind & QUENCH_SEQUENCE) != 0) {
+      quench_tensor item = {data, buffer.size(), info.type, rank, {}};
+      std::copy(shape, shape + rank, item.shape);
+      const quench_tensor items[] = {item, item, item};
+      if (quench_session_set_input_sequence(session, i, items, 3, nullptr) != QUENCH_OK) return false;
+      continue;
+    }
     if (quench_session_set_input(session, i, data, shape, rank, nullptr) != QUENCH_OK) return false;
   }
   return true;
@@ -123,11 +135,15 @@ bool set_inputs(const quench_model* model, quench_session* session, std::vector<
 
 void read_outputs(const quench_model* model, const quench_session* session) {
   for (int32_t i = 0; i < quench_model_output_count(model); ++i) {
-    quench_tensor tensor;
-    if (quench_session_output(session, i, &tensor, nullptr) != QUENCH_OK) fail("a run has left no output");
-    const auto* bytes = static_cast<const uint8_t*>(tensor.data);
-    volatile uint8_t sum = 0;
-    for (size_t b = 0; b < tensor.bytes; ++b) sum = static_cast<uint8_t>(sum + bytes[b]);
+    int32_t count = 0;
+    if (quench_session_output_count(session, i, &count, nullptr) != QUENCH_OK) fail("a run has left no output");
+    for (int32_t item = 0; item < count; ++item) {
+      quench_tensor tensor;
+      if (quench_session_output_item(session, i, item, &tensor, nullptr) != QUENCH_OK) fail("an output lacks a tensor");
+      const auto* bytes = static_cast<const uint8_t*>(tensor.data);
+      volatile uint8_t sum = 0;
+      for (size_t b = 0; b < tensor.bytes; ++b) sum = static_cast<uint8_t>(sum + bytes[b]);
+    }
   }
 }
 

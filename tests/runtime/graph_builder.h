@@ -143,6 +143,27 @@ std::string tensor(std::string_view name, const std::vector<int64_t>& shape, con
   return attribute_of_type(name, 4, WireWriter().bytes(5, tensor_proto("", host.type, shape, host.data(), host.bytes)));
 }
 
+// TypeProtos. Dimensions of -1 are dynamic.
+inline std::string tensor_type(ElementType type, const std::vector<int64_t>* shape = nullptr) {
+  WireWriter tensor;
+  tensor.varint(1, static_cast<uint64_t>(type));
+  if (shape) {
+    WireWriter dims;
+    for (int64_t dim : *shape) {
+      dims.bytes(
+          1, dim >= 0 ? WireWriter().varint(1, static_cast<uint64_t>(dim)).str() : WireWriter().bytes(2, "N").str());
+    }
+    tensor.bytes(2, dims.str());
+  }
+  return WireWriter().bytes(1, tensor.str()).str();
+}
+inline std::string sequence_type(const std::string& of) {
+  return WireWriter().bytes(4, WireWriter().bytes(1, of).str()).str();
+}
+inline std::string optional_type(const std::string& of) {
+  return WireWriter().bytes(9, WireWriter().bytes(1, of).str()).str();
+}
+
 class GraphBuilder {
  public:
   explicit GraphBuilder(int opset = 13, uint64_t ir_version = 8) : opset_(opset), ir_version_(ir_version) {}
@@ -184,6 +205,16 @@ class GraphBuilder {
     return *this;
   }
 
+  // Of another type than a tensor.
+  GraphBuilder& typed_input(std::string_view name, const std::string& type) {
+    inputs_.bytes(11, WireWriter().bytes(1, name).bytes(2, type).str());
+    return *this;
+  }
+  GraphBuilder& typed_output(std::string_view name, const std::string& type) {
+    outputs_.bytes(12, WireWriter().bytes(1, name).bytes(2, type).str());
+    return *this;
+  }
+
   // A subgraph's input or output, whose type nobody reads.
   GraphBuilder& input(std::string_view name) {
     inputs_.bytes(11, WireWriter().bytes(1, name).str());
@@ -204,17 +235,7 @@ class GraphBuilder {
 
  private:
   static std::string value_info(std::string_view name, ElementType type, const std::vector<int64_t>* shape) {
-    WireWriter tensor;
-    tensor.varint(1, static_cast<uint64_t>(type));
-    if (shape) {
-      WireWriter dims;
-      for (int64_t dim : *shape) {
-        dims.bytes(
-            1, dim >= 0 ? WireWriter().varint(1, static_cast<uint64_t>(dim)).str() : WireWriter().bytes(2, "N").str());
-      }
-      tensor.bytes(2, dims.str());
-    }
-    return WireWriter().bytes(1, name).bytes(2, WireWriter().bytes(1, tensor.str()).str()).str();
+    return WireWriter().bytes(1, name).bytes(2, tensor_type(type, shape)).str();
   }
 
   int opset_;

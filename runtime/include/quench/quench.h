@@ -181,6 +181,14 @@ quench_code quench_model_input(const quench_model* model, int32_t index, quench_
 quench_code quench_model_output(const quench_model* model, int32_t index, quench_value_info* info,
                                 quench_status* status);
 
+/* What an input or output may be besides a tensor: QUENCH_SEQUENCE, QUENCH_OPTIONAL, both or 0. */
+enum {
+  QUENCH_SEQUENCE = 1, /* a list of tensors, each as the quench_value_info says */
+  QUENCH_OPTIONAL = 2  /* may be nothing */
+};
+int32_t quench_model_input_kind(const quench_model* model, int32_t index);
+int32_t quench_model_output_kind(const quench_model* model, int32_t index);
+
 /* Sessions. */
 
 typedef struct quench_session quench_session;
@@ -196,6 +204,13 @@ void quench_session_release(quench_session* session); /* NULL is fine */
  * rank 0 goes back to that value. An error changes nothing. */
 quench_code quench_session_set_input(quench_session* session, int32_t index, const void* data, const int64_t* shape,
                                      int32_t rank, quench_status* status);
+/* Gives an input that is a sequence its tensors; their values are borrowed as those of set_input, `tensors` is not. Another
+ * number of tensors, or other shapes, make the next run plan anew. An error changes nothing. */
+quench_code quench_session_set_input_sequence(quench_session* session, int32_t index, const quench_tensor* tensors,
+                                              int32_t count, quench_status* status);
+/* Leaves an optional input without a value. */
+quench_code quench_session_set_input_nothing(quench_session* session, int32_t index, quench_status* status);
+
 /* The shape alone: for a model with open dimensions, before quench_session_arena_bytes. Values that were set for a
  * smaller shape must be set anew. */
 quench_code quench_session_set_input_shape(quench_session* session, int32_t index, const int64_t* shape, int32_t rank,
@@ -217,6 +232,13 @@ quench_code quench_session_run(quench_session* session, quench_status* status);
 /* Output `index` of the last run; valid until the next run, a new input shape, or the release of the session. */
 quench_code quench_session_output(const quench_session* session, int32_t index, quench_tensor* tensor,
                                   quench_status* status);
+
+/* The tensors of output `index`, for as long: 1 of an output that is a tensor, those of a sequence, -1 where an optional one
+ * is nothing. */
+quench_code quench_session_output_count(const quench_session* session, int32_t index, int32_t* count,
+                                        quench_status* status);
+quench_code quench_session_output_item(const quench_session* session, int32_t index, int32_t item,
+                                       quench_tensor* tensor, quench_status* status);
 
 /* Most bytes that session and model (with everything that its sessions made it decode) have held at a time so far. */
 uint64_t quench_session_peak_bytes(const quench_session* session);

@@ -18,6 +18,7 @@ constexpr Kernel kKernels[] = {
     {.op = "SequenceErase", .since_version = 11, .flags = kControl},
     {.op = "SequenceInsert", .since_version = 11, .flags = kControl},
     {.op = "SequenceLength", .since_version = 11, .flags = kControl},
+    {.op = "SequenceMap", .since_version = 17, .flags = kControl},
     {.op = "SplitToSequence", .since_version = 11, .flags = kControl},
 };
 

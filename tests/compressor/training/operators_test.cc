@@ -81,8 +81,11 @@ std::string out_of_scope(const BackendCase& backend_case) {
   for (const onnx::NodeProto& node : backend_case.model().graph().node()) {
     if (!node.domain().empty() || !find_operator(node.op_type())) return "operator not there: " + node.op_type();
   }
-  for (const auto* tensors : {&backend_case.inputs(), &backend_case.outputs()}) {
-    if (std::any_of(tensors->begin(), tensors->end(), is_beyond_torch)) return "type that torch lacks";
+  for (const auto* values : {&backend_case.inputs(), &backend_case.outputs()}) {
+    for (const CaseValue& value : *values) {
+      if (value.kind != CaseValue::kTensor) return "sequences or optional values";
+      if (is_beyond_torch(value.tensors.at(0))) return "type that torch lacks";
+    }
   }
   return "";
 }
@@ -101,11 +104,11 @@ std::string failure(const BackendCase& backend_case) {
   try {
     std::unordered_map<std::string, Tensor> values;
     for (size_t i = 0; i < backend_case.inputs().size(); ++i) {
-      values[backend_case.input_names()[i]] = to_torch(backend_case.inputs()[i]);
+      values[backend_case.input_names()[i]] = to_torch(backend_case.inputs()[i].tensors.at(0));
     }
     const Tensors outputs = evaluate(backend_case.model().graph(), opset_of(backend_case.model()), values);
     for (size_t i = 0; i < backend_case.outputs().size(); ++i) {
-      const onnx::TensorProto& expected = backend_case.outputs()[i];
+      const onnx::TensorProto& expected = backend_case.outputs()[i].tensors.at(0);
       const Tensor actual = outputs.at(i).detach().contiguous();
       if (actual.scalar_type() != to_torch(expected).scalar_type()) {
         return std::string("has type ") + torch::toString(actual.scalar_type());

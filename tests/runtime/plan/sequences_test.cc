@@ -162,9 +162,172 @@ TEST(Sequence, RefusesWhatItCannotPlan) {
   graph.node("Cast", {"m"}, {"c"}, {integer("to", 9)}).node("SequenceEmpty", {}, {"empty"});
   GraphBuilder other = graph;
   graph.node("Loop", {"m", "", "empty"}, {"out"}, {subgraph("body", body)}).node("SequenceLength", {"out"}, {"y"});
-  expect_error(graph, StatusCode::kUnsupportedType);
+  expect_error(graph, StatusCode::kUnsupportedFeature);
   other.node("If", {"c"}, {"out"}, {subgraph("then_branch", branch), subgraph("else_branch", branch)});
-  expect_error(other.node("SequenceLength", {"out"}, {"y"}), StatusCode::kUnsupportedType);
+  expect_error(other.node("SequenceLength", {"out"}, {"y"}), StatusCode::kUnsupportedFeature);
+}
+
+Tensor view(const HostTensor& host) {
+  Tensor tensor;
+  tensor.type = host.type;
+  for (const int64_t dim : host.shape) tensor.shape[tensor.shape.rank++] = dim;
+  tensor.data = const_cast<void*>(host.data());
+  return tensor;
+}
+
+std::vector<float> floats(const Result<Tensor>& tensor) {
+  EXPECT_TRUE(tensor.ok()) << tensor.status().detail();
+  if (!tensor.ok()) return {};
+  return {tensor->as<const float>(), tensor->as<const float>() + tensor->elements()};
+}
+
+struct OpenModel {
+  explicit OpenModel(const GraphBuilder& graph) : bytes(graph.build()) {
+    const Status opened = open_model(as_bytes(bytes), {}, {}, model);
+    EXPECT_TRUE(opened.ok()) << opened.detail();
+    if (!opened.ok()) return;
+    EXPECT_TRUE(create_session(*model, {}, session).ok());
+  }
+  std::string bytes;
+  ModelHandle model;
+  SessionHandle session;
+};
+
+// "s", a sequence, to "t", each of its values negated, "x" among them, and "n", how many there were.
+GraphBuilder negating() {
+  GraphBuilder body;
+  body.input("v").node("Neg", {"v"}, {"negated"}).output("negated");
+  GraphBuilder graph(17);
+  graph.typed_input("s", sequence_type(tensor_type(ElementType::kFloat32)))
+      .node("SequenceMap", {"s"}, {"negative"}, {subgraph("body", body)})
+      .node("SequenceLength", {"s"}, {"n"})
+      .node("Identity", {"negative"}, {"t"})
+      .typed_output("t", sequence_type(tensor_type(ElementType::kFloat32)))
+      .output("n", ElementType::kInt64);
+  return graph;
+}
+
+TEST(Border, SequencesGoInAndComeOut) {
+  OpenModel open(negating());
+  EXPECT_EQ(open.session->run().code(), StatusCode::kNotReady);
+  const HostTensor pair = HostTensor::of<float>({2}, {1, 2}), triple = HostTensor::of<float>({1, 3}, {3, 4, 5});
+  for (const size_t count : {3u, 1u, 0u, 3u, 40u}) {
+    std::vector<Tensor> items;
+    for (size_t i = 0; i < count; ++i) items.push_back(view(i % 2 != 0 ? pair : triple));
+    ASSERT_TRUE(open.session->set_sequence(0, items).ok());
+    const Status run = open.session->run();
+    ASSERT_TRUE(run.ok()) << run.detail();
+    EXPECT_EQ(*open.session->output_count(0), static_cast<int>(count));
+    EXPECT_EQ(*open.session->output_count(1), 1);
+    EXPECT_EQ(*open.session->output(1)->as<const int64_t>(), static_cast<int64_t>(count));
+    for (size_t i = 0; i < count; ++i) {
+      EXPECT_EQ(floats(open.session->output_item(0, static_cast<int>(i))),
+                i % 2 != 0 ? (std::vector<float>{-1, -2}) : (std::vector<float>{-3, -4, -5}));
+    }
+    EXPECT_FALSE(open.session->output_item(0, static_cast<int>(count)).ok());
+    EXPECT_FALSE(open.session->output_item(0, -1).ok());
+  }
+  EXPECT_FALSE(open.session->output(0).ok());
+  // Other values of the same shapes need no other plan.
+  const Plan* plan = open.session->plan();
+  std::vector<Tensor> items(40, view(pair));
+  for (size_t i = 0; i < 40; i += 2) items[i] = view(triple);
+  const HostTensor other = HostTensor::of<float>({2}, {7, 8});
+  items[39] = view(other);
+  ASSERT_TRUE(open.session->set_sequence(0, items).ok());
+  ASSERT_TRUE(open.session->run().ok());
+  EXPECT_EQ(open.session->plan(), plan);
+  EXPECT_EQ(floats(open.session->output_item(0, 39)), (std::vector<float>{-7, -8}));
+}
+
+TEST(Border, RefusesWhatIsNoSuchSequence) {
+  const std::vector<int64_t> declared = {-1, 3};
+  GraphBuilder graph(17);
+  graph.typed_input("s", sequence_type(tensor_type(ElementType::kFloat32, &declared)))
+      .input("x", ElementType::kFloat32, {2})
+      .node("SequenceInsert", {"s", "x"}, {"t"})
+      .typed_output("t", sequence_type(tensor_type(ElementType::kFloat32)));
+  OpenModel open(graph);
+  const HostTensor fits = HostTensor::of<float>({1, 3}, {1, 2, 3}), narrow = HostTensor::of<float>({1, 2}, {1, 2});
+  const HostTensor whole = HostTensor::of<int64_t>({1, 3}, {1, 2, 3});
+  const auto set = [&](std::vector<Tensor> items) { return open.session->set_sequence(0, items).code(); };
+  EXPECT_EQ(set({view(fits), view(narrow)}), StatusCode::kShape);
+  EXPECT_EQ(set({view(whole)}), StatusCode::kInvalidArgument);
+  Tensor broken = view(fits);
+  broken.data = nullptr;
+  EXPECT_EQ(set({broken}), StatusCode::kInvalidArgument);
+  broken.data = static_cast<char*>(view(fits).data) + 1;
+  EXPECT_EQ(set({broken}), StatusCode::kInvalidArgument);
+  broken = view(fits);
+  broken.shape[0] = int64_t{1} << 60;
+  EXPECT_EQ(set({broken}), StatusCode::kShape);
+  EXPECT_EQ(set(std::vector<Tensor>(kMaxItems + 1, view(fits))), StatusCode::kLimit);
+  EXPECT_EQ(open.session->set_sequence(1, {}).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(open.session->set_sequence(2, {}).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(open.session->set_input(0, fits.data(), fits.shape).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(open.session->set_nothing(0).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(set({view(fits)}), StatusCode::kOk);
+}
+
+TEST(Border, OptionalValuesMayBeNothing) {
+  for (const bool of_list : {false, true}) {
+    const std::string inner = tensor_type(ElementType::kFloat32);
+    const std::string type = optional_type(of_list ? sequence_type(inner) : inner);
+    GraphBuilder graph(17);
+    graph.typed_input("o", type)
+        .node("OptionalHasElement", {"o"}, {"has"})
+        .node("Identity", {"o"}, {"same"})
+        .typed_output("same", type)
+        .output("has", ElementType::kBool);
+    OpenModel open(graph);
+    const HostTensor pair = HostTensor::of<float>({2}, {1, 2});
+    for (const bool full : {true, false, true}) {
+      const std::vector<Tensor> items = {view(pair), view(pair)};
+      ASSERT_TRUE((!full     ? open.session->set_nothing(0)
+                   : of_list ? open.session->set_sequence(0, items)
+                             : open.session->set_input(0, pair.data(), pair.shape))
+                      .ok());
+      const Status run = open.session->run();
+      ASSERT_TRUE(run.ok()) << run.detail();
+      EXPECT_EQ(*open.session->output(1)->as<const uint8_t>(), full ? 1 : 0);
+      EXPECT_EQ(*open.session->output_count(0), !full ? -1 : of_list ? 2 : 1);
+      EXPECT_EQ(open.session->output(0).ok(), full && !of_list);
+      EXPECT_EQ(open.session->output_item(0, 0).ok(), full);
+      if (!full) continue;
+      EXPECT_EQ(floats(open.session->output_item(0, 0)), (std::vector<float>{1, 2}));
+    }
+  }
+}
+
+TEST(Border, HasNoOtherTypes) {
+  const std::string inner = tensor_type(ElementType::kFloat32);
+  for (const std::string& type :
+       {sequence_type(sequence_type(inner)), sequence_type(optional_type(inner)), optional_type(optional_type(inner)),
+        WireWriter().bytes(5, WireWriter().varint(1, 7).bytes(2, inner).str()).str()}) {
+    GraphBuilder graph(17);
+    const std::string bytes =
+        graph.typed_input("s", type).node("Identity", {"s"}, {"t"}).typed_output("t", type).build();
+    ModelHandle model;
+    EXPECT_EQ(open_model(as_bytes(bytes), {}, {}, model).code(), StatusCode::kUnsupportedType);
+  }
+}
+
+TEST(Sequence, MapRefusesWhatDoesNotFit) {
+  GraphBuilder two, list;
+  two.input("a").input("b").node("Add", {"a", "b"}, {"sum"}).output("sum");
+  list.input("a").node("SequenceConstruct", {"a"}, {"l"}).output("l");
+  const auto map = [](const std::vector<std::string>& inputs, const GraphBuilder& body) {
+    GraphBuilder graph = with_numbers();
+    graph.node("SplitToSequence", {"x"}, {"rows"}).node("SplitToSequence", {"x"}, {"columns"}, {integer("axis", 1)});
+    graph.node("SequenceMap", inputs, {"out"}, {subgraph("body", body)});
+    return graph.node("ConcatFromSequence", {"out"}, {"y"}, {integer("axis", 0)});
+  };
+  EXPECT_EQ(result(map({"rows", "rows"}, two)).values<float>()[11], 22);
+  EXPECT_EQ(result(map({"rows", "x"}, two)).shape, (std::vector<int64_t>{9, 4}));
+  expect_error(map({"rows", "columns"}, two), StatusCode::kShape);
+  expect_error(map({"x", "x"}, two), StatusCode::kUnsupportedType);
+  expect_error(map({"rows"}, two), StatusCode::kCorrupt);
+  expect_error(map({"rows"}, list), StatusCode::kUnsupportedType);
 }
 
 }  // namespace
