@@ -180,6 +180,7 @@ constexpr Operator kOperators[] = {
     function("Shrink"),
     function("Sigmoid"),
     function("Sign"),
+    {"SimplifiedLayerNormalization", {kData, kWeight}},
     function("Sin"),
     function("Sinh"),
     unary("Size"),

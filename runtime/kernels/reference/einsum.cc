@@ -9,7 +9,7 @@
 namespace quench::rt {
 namespace {
 
-constexpr int kMaxOperands = 3;
+constexpr int kMaxOperands = 6;
 
 struct EinsumState {
   // Over the output's axes, and over those that are summed: the output, and each operand. One that is not there stands
@@ -44,6 +44,13 @@ struct EinsumAxes {
     return Status();
   }
 };
+
+// How far the output, and each operand, go along a slot.
+std::array<int64_t, kMaxOperands + 1> steps_of(const EinsumAxes& axes, int slot, int64_t of_output) {
+  std::array<int64_t, kMaxOperands + 1> steps = {of_output};
+  for (size_t k = 0; k < kMaxOperands; ++k) steps[k + 1] = axes.stride[k][slot];
+  return steps;
+}
 
 Status bad_equation() { return Status::error(StatusCode::kInvalidArgument, "the equation cannot be read"); }
 
@@ -124,7 +131,7 @@ Status make_loops(const EinsumAxes& axes, const IntList& kept, const Shape& shap
   for (int i = 0; i < kept.count; ++i) {
     const auto slot = static_cast<int>(kept[i]);
     is_kept[slot] = true;
-    state->kept.add_axis(shape[i], {to[i], axes.stride[0][slot], axes.stride[1][slot], axes.stride[2][slot]});
+    state->kept.add_axis(shape[i], steps_of(axes, slot, to[i]));
   }
   int64_t products = 1;
   int summed = 0;
@@ -134,7 +141,7 @@ Status make_loops(const EinsumAxes& axes, const IntList& kept, const Shape& shap
     if (++summed > kMaxAxes || __builtin_mul_overflow(products, size > 0 ? size : 1, &products)) {
       return Status::error(StatusCode::kLimit, "there are too many products to sum");
     }
-    state->summed.add_axis(size, {0, axes.stride[0][slot], axes.stride[1][slot], axes.stride[2][slot]});
+    state->summed.add_axis(size, steps_of(axes, slot, 0));
   }
   state->kept.finish();
   state->summed.finish();
@@ -167,10 +174,10 @@ Status infer_einsum(InferContext& context) {
 Status run_einsum(RunContext& context) {
   const EinsumState& state = context.state<EinsumState>();
   const float one = 1;
-  const float* x[kMaxOperands] = {&one, &one, &one};
-  for (int i = 0; i < context.inputs(); ++i) x[i] = context.input(i)->as<float>();
+  const int operands = context.inputs();
+  const float* x[kMaxOperands];
+  for (int i = 0; i < kMaxOperands; ++i) x[i] = i < operands ? context.input(i)->as<float>() : &one;
   float* y = context.output(0)->as<float>();
-  const bool has_third = context.inputs() == kMaxOperands;
   parallel_walk(context, state.kept, [&](const int64_t* at, int64_t count) {
     for (int64_t i = 0; i < count; ++i) {
       const float* first[kMaxOperands];
@@ -179,10 +186,10 @@ Status run_einsum(RunContext& context) {
       walk(state.summed, [&](const int64_t* offset, int64_t values) {
         const float* a = first[0] + offset[1];
         const float* b = first[1] + offset[2];
-        const float* c = first[2] + offset[3];
         for (int64_t k = 0; k < values; ++k) {
-          const double product = static_cast<double>(a[k * state.summed.step(1)]) * b[k * state.summed.step(2)];
-          sum += has_third ? product * c[k * state.summed.step(3)] : product;
+          double product = static_cast<double>(a[k * state.summed.step(1)]) * b[k * state.summed.step(2)];
+          for (int m = 2; m < operands; ++m) product *= first[m][offset[m + 1] + k * state.summed.step(m + 1)];
+          sum += product;
         }
       });
       y[at[0] + i * state.kept.step(0)] = static_cast<float>(sum);

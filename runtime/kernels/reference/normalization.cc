@@ -209,8 +209,9 @@ Status infer_layer_normalization(InferContext& context) {
   return context.set_output(0, ElementType::kFloat32, x);
 }
 
+// SimplifiedLayerNormalization, ONNX Runtime's name for it in ONNX's domain, has outputs that only training wants.
 Status infer_rms_normalization(InferContext& context) {
-  if (context.inputs() > 2 || context.outputs() > 1) {
+  if (context.inputs() > 2 || context.output(1) || context.output(2)) {
     return Status::error(StatusCode::kInvalidArgument, "takes 2 inputs and has 1 output");
   }
   return infer_layer_normalization(context);
@@ -489,6 +490,11 @@ constexpr Kernel kKernels[] = {
     skip_layer_normalization<false>("SkipSimplifiedLayerNormalization"),
     {.op = "RMSNormalization",
      .since_version = 23,
+     .infer = infer_rms_normalization,
+     .run = run_layer_normalization<false>,
+     .state_bytes = sizeof(LayerState),
+     .inplace_inputs = 1},
+    {.op = "SimplifiedLayerNormalization",
      .infer = infer_rms_normalization,
      .run = run_layer_normalization<false>,
      .state_bytes = sizeof(LayerState),

@@ -80,6 +80,7 @@ QUENCH_STRIDED_LOOP(1)
 QUENCH_STRIDED_LOOP(2)
 QUENCH_STRIDED_LOOP(3)
 QUENCH_STRIDED_LOOP(4)
+QUENCH_STRIDED_LOOP(7)
 #undef QUENCH_STRIDED_LOOP
 
 void copy_strided(const RunContext& context, const StridedLoop<2>& loop, int64_t element_bytes, void* target,

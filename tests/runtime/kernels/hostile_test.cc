@@ -301,6 +301,7 @@ const std::map<std::string_view, Specimen>& specimens() {
       {"ScatterND", {{image, Value::of<int64_t>({2, 4}, {0, 1, 2, 3, 0, 3, 2, 1}), Value::random({2}, 1)}}},
       {"SkipLayerNormalization", {{sequence, sequence, four, four, four}}},
       {"SkipSimplifiedLayerNormalization", {{sequence, sequence, four, four}}},
+      {"SimplifiedLayerNormalization", {{sequence, four}}},
       {"SoftmaxCrossEntropyLoss", {{image, Value::of<int64_t>({1, 4, 4}, std::vector<int64_t>(16, 2)), four}}},
       {"SpaceToDepth", {{image}, {int_of("blocksize", 2)}}},
       {"Tile", {{table, Value::indices({2, 3})}}},

@@ -104,6 +104,7 @@ TEST(Normalization, RootMeanSquare) {
                                             scale.values<float>()[static_cast<size_t>(i % count)]));
     }
     expect_near(run_node("RMSNormalization", 23, {int_of("axis", axis)}, {x, scale}), expected);
+    expect_near(run_node("SimplifiedLayerNormalization", 17, {int_of("axis", axis)}, {x, scale}), expected);
   }
   EXPECT_EQ(code_of("RMSNormalization", 23, {}, {x, Value::random({4}, 1), Value::random({4}, 1)}),
             StatusCode::kInvalidArgument);

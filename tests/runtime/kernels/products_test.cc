@@ -72,6 +72,8 @@ TEST(Einsum, SumsWhatItsEquationSays) {
       {"i,j->ij", {"i", "j"}, "ij", {vector, vector}},
       {"i,i", {"i", "i"}, "", {vector, vector}},
       {"ij,j,kj->ik", {"ij", "j", "kj"}, "ik", {matrix, vector, matrix}},
+      {"ij,j,kj,jk->ik", {"ij", "j", "kj", "jk"}, "ik", {matrix, vector, matrix, Value::random({4, 3}, 5)}},
+      {"i,j,k,i,j,k->ki", {"i", "j", "k", "i", "j", "k"}, "ki", {vector, vector, vector, vector, vector, vector}},
       {"Za,aZ->Za", {"Za", "aZ"}, "Za", {square, square}},
   };
   for (const Case& each : cases) {
@@ -116,7 +118,7 @@ TEST(Einsum, BadEquationsAreRefused) {
   EXPECT_EQ(einsum_code("ijk->i", {x}), StatusCode::kShape);
   EXPECT_EQ(einsum_code("...ijk->i", {x}), StatusCode::kShape);
   EXPECT_EQ(einsum_code("......ij->i", {x}), StatusCode::kShape);
-  EXPECT_EQ(einsum_code("ij,ij,ij,ij->i", {x, x, x, x}), StatusCode::kUnsupportedFeature);
+  EXPECT_EQ(einsum_code("i,i,i,i,i,i,i->i", {x, x, x, x, x, x, x}), StatusCode::kUnsupportedFeature);
   EXPECT_EQ(einsum_code("i->i", {Value::indices({1})}), StatusCode::kUnsupportedType);
   EXPECT_NE(einsum_code(std::string(100, 'i') + "->i", {x}), StatusCode::kOk);
 }
