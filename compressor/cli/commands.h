@@ -6,6 +6,7 @@
 
 namespace quench::cli {
 
+void add_check(CLI::App& app);
 void add_compress(CLI::App& app);
 void add_unpack(CLI::App& app);
 void add_inspect(CLI::App& app);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <memory>
 
 #include "compressor/cli/commands.h"
@@ -143,6 +144,11 @@ void run(const Arguments& arguments) {
   CompressOptions options = arguments.options;
   options.threads = resolve_threads(arguments.threads);
   options.input_shapes = arguments.shapes.get();
+  options.on_begin = [&](const quantizer::ModelCheck& check) {
+    if (arguments.json.is_printed()) return;
+    fmt::print("{}", report::headline(check));
+    std::fflush(stdout);
+  };
   report::Progress progress;
   options.progress = [&](std::string_view stage, double share) { progress.update(stage, share); };
   set_data(arguments, options);

@@ -40,6 +40,7 @@ int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape)
   if (argc > 1 && is_training_command(argv[1])) return hand_over(argv);
   CLI::App app("Makes ONNX models small, and runs what it made.\n");
   quench::cli::set_up(app);
+  quench::cli::add_check(app);
   quench::cli::add_compress(app);
   app.add_subcommand("tune", "Fine-tune a model while its weights harden, to a .quench file");
   quench::cli::add_unpack(app);

@@ -73,9 +73,14 @@ int run_program(CLI::App& app, int argc, char** argv) {
     if (!first.starts_with('-') && !is_command)
       throw UsageError(fmt::format("there is no command '{}'; there are {}", printable(first), commands_of(app)));
     guard_empty_values(app, {argv, static_cast<size_t>(argc)});
-    app.parse(argc, argv);
+    int code = 0;
+    try {
+      app.parse(argc, argv);
+    } catch (const Finished& finished) {
+      code = finished.code;
+    }
     if (std::fflush(stdout) != 0) return fail("the output could not be written", 1);
-    return 0;
+    return code;
   } catch (const CLI::Success& success) {  // --help, --version
     return app.exit(success);
   } catch (const CLI::ParseError& error) {

@@ -5,6 +5,7 @@
 #include <limits>
 #include <system_error>
 
+#include "compressor/compress/model_check.h"
 #include "compressor/compress/model_quantizer.h"
 #include "compressor/compress/storage_policy.h"
 #include "compressor/graph/learned.h"
@@ -280,6 +281,7 @@ void Compression::search_accepted(ModelQuantizer& quantizer) {
 }
 
 CompressReport Compression::run(const fs::path& output) {
+  if (options_.on_begin) options_.on_begin(describe(original_, model_, is_learned_, policy(true)));
   if (options_.quality != Quality::kLossless) calibrate();
   methods_ = choose_methods(model_, is_learned_, policy(calibration_.has_value()));
   ModelQuantizer quantizer(*weights_, options_, methods_, calibration_ ? &*calibration_ : nullptr);

@@ -43,6 +43,8 @@ enum class ScaleScope : uint8_t {
   kChannel,  // one for each output channel, in proportion to its weights
 };
 
+struct ModelCheck;
+
 struct CompressOptions {
   Quality quality = Quality::kTransparent;
   std::optional<double> bits;   // instead of a quality: bits per weight, everything in the file counted
@@ -66,6 +68,7 @@ struct CompressOptions {
   // Batch `index` of real inputs for calibration, about `batch` samples; no tensors when there are no more.
   std::function<std::vector<graph::HostTensor>(uint64_t index, int64_t batch)> data;
   std::function<void(std::string_view stage, double share)> progress;  // share 0 to 1 of the stage
+  std::function<void(const ModelCheck& check)> on_begin;               // what is known before the work (model_check.h)
 };
 
 enum class TensorMethod : uint8_t { kInline, kLossless, kGrid, kCodebook };

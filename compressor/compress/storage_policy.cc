@@ -45,6 +45,21 @@ TensorMethod choose_method(const Weight& weight, bool is_learned, const StorageP
   return policy.rounds_small ? TensorMethod::kGrid : TensorMethod::kLossless;
 }
 
+std::string reason_for(TensorMethod method, const Weight& weight, bool is_learned) {
+  switch (method) {
+    case TensorMethod::kCodebook:
+      return "quantized";
+    case TensorMethod::kGrid:
+      return "quantized finely: small";
+    case TensorMethod::kInline:
+      return "exact: tiny";
+    case TensorMethod::kLossless:
+      break;
+  }
+  if (!is_float_type(weight.dtype)) return "exact: no floating-point numbers";
+  return is_learned ? "exact, as asked for" : "exact: not learned (a mask, a table, a constant, or not finite)";
+}
+
 std::vector<TensorMethod> choose_methods(const OnnxModel& model, const std::vector<bool>& is_learned,
                                          const StoragePolicy& policy) {
   check_patterns(model, policy);

@@ -34,6 +34,9 @@ bool may_change(const Weight& weight, const StoragePolicy& policy);
 // `is_learned`: see graph/learned.h.
 TensorMethod choose_method(const Weight& weight, bool is_learned, const StoragePolicy& policy);
 
+// In words: how a weight is stored by the method that choose_method found, and why.
+std::string reason_for(TensorMethod method, const Weight& weight, bool is_learned);
+
 // Of every weight of the model, whose patterns are checked.
 std::vector<TensorMethod> choose_methods(const OnnxModel& model, const std::vector<bool>& is_learned,
                                          const StoragePolicy& policy);

@@ -155,6 +155,14 @@ Evaluator::Evaluator(const OnnxModel& model, const EvaluatorOptions& options) : 
   if (!status.ok()) state.refuse(status);
 }
 
+uint64_t Evaluator::peak_bytes() const { return state_->runtime->memory_peak() + state_->session->memory_peak(); }
+
+bool has_kernel(std::string_view domain, std::string_view op, int64_t opset) {
+  constexpr int64_t kNewest = 1 << 20;
+  return rt::find_kernel(domain, op, static_cast<int>(std::clamp<int64_t>(opset, 0, kNewest)), rt::KernelSet::kFast) !=
+         nullptr;
+}
+
 Evaluator::Evaluator(Evaluator&&) noexcept = default;
 Evaluator& Evaluator::operator=(Evaluator&&) noexcept = default;
 Evaluator::~Evaluator() = default;

@@ -14,6 +14,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "formats/onnx/model_file.h"
@@ -44,6 +45,9 @@ struct EvaluatorOptions {
   std::function<std::shared_ptr<const std::vector<float>>(size_t weight)> values;
 };
 
+// Whether the runtime has an operator, of a domain's operator set.
+bool has_kernel(std::string_view domain, std::string_view op, int64_t opset);
+
 class Evaluator {
  public:
   explicit Evaluator(const OnnxModel& model, const EvaluatorOptions& options = {});
@@ -53,6 +57,8 @@ class Evaluator {
 
   // Inputs in any order, found by name. Float outputs are float32 whatever the graph declares.
   std::vector<HostTensor> run(std::span<const HostTensor> inputs);
+  // The most that the runtime has held so far.
+  uint64_t peak_bytes() const;
 
  private:
   struct State;

@@ -1,5 +1,6 @@
 #include "compressor/measure/runner.h"
 
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -18,17 +19,19 @@ using graph::HostTensor;
 
 class OnnxRunner : public Runner {
  public:
-  OnnxRunner(const std::filesystem::path& path, int threads, uint64_t max_memory)
-      : Runner(path.string(), load(path)), evaluator_(model_, options_for(threads, max_memory)) {}
+  OnnxRunner(const std::filesystem::path& path, int threads, uint64_t max_memory, double max_seconds)
+      : Runner(path.string(), load(path)), evaluator_(model_, options_for(threads, max_memory, max_seconds)) {}
 
   std::vector<HostTensor> run(std::span<const HostTensor> inputs) override {
     return evaluator_.run(as_declared(inputs));
   }
+  uint64_t peak_bytes() const override { return evaluator_.peak_bytes(); }
 
  private:
-  static graph::EvaluatorOptions options_for(int threads, uint64_t max_memory) {
+  static graph::EvaluatorOptions options_for(int threads, uint64_t max_memory, double max_seconds) {
     graph::EvaluatorOptions options;
     options.threads = threads;
+    options.max_seconds = max_seconds;
     if (max_memory > 0) options.max_memory_bytes = max_memory;
     return options;
   }
@@ -45,14 +48,15 @@ OnnxModel graph_of(const QuenchFile& file) {
 
 class QuenchRunner : public Runner {
  public:
-  QuenchRunner(const std::filesystem::path& path, int threads, uint64_t max_memory)
-      : QuenchRunner(std::make_unique<QuenchFile>(path, max_memory), threads, max_memory) {}
+  QuenchRunner(const std::filesystem::path& path, int threads, uint64_t max_memory, double max_seconds)
+      : QuenchRunner(std::make_unique<QuenchFile>(path, max_memory), threads, max_memory, max_seconds) {}
 
   std::vector<HostTensor> run(std::span<const HostTensor> inputs) override {
     try {
       const std::vector<HostTensor> declared = as_declared(inputs);
       for (const HostTensor& input : declared)
         runtime_session_->set_input(index_of(input.name), input.bytes.data(), input.dims);
+      if (max_seconds_ > 0) deadline_ = Clock::now() + std::chrono::milliseconds(std::llround(1000 * max_seconds_));
       runtime_session_->run();
       check_copies(declared);
       std::vector<HostTensor> outputs;
@@ -60,17 +64,29 @@ class QuenchRunner : public Runner {
       for (int32_t i = 0; i < runtime_model_->output_count(); ++i) outputs.push_back(output(i));
       return outputs;
     } catch (const RuntimeError& error) {
+      if (error.code() == QUENCH_CANCELLED)
+        throw Error::make("{}: a run takes longer than {} seconds", name_, max_seconds_);
       refuse(name_, error);
     }
   }
+  uint64_t peak_bytes() const override {
+    return quench_model_peak_bytes(runtime_model_->get()) + quench_session_peak_bytes(runtime_session_->get());
+  }
 
  private:
-  QuenchRunner(std::unique_ptr<QuenchFile> file, int threads, uint64_t max_memory)
-      : Runner(file->name(), graph_of(*file)), file_(std::move(file)), max_memory_(max_memory) {
+  using Clock = std::chrono::steady_clock;
+
+  QuenchRunner(std::unique_ptr<QuenchFile> file, int threads, uint64_t max_memory, double max_seconds)
+      : Runner(file->name(), graph_of(*file)),
+        file_(std::move(file)),
+        max_memory_(max_memory),
+        max_seconds_(max_seconds) {
     quench_session_options options{};
     options.size = sizeof options;
     options.threads = threads;
     options.max_memory_bytes = max_memory;
+    options.cancelled = [](void* user) { return Clock::now() > static_cast<QuenchRunner*>(user)->deadline_ ? 1 : 0; };
+    options.cancelled_user = this;
     quench_model_options model_options{};
     model_options.size = sizeof model_options;
     model_options.max_memory_bytes = max_memory;
@@ -95,7 +111,7 @@ class QuenchRunner : public Runner {
     if (max_memory_ > 0) return;
     uint64_t limit = 2 * std::min(container::default_memory(file_->size()), kNoLimit);
     for (const HostTensor& input : inputs) limit += 512 * static_cast<uint64_t>(input.bytes.size());
-    uint64_t held = quench_model_peak_bytes(runtime_model_->get()) + quench_session_peak_bytes(runtime_session_->get());
+    uint64_t held = peak_bytes();
     for (int32_t i = 0; i < runtime_model_->output_count(); ++i) held += runtime_session_->output(i).bytes;
     if (held <= limit) return;
     throw Error::make("{}: the outputs exceed the memory limit (--max-memory raises it)", name_);
@@ -114,6 +130,8 @@ class QuenchRunner : public Runner {
 
   std::unique_ptr<QuenchFile> file_;
   uint64_t max_memory_;
+  double max_seconds_;
+  Clock::time_point deadline_ = Clock::time_point::max();
   std::unique_ptr<Model> runtime_model_;
   std::unique_ptr<Session> runtime_session_;
 };
@@ -216,9 +234,10 @@ Runner::Runner(std::string name, OnnxModel model)
       inputs_(declared_inputs(model_.proto.graph())),
       inputs_with_default_(measure::inputs_with_default(model_.proto)) {}
 
-std::unique_ptr<Runner> Runner::open(const std::filesystem::path& path, int threads, uint64_t max_memory) {
-  if (is_quench_file(path)) return std::make_unique<QuenchRunner>(path, threads, max_memory);
-  return std::make_unique<OnnxRunner>(path, threads, max_memory);
+std::unique_ptr<Runner> Runner::open(const std::filesystem::path& path, int threads, uint64_t max_memory,
+                                     double max_seconds) {
+  if (is_quench_file(path)) return std::make_unique<QuenchRunner>(path, threads, max_memory, max_seconds);
+  return std::make_unique<OnnxRunner>(path, threads, max_memory, max_seconds);
 }
 
 std::vector<HostTensor> Runner::seeded_inputs(const InputShapes& shapes, int64_t batch, uint64_t seed,

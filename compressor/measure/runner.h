@@ -31,8 +31,9 @@ inline constexpr uint64_t kNoLimit = uint64_t{1} << 40;
 class Runner {
  public:
   // `max_memory`: bytes that the model may take, and its activations too; 0: the runtime's default for a .quench file,
-  // which is small for its size.
-  static std::unique_ptr<Runner> open(const std::filesystem::path& path, int threads, uint64_t max_memory = 0);
+  // which is small for its size. `max_seconds`: of a run, beyond which it throws; 0: no limit.
+  static std::unique_ptr<Runner> open(const std::filesystem::path& path, int threads, uint64_t max_memory = 0,
+                                      double max_seconds = 0);
   virtual ~Runner() = default;
 
   const std::string& name() const { return name_; }
@@ -45,6 +46,8 @@ class Runner {
   // Inputs by name, in any order; values are converted to the types that the model declares. All outputs, float types
   // as float32. Throws quench::Error with the model's name.
   virtual std::vector<graph::HostTensor> run(std::span<const graph::HostTensor> inputs) = 0;
+  // The most that the runtime has held so far.
+  virtual uint64_t peak_bytes() const = 0;
 
   // Inputs drawn from a seed to match what the model declares (see seeded_inputs.h).
   std::vector<graph::HostTensor> seeded_inputs(const InputShapes& shapes, int64_t batch, uint64_t seed,

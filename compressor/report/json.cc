@@ -100,7 +100,59 @@ Json json_of(const quantizer::CompressReport& report, const measure::Evaluation*
   return json;
 }
 
+Json json_of(const quantizer::CheckedValue& value) {
+  Json json = {{"name", value.name}, {"type", value.type}, {"dims", nullptr}, {"dim_names", Json::array()}};
+  if (value.has_dims) json["dims"] = Json::array();
+  for (size_t i = 0; value.has_dims && i < value.dims.size(); ++i) {
+    json["dims"].push_back(value.dims[i] < 0 ? Json(nullptr) : Json(value.dims[i]));
+    json["dim_names"].push_back(value.dim_names[i].empty() ? Json(nullptr) : Json(value.dim_names[i]));
+  }
+  json["has_default"] = value.has_default;
+  return json;
+}
+
 }  // namespace
+
+std::string to_json(const quantizer::ModelCheck& check) {
+  Json json = {{"file", check.file},
+               {"bytes", check.bytes},
+               {"format", check.is_quench ? "quench" : "onnx"},
+               {"producer", check.producer},
+               {"ir_version", check.ir_version},
+               {"opsets", Json::object()},
+               {"nodes", check.nodes},
+               {"functions", check.functions},
+               {"runs", check.refusal.empty()},
+               {"refusal", check.refusal.empty() ? Json(nullptr) : Json(check.refusal)},
+               {"missing", check.missing()},
+               {"float_elements", check.float_elements()},
+               {"float32_bytes", 4 * check.float_elements()},
+               {"operators", Json::array()},
+               {"weights", Json::array()},
+               {"inputs", Json::array()},
+               {"outputs", Json::array()},
+               {"warnings", check.warnings}};
+  for (const auto& [domain, version] : check.opsets) json["opsets"][domain] = version;
+  for (const quantizer::CheckedOperator& op : check.operators) {
+    json["operators"].push_back({{"name", op.name}, {"nodes", op.nodes}, {"first", op.first}, {"runs", op.runs}});
+  }
+  for (const quantizer::CheckedWeight& weight : check.weights) {
+    json["weights"].push_back({{"name", weight.name},
+                               {"type", weight.type},
+                               {"dims", weight.dims},
+                               {"bytes", weight.bytes},
+                               {"quantized", weight.is_quantized},
+                               {"reason", weight.reason}});
+  }
+  for (const quantizer::CheckedValue& input : check.inputs) json["inputs"].push_back(json_of(input));
+  for (const quantizer::CheckedValue& output : check.outputs) json["outputs"].push_back(json_of(output));
+  const auto put = [&](const char* name, const auto& value) { json[name] = value ? Json(*value) : Json(nullptr); };
+  put("run_ms", check.run_ms);
+  put("run_bytes", check.run_bytes);
+  put("compress_seconds", check.compress_seconds);
+  put("compress_bytes", check.compress_bytes);
+  return text(json);
+}
 
 std::string to_json(const quantizer::CompressReport& report, const measure::Evaluation* evaluation) {
   Json json = json_of(report, evaluation);

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "compressor/compress/compress.h"
+#include "compressor/compress/model_check.h"
 #include "compressor/measure/benchmark.h"
 #include "compressor/measure/evaluation.h"
 #include "compressor/measure/inspection.h"
@@ -19,6 +20,7 @@ std::string to_json(const quantizer::CompressReport& report, const measure::Eval
 std::string to_json(const measure::Evaluation& evaluation);
 std::string to_json(const measure::Benchmark& benchmark);
 std::string to_json(const measure::Inspection& inspection);
+std::string to_json(const quantizer::ModelCheck& check);
 std::string to_json(const training::TrainReport& training);
 
 // As of the file, and "top1", "top1_before", "snr_db", and "paper_ratios" with a number for each coder.

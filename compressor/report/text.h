@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "compressor/compress/compress.h"
+#include "compressor/compress/model_check.h"
 #include "compressor/measure/benchmark.h"
 #include "compressor/measure/evaluation.h"
 #include "compressor/measure/inspection.h"
@@ -20,6 +21,9 @@ std::string to_text(const quantizer::CompressReport& report, const measure::Eval
 std::string to_text(const measure::Evaluation& evaluation, uint64_t changed = 0);
 std::string to_text(const measure::Benchmark& benchmark);
 std::string to_text(const measure::Inspection& inspection);
+std::string to_text(const quantizer::ModelCheck& check);
+// One line, or two where the runtime lacks operators.
+std::string headline(const quantizer::ModelCheck& check);
 std::string to_text(const training::TrainReport& training, std::string_view output);
 std::string to_text(const training::TuneReport& tuning, std::string_view input, std::string_view output);
 

@@ -412,11 +412,9 @@ TEST_F(Cli, WrongUsageIsCode2) {
 
 // An unset variable of a shell; --dimension "" was a division by zero, --seed "" silently 0.
 TEST_F(Cli, AnEmptyValueOfAnyOptionIsRefused) {
-  const std::vector<std::string> commands[] = {{"compress", onnx(), "-o", path("a.quench")},
-                                               {"eval", quench(), "--against", onnx()},
-                                               {"bench", quench()},
-                                               {"data", kData, "-o", path("a.npz")},
-                                               {"run", quench()},
+  const std::vector<std::string> commands[] = {{"compress", onnx(), "-o", path("a.quench")}, {"check", onnx()},
+                                               {"eval", quench(), "--against", onnx()},      {"bench", quench()},
+                                               {"data", kData, "-o", path("a.npz")},         {"run", quench()},
                                                {"plot", quench(), "-o", path("a.svg")}};
   for (const std::vector<std::string>& command : commands) {
     std::istringstream help(run_program({command[0], "--help"}).out);
@@ -461,7 +459,7 @@ TEST_F(Cli, NumbersThatNoneCanMeanAreRefused) {
   expect_error(error_of("--shape", "x=1x3"), 1, "--shape: there is no input 'x'; the model has ");
   expect_error(run_program({"eval", quench(), "--against", onnx(), "--shape", "x=1x3"}), 1, "no input 'x'");
   expect_error(run_program({"bench", quench(), "--shape", "x=1x3"}), 1, "no input 'x'");
-  expect_error(run_program({"frobnicate"}), 2, "there is no command 'frobnicate'; there are compress");
+  expect_error(run_program({"frobnicate"}), 2, "there is no command 'frobnicate'; there are check, compress");
 }
 
 TEST_F(Cli, FilesOfOtherKindsAreNamedWithWhatToDo) {
@@ -504,7 +502,7 @@ TEST_F(Cli, HelpAndVersionSucceed) {
   const Outcome version = run_program({"--version"});
   EXPECT_EQ(version.code, 0);
   EXPECT_TRUE(version.out.starts_with("quench 0.")) << version.out;
-  for (const char* command : {"compress", "unpack", "inspect", "run", "eval", "bench", "data", "plot"}) {
+  for (const char* command : {"check", "compress", "unpack", "inspect", "run", "eval", "bench", "data", "plot"}) {
     const Outcome help = run_program({command, "--help"});
     EXPECT_EQ(help.code, 0);
     EXPECT_NE(help.out.find("Options:"), std::string::npos) << command;
@@ -521,6 +519,7 @@ TEST_F(Cli, FilesThatAreNoModelGetOneLine) {
   for (const char* name : {"empty", "garbage", "cut.onnx", "cut.quench", "folder", "missing.onnx"}) {
     const std::string file = path(name);
     expect_error(run_program({"compress", file, "-o", path("out.quench")}), 1, name);
+    expect_error(run_program({"check", file}), 1, name);
     expect_error(run_program({"unpack", file, "-o", path("out.onnx")}), 1, name);
     expect_error(run_program({"inspect", file}), 1, name);
     expect_error(run_program({"bench", file}), 1, name);

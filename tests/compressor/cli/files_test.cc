@@ -85,6 +85,8 @@ TEST_F(Files, NoCommandOverwritesWhatItReads) {
   const std::string samples = at("samples"), sample = at("samples/a.npz"), last = at("samples/b.npz");
   const std::string png = at("images/a.png"), batch = at("cifar/test_batch.bin"), weights = external + ".data";
   const std::vector<Row> table = {
+      {{"check", external, "--json", "OUT"}, {external, weights}},
+      {{"check", quench, "--json", "OUT"}, {quench}},
       {{"compress", onnx, "-o", "OUT"}, {onnx}},
       {{"compress", external, "-o", "OUT"}, {external, weights}},
       {{"compress", external, "-o", "OUT", "--data", npz}, {external, weights, npz}},
