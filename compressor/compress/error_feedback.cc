@@ -13,6 +13,8 @@ namespace {
 
 // Share of the mean diagonal that is added to H, so that directions without activity stay harmless.
 constexpr double kDamping = 0.01;
+// Rows do not see each other: so many at a time stay in the cache. A multiple of all dimensions of vectors.
+constexpr int64_t kRowsAtOnce = 64;
 
 // Upper triangular U with U^T U = H^-1 for the damped H with its columns in `order`. With the order reversed by P,
 // P H P = L L^T, so that U = P L^-1 P: one decomposition and no inverse.
@@ -64,22 +66,23 @@ class PricedAssigners {
 
 }  // namespace
 
-// One block's assignment: the matrix lies transposed, a column of the weight in a contiguous row-vector.
+// The assignment of `rows` rows of one block from `first` on: the matrix lies transposed, a column of the weight in a
+// contiguous row-vector.
 class ErrorFeedback::Assignment {
  public:
-  Assignment(const MatrixView& view, const Block& block, const Codebook& codebook)
+  Assignment(const MatrixView& view, const Block& block, const Codebook& codebook, int64_t first, int64_t rows)
       : view_(view),
         block_(block),
         codebook_(codebook),
-        rows_(view.rows / view.groups),
+        first_row_(block.first_row + first),
+        rows_(rows),
         across_columns_(view.column_stride == 1 && codebook.dimension > 1) {}
 
   void run(PricedAssigners& assigners, std::span<const float> values, std::span<uint32_t> indices);
 
  private:
   int64_t element(int64_t row, size_t position) const {
-    return (block_.first_row + row) * view_.row_stride +
-           (block_.first_column + block_.order[position]) * view_.column_stride;
+    return (first_row_ + row) * view_.row_stride + (block_.first_column + block_.order[position]) * view_.column_stride;
   }
   void load(std::span<const float> values);
   void choose(size_t position, const HardAssigner& assigner, std::span<uint32_t> indices);
@@ -88,7 +91,7 @@ class ErrorFeedback::Assignment {
   const MatrixView& view_;
   const Block& block_;
   const Codebook& codebook_;
-  int64_t rows_;
+  int64_t first_row_, rows_;
   bool across_columns_;        // a vector holds d columns of one row; otherwise one column of d rows
   Eigen::MatrixXf columns_;    // rows x columns, in the block's order
   Eigen::MatrixXf quantized_;  // the columns of the current step
@@ -163,7 +166,12 @@ bool ErrorFeedback::assign(const Codebook& codebook, float beta, std::span<const
   const int64_t d = codebook.dimension;
   if ((view_.column_stride == 1 ? view_.columns : view_.rows / view_.groups) % d != 0) return false;
   PricedAssigners assigners(codebook, beta);
-  for (const Block& block : blocks_) Assignment(view_, block, codebook).run(assigners, values, indices);
+  const int64_t rows = view_.rows / view_.groups;
+  for (const Block& block : blocks_) {
+    for (int64_t first = 0; first < rows; first += kRowsAtOnce) {
+      Assignment(view_, block, codebook, first, std::min(kRowsAtOnce, rows - first)).run(assigners, values, indices);
+    }
+  }
   return true;
 }
 

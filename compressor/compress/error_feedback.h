@@ -28,8 +28,9 @@ class ErrorFeedback {
  private:
   struct Block {
     int64_t first_row, first_column;
-    std::vector<int64_t> order;   // of the block's columns
-    Eigen::MatrixXf spread;       // upper triangular U with U^T U = H^-1
+    std::vector<int64_t> order;  // of the block's columns
+    // Upper triangular U with U^T U = H^-1, its rows contiguous.
+    Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> spread;
     std::vector<double> weights;  // of the squared error of each column that is left after spreading, geometric mean 1
   };
   class Assignment;
