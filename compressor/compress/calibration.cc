@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 #include <numbers>
+#include <numeric>
 #include <random>
 #include <set>
 
@@ -24,20 +25,23 @@ using onnx::GraphProto;
 using onnx::NodeProto;
 using onnx::TensorProto;
 
-// Samples that are run at once, or a quarter of them, and so on, where their activations need more than kMaxMemory.
+// Samples that are run at once, or a quarter of them, and so on, where their activations need more than the budget.
 constexpr int64_t kBatch = 16;
-constexpr uint64_t kMaxMemory = uint64_t{2} << 30;
-constexpr double kMaxSeconds = 20;               // likewise: a loop may have no end
+constexpr double kMaxSeconds = 40;               // of one processor; likewise: a loop may have no end
 constexpr double kMomentOperations = 150e9;      // multiply-accumulates to spend on gathering moments
 constexpr double kSensitivityOperations = 20e9;  // and on all perturbed runs together
 constexpr double kSearchOperations = 30e9;       // and on one measurement of the outputs' error
 constexpr int64_t kMomentSamples = 256;          // at most
+// Of what takes more, a few samples all the same: the deep layers of a large picture have few places in each.
+constexpr double kMostMomentOperations = 1.5e12;
+constexpr int64_t kFewSamples = 8;
 constexpr int64_t kSearchSamples = 64;
 // Samples that each perturbed model runs on, at most, but for two batches, which are the least. With four batches,
 // ResNet-20's file at the default quality is as large; with 2 samples instead of 16 that of a small LSTM (sb_bidi_lstm)
 // is 11 % larger.
 constexpr int64_t kSensitivitySamples = 16;
 constexpr size_t kLeastSensitivityRuns = 2;
+constexpr int64_t kLeastBlock = 64;
 // Of a perturbed weight's errors, over its rms: the first one at which the outputs' error is below kLinearError, where it
 // still grows with the square; or the last.
 constexpr std::array kRelativePerturbations = {0.1, 0.1 / 8};
@@ -225,7 +229,7 @@ void Calibration::make_twin(const OnnxModel& original, const std::function<void(
   if (statistics.empty()) return;
   EvaluatorOptions evaluator_options;
   evaluator_options.threads = options_.threads;
-  evaluator_options.max_memory_bytes = kMaxMemory;
+  evaluator_options.max_memory_bytes = options_.budget.memory;
   evaluator_options.max_seconds = kMaxSeconds;
   for (const Statistics& node : statistics) {
     evaluator_options.extra_outputs.push_back(node.measured_mean);
@@ -256,18 +260,13 @@ void Calibration::make_twin(const OnnxModel& original, const std::function<void(
   for (const CalibratedUse& calibrated : uses_) {
     const WeightUse& use = calibrated.use;
     const SharedValues own = weights_.values(use.weight), other = twin_weights_->values(use.weight);
-    std::vector<float>& ratio = ratios_[use.weight];
-    ratio.resize(own->size());
     std::vector<float> per_row(static_cast<size_t>(use.view.rows), 1.0f);
     for (int64_t row = 0; row < use.view.rows; ++row) {
       const double norm = norm_of_row(*own, use.view, row);
       if (norm > 0) per_row[static_cast<size_t>(row)] = static_cast<float>(norm_of_row(*other, use.view, row) / norm);
-      for (int64_t c = 0; c < use.view.columns; ++c) {
-        ratio[static_cast<size_t>(row * use.view.row_stride + c * use.view.column_stride)] =
-            per_row[static_cast<size_t>(row)];
-      }
     }
-    if (use.bias) ratios_[*use.bias] = per_row;
+    ratios_[use.weight] = {per_row, static_cast<size_t>(use.view.row_stride)};
+    if (use.bias) ratios_[*use.bias] = {per_row, 1};
   }
 }
 
@@ -276,66 +275,42 @@ SharedValues Calibration::run_values(size_t weight) const { return (twin_ ? *twi
 EvaluatorOptions Calibration::evaluator_options() const {
   EvaluatorOptions options;
   options.threads = options_.threads;
-  options.max_memory_bytes = kMaxMemory;
+  options.max_memory_bytes = options_.budget.memory;
   options.max_seconds = kMaxSeconds;
   options.values = [this](size_t weight) { return run_values(weight); };
   options.extra_outputs = telling_.inner;
   return options;
 }
 
-// How many batches the moments and the search can afford, by the multiply-accumulates of the first.
-Calibration::Batches Calibration::affordable_batches(const Batch& first, const std::vector<Moments>& moments,
-                                                     const Activations& activations) {
-  operations_ = 1e6;
-  for (size_t u = 0; u < uses_.size(); ++u) {
-    const HostTensor& activation = *activations.at(uses_[u].use.activation);
-    if (activation.dtype == TensorProto::FLOAT) operations_ += moments[u].operations(activation);
-  }
-  const auto& dims = first.inputs.front().dims;
-  samples_ = dims.empty() ? 1 : std::max<int64_t>(dims.front(), 1);
-  const auto affordable = [&](double budget, int64_t most) {
-    const double limit = std::max(1.0, static_cast<double>(most) / static_cast<double>(samples_));
-    return static_cast<uint64_t>(std::clamp(budget / operations_, 1.0, limit));
+// Second moments of all activations: in blocks that are small enough for the budget.
+std::vector<Moments> Calibration::blank_moments() const {
+  int64_t block = Moments::kMaxBlock;
+  const auto bytes = [&] {
+    uint64_t sum = 0;
+    for (const CalibratedUse& calibrated : uses_) sum += Moments::bytes(calibrated.use, block);
+    return sum;
   };
-  // Nothing to gather where all weights are in subgraphs.
-  return {uses_.empty() ? 0 : affordable(kMomentOperations, kMomentSamples),
-          affordable(kSearchOperations, kSearchSamples)};
+  while (block > kLeastBlock && bytes() > options_.budget.moment_memory) block /= 2;
+  std::vector<Moments> moments;
+  for (const CalibratedUse& calibrated : uses_) moments.emplace_back(calibrated.use, block);
+  return moments;
 }
 
 void Calibration::gather_moments() {
-  EvaluatorOptions options = evaluator_options();
-  std::set<std::string> graph_inputs, wanted;
-  for (const auto& input : model_.proto.graph().input()) graph_inputs.insert(input.name());
-  for (const CalibratedUse& calibrated : uses_) {
-    if (!graph_inputs.contains(calibrated.use.activation)) wanted.insert(calibrated.use.activation);
-  }
-  for (const std::string& name : telling_.inner) wanted.erase(name);
-  options.extra_outputs.insert(options.extra_outputs.end(), wanted.begin(), wanted.end());
-  Evaluator evaluator(twin_ ? *twin_ : model_, options);
-
-  std::vector<Moments> moments;
-  for (const CalibratedUse& calibrated : uses_) moments.emplace_back(calibrated.use);
-  Batches batches;
-  for (uint64_t b = 0; b < batches.moments + batches.search; ++b) {
-    Batch batch = b == 0 ? run_first(evaluator, kBatch) : Batch{inputs(b, batch_), {}};
-    if (batch.inputs.empty()) break;
-    if (b > 0) batch.outputs = evaluator.run(batch.inputs);
-    Activations activations;
-    for (const HostTensor& input : batch.inputs) activations[input.name] = &input;
-    for (const HostTensor& output : batch.outputs) activations[output.name] = &output;
-    if (b == 0) batches = affordable_batches(batch, moments, activations);
-    if (b < batches.moments) {
-      parallel_for(uses_.size(), options_.threads, [&](size_t u) {
-        const HostTensor& activation = *activations.at(uses_[u].use.activation);
-        const int64_t share = moments[u].enough_samples() / static_cast<int64_t>(batches.moments) + 1;
-        if (activation.dtype == TensorProto::FLOAT) moments[u].add(activation, share);
-      });
+  std::vector<Moments> moments = blank_moments();
+  // The activations of all uses in one run if they fit into memory, or else of halves, and so on.
+  std::vector<Range> open = {{0, uses_.size()}};
+  while (!open.empty()) {
+    const Range range = open.back();
+    open.pop_back();
+    try {
+      gather_moments(range, moments);
+    } catch (const graph::BeyondLimits&) {
+      if (range.end - range.begin < 2) throw;
+      const size_t middle = (range.begin + range.end) / 2;
+      open.push_back({middle, range.end});
+      open.push_back({range.begin, middle});
     }
-    // Errors are measured on samples that the moments have not seen; on the same, if there are no more.
-    batch.outputs.resize(batch.outputs.size() - wanted.size());
-    if (b == batches.moments) batches_.clear();
-    if (b < batches.search || b >= batches.moments) batches_.push_back(std::move(batch));
-    report(0.3 * static_cast<double>(b + 1) / static_cast<double>(batches.moments + batches.search));
   }
   if (batches_.empty()) throw Error::make("{}: the data for calibration is empty", model_.name);
   measure::Fidelity same;
@@ -349,16 +324,137 @@ void Calibration::gather_moments() {
   });
 }
 
+// Of a range's uses; what errors are measured on is taken along from the first range's runs.
+void Calibration::gather_moments(Range range, std::vector<Moments>& moments) {
+  EvaluatorOptions options = evaluator_options();
+  options.watched = watched(range);
+  Evaluator evaluator(twin_ ? *twin_ : model_, options);
+  const bool is_first = batches_.empty();
+  const bool is_all = range.end - range.begin == uses_.size();
+  Batches batches = {uses_.empty() ? uint64_t{0} : 1, 1};
+  for (uint64_t b = 0; b < batches.moments + (is_first ? batches.search : 0); ++b) {
+    Batch batch = b == 0 ? run_first(evaluator, is_first ? kBatch : batch_) : Batch{inputs(b, batch_), {}};
+    if (batch.inputs.empty()) break;
+    if (b > 0) batch.outputs = evaluator.run(batch.inputs);
+    if (b == 0 && is_first) {
+      measure_cost(range, evaluator, batch, moments);
+      const double share = kSearchOperations / operations_;
+      if (is_all && share < 1 && samples_ > 1) {
+        batch = run_first(evaluator, std::max<int64_t>(1, static_cast<int64_t>(share * static_cast<double>(batch_))));
+        measure_cost(range, evaluator, batch, moments);
+      }
+      if (is_all) batches = affordable_batches();
+    }
+    if (b < batches.moments) {
+      for_each_activation(range, evaluator, batch, [&](size_t u, const HostTensor& activation) {
+        const int64_t samples = moments[u].enough_samples() / static_cast<int64_t>(batches.moments) + 1;
+        if (activation.dtype == TensorProto::FLOAT) moments[u].add(activation, samples);
+      });
+    }
+    // Errors are measured on samples that the moments have not seen; on the same, if there are no more.
+    if (is_first && b == batches.moments) batches_.clear();
+    if (is_first && (b < batches.search || b >= batches.moments)) batches_.push_back(std::move(batch));
+    report(0.3 * static_cast<double>(b + 1) / static_cast<double>(batches.moments + batches.search));
+  }
+}
+
+// The activations of a range's uses, but for inputs of the graph and what is an output anyway.
+std::vector<std::string> Calibration::watched(Range range) const {
+  std::set<std::string> graph_inputs, names;
+  for (const auto& input : model_.proto.graph().input()) graph_inputs.insert(input.name());
+  for (size_t u = range.begin; u < range.end; ++u) {
+    if (!graph_inputs.contains(uses_[u].use.activation)) names.insert(uses_[u].use.activation);
+  }
+  for (const std::string& name : telling_.inner) names.erase(name);
+  return {names.begin(), names.end()};
+}
+
+// Each activation is fetched once, and is gone when the uses that multiply it have seen it: together they may be larger
+// than all else.
+void Calibration::for_each_activation(Range range, const Evaluator& evaluator, const Batch& batch,
+                                      const std::function<void(size_t use, const HostTensor&)>& visit) const {
+  std::map<std::string, std::vector<size_t>> uses;
+  for (size_t u = range.begin; u < range.end; ++u) uses[uses_[u].use.activation].push_back(u);
+  const std::vector<std::string> names = watched(range);
+  parallel_for(names.size(), options_.threads, [&](size_t n) {
+    const HostTensor activation = evaluator.watched(n);
+    for (const size_t u : uses.at(names[n])) visit(u, activation);
+  });
+  for (const std::string& name : names) uses.erase(name);
+  for (const std::vector<HostTensor>* known : {&batch.inputs, &batch.outputs}) {
+    for (const HostTensor& value : *known) {
+      for (const size_t u : uses[value.name]) visit(u, value);
+      uses.erase(value.name);
+    }
+  }
+}
+
+// Multiply-accumulates and samples of a batch.
+void Calibration::measure_cost(Range range, const Evaluator& evaluator, const Batch& batch,
+                               const std::vector<Moments>& moments) {
+  std::vector<double> operations(uses_.size(), 0.0);
+  for_each_activation(range, evaluator, batch, [&](size_t u, const HostTensor& activation) {
+    if (activation.dtype == TensorProto::FLOAT) operations[u] = moments[u].operations(activation);
+  });
+  operations_ = 1e6 + std::accumulate(operations.begin(), operations.end(), 0.0);
+  // The other ranges' nodes are taken to cost as much.
+  if (range.end > range.begin) {
+    operations_ *= static_cast<double>(uses_.size()) / static_cast<double>(range.end - range.begin);
+  }
+  const auto& dims = batch.inputs.front().dims;
+  samples_ = dims.empty() ? 1 : std::max<int64_t>(dims.front(), 1);
+}
+
+// How many batches the moments and the search can afford.
+Calibration::Batches Calibration::affordable_batches() const {
+  const auto affordable = [&](double budget, int64_t most) {
+    const double limit = std::max(1.0, static_cast<double>(most) / static_cast<double>(samples_));
+    return static_cast<uint64_t>(std::clamp(budget / operations_, 1.0, limit));
+  };
+  const uint64_t moments = std::max(affordable(kMomentOperations, kMomentSamples),  //
+                                    affordable(kMostMomentOperations, kFewSamples));
+  // Nothing to gather where all weights are in subgraphs.
+  return {uses_.empty() ? 0 : moments, affordable(kSearchOperations, kSearchSamples)};
+}
+
 SharedValues Calibration::perturbed(size_t weight, double deviation) const {
   std::vector<float> values = *run_values(weight);
-  const std::vector<float>& ratio = ratios_[weight];
+  const RowRatios& ratio = ratios_[weight];
   std::mt19937_64 engine(options_.seed * 0x9E3779B97F4A7C15 + weight);
   for (size_t i = 0; i < values.size(); ++i) {
     // Uniform errors, as rounding makes them.
     const double uniform = static_cast<double>(engine() >> 11) * 0x1p-53 - 0.5;
-    values[i] += static_cast<float>(deviation * std::sqrt(12.0) * uniform) * (ratio.empty() ? 1.0f : ratio[i]);
+    values[i] += static_cast<float>(deviation * std::sqrt(12.0) * uniform) * ratio.at(i);
   }
   return std::make_shared<const std::vector<float>>(std::move(values));
+}
+
+// Weights whose sensitivity one run is to tell: each alone, or neighbours in the graph together where there are too many for
+// the budget. Of the runs, the matrices get most: they are what takes the bytes.
+std::vector<std::vector<size_t>> Calibration::measured_together(std::vector<size_t> candidates, size_t batches) const {
+  const auto runs = static_cast<size_t>(
+      std::clamp(options_.budget.sensitivity_operations / operations_ / static_cast<double>(batches), 8.0, 1e9));
+  std::vector<std::vector<size_t>> groups;
+  const auto cut = [&](std::span<const size_t> list, size_t parts) {
+    parts = std::min(parts, list.size());
+    for (size_t p = 0; p < parts; ++p) {
+      const size_t begin = p * list.size() / parts, end = (p + 1) * list.size() / parts;
+      groups.emplace_back(list.begin() + static_cast<std::ptrdiff_t>(begin),
+                          list.begin() + static_cast<std::ptrdiff_t>(end));
+    }
+  };
+  if (candidates.size() <= runs) {
+    cut(candidates, candidates.size());
+    return groups;
+  }
+  const std::vector<size_t> places = places_of_weights(model_);
+  std::ranges::stable_sort(candidates, {}, [&](size_t weight) { return places[weight]; });
+  const auto vectors =
+      std::ranges::stable_partition(candidates, [&](size_t weight) { return model_.weights[weight].dims.size() >= 2; });
+  const std::span matrices(candidates.begin(), vectors.begin());
+  cut(matrices, runs - runs / 4);
+  cut(vectors, runs / 4);
+  return groups;
 }
 
 void Calibration::measure_sensitivities(const std::vector<size_t>& candidates) {
@@ -367,24 +463,37 @@ void Calibration::measure_sensitivities(const std::vector<size_t>& candidates) {
       1e6, kSensitivityOperations / operations_ / static_cast<double>(std::max<size_t>(1, candidates.size()))));
   const size_t batches = std::min(std::clamp(affordable, kLeastSensitivityRuns, most), batches_.size());
   std::vector<double> sizes(model_.weights.size(), 0.0);
-  for (size_t k = 0; k < candidates.size(); ++k) {
-    const size_t weight = candidates[k];
+  for (const size_t weight : candidates) {
     const SharedValues values = weights_.values(weight);
     double power = 0;
     for (const float value : *values) power += static_cast<double>(value) * value;
-    const double rms = std::sqrt(power / static_cast<double>(values->size()));
-    sizes[weight] = rms;
-    for (const double relative : kRelativePerturbations) {
-      const double deviation = relative * rms;
-      if (deviation == 0) break;
-      const double error = error_against_reference(
-          [&](size_t index) { return index == weight ? perturbed(weight, deviation) : nullptr; }, batches);
-      sensitivity_[weight] = error / (deviation * deviation);
-      if (error < kLinearError) break;
-    }
-    report(0.3 + 0.7 * static_cast<double>(k + 1) / static_cast<double>(candidates.size()));
+    sizes[weight] = std::sqrt(power / static_cast<double>(values->size()));
+  }
+  const std::vector<std::vector<size_t>> groups = measured_together(candidates, batches);
+  for (size_t g = 0; g < groups.size(); ++g) {
+    measure_sensitivity(groups[g], sizes, batches);
+    report(0.3 + 0.7 * static_cast<double>(g + 1) / static_cast<double>(groups.size()));
   }
   guess_unseen(candidates, sizes);
+}
+
+// Each of the group is taken to have the same part in the outputs' error.
+void Calibration::measure_sensitivity(const std::vector<size_t>& group, const std::vector<double>& rms,
+                                      size_t batches) {
+  const auto count = static_cast<double>(group.size());
+  for (const double perturbation : kRelativePerturbations) {
+    const double relative = perturbation / std::sqrt(count);
+    const double error = error_against_reference(
+        [&](size_t weight) {
+          const bool is_in = std::ranges::find(group, weight) != group.end();
+          return is_in ? perturbed(weight, relative * rms[weight]) : nullptr;
+        },
+        batches);
+    for (const size_t weight : group) {
+      if (rms[weight] > 0) sensitivity_[weight] = error / count / std::pow(relative * rms[weight], 2);
+    }
+    if (error < kLinearError) break;
+  }
 }
 
 void Calibration::guess_unseen(const std::vector<size_t>& candidates, const std::vector<double>& rms) {
@@ -430,10 +539,9 @@ double Calibration::output_error(const WeightValues& values) const {
     SharedValues changed = values(weight);
     if (!changed || !twin_) return changed;
     const SharedValues own = weights_.values(weight);
-    const std::vector<float>& ratio = ratios_[weight];
+    const RowRatios& ratio = ratios_[weight];
     std::vector<float> result = *run_values(weight);
-    for (size_t i = 0; i < result.size(); ++i)
-      result[i] += ((*changed)[i] - (*own)[i]) * (ratio.empty() ? 1.0f : ratio[i]);
+    for (size_t i = 0; i < result.size(); ++i) result[i] += ((*changed)[i] - (*own)[i]) * ratio.at(i);
     return std::make_shared<const std::vector<float>>(std::move(result));
   };
   return error_against_reference(twin_values, batches_.size());

@@ -22,7 +22,15 @@
 
 namespace quench::quantizer {
 
+// What a calibration may take; larger models are measured in less detail.
+struct CalibrationBudget {
+  uint64_t memory = uint64_t{2} << 30;           // of a run's activations; more are seen in several runs
+  uint64_t moment_memory = uint64_t{768} << 20;  // of the second moments of all activations; more are cut into blocks
+  double sensitivity_operations = 4e12;          // multiply-accumulates; with more, neighbours are measured together
+};
+
 struct CalibrationOptions {
+  CalibrationBudget budget;
   uint64_t seed = 1;
   int threads = 1;
   measure::SeededShapes shapes;
@@ -85,16 +93,33 @@ class Calibration {
   struct Batches {
     uint64_t moments = 1, search = 1;
   };
-  using Activations = std::map<std::string, const graph::HostTensor*>;
-
+  // Of uses_, whose activations are seen in one run.
+  struct Range {
+    size_t begin = 0, end = 0;
+  };
+  // What a weight's rows have in the twin over what they have in the model; nothing: 1.
+  struct RowRatios {
+    std::vector<float> rows;
+    size_t stride = 1;  // of a row, in elements
+    float at(size_t element) const { return rows.empty() ? 1.0f : rows[element / stride % rows.size()]; }
+  };
   // Batch 0 of `samples`, or of a quarter, and so on, if so many cannot be run; sets batch_.
   Batch run_first(graph::Evaluator& evaluator, int64_t samples);
   void make_twin(const OnnxModel& original, const std::function<void(OnnxModel&)>& simplify);
+  std::vector<Moments> blank_moments() const;
   void gather_moments();
-  Batches affordable_batches(const Batch& first, const std::vector<Moments>& moments, const Activations& activations);
+  void gather_moments(Range range, std::vector<Moments>& moments);
+  std::vector<std::string> watched(Range range) const;
+  void for_each_activation(Range range, const graph::Evaluator& evaluator, const Batch& batch,
+                           const std::function<void(size_t use, const graph::HostTensor&)>& visit) const;
+  void measure_cost(Range range, const graph::Evaluator& evaluator, const Batch& batch,
+                    const std::vector<Moments>& moments);
+  Batches affordable_batches() const;
   SharedValues run_values(size_t weight) const;
   graph::EvaluatorOptions evaluator_options() const;
   void measure_sensitivities(const std::vector<size_t>& candidates);
+  void measure_sensitivity(const std::vector<size_t>& group, const std::vector<double>& rms, size_t batches);
+  std::vector<std::vector<size_t>> measured_together(std::vector<size_t> candidates, size_t batches) const;
   void guess_unseen(const std::vector<size_t>& candidates, const std::vector<double>& rms);
   std::vector<graph::HostTensor> inputs(uint64_t index, int64_t batch) const;
   SharedValues perturbed(size_t weight, double deviation) const;
@@ -109,7 +134,7 @@ class Calibration {
   std::optional<OnnxModel> twin_;   // set if BatchNormalization was recalibrated
   bool is_anchored_ = false;
   std::optional<ResidentWeights> twin_weights_;
-  std::vector<std::vector<float>> ratios_;  // per weight: twin's row over the model's row; empty: 1
+  std::vector<RowRatios> ratios_;  // per weight
   std::vector<double> sensitivity_;
   int64_t batch_ = 1;      // samples that are asked for at once
   double operations_ = 0;  // multiply-accumulates of a batch

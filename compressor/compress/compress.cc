@@ -27,7 +27,6 @@ constexpr double kDecibelsPerQuality = 5;
 constexpr double kDecibelTolerance = 0.3;
 constexpr int kMaxSearchRounds = 10;
 constexpr int kMaxAcceptanceRounds = 16;
-constexpr uint64_t kCalibratedElements = kResidentElements;
 
 void check_options(const CompressOptions& options) {
   const auto positive = [](const std::optional<double>& value) {
@@ -104,21 +103,15 @@ void Compression::simplify(OnnxModel& model) {
                            {"initializers removed", count(done.initializers_removed)}};
 }
 
-// A model that is too large, or that the runtime cannot run, is compressed without.
+// A model that the runtime cannot run is compressed without.
 void Compression::calibrate() {
   std::vector<size_t> candidates;
-  uint64_t elements = 0;
   const std::vector<TensorMethod> methods = choose_methods(model_, is_learned_, policy(true));
   for (size_t w = 0; w < methods.size(); ++w) {
     if (methods[w] != TensorMethod::kCodebook && methods[w] != TensorMethod::kGrid) continue;
     candidates.push_back(w);
-    elements += model_.weights[w].elements();
   }
   if (candidates.empty() || !options_.calibrate) return;
-  if (elements > kCalibratedElements) {
-    report_.warnings.push_back("not calibrated: the model has more than 16 million weights");
-    return;
-  }
   CalibrationOptions calibration;
   calibration.seed = options_.seed;
   calibration.threads = options_.threads;

@@ -100,7 +100,7 @@ void ModelQuantizer::gather_tensors() {
       elements += values->size();
     }
   }
-  resident_ = elements <= kResidentElements;
+  holds_indices_ = elements <= kHeldIndices;
 }
 
 // A tensor that hardly moves the outputs on these inputs may still matter on others: none counts for less than the middle
@@ -297,7 +297,7 @@ void ModelQuantizer::quantize(double multiplier) {
       fit_code_lengths(tensor, vectors);
     }
   }
-  if (!resident_) return keep_exact_where_smaller();
+  if (!holds_indices_) return keep_exact_where_smaller();
   const auto codebook_tensors = static_cast<size_t>(std::count_if(
       tensors_.begin(), tensors_.end(), [](const Tensor& t) { return t.method == TensorMethod::kCodebook; }));
   parallel_for(codebook_tensors, options_.threads,
@@ -346,8 +346,7 @@ void ModelQuantizer::keep_exact_where_smaller() {
   for (Tensor& tensor : tensors_) {
     const uint64_t exact = exact_bytes(tensor);
     if (!tensor.exact && exact != UINT64_MAX) {
-      const std::vector<uint16_t> indices =
-          resident_ ? tensor.indices : assign(tensor, *coded_.values_of(tensor.weight));
+      const std::vector<uint16_t> indices = indices_of(tensor);
       std::vector<uint64_t> counts(size_t{UINT16_MAX} + 1);
       for (const uint16_t index : indices) ++counts[index];
       const double bits = entropy::entropy_bits(counts) * static_cast<double>(indices.size());
@@ -401,7 +400,7 @@ double ModelQuantizer::output_error() const {
     const int t = tensor_of_[weight];
     if (t < 0 || tensors_[static_cast<size_t>(t)].exact) return coded_.values[weight];
     const Tensor& tensor = tensors_[static_cast<size_t>(t)];
-    return std::make_shared<const std::vector<float>>(tensor.dequantize(tensor.indices, model_.weights[weight]));
+    return std::make_shared<const std::vector<float>>(tensor.dequantize(indices_of(tensor), model_.weights[weight]));
   });
 }
 

@@ -7,8 +7,8 @@
 //     double error = quantizer.output_error();
 //     quantizer.coded().write(writer, reports);
 //
-// Up to kResidentElements weights, the indices stay in memory. Beyond, tensors are quantized again, one at a time,
-// while they are written, so that memory stays near the largest tensor.
+// Up to kHeldIndices weights, their indices stay in memory, two bytes each. Beyond, tensors are quantized again, one at a
+// time, whenever they are asked for, so that memory stays near the largest tensor; biases stay as they are then.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +23,8 @@
 #include "formats/container/writer.h"
 
 namespace quench::quantizer {
+
+constexpr uint64_t kHeldIndices = uint64_t{1} << 28;
 
 class ModelQuantizer {
  public:
@@ -76,6 +78,9 @@ class ModelQuantizer {
   int dimension(const Tensor& tensor) const { return tensor.grid ? 1 : options_.dimension; }
   void choose_grid(Tensor& tensor, std::span<const float> values) const;
   std::vector<uint16_t> assign(const Tensor& tensor, std::span<const float> values) const;
+  std::vector<uint16_t> indices_of(const Tensor& tensor) const {
+    return holds_indices_ ? tensor.indices : assign(tensor, *values_of(tensor));
+  }
   uint64_t exact_bytes(Tensor& tensor) const;
   void keep_exact_where_smaller();
   void correct_bias(const Tensor& tensor, const std::vector<float>& values);
@@ -91,7 +96,7 @@ class ModelQuantizer {
   std::vector<Tensor> tensors_;  // those with kCodebook first
   std::vector<int> tensor_of_;   // weight -> index into tensors_, -1
   std::vector<operators::ChannelMap> channels_;  // of each weight
-  bool resident_ = true;
+  bool holds_indices_ = true;
   double largest_step_ = std::numeric_limits<double>::infinity();
 };
 

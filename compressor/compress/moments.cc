@@ -53,8 +53,8 @@ void copy_patch(const Window& window, const float* image, int64_t y, int64_t x, 
 
 }  // namespace
 
-Moments::Moments(const WeightUse& use) : use_(use) {
-  const int64_t blocks = (use.view.columns + kMaxBlock - 1) / kMaxBlock;
+Moments::Moments(const WeightUse& use, int64_t largest_block) : use_(use) {
+  const int64_t blocks = (use.view.columns + largest_block - 1) / largest_block;
   for (int64_t b = 0; b <= blocks; ++b) {
     // Whole vectors of up to 8 columns stay in one block.
     starts_.push_back(b == blocks ? use.view.columns : b * use.view.columns / blocks / 8 * 8);
@@ -63,6 +63,11 @@ Moments::Moments(const WeightUse& use) : use_(use) {
     for (int64_t b = 0; b < blocks; ++b) sums_.emplace_back(static_cast<size_t>(block_size(b) * block_size(b)), 0.0f);
     totals_.push_back(Eigen::VectorXd::Zero(use.view.columns));
   }
+}
+
+uint64_t Moments::bytes(const WeightUse& use, int64_t largest_block) {
+  return static_cast<uint64_t>(use.view.groups * use.view.columns * std::min(use.view.columns, largest_block)) *
+         sizeof(float);
 }
 
 // Vectors x that the activation has, for each group.

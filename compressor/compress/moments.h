@@ -16,10 +16,13 @@ namespace quench::quantizer {
 
 class Moments {
  public:
-  // Columns are taken in blocks of at most this many; H is block-diagonal, so its cost stays bounded.
+  // Columns are taken in blocks of at most `largest_block`; H is block-diagonal, so its cost stays bounded.
   static constexpr int64_t kMaxBlock = 1152;
 
-  explicit Moments(const WeightUse& use);
+  explicit Moments(const WeightUse& use, int64_t largest_block = kMaxBlock);
+
+  // Bytes that it takes, about, before it is made.
+  static uint64_t bytes(const WeightUse& use, int64_t largest_block);
 
   // Multiply-accumulate operations of the node for this activation. Shapes that do not fit the use throw quench::Error,
   // here and in add.

@@ -2,13 +2,12 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
-#include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
+#include <limits>
 #include <new>
 
-#include "formats/error.h"
 #include "runtime/session/session.h"
 
 namespace quench::graph {
@@ -34,16 +33,22 @@ HostTensor HostTensor::float32(std::string name, std::vector<int64_t> dims, std:
   return tensor;
 }
 
-using Clock = std::chrono::steady_clock;
+// Seconds that all threads of the process have worked.
+double processor_seconds() {
+  timespec time{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
 
 struct Evaluator::State {
   const OnnxModel* model = nullptr;
   EvaluatorOptions options;
+  std::vector<std::string> inner;  // extra outputs and what is watched
   GraphBytes graph;
   rt::ModelHandle runtime;
   rt::SessionHandle session;
   std::string failure;  // of a weight that could not be read, behind the runtime's back
-  Clock::time_point deadline = Clock::time_point::max();
+  double deadline = std::numeric_limits<double>::infinity();  // of processor_seconds
   std::atomic<bool> is_exhausted{false};  // the system had no more memory: not a limit of the options
 
   // The runtime's memory comes from here, to tell the two apart.
@@ -100,9 +105,12 @@ void Evaluator::State::refuse(const Status& status) const {
   if (is_exhausted) throw std::bad_alloc();
   if (!failure.empty()) throw Error(failure);
   if (status.code() == StatusCode::kCancelled) {
-    throw Error::make("{}: a run takes longer than {} seconds", model->name, options.max_seconds);
+    throw BeyondLimits(fmt::format("{}: a run takes longer than {} seconds", model->name, options.max_seconds));
   }
-  throw Error::make("{}: {}", model->name, status.detail());
+  const bool is_limit = status.code() == StatusCode::kOutOfMemory || status.code() == StatusCode::kLimit;
+  const std::string message = fmt::format("{}: {}", model->name, status.detail());
+  if (is_limit) throw BeyondLimits(message);
+  throw Error(message);
 }
 
 int Evaluator::State::input_index(const std::string& name) const {
@@ -117,10 +125,9 @@ HostTensor Evaluator::State::output(int index) const {
   const Result<rt::Tensor> result = session->output(index);
   if (!result.ok()) refuse(result.status());
   const rt::Tensor& tensor = *result;
-  const size_t declared = runtime->outputs().size() - options.extra_outputs.size();
+  const size_t declared = runtime->outputs().size() - inner.size();
   const auto number = static_cast<size_t>(index);
-  const std::string name =
-      number < declared ? std::string(runtime->outputs()[number].name) : options.extra_outputs[number - declared];
+  const std::string name = number < declared ? std::string(runtime->outputs()[number].name) : inner[number - declared];
   HostTensor host{name, static_cast<int32_t>(tensor.type), {}, {}};
   host.dims.assign(tensor.shape.dims, tensor.shape.dims + tensor.shape.rank);
   const std::span raw(static_cast<const std::byte*>(tensor.data),
@@ -138,17 +145,21 @@ Evaluator::Evaluator(const OnnxModel& model, const EvaluatorOptions& options) : 
   state.model = &model;
   state.options = options;
   state.graph = to_graph_bytes(model);
-  const std::vector<std::string_view> extra(options.extra_outputs.begin(), options.extra_outputs.end());
+  state.inner = options.extra_outputs;
+  state.inner.insert(state.inner.end(), options.watched.begin(), options.watched.end());
+  const std::vector<std::string_view> extra(state.inner.begin(), state.inner.end());
   rt::ModelOptions model_options;
   model_options.extra_outputs = extra;
-  model_options.limits.max_memory_bytes = options.max_memory_bytes;
+  uint64_t weight_bytes = 0;
+  for (const Weight& weight : model.weights) weight_bytes += weight.elements() * sizeof(float);
+  model_options.limits.max_memory_bytes = options.max_memory_bytes + 4 * weight_bytes;
   const rt::Bytes bytes(reinterpret_cast<const std::byte*>(state.graph.bytes.data()), state.graph.bytes.size());
   model_options.allocator = {&State::allocate, &State::release, &state};
   rt::SessionOptions session_options;
   session_options.allocator = model_options.allocator;
   session_options.threads = options.threads;
   session_options.cancellation = {
-      [](void* user) { return Clock::now() > static_cast<const State*>(user)->deadline ? 1 : 0; }, &state};
+      [](void* user) { return processor_seconds() > static_cast<const State*>(user)->deadline ? 1 : 0; }, &state};
   session_options.max_memory_bytes = options.max_memory_bytes;
   Status status = rt::open_model(bytes, {nullptr, &State::decode_weight, &state}, model_options, state.runtime);
   if (status.ok()) status = rt::create_session(*state.runtime, session_options, state.session);
@@ -170,7 +181,7 @@ Evaluator::~Evaluator() = default;
 std::vector<HostTensor> Evaluator::run(std::span<const HostTensor> inputs) {
   State& state = *state_;
   if (state.options.max_seconds > 0) {
-    state.deadline = Clock::now() + std::chrono::milliseconds(std::llround(1000 * state.options.max_seconds));
+    state.deadline = processor_seconds() + state.options.max_seconds;
   }
   std::vector<std::vector<std::byte>> converted;  // borrowed by the session until it has run
   converted.reserve(inputs.size());
@@ -191,8 +202,13 @@ std::vector<HostTensor> Evaluator::run(std::span<const HostTensor> inputs) {
     state.refuse(status);
   }
   std::vector<HostTensor> outputs;
-  for (size_t i = 0; i < state.runtime->outputs().size(); ++i) outputs.push_back(state.output(static_cast<int>(i)));
+  const size_t count = state.runtime->outputs().size() - state.options.watched.size();
+  for (size_t i = 0; i < count; ++i) outputs.push_back(state.output(static_cast<int>(i)));
   return outputs;
+}
+
+HostTensor Evaluator::watched(size_t index) const {
+  return state_->output(static_cast<int>(state_->runtime->outputs().size() - state_->options.watched.size() + index));
 }
 
 }  // namespace quench::graph

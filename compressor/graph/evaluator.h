@@ -17,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "formats/error.h"
 #include "formats/onnx/model_file.h"
 
 namespace quench::graph {
@@ -36,13 +37,22 @@ struct HostTensor {
   static HostTensor float32(std::string name, std::vector<int64_t> dims, std::span<const float> values = {});
 };
 
+// Where the options' limits do not suffice.
+struct BeyondLimits : Error {
+  using Error::Error;
+};
+
 struct EvaluatorOptions {
-  std::vector<std::string> extra_outputs;  // names of inner values, appended to the outputs
+  std::vector<std::string> extra_outputs = {};  // names of inner values, appended to the outputs
+  std::vector<std::string> watched = {};        // likewise, of those that are only given by Evaluator::watched
   int threads = 1;
-  uint64_t max_memory_bytes = uint64_t{1} << 36;  // of the model, and of its activations
-  double max_seconds = 0;                         // of a run, beyond which it throws; 0: no limit
+  // Of the activations; of the model, beside four times its weights. More throws BeyondLimits.
+  uint64_t max_memory_bytes = uint64_t{1} << 36;
+  // Of the process's processor time in a run, so that a busy machine changes nothing; more throws BeyondLimits. 0: no
+  // limit.
+  double max_seconds = 0;
   // Values for a float weight, by its index in OnnxModel::weights, in place of its own; nullptr: its own.
-  std::function<std::shared_ptr<const std::vector<float>>(size_t weight)> values;
+  std::function<std::shared_ptr<const std::vector<float>>(size_t weight)> values = nullptr;
 };
 
 // Whether the runtime has an operator, of a domain's operator set.
@@ -59,6 +69,9 @@ class Evaluator {
   std::vector<HostTensor> run(std::span<const HostTensor> inputs);
   // The most that the runtime has held so far.
   uint64_t peak_bytes() const;
+
+  // Of the last run, the value of EvaluatorOptions::watched[index]; by any number of threads.
+  HostTensor watched(size_t index) const;
 
  private:
   struct State;

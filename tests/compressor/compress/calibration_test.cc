@@ -2,10 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <numeric>
 #include <random>
+#include <set>
 
 #include "compressor/compress/error_feedback.h"
 #include "compressor/quantizer/hard_assignment.h"
@@ -80,6 +83,23 @@ TEST(Moments, GiveTheSquaredOutputOfAConvolution) {
         EXPECT_NEAR(mean_by_moments, std::accumulate(y.begin(), y.end(), 0.0) / static_cast<double>(y.size()), 1e-4);
       }
     }
+  }
+}
+
+TEST(Moments, OfNarrowBlocksAreTheDiagonalOnesOfTheWhole) {
+  WeightUse use;
+  use.activation = "x";
+  use.view = {4, 96, 96, 1, 1};
+  const HostTensor x = random_tensor({50, 96}, 3);
+  Moments whole(use), cut(use, 64);
+  whole.add(x, 50);
+  cut.add(x, 50);
+  EXPECT_LT(Moments::bytes(use, 64), Moments::bytes(use, 96));
+  ASSERT_EQ(cut.blocks_per_group(), 2);
+  EXPECT_EQ(cut.block_begin(1), 48);
+  for (const int64_t block : {0, 1}) {
+    const Eigen::MatrixXd part = whole.second_moment(0, 0).block(48 * block, 48 * block, 48, 48);
+    EXPECT_LT((cut.second_moment(0, block) - part).norm(), 1e-5 * part.norm());
   }
 }
 
@@ -182,6 +202,88 @@ TEST(Calibration, FollowsTheStatisticsOfBatchNormalization) {
   EXPECT_GT(first_a, 0);
   EXPECT_NEAR(first_b / first_a, 1, 0.15);
   EXPECT_NEAR(second_b / second_a, 1, 0.15);
+}
+
+// Convolutions of 8 x 8 in a row.
+OnnxModel chain_of_convolutions() {
+  onnx::ModelProto proto = testing::parse_text(
+      "g (float[1,8,32,32] x) => (float[1,8,32,32] y) { a = Conv(x, w0) b = Conv(a, w1) c = Conv(b, w2) "
+      "d = Conv(c, w3) e = Conv(d, w4) y = Conv(e, w5) }",
+      17);
+  for (unsigned w = 0; w < 6; ++w) {
+    onnx::TensorProto& tensor = *proto.mutable_graph()->add_initializer();
+    tensor.set_name("w" + std::to_string(w));
+    tensor.set_data_type(onnx::TensorProto::FLOAT);
+    for (const int64_t dim : {8, 8, 1, 1}) tensor.add_dims(dim);
+    const HostTensor values = random_tensor({64}, w);
+    tensor.set_raw_data(values.floats().data(), 256);
+  }
+  return testing::load_proto(proto);
+}
+
+// Memory for one of the activations at a time is enough for the second moments of all.
+TEST(Calibration, SeesActivationsInSeveralRunsWhereTheyDoNotFitTogether) {
+  const OnnxModel model = chain_of_convolutions();
+  const auto fits = [&](std::vector<std::string> watched, uint64_t memory) {
+    graph::EvaluatorOptions options;
+    options.watched = std::move(watched);
+    options.max_memory_bytes = memory;
+    try {
+      graph::Evaluator evaluator(model, options);
+      evaluator.run({{HostTensor::float32("x", {1, 8, 32, 32})}});
+      return true;
+    } catch (const graph::BeyondLimits&) {
+      return false;
+    }
+  };
+  uint64_t memory = 1 << 16;
+  const auto each_fits = [&] {
+    return std::ranges::all_of(std::array{"a", "b", "c", "d", "e"},
+                               [&](const char* name) { return fits({name}, memory); });
+  };
+  while (!each_fits()) memory += 1 << 12;
+  ASSERT_FALSE(fits({"a", "b", "c", "d", "e"}, memory));
+  CalibrationOptions options;
+  options.budget.memory = memory;
+  const ResidentWeights weights(model);
+  const Calibration narrow(
+      model, weights, [](OnnxModel&) {}, {0, 1, 2, 3, 4, 5}, options);
+  const Calibration wide(model, weights, [](OnnxModel&) {}, {0, 1, 2, 3, 4, 5}, {});
+  graph::Evaluator evaluator(model, {.extra_outputs = {"a", "b", "c", "d", "e"}});
+  const std::vector<HostTensor> seen = evaluator.run(measure::seeded_inputs(model, {}, 1, 0));
+  for (size_t w = 0; w < 6; ++w) {
+    ASSERT_TRUE(narrow.use(w)) << w;
+    EXPECT_NEAR(narrow.sensitivity(w) / wide.sensitivity(w), 1, 0.5) << w;
+    if (w == 0) continue;  // multiplies the input
+    const std::span<const float> plane = seen[w].floats().first(32 * 32);
+    EXPECT_NEAR(narrow.use(w)->mean[0][0], std::accumulate(plane.begin(), plane.end(), 0.0) / (32 * 32), 1e-3) << w;
+  }
+}
+
+// With few operations to spend, neighbours are perturbed together, and share what comes of it.
+TEST(Calibration, MeasuresNeighboursTogetherWhereRunsAreDear) {
+  TemporaryFolder folder;
+  write_model(folder / "a.onnx", make_small_model());
+  const OnnxModel model = load(folder / "a.onnx");
+  std::vector<size_t> candidates;
+  for (size_t w = 0; w < model.weights.size(); ++w) candidates.push_back(w);
+  const ResidentWeights weights(model);
+  CalibrationOptions few;
+  few.budget.sensitivity_operations = 1;
+  const Calibration alone(model, weights, [](OnnxModel&) {}, candidates, {});
+  const Calibration together(
+      model, weights, [](OnnxModel&) {}, candidates, few);
+  std::set<double> alone_differs, together_differs;
+  for (const size_t w : candidates) {
+    const SharedValues values = weights.values(w);
+    double power = 0;
+    for (const float value : *values) power += static_cast<double>(value) * value / static_cast<double>(values->size());
+    EXPECT_LT(together.sensitivity(w) * power, 30 * (alone.sensitivity(w) * power + 1)) << model.weights[w].name;
+    alone_differs.insert(std::round(1e6 * std::log(alone.sensitivity(w) * power)));
+    together_differs.insert(std::round(1e6 * std::log(together.sensitivity(w) * power)));
+  }
+  EXPECT_EQ(alone_differs.size(), candidates.size());
+  EXPECT_EQ(together_differs.size(), 4 + 2);  // the matrices, and two groups of vectors
 }
 
 }  // namespace
