@@ -9,7 +9,9 @@
 
 #include "compressor/cli/commands.h"
 #include "compressor/cli/options.h"
+#include "compressor/cli/provenance.h"
 #include "compressor/cli/temporary_folder.h"
+#include "compressor/data/preprocessing.h"
 #include "compressor/measure/evaluation.h"
 #include "compressor/measure/samples.h"
 #include "compressor/report/json.h"
@@ -25,6 +27,7 @@ using measure::Samples;
 using quantizer::CodebookScope;
 using quantizer::CompressOptions;
 using quantizer::CompressReport;
+using quantizer::FileNotes;
 using quantizer::Quality;
 
 constexpr uint64_t kReportSamples = 1000;  // to measure on, at most
@@ -43,9 +46,21 @@ struct Arguments {
   int threads = 0;
   ShapeOptions shapes;
   PreprocessingOptions preprocessing;
+  std::string labels;
+  const CLI::App* command = nullptr;
   JsonOption json;
   Goals goals;
 };
+
+FileNotes notes_of(const Arguments& arguments) {
+  FileNotes notes{provenance(arguments.model, *arguments.command), {}};
+  if (arguments.preprocessing.is_given()) {
+    notes.properties.emplace_back(data::kPreprocessingKey, data::to_text(arguments.preprocessing.get()));
+  }
+  const std::string labels = read_labels(arguments.labels);
+  if (!labels.empty()) notes.properties.emplace_back(data::kLabelsKey, labels);
+  return notes;
+}
 
 // Made-up inputs have the shapes of the samples, where the model leaves more than the batch open.
 void take_shapes(const onnx::GraphProto& graph, const Samples& samples, measure::InputShapes& shapes) {
@@ -64,7 +79,8 @@ void take_shapes(const onnx::GraphProto& graph, const Samples& samples, measure:
 void set_data(const Arguments& arguments, CompressOptions& options) {
   if (arguments.data.empty()) return;
   const OnnxModel model = load(arguments.model);
-  const Samples all(model.name, model.proto, arguments.data, arguments.preprocessing.get(), options.input_shapes);
+  const Samples all(model.name, model.proto, arguments.data, arguments.preprocessing.get(arguments.model),
+                    options.input_shapes);
   const Samples calibrating = all.part(Samples::Part::kCalibration);
   if (calibrating.size() == 0) {
     take_shapes(model.proto.graph(), all, options.input_shapes);
@@ -79,7 +95,7 @@ void set_data(const Arguments& arguments, CompressOptions& options) {
 measure::EvaluationOptions evaluation_options(const Arguments& arguments, const CompressOptions& compress) {
   measure::EvaluationOptions options;
   options.data = arguments.data;
-  options.preprocessing = arguments.preprocessing.get();
+  options.preprocessing = arguments.preprocessing.get(arguments.model);
   options.shapes = arguments.shapes.get();
   options.part = Samples::Part::kHeldOut;
   options.samples = arguments.data.empty() ? 0 : kReportSamples;
@@ -139,11 +155,13 @@ void run(const Arguments& arguments) {
   FileUse files;
   files.reads_model(arguments.model);
   files.reads_data(arguments.data);
+  files.reads(arguments.labels);
   files.writes(arguments.output, FileUse::Place::kFile);
   arguments.json.declare(files);
   CompressOptions options = arguments.options;
   options.threads = resolve_threads(arguments.threads);
   options.input_shapes = arguments.shapes.get();
+  options.notes = notes_of(arguments);
   options.on_begin = [&](const quantizer::ModelCheck& check) {
     if (arguments.json.is_printed()) return;
     fmt::print("{}", report::headline(check));
@@ -235,6 +253,9 @@ void add_compress(CLI::App& app) {
   command->add_option("-o,--output", arguments->output, "the .quench file to write")->required()->type_name("OUT");
   add_data_option(*command, arguments->data,
                   "inputs to calibrate and measure on: images, .npy, .npz or a folder of such, or NAME=SPEC");
+  command->add_option("--labels", arguments->labels, "names of the classes, a line each, for the file to carry")
+      ->type_name("FILE");
+  arguments->command = command;
   add_threads(*command, arguments->threads);
   arguments->shapes.add_to(*command);
   arguments->json.add_to(*command);

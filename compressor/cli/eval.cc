@@ -3,6 +3,7 @@
 #include "compressor/cli/commands.h"
 #include "compressor/cli/metric.h"
 #include "compressor/cli/options.h"
+#include "compressor/data/preprocessing.h"
 #include "compressor/measure/evaluation.h"
 #include "compressor/report/json.h"
 #include "compressor/report/progress.h"
@@ -35,7 +36,10 @@ void run(const Arguments& arguments) {
   measure::EvaluationOptions options = arguments.options;
   options.threads = resolve_threads(arguments.threads);
   options.shapes = arguments.shapes.get();
-  options.preprocessing = arguments.preprocessing.get();
+  options.preprocessing = arguments.preprocessing.get(arguments.file, options.max_memory);
+  if (data::to_text(options.preprocessing).empty() && !arguments.against.empty()) {
+    options.preprocessing = arguments.preprocessing.get(arguments.against, options.max_memory);
+  }
   std::optional<Metric> metric;
   if (!arguments.metric.empty()) {
     metric.emplace(arguments.metric);

@@ -26,6 +26,7 @@ class LoopArguments {
   // output, metrics and page.
   training::LoopOptions get(FileUse files, const std::filesystem::path& output, const std::string& title,
                             const JsonOption& json, report::Progress& progress) const;
+  const PreprocessingOptions& preprocessing() const { return preprocessing_; }
 
  private:
   training::LoopOptions options_;

@@ -9,6 +9,8 @@
 #include <utility>
 
 #include "compressor/data/files.h"
+#include "compressor/data/preprocessing.h"
+#include "compressor/measure/properties.h"
 #include "formats/base/printable.h"
 #include "formats/error.h"
 
@@ -47,6 +49,12 @@ CLI::Validator each(Holds holds, const char* complaint) {
 
 void PreprocessingOptions::add_to(CLI::App& command) {
   const std::string group = "Preprocessing: value = (pixel * scale - mean) / std";
+  std::string names;
+  for (const std::string& name : data::preset_names()) names += (names.empty() ? "" : "|") + name;
+  command.add_option("--preset", preset_, "what models of this kind want; the other options change parts of it")
+      ->check(CLI::IsMember(data::preset_names()).description(""))
+      ->type_name(names)
+      ->group(group);
   command.add_option("--mean", mean_, "one number per channel, or one for all; default 0")
       ->type_name("M,...")
       ->group(group);
@@ -56,12 +64,54 @@ void PreprocessingOptions::add_to(CLI::App& command) {
       ->check(CLI::IsMember({"nchw", "nhwc"}).description(""))
       ->type_name("nchw|nhwc")
       ->group(group);
+  command.add_option("--order", order_, "of an image's channels, and of mean and std; default rgb")
+      ->check(CLI::IsMember({"rgb", "bgr"}).description(""))
+      ->type_name("rgb|bgr")
+      ->group(group);
+}
+
+bool PreprocessingOptions::is_given() const {
+  return !preset_.empty() || !mean_.empty() || !std_.empty() || scale_ || !layout_.empty() || !order_.empty();
 }
 
 data::DatasetOptions PreprocessingOptions::get() const {
-  data::DatasetOptions options{numbers_of(mean_), numbers_of(std_), scale_, {}, {}};
+  data::DatasetOptions options = data::preset(preset_).value_or(data::DatasetOptions());
+  if (!mean_.empty()) options.mean = numbers_of(mean_);
+  if (!std_.empty()) options.std = numbers_of(std_);
+  if (scale_) options.scale = scale_;
   if (!layout_.empty()) options.layout = layout_ == "nhwc" ? data::Layout::kNhwc : data::Layout::kNchw;
+  if (!order_.empty()) options.bgr = order_ == "bgr";
   return options;
+}
+
+data::DatasetOptions PreprocessingOptions::get(const std::filesystem::path& file, uint64_t max_memory) const {
+  if (is_given()) return get();
+  try {
+    data::DatasetOptions options =
+        data::preprocessing_from(measure::property(file, data::kPreprocessingKey, max_memory));
+    options.images_only = true;
+    return options;
+  } catch (const Error& error) {
+    const std::string message = error.what();
+    if (message.starts_with(file.string())) throw;
+    throw Error::make("{}: its metadata, {}: {}", file.string(), data::kPreprocessingKey, message);
+  }
+}
+
+std::string read_labels(const std::filesystem::path& file) {
+  if (file.empty()) return "";
+  constexpr size_t kMost = size_t{1} << 20;
+  const std::vector<std::byte> bytes = data::read_file(file);
+  std::string text;
+  for (const std::byte byte : bytes) {
+    const char c = static_cast<char>(byte);
+    if (c == 0) throw Error::make("{}: this is no text with a line for each class", file.string());
+    if (c != '\r') text += c;
+  }
+  while (text.ends_with('\n')) text.pop_back();
+  if (text.empty() || text.size() > kMost)
+    throw Error::make("{}: it holds no labels, or more than 1 MiB", file.string());
+  return text;
 }
 
 void JsonOption::add_to(CLI::App& command) {

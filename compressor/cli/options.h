@@ -22,13 +22,18 @@ struct UsageError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// --mean, --std, --scale and --layout.
+// --preset, --mean, --std, --scale, --layout and --order.
 class PreprocessingOptions {
  public:
   void add_to(CLI::App& command);
+  bool is_given() const;
   data::DatasetOptions get() const;
+  // What `file`, a model, says of its images, if nothing is given here and it says something. Throws quench::Error where
+  // the file cannot be read, or what it says means nothing.
+  data::DatasetOptions get(const std::filesystem::path& file, uint64_t max_memory = 0) const;
 
  private:
+  std::string preset_, order_;
   std::vector<std::string> mean_, std_;  // as they were given
   std::optional<float> scale_;
   std::string layout_;
@@ -50,6 +55,9 @@ class JsonOption {
   CLI::Option* option_ = nullptr;
   std::string file_;
 };
+
+// --labels FILE: a name for each class, a line each. Throws quench::Error where it cannot be read.
+std::string read_labels(const std::filesystem::path& file);
 
 // --threads; the default of 0 means all processors.
 void add_threads(CLI::App& command, int& threads);

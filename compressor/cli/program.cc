@@ -17,6 +17,8 @@ namespace {
 
 constexpr size_t kLongestMessage = 4000;
 
+std::span<char*> all_arguments;
+
 // Whatever a message holds, it is one line.
 int fail(std::string message, int code) {
   std::replace(message.begin(), message.end(), '\n', ' ');
@@ -61,7 +63,10 @@ void set_up(CLI::App& app) {
   app.footer("quench COMMAND --help lists a command's options.");
 }
 
+std::span<char*> command_line() { return all_arguments; }
+
 int run_program(CLI::App& app, int argc, char** argv) {
+  all_arguments = {argv, static_cast<size_t>(argc)};
   set_signals();
   guard_options(app);
   try {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <span>
 
 namespace quench::cli {
 
@@ -15,6 +16,9 @@ struct Finished {
 
 // Parses the command line and runs the command that was chosen; to be returned from main().
 int run_program(CLI::App& app, int argc, char** argv);
+
+// The arguments that run_program has been given.
+std::span<char*> command_line();
 
 // Makes a program out of `app`: name, version, messages.
 void set_up(CLI::App& app);

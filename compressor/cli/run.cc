@@ -1,13 +1,19 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <memory>
+#include <numeric>
 #include <set>
+#include <sstream>
 
 #include "compressor/cli/commands.h"
 #include "compressor/cli/options.h"
 #include "compressor/data/files.h"
+#include "compressor/data/image.h"
 #include "compressor/data/npy.h"
+#include "compressor/data/preprocessing.h"
+#include "compressor/measure/properties.h"
 #include "compressor/measure/runner.h"
 #include "compressor/report/table.h"
 #include "formats/error.h"
@@ -23,6 +29,7 @@ struct Arguments {
   std::vector<std::string> inputs, outputs;
   int threads = 0;
   uint64_t max_memory = 0;
+  PreprocessingOptions preprocessing;
 };
 
 // NAME=path or path alone. A path may have '=' in it: what is before it counts only if it names something.
@@ -63,10 +70,41 @@ std::vector<NamedPath> assign_names(const std::vector<std::string>& texts, const
   return assigned;
 }
 
-std::vector<HostTensor> read_inputs(const measure::Runner& model, const std::vector<NamedPath>& paths) {
+const measure::ValueSpec& spec_of(const measure::Runner& model, const std::string& name) {
+  for (const auto* specs : {&model.inputs(), &model.inputs_with_default()}) {
+    for (const measure::ValueSpec& spec : *specs) {
+      if (spec.name == name) return spec;
+    }
+  }
+  throw Error::make("{}: there is no input '{}'", model.name(), name);
+}
+
+// A batch of one image.
+HostTensor read_picture(const measure::ValueSpec& input, const std::string& path, data::DatasetOptions preprocessing) {
+  const data::Image image = data::read_image(path);
+  if (input.has_dims) preprocessing.model_input = input.dims;
+  const data::ImageTarget target(preprocessing, image.width, image.height);
+  std::vector<int64_t> dims = {1};
+  dims.insert(dims.end(), target.shape().begin(), target.shape().end());
+  HostTensor tensor = HostTensor::float32(input.name, std::move(dims));
+  target.convert(image, tensor.floats());
+  return tensor;
+}
+
+std::vector<HostTensor> read_inputs(const measure::Runner& model, const std::vector<NamedPath>& paths,
+                                    const Arguments& arguments) {
+  const bool has_images = std::ranges::any_of(paths, [](const auto& path) { return data::is_image_name(path.path); });
+  if (arguments.preprocessing.is_given() && !has_images)
+    throw Error("--preset, --mean, --std, --scale, --layout and --order are for images, and the inputs are arrays");
   std::vector<HostTensor> inputs;
   std::set<std::string> given;
   for (const NamedPath& path : paths) {
+    if (data::is_image_name(path.path)) {
+      inputs.push_back(read_picture(spec_of(model, path.name), path.path,
+                                    arguments.preprocessing.get(arguments.file, arguments.max_memory)));
+      given.insert(path.name);
+      continue;
+    }
     data::Array array = data::read_npy(path.path);
     inputs.push_back({path.name, static_cast<int32_t>(array.type), std::move(array.dims), std::move(array.bytes)});
     given.insert(path.name);
@@ -144,6 +182,26 @@ std::string summary(const std::vector<HostTensor>& outputs) {
   return table.text();
 }
 
+// The classes with the highest scores, of an output with one for each label that the model's file has.
+std::string best_classes(const measure::Runner& model, const std::vector<HostTensor>& outputs) {
+  constexpr size_t kMost = 5;
+  std::vector<std::string> labels;
+  std::istringstream lines(measure::property(model.model(), data::kLabelsKey));
+  for (std::string line; std::getline(lines, line);) labels.push_back(line);
+  for (const HostTensor& output : outputs) {
+    if (output.dtype != onnx::TensorProto::FLOAT || output.floats().size() != labels.size()) continue;
+    const std::span<const float> scores = output.floats();
+    std::vector<size_t> order(labels.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::ranges::stable_sort(order, std::greater(), [&](size_t i) { return scores[i]; });
+    report::Table table({{"class", report::Table::Align::kLeft}, {output.name}});
+    for (size_t i = 0; i < std::min(kMost, order.size()); ++i)
+      table.row({printable(labels[order[i]]), fmt::format("{:.5g}", scores[order[i]])});
+    return "\n" + table.text();
+  }
+  return "";
+}
+
 void run(const Arguments& arguments) {
   const std::unique_ptr<measure::Runner> model =
       measure::Runner::open(arguments.file, resolve_threads(arguments.threads), arguments.max_memory);
@@ -154,19 +212,21 @@ void run(const Arguments& arguments) {
   const std::vector<NamedPath> inputs = assign_names(arguments.inputs, input_names);
   const std::vector<NamedPath> outputs = output_paths(output_names, arguments.outputs);
   check_files(arguments, inputs, outputs);
-  std::vector<HostTensor> results = model->run(read_inputs(*model, inputs));
+  std::vector<HostTensor> results = model->run(read_inputs(*model, inputs, arguments));
   if (is_folder(arguments.outputs)) fs::create_directories(arguments.outputs[0]);
   write_outputs(results, outputs);
-  fmt::print("{}", summary(results));
+  fmt::print("{}{}", summary(results), best_classes(*model, results));
 }
 
 }  // namespace
 
 void add_run(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand("run", "Run a model on .npy files");
+  CLI::App* command = app.add_subcommand("run", "Run a model on .npy files or images");
   command->add_option("file", arguments->file, "a .quench or .onnx file")->required()->type_name("FILE");
-  command->add_option("--input", arguments->inputs, "values of an input; without a name, of the next one in order")
+  command
+      ->add_option("--input", arguments->inputs,
+                   "values of an input, or an image; without a name, of the next one in order")
       ->type_name("[NAME=]x.npy")
       ->allow_extra_args(false);
   command->add_option("--output", arguments->outputs, "where an output goes; a folder takes all of them")
@@ -174,6 +234,7 @@ void add_run(CLI::App& app) {
       ->allow_extra_args(false);
   add_threads(*command, arguments->threads);
   add_max_memory(*command, arguments->max_memory);
+  arguments->preprocessing.add_to(*command);
   command->callback([arguments] { run(*arguments); });
 }
 

@@ -8,6 +8,8 @@
 #include "compressor/cli/commands.h"
 #include "compressor/cli/loop_options.h"
 #include "compressor/cli/options.h"
+#include "compressor/cli/provenance.h"
+#include "compressor/data/preprocessing.h"
 #include "compressor/report/json.h"
 #include "compressor/report/text.h"
 
@@ -21,8 +23,20 @@ struct Arguments {
   std::string model, output;
   TuneOptions options;
   LoopArguments loop;
+  std::string labels;
+  const CLI::App* command = nullptr;
   JsonOption json;
 };
+
+quantizer::FileNotes notes_of(const Arguments& arguments) {
+  quantizer::FileNotes notes{provenance(arguments.model, *arguments.command), {}};
+  const PreprocessingOptions& preprocessing = arguments.loop.preprocessing();
+  if (preprocessing.is_given())
+    notes.properties.emplace_back(data::kPreprocessingKey, data::to_text(preprocessing.get()));
+  const std::string labels = read_labels(arguments.labels);
+  if (!labels.empty()) notes.properties.emplace_back(data::kLabelsKey, labels);
+  return notes;
+}
 
 std::string to_line(const training::SearchRound& round) {
   if (!round.drop) return fmt::format("{:.2f} times smaller: no smaller file can be made", round.ratio);
@@ -37,7 +51,10 @@ void run(const Arguments& arguments) {
   const std::string title = std::filesystem::path(arguments.model).filename().string();
   FileUse files;
   files.reads_model(arguments.model);
+  files.reads(arguments.labels);
   options.loop = arguments.loop.get(files, arguments.output, title, arguments.json, progress);
+  options.loop.preprocessing = arguments.loop.preprocessing().get(arguments.model);
+  options.notes = notes_of(arguments);
   options.on_round = [&](const training::SearchRound& round) {
     progress.finish();
     std::FILE* lines = arguments.json.is_printed() ? stderr : stdout;
@@ -139,6 +156,9 @@ void add_tune(CLI::App& app) {
   command->add_option("model", arguments->model, "an .onnx file")->required()->type_name("MODEL");
   command->add_option("-o,--output", arguments->output, "the .quench file to write")->required()->type_name("OUT");
   arguments->json.add_to(*command);
+  command->add_option("--labels", arguments->labels, "names of the classes, a line each, for the file to carry")
+      ->type_name("FILE");
+  arguments->command = command;
   add_size_options(*command, arguments->options);
   add_method_options(*command, arguments->options);
   arguments->loop.add_to(*command, arguments->options.loop);

@@ -214,6 +214,10 @@ void CodedModel::write(container::Writer& writer, std::vector<TensorReport>& rep
   const std::span bytes(reinterpret_cast<const std::byte*>(graph.bytes.data()), graph.bytes.size());
   if (const Status status = writer.set_graph(bytes); !status.ok())
     throw Error::make("{}: {}", model.name, status.detail());
+  for (const auto& [key, value] : metadata) {
+    const Status status = writer.add_metadata(key, value);
+    if (!status.ok()) throw Error::make("{}: {}", model.name, status.detail());
+  }
   write_tensors(writer, graph.stripped, reports);
 }
 

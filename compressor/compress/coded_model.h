@@ -65,6 +65,7 @@ class CodedModel {
   std::function<std::vector<uint16_t>(const CodedTensor&)> indices;  // for tensors that do not hold theirs; may be null
   entropy::Coder coder = entropy::kDefaultCoder;
   bool drop_names = true;
+  FileNotes::Pairs metadata;
 
   SharedValues values_of(size_t weight) const { return values[weight] ? values[weight] : weights.values(weight); }
 

@@ -46,6 +46,7 @@ class Compression {
     measure::check_shapes(original_.name, original_.proto.graph(), options_.input_shapes);
     report_.warnings = check(original_);
     model_ = original_.clone();
+    set_properties(model_.proto, options.notes.properties);
     simplify(model_);
     weights_.emplace(model_);
     is_learned_ = graph::learned_weights(model_);
@@ -298,6 +299,18 @@ CompressReport Compression::run(const fs::path& output) {
 }
 
 }  // namespace
+
+void set_properties(onnx::ModelProto& model, const FileNotes::Pairs& properties) {
+  for (const auto& [key, value] : properties) {
+    onnx::StringStringEntryProto* property = nullptr;
+    for (auto& each : *model.mutable_metadata_props()) {
+      if (each.key() == key) property = &each;
+    }
+    if (!property) property = model.add_metadata_props();
+    property->set_key(key);
+    property->set_value(value);
+  }
+}
 
 CompressReport compress(const fs::path& input, const fs::path& output, const CompressOptions& options) {
   check_options(options);

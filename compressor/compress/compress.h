@@ -45,6 +45,14 @@ enum class ScaleScope : uint8_t {
 
 struct ModelCheck;
 
+// What a file says besides the model.
+struct FileNotes {
+  using Pairs = std::vector<std::pair<std::string, std::string>>;  // key, value
+  Pairs metadata;                                                  // of the container (FORMAT.md, section 6)
+  Pairs properties;  // of the model (ONNX's metadata_props), in place of those of the same key
+};
+void set_properties(onnx::ModelProto& model, const FileNotes::Pairs& properties);
+
 struct CompressOptions {
   Quality quality = Quality::kTransparent;
   std::optional<double> bits;   // instead of a quality: bits per weight, everything in the file counted
@@ -69,6 +77,7 @@ struct CompressOptions {
   std::function<std::vector<graph::HostTensor>(uint64_t index, int64_t batch)> data;
   std::function<void(std::string_view stage, double share)> progress;  // share 0 to 1 of the stage
   std::function<void(const ModelCheck& check)> on_begin;               // what is known before the work (model_check.h)
+  FileNotes notes;
 };
 
 enum class TensorMethod : uint8_t { kInline, kLossless, kGrid, kCodebook };

@@ -70,6 +70,7 @@ ModelQuantizer::ModelQuantizer(const ResidentWeights& weights, const CompressOpt
       channels_(channels_of_weights(model_)) {
   coded_.methods = std::move(methods);
   coded_.coder = options.coder;
+  coded_.metadata = options.notes.metadata;
   coded_.drop_names = !options.keep_names && !options.keep_graph;
   gather_tensors();
   share_out_steps();

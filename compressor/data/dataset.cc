@@ -190,7 +190,12 @@ class ArrayDataset : public Dataset {
     check_shape(options.model_input);
     shape_.assign(samples_.dims.begin() + 1, samples_.dims.end());
     check_labels();
-    read_preprocessing(options);
+    if (options.images_only) {
+      factor_ = {1};
+      offset_ = {0};
+    } else {
+      read_preprocessing(options);
+    }
   }
 
   uint64_t size() const override { return static_cast<uint64_t>(samples_.dims[0]); }

@@ -41,6 +41,8 @@ struct DatasetOptions {
   std::vector<float> mean, std;  // one for each channel, or one for all; empty: 0 and 1
   std::optional<float> scale;    // default 1/255 for images, 1 for arrays
   std::optional<Layout> layout;  // default: NHWC where only the input's last dimension can be channels (1 or 3)
+  bool bgr = false;              // of images: blue first; mean and std are those of the channels in this order
+  bool images_only = false;      // arrays are left as they are: what a model's file says of its images
   // The model's declared shape with its batch dimension, -1 where a dimension is open; empty: as the data is.
   std::vector<int64_t> model_input;
 };

@@ -84,7 +84,7 @@ Image fit_image(const Image& image, int width, int height) {
   return fitted;
 }
 
-ImageTarget::ImageTarget(const DatasetOptions& options, int width, int height) {
+ImageTarget::ImageTarget(const DatasetOptions& options, int width, int height) : bgr_(options.bgr) {
   read_shape(options, width, height);
   const std::vector<float> mean = values_for_channels(options.mean, channels_, 0.0f, "mean");
   const std::vector<float> deviation = values_for_channels(options.std, channels_, 1.0f, "std");
@@ -132,7 +132,8 @@ void ImageTarget::convert(const Image& image, std::span<float> out) const {
   for (size_t i = 0; i < plane; ++i, pixel += 3) {
     for (size_t c = 0; c < channels; ++c) {
       // One channel: luma after ITU-R BT.601.
-      const float value = channels == 1 ? 0.299f * pixel[0] + 0.587f * pixel[1] + 0.114f * pixel[2] : pixel[c];
+      const float value =
+          channels == 1 ? 0.299f * pixel[0] + 0.587f * pixel[1] + 0.114f * pixel[2] : pixel[bgr_ ? 2 - c : c];
       out[layout_ == Layout::kNchw ? c * plane + i : i * channels + c] = value * factor_[c] + offset_[c];
     }
   }

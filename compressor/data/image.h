@@ -41,6 +41,7 @@ class ImageTarget {
 
   Layout layout_ = Layout::kNchw;
   int width_ = 0, height_ = 0, channels_ = 3;
+  bool bgr_ = false;
   std::vector<int64_t> shape_;
   std::vector<float> factor_, offset_;  // value = pixel * factor + offset, per channel
 };

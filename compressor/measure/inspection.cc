@@ -78,7 +78,14 @@ void describe(const QuenchFile& file, uint32_t number, std::span<std::byte> scra
 Inspection inspect(const std::filesystem::path& path, uint64_t max_memory) {
   const QuenchFile file(path, max_memory);
   const container::Reader& reader = file.reader();
-  Inspection inspection{file.name(), file.size(), stripped_tensors(file.graph()), {}, 0, 0};
+  const onnx::ModelProto graph = file.graph();
+  Inspection inspection{file.name(), file.size(), stripped_tensors(graph), {}, {}, 0, 0};
+  for (const char* key : {"tool", "options", "source_bytes", "source_crc32c"}) {
+    const std::string_view value = reader.metadata(key);
+    if (!value.empty()) inspection.metadata.emplace_back(key, value);
+  }
+  for (const auto& property : graph.metadata_props())
+    inspection.metadata.emplace_back(property.key(), property.value());
   if (inspection.tensors.size() != reader.tensor_count()) {
     throw Error::make("{}: the graph has {} tensors without values, the file has values of {}", file.name(),
                       inspection.tensors.size(), reader.tensor_count());

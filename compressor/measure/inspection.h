@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace quench::measure {
@@ -34,6 +35,7 @@ struct Inspection {
   std::vector<InspectedTensor> tensors;
   // All that is no tensor's stream; with the tensors' bytes it adds up to the file's.
   std::vector<InspectedPart> parts;
+  std::vector<std::pair<std::string, std::string>> metadata;  // of the file, and of the model (metadata_props)
   uint64_t weights = 0;        // elements of the float tensors
   double bits_per_weight = 0;  // the whole file over them
 };

@@ -235,12 +235,12 @@ class TableSource : public SampleSource {
 };
 
 bool has_preprocessing(const data::DatasetOptions& options) {
-  return !options.mean.empty() || !options.std.empty() || options.scale || options.layout;
+  return !options.mean.empty() || !options.std.empty() || options.scale || options.layout || options.bgr;
 }
 
 void check_preprocessing(const data::DatasetOptions& options, bool has_images) {
-  if (has_preprocessing(options) && !has_images)
-    throw Error("--mean, --std, --scale and --layout are for images, and the data are arrays");
+  if (has_preprocessing(options) && !has_images && !options.images_only)
+    throw Error("--mean, --std, --scale, --layout and --order are for images, and the data are arrays");
 }
 
 // `zeros` or a number.

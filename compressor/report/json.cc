@@ -197,7 +197,9 @@ std::string to_json(const measure::Benchmark& benchmark) {
 std::string to_json(const measure::Inspection& inspection) {
   Json json = {{"file", inspection.file},       {"bytes", inspection.bytes},
                {"weights", inspection.weights}, {"bits_per_weight", inspection.bits_per_weight},
-               {"tensors", Json::array()},      {"parts", Json::array()}};
+               {"tensors", Json::array()},      {"parts", Json::array()},
+               {"metadata", Json::object()}};
+  for (const auto& [key, value] : inspection.metadata) json["metadata"][key] = value;
   for (const measure::InspectedTensor& tensor : inspection.tensors) {
     json["tensors"].push_back({{"name", tensor.name},
                                {"type", tensor.type},

@@ -151,6 +151,13 @@ std::string measured_text(const measure::Evaluation& evaluation) {
                      evaluation_text(evaluation, 0));
 }
 
+// A line each; what has many lines or is long is cut.
+std::string metadata_text(const std::vector<std::pair<std::string, std::string>>& metadata) {
+  std::string text = metadata.empty() ? "" : "\n";
+  for (const auto& [key, value] : metadata) text += fmt::format("{}: {}\n", printable(key), printable(value, 100));
+  return text;
+}
+
 }  // namespace
 
 std::string to_text(const CompressReport& report, const measure::Evaluation* evaluation, std::string_view input,
@@ -216,7 +223,7 @@ std::string to_text(const measure::Inspection& inspection) {
   table.rule();
   table.row({inspection.file, "", "", "", "", human_number(inspection.bits_per_weight, 2), "",
              std::to_string(inspection.bytes), share(inspection.bytes)});
-  return table.text();
+  return table.text() + metadata_text(inspection.metadata);
 }
 
 std::string to_text(const training::TrainReport& training, std::string_view output) {

@@ -51,8 +51,9 @@ double next_ratio(const Trial& good, const Trial& bad, double tolerated) {
 }
 
 // As it is trained: constants are initializers, BatchNormalization is a node of its own.
-OnnxModel prepare(const fs::path& input) {
+OnnxModel prepare(const fs::path& input, const quantizer::FileNotes::Pairs& properties) {
   OnnxModel model = load(input);
+  quantizer::set_properties(model.proto, properties);
   check(model);
   graph::Report report;
   graph::fix_inputs(model, report);
@@ -120,7 +121,7 @@ class Tuning {
       : input_(input),
         options_(options),
         process_(options.loop),
-        model_(prepare(input)),
+        model_(prepare(input, options.notes.properties)),
         module_(model_, process_.device(), &process_.communicator()),
         normalized_(find_normalized_weights(model_)),
         teacher_(open_teacher(options.loop.teacher.empty() ? input : options.loop.teacher, process_.device(),
@@ -176,7 +177,8 @@ void Tuning::make_annealer(std::optional<double> target_bytes) {
     annealing.quantizer.tensor_steps = trainer.balanced_steps(names, options_.channel_scales);
   }
   const auto size = [this] {
-    const CodedExport file(module_, annealer_->quantizer(), storage_policy(options_), options_.coder);
+    const CodedExport file(module_, annealer_->quantizer(), storage_policy(options_), options_.coder,
+                           options_.notes.metadata);
     // Ranks whose sums differ in their last bits must not decide differently whether it is small enough.
     return static_cast<uint64_t>(process_.communicator().of_leader(static_cast<int64_t>(file.coded().size())));
   };
@@ -257,7 +259,8 @@ bool Tuning::harden(Trainer& trainer) {
 Tuning::Shipped Tuning::ship(const fs::path& output) const {
   Shipped shipped;
   shipped.file.input_bytes = model_.file_bytes;
-  const CodedExport file(module_, annealer_->quantizer(), storage_policy(options_), options_.coder);
+  const CodedExport file(module_, annealer_->quantizer(), storage_policy(options_), options_.coder,
+                         options_.notes.metadata);
   file.coded().save(output, shipped.file);
   shipped.paper_ratios = file.coded().paper_ratios();
   return shipped;

@@ -52,6 +52,7 @@ struct TuneOptions {
   std::optional<double> beta, price;
   entropy::Coder coder = entropy::kDefaultCoder;
   std::vector<std::string> exclude;  // shell patterns of weights that are trained, but kept bit-exact
+  quantizer::FileNotes notes;
 };
 
 }  // namespace quench::training

@@ -7,17 +7,21 @@
 // A member that is added to one of the structs does not compile here before it is named, and a test counts the visits.
 #pragma once
 
+#include <string>
+
 #include "compressor/training/tune_options.h"
 
 namespace quench::training {
 
 template <typename Visitor>
 void visit_options(const data::DatasetOptions& options, Visitor& visitor) {
-  const auto& [mean, deviation, scale, layout, model_input] = options;
+  const auto& [mean, deviation, scale, layout, bgr, images_only, model_input] = options;
   visitor.must_match("--mean", mean);
   visitor.must_match("--std", deviation);
   visitor.must_match("--scale", scale);
   visitor.must_match("--layout", layout);
+  visitor.must_match("--order", std::string(bgr ? "bgr" : "rgb"));
+  visitor.must_match("whether the preprocessing is the file's own", images_only);
   visitor.may_change("the model's input");  // no option: it comes from the model, which is compared as a whole
 }
 
@@ -59,7 +63,8 @@ void visit_options(const LoopOptions& options, Visitor& visitor) {
 template <typename Visitor>
 void visit_options(const TuneOptions& options, Visitor& visitor) {
   const auto& [loop, ratio, bits, max_drop, on_round, annealing, dimension, centers, codebook, channel_scales,
-               learn_scales, equal_steps, step, sigma, sigma_growth, soft_share, beta, price, coder, exclude] = options;
+               learn_scales, equal_steps, step, sigma, sigma_growth, soft_share, beta, price, coder, exclude, notes] =
+      options;
   visit_options(loop, visitor);
   visitor.must_match("--ratio", ratio);
   visitor.must_match("--bits", bits);
@@ -80,6 +85,7 @@ void visit_options(const TuneOptions& options, Visitor& visitor) {
   visitor.must_match("--price", price);
   visitor.must_match("--coder", coder);  // the file's size steers the price
   visitor.must_match("--exclude", exclude);
+  visitor.may_change("notes");  // what the file says besides the model
 }
 
 }  // namespace quench::training

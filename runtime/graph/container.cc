@@ -28,6 +28,8 @@ class ContainerSource final : public OwnedSource {
 
   Bytes graph() const { return graph_.span(); }
 
+  std::string_view metadata(std::string_view key) const override { return reader_.metadata(key); }
+
   WeightSource source() { return {describe, decode, this}; }
 
   void release(Memory& memory) override {

@@ -12,7 +12,7 @@ constexpr uint64_t kFirstVersionWithDefaults = 4;  // of the IR
 
 // Field numbers of onnx.proto.
 namespace model_field {
-enum : uint32_t { kIrVersion = 1, kGraph = 7, kOpsetImport = 8 };
+enum : uint32_t { kIrVersion = 1, kGraph = 7, kOpsetImport = 8, kMetadata = 14 };
 }
 namespace graph_field {
 enum : uint32_t { kNode = 1, kInitializer = 5, kInput = 11, kOutput = 12, kSparseInitializer = 15 };
@@ -848,7 +848,25 @@ Status GraphReader::define_outputs() {
 
 }  // namespace
 
+// StringStringEntryProto {key = 1, value = 2}
+std::string_view find_property(Bytes model_proto, std::string_view key) {
+  WireReader reader(model_proto);
+  for (WireField field; reader.next(field);) {
+    if (field.number != model_field::kMetadata || !field.is_bytes()) continue;
+    std::string_view name;
+    std::string_view value = "";
+    WireReader entry(field.bytes);
+    for (WireField part; entry.next(part);) {
+      if (part.is_bytes() && part.number == 1) name = part.text();
+      if (part.is_bytes() && part.number == 2) value = part.text();
+    }
+    if (name == key) return value.data() ? value : std::string_view("");
+  }
+  return {};
+}
+
 Status read_graph(Bytes model_proto, const GraphOptions& options, Pool& pool, Graph& graph) {
+  graph.model_proto = model_proto;
   return GraphReader(options, pool, graph).read(model_proto);
 }
 

@@ -139,6 +139,7 @@ struct Graph {
   size_t required_inputs = 0;  // how many the first are
   List<ValueInfo> outputs;
   List<StoredTensor> stored_attributes;  // Attribute::stored; the model fills Attribute::tensor
+  Bytes model_proto;                     // that it was read from
 };
 
 struct GraphOptions {
@@ -148,6 +149,9 @@ struct GraphOptions {
 
 // Reads a ModelProto. Kernels are not looked up yet.
 Status read_graph(Bytes model_proto, const GraphOptions& options, Pool& pool, Graph& graph);
+
+// The value of a key in a ModelProto's metadata_props; its data are nullptr where there is none.
+std::string_view find_property(Bytes model_proto, std::string_view key);
 
 // Folds BatchNormalization with constant parameters into the Conv, ConvTranspose or Gemm before it.
 Status fold_batch_normalization(Pool& pool, Graph& graph);

@@ -35,6 +35,7 @@ struct ModelOptions {
 class OwnedSource {
  public:
   virtual void release(Memory& memory) = 0;
+  virtual std::string_view metadata(std::string_view key) const = 0;  // of the container; no data: there is none
 
  protected:
   ~OwnedSource() = default;
@@ -52,6 +53,12 @@ class Model {
   std::span<const ValueInfo> inputs() const { return graph_.inputs.span(); }
   size_t required_inputs() const { return graph_.required_inputs; }
   std::span<const ValueInfo> outputs() const { return graph_.outputs.span(); }
+  // What the file says of itself: of its container, or of the model (metadata_props). Its data are nullptr where that is
+  // nothing.
+  std::string_view metadata(std::string_view key) const {
+    const std::string_view found = owned_source_ ? owned_source_->metadata(key) : std::string_view();
+    return found.data() ? found : find_property(graph_.model_proto, key);
+  }
 
   Lock& lock() const { return lock_; }
 

@@ -299,6 +299,16 @@ int32_t quench_model_output_kind(const quench_model* model, int32_t index) {
   return model ? kind_of(model->model->outputs(), index) : 0;
 }
 
+quench_code quench_model_metadata(const quench_model* model, const char* key, const char** text, size_t* length,
+                                  quench_status* status) {
+  if (!model || !key || !text || !length) return report(null_argument("an argument"), status);
+  const std::string_view found = model->model->metadata(key);
+  *text = found.data();
+  *length = found.size();
+  return report(found.data() ? Status() : Status::error(StatusCode::kNotFound, "the file says nothing of '%s'", key),
+                status);
+}
+
 quench_code quench_session_create(const quench_model* model, const quench_session_options* options,
                                   quench_session** session, quench_status* status) {
   if (!session) return report(null_argument("session"), status);

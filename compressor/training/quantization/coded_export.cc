@@ -203,7 +203,8 @@ uint64_t stored_weights(const OnnxModel& model) {
 }
 
 CodedExport::CodedExport(const GraphModule& module, const WeightBinding& quantizer,
-                         const quantizer::StoragePolicy& policy, entropy::Coder coder) {
+                         const quantizer::StoragePolicy& policy, entropy::Coder coder,
+                         const quantizer::FileNotes::Pairs& metadata) {
   const auto hard = quantizer.harden(module.parameters());
   model_ = module.to_onnx(quantizer.hard_weights(module.parameters()));
   graph::Options kept;
@@ -214,6 +215,7 @@ CodedExport::CodedExport(const GraphModule& module, const WeightBinding& quantiz
   weights_.emplace(model_);
   coded_ = std::make_unique<CodedModel>(*weights_);
   coded_->coder = coder;
+  coded_->metadata = metadata;
   std::vector<std::vector<uint64_t>> counts;
   for (size_t scope = 0; scope < quantizer.scopes(); ++scope) {
     counts.emplace_back(quantizer.centers(scope).size() / static_cast<size_t>(quantizer.options().dimension));

@@ -53,7 +53,7 @@ class CodedExport {
   // A quantized weight that is no longer its indices' values times a scale for each slice along one axis is rounded to
   // a grid as small tensors are.
   CodedExport(const GraphModule& module, const WeightBinding& quantizer, const quantizer::StoragePolicy& policy = {},
-              entropy::Coder coder = entropy::kDefaultCoder);
+              entropy::Coder coder = entropy::kDefaultCoder, const quantizer::FileNotes::Pairs& metadata = {});
   CodedExport(const CodedExport&) = delete;
   CodedExport& operator=(const CodedExport&) = delete;
 

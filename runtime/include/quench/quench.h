@@ -189,6 +189,12 @@ enum {
 int32_t quench_model_input_kind(const quench_model* model, int32_t index);
 int32_t quench_model_output_kind(const quench_model* model, int32_t index);
 
+/* What the file says besides the model, by a key: "tool", "options", "source_bytes", "source_crc32c", and what ONNX calls
+ * metadata, such as "quench.preprocessing" and "quench.labels" (see compressor/cli/README.md). The text belongs to the
+ * model and has no zero at its end. QUENCH_NOT_FOUND, and NULL, where there is none. */
+quench_code quench_model_metadata(const quench_model* model, const char* key, const char** text, size_t* length,
+                                  quench_status* status);
+
 /* Sessions. */
 
 typedef struct quench_session quench_session;

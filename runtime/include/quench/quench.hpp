@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -97,6 +98,13 @@ class Model {
     ValueInfo info{};
     detail::check(quench_model_output, get(), index, static_cast<quench_value_info*>(&info));
     return info;
+  }
+  // What the file says besides the model; nothing where it says nothing of the key.
+  std::optional<std::string_view> metadata(const char* key) const {
+    const char* text = nullptr;
+    size_t length = 0;
+    if (quench_model_metadata(get(), key, &text, &length, nullptr) != QUENCH_OK) return std::nullopt;
+    return std::string_view(text, length);
   }
   const quench_model* get() const { return model_.get(); }
 

@@ -92,6 +92,7 @@ TEST_F(Files, NoCommandOverwritesWhatItReads) {
       {{"compress", external, "-o", "OUT", "--data", npz}, {external, weights, npz}},
       {{"compress", onnx, "-o", "OUT", "--data", folder}, {onnx, png}},
       {{"compress", onnx, "-o", "OUT", "--data", cifar}, {onnx, batch}},
+      {{"compress", onnx, "-o", "OUT", "--labels", metrics}, {onnx, metrics}},
       {{"compress", onnx, "-o", other, "--data", npz, "--json", "OUT"}, {onnx, npz, other}},
       {{"compress", external, "-o", other, "--json", "OUT"}, {external, weights, other}},
       {{"compress", onnx, "-o", "OUT", "--data", samples}, {onnx, sample, last}},

@@ -145,7 +145,7 @@ TEST_F(Samples, DataThatDoNotFitTheInputsAreOneLine) {
   }
   expect_error({"eval", quench, "--against", onnx, "--data", a, "--data", "state=zeros", "--data", "tokens=0", "--dim",
                 "T=2", "--mean", "1"},
-               1, "--mean, --std, --scale and --layout are for images");
+               1, "--mean, --std, --scale, --layout and --order are for images");
   expect_error({"eval", quench, "--against", onnx, "--data", at("some.npz"), "--dim", "U=2"}, 1,
                "there is no dimension 'U'; the model has T, batch");
   const std::string text = model("s.onnx", "g (string[N] text, float[N] x) => (float[N] y) { y = Relu(x) }");

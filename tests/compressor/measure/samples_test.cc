@@ -33,7 +33,8 @@ Array array_of(ElementType type, Dims dims, const std::vector<T>& values) {
   return array;
 }
 
-const data::DatasetOptions kDoubled{{}, {}, 2.f, {}, {}}, kShifted{{0.5f}, {}, {}, {}, {}};
+const data::DatasetOptions kDoubled{.mean = {}, .std = {}, .scale = 2.f, .layout = {}, .model_input = {}};
+const data::DatasetOptions kShifted{.mean = {0.5f}, .std = {}, .scale = {}, .layout = {}, .model_input = {}};
 
 class SamplesTest : public ::testing::Test {
  protected:
@@ -325,7 +326,7 @@ TEST_F(SamplesTest, WhatDoesNotFitIsNamed) {
   EXPECT_TRUE(testing::contains(error("float[N,2] a", {one, one}), "the model has the inputs a"));
   for (const Specs& specs : {Specs{"a=" + one, "b=" + one}, Specs{wide}}) {
     EXPECT_EQ(testing::error_of([&] { open(two, specs, kShifted); }),
-              "--mean, --std, --scale and --layout are for images, and the data are arrays");
+              "--mean, --std, --scale, --layout and --order are for images, and the data are arrays");
   }
   EXPECT_TRUE(testing::contains(testing::error_of([&] {
                                   open(two, {a}, {}, {.whole = {{"z", {1}}}, .dims = {}});

@@ -125,6 +125,35 @@ TEST(CApi, WrapperRunsAndThrows) {
   }
 }
 
+TEST(CApi, ReadsWhatTheFileSaysOfItself) {
+  GraphBuilder graph(13);
+  graph.input("x", ElementType::kFloat32, {2}).node("Neg", {"x"}, {"y"}).output("y");
+  const auto property = [](std::string_view key, std::string_view value) {
+    return WireWriter().bytes(14, WireWriter().bytes(1, key).bytes(2, value).str()).str();
+  };
+  const std::string proto = graph.build() + property("labels", "cat\ndog") + property("empty", "") +
+                            property("tool", "another") + WireWriter().bytes(14, "\xff\xff").str();
+  container::Writer writer = container::Writer::in_memory();
+  ASSERT_TRUE(writer.set_graph(as_bytes(proto)).ok());
+  ASSERT_TRUE(writer.add_metadata("tool", "quench 9").ok());
+  const std::vector<std::byte> file = *writer.finish_bytes();
+  const quench::Model model = quench::Model::open(file);
+  EXPECT_EQ(model.metadata("tool"), "quench 9");
+  EXPECT_EQ(model.metadata("labels"), "cat\ndog");
+  EXPECT_EQ(model.metadata("empty"), "");
+  EXPECT_EQ(model.metadata("label"), std::nullopt);
+  const char* text = "unchanged";
+  size_t length = 9;
+  quench_status status = QUENCH_STATUS_INIT;
+  EXPECT_EQ(quench_model_metadata(model.get(), "label", &text, &length, &status), QUENCH_NOT_FOUND);
+  EXPECT_EQ(text, nullptr);
+  EXPECT_EQ(length, 0u);
+  EXPECT_STREQ(status.message, "the file says nothing of 'label'");
+  EXPECT_EQ(quench_model_metadata(nullptr, "label", &text, &length, nullptr), QUENCH_INVALID_ARGUMENT);
+  EXPECT_EQ(quench_model_metadata(model.get(), nullptr, &text, &length, nullptr), QUENCH_INVALID_ARGUMENT);
+  EXPECT_EQ(quench_model_metadata(model.get(), "tool", nullptr, &length, nullptr), QUENCH_INVALID_ARGUMENT);
+}
+
 TEST(CApi, SaysWhatIsWrong) {
   const std::vector<std::byte> file = sample_file();
   quench_status status = QUENCH_STATUS_INIT;
