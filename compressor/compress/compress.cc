@@ -24,6 +24,7 @@ constexpr double kSignalDecibels = 30;
 // of sounds 20.6, 13.6, 20.5 and 21.0 dB at 8.6, 9.6, 10.4 and 10.5 times smaller (st_yamnet256).
 constexpr double kLargestGuessedStep = 0.35;
 constexpr double kDecibelsPerQuality = 5;
+constexpr double kRuinedDecibels = 2 * kDecibelsPerQuality;  // below transparent, as far as any quality goes
 constexpr double kDecibelTolerance = 0.3;
 constexpr int kMaxSearchRounds = 10;
 constexpr int kMaxAcceptanceRounds = 16;
@@ -62,6 +63,7 @@ class Compression {
     return {options_.include, options_.exclude, options_.quality == Quality::kLossless, calibrated};
   }
   void calibrate();
+  double transparent_decibels() const;
   double target_error() const;
   double decibels_less() const;
   template <typename Measure>
@@ -69,6 +71,7 @@ class Compression {
   void search_error(ModelQuantizer& quantizer);
   void search_size(ModelQuantizer& quantizer, double target_bytes);
   void search_accepted(ModelQuantizer& quantizer);
+  void warn_of_ruin(const ModelQuantizer& quantizer);
   void progress(const char* stage, double share) const {
     if (options_.progress) options_.progress(stage, share);
   }
@@ -136,11 +139,12 @@ double Compression::decibels_less() const {
   return 0;
 }
 
-double Compression::target_error() const {
+double Compression::transparent_decibels() const {
   const bool only_order = calibration_ && calibration_->is_classifier() && calibration_->is_anchored();
-  const double decibels = (only_order ? kClassifierDecibels : kSignalDecibels) - decibels_less();
-  return std::pow(10.0, -decibels / 10);
+  return only_order ? kClassifierDecibels : kSignalDecibels;
 }
+
+double Compression::target_error() const { return std::pow(10.0, -(transparent_decibels() - decibels_less()) / 10); }
 
 // Finds the multiplier of the steps at which an increasing measure lies in (-tolerance, 0]: by `slope` (of the measure
 // per octave of the multiplier) until there is a bracket, then by the line through the bracket's ends. `measure`
@@ -213,6 +217,7 @@ void Compression::search_size(ModelQuantizer& quantizer, double target_bytes) {
   // it.
   const double scale = 8 / static_cast<double>(float_weights(model_));
   uint64_t least = UINT64_MAX;
+  quantizer.allow_finest_steps();
   const double found =
       search(quantizer.first_guess(target_error()), -0.9, 0.01 * target_bytes * scale, [&](double multiplier) {
         quantizer.quantize(multiplier);
@@ -224,7 +229,23 @@ void Compression::search_size(ModelQuantizer& quantizer, double target_bytes) {
     throw Error::make("{}: cannot be made as small as {} bytes; the least that was reached is {}", model_.name,
                       static_cast<uint64_t>(target_bytes), least);
   }
-  if (calibration_) report_.predicted_snr_db = -10 * std::log10(quantizer.output_error());
+  if (!calibration_) return;
+  report_.predicted_snr_db = -10 * std::log10(std::max(quantizer.output_error(), 1e-30));
+  warn_of_ruin(quantizer);
+}
+
+// A size that was asked for is kept to, whatever becomes of the outputs. Where weights of 8 bits do badly, too, on made-up
+// inputs that mean nothing to the model, what is not much worse is no ruin.
+void Compression::warn_of_ruin(const ModelQuantizer& quantizer) {
+  const double transparent = transparent_decibels();
+  if (report_.predicted_snr_db >= transparent - kRuinedDecibels) return;
+  const double int8 = -10 * std::log10(std::max(quantizer.int8_error(), 1e-30));
+  if (report_.predicted_snr_db >= int8 - kDecibelsPerQuality) return;
+  report_.warnings.push_back(
+      fmt::format("at this size the outputs are far from the original's: an SNR of {:.1f} dB is expected, {:.0f} dB "
+                  "would be taken for "
+                  "transparent; ask for a larger file, or let `quench tune` train it",
+                  report_.predicted_snr_db, std::min(transparent, int8)));
 }
 
 void Compression::count_samples() {
@@ -236,10 +257,13 @@ void Compression::count_samples() {
 }
 
 // Halves the range between steps that are accepted and steps that are not, until they are a 20th of an octave apart: of
-// 4 bits a weight, that is one percent. Since an accuracy moves up and down, looks a little beyond.
+// 4 bits a weight, that is one percent. But what is measured on samples moves up and down by more than that from file to
+// file (an SNR by a decibel): of steps up to half an octave beyond, the coarsest that is accepted.
 void Compression::search_accepted(ModelQuantizer& quantizer) {
   constexpr double kOctaves = 0.05;
+  constexpr int kBeyond = 16;
   uint64_t bytes = 0;
+  quantizer.allow_finest_steps();
   const auto is_accepted = [&](double place) {
     quantizer.quantize(std::exp2(place));
     CompressReport trial;
@@ -251,7 +275,7 @@ void Compression::search_accepted(ModelQuantizer& quantizer) {
   double place = std::log2(quantizer.first_guess(target_error())), reach = 1;
   uint64_t previous = 0;
   for (int round = 0; round < kMaxAcceptanceRounds; ++round) {
-    progress("quantizing", static_cast<double>(round) / kMaxAcceptanceRounds);
+    progress("quantizing", 0.5 * static_cast<double>(round) / kMaxAcceptanceRounds);
     (is_accepted(place) ? accepted : refused) = place;
     const bool is_bracketed = accepted && refused;
     if (is_bracketed ? *refused - *accepted < kOctaves : bytes == previous) break;  // or steps at their limits
@@ -267,8 +291,13 @@ void Compression::search_accepted(ModelQuantizer& quantizer) {
     throw Error::make("{}: no file is as near to it as asked for; the finest that was tried has {} bytes", model_.name,
                       bytes);
   }
-  for (const double beyond : {4 * kOctaves, 2 * kOctaves}) {
-    if (is_accepted(*accepted + beyond)) accepted = *accepted + beyond;
+  for (int beyond = kBeyond; beyond > 0; --beyond) {
+    progress("quantizing", 1 - 0.5 * beyond / kBeyond);
+    const double coarser = *accepted + kOctaves * (beyond - 0.25) * 2 / 3;  // between those that were tried
+    if (is_accepted(coarser)) {
+      accepted = coarser;
+      break;
+    }
   }
   quantizer.quantize(std::exp2(*accepted));
   if (calibration_) report_.predicted_snr_db = -10 * std::log10(quantizer.output_error());

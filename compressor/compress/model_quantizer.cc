@@ -153,11 +153,20 @@ double ModelQuantizer::first_guess(double error) const {
   return at_one > 0 ? std::sqrt(error / at_one) : 1;
 }
 
+// With the finest one, the largest value has all of the grid's entries but the quarter that error feedback may need.
+double ModelQuantizer::smallest_step(const Tensor& tensor, std::span<const float> values) const {
+  if (!is_finest_allowed_)
+    return tensor.rms * (tensor.method == TensorMethod::kGrid ? kSmallestGridStep : kSmallestStep);
+  float largest = 0;
+  for (const float value : values) largest = std::max(largest, std::abs(value));
+  return 1.26 * static_cast<double>(largest) / (kGridZero - 1);
+}
+
 void ModelQuantizer::set_scales(Tensor& tensor, double multiplier, const std::vector<float>& values) const {
   const bool small = tensor.method == TensorMethod::kGrid;
-  const double smallest = small ? kSmallestGridStep : kSmallestStep;
-  const double step = std::clamp(multiplier * tensor.share / (small ? kGridFineness : 1), smallest * tensor.rms,
-                                 std::min(largest_step_, kLargestStep) * tensor.rms);
+  const double coarsest = std::min(largest_step_, kLargestStep) * tensor.rms;
+  const double step = std::clamp(multiplier * tensor.share / (small ? kGridFineness : 1),
+                                 std::min(smallest_step(tensor, values), coarsest), coarsest);
   tensor.largest = static_cast<float>(step);
   tensor.scale_codes.clear();
   const operators::ChannelMap& map = channels_[tensor.weight];

@@ -47,6 +47,10 @@ class ModelQuantizer {
   // No step is to be larger than this, in units of its tensor's rms, from the next quantize on.
   void limit_steps(double largest) { largest_step_ = largest; }
 
+  // From the next quantize on, steps may be as fine as 16 bits a weight, where a size or a goal asks for it. Otherwise they
+  // stop where a quality gains nothing any more.
+  void allow_finest_steps() { is_finest_allowed_ = true; }
+
   // What output_error is with the weights of codebooks rounded to nearest in 8 bits, one scale for each output channel:
   // what is widely taken for as good as the original.
   double int8_error() const;
@@ -71,6 +75,7 @@ class ModelQuantizer {
   void assign_scopes();
   void share_out_steps();
   double middle_sensitivity() const;
+  double smallest_step(const Tensor& tensor, std::span<const float> values) const;
   void set_scales(Tensor& tensor, double multiplier, const std::vector<float>& values) const;
   std::vector<float> normalised(const Tensor& tensor, std::span<const float> values) const;
   void learn_codebooks();
@@ -98,6 +103,7 @@ class ModelQuantizer {
   std::vector<operators::ChannelMap> channels_;  // of each weight
   bool holds_indices_ = true;
   double largest_step_ = std::numeric_limits<double>::infinity();
+  bool is_finest_allowed_ = false;
 };
 
 }  // namespace quench::quantizer

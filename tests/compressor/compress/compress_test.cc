@@ -100,6 +100,32 @@ TEST_F(CompressTest, SizeCanBeAskedFor) {
   EXPECT_GE(by_bits.bits_per_weight, 7 * 0.9);
 }
 
+TEST_F(CompressTest, LargeFilesAreFinerThanAnyQuality) {
+  CompressOptions options;
+  options.bits = 13;
+  const CompressReport report = compress_to("fine.quench", options);
+  EXPECT_NEAR(report.bits_per_weight, 13, 0.4);
+  EXPECT_GT(report.predicted_snr_db, 60);
+  EXPECT_TRUE(report.warnings.empty());
+}
+
+TEST_F(CompressTest, RuinIsSaid) {
+  onnx::ModelProto proto = make_small_model();
+  // With a second output it is no classifier, whose order alone counts.
+  *proto.mutable_graph()->add_output() = proto.graph().output(0);
+  proto.mutable_graph()->mutable_output(1)->set_name("pooled");
+  proto.mutable_graph()->mutable_output(1)->mutable_type()->mutable_tensor_type()->clear_shape();
+  write_model(folder_ / "model.onnx", proto);
+  CompressOptions options;
+  options.ratio = 12;
+  EXPECT_TRUE(compress_to("fair.quench", options).warnings.empty());
+  options.ratio = 30;
+  const CompressReport report = compress_to("ruined.quench", options);
+  EXPECT_LT(report.predicted_snr_db, 20);
+  ASSERT_EQ(report.warnings.size(), 1U);
+  EXPECT_NE(report.warnings[0].find("far from the original's"), std::string::npos);
+}
+
 TEST_F(CompressTest, ImpossibleSizesAreRefused) {
   CompressOptions options;
   options.ratio = 1000;
