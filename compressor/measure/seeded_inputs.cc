@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
+#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <numbers>
@@ -23,7 +25,10 @@ using onnx::TensorProto;
 
 // Open dimensions other than the first.
 constexpr int64_t kPictureSize = 224;
+constexpr int64_t kSoundSize =
+    576;  // 36 ms at kSampleRate: what detectors of speech take at once, with what was before
 constexpr int64_t kOpenSize = 16;
+constexpr int64_t kSampleRate = 16000;
 
 // Of one input; then they come again. A batch may be a million.
 constexpr size_t kDifferentPictures = 256;
@@ -116,17 +121,83 @@ std::set<std::string> initializer_names(const OnnxModel& model) {
   return names;
 }
 
-std::vector<int64_t> concrete_shape(const onnx::ValueInfoProto& input, const SeededShapes& shapes) {
-  std::vector<int64_t> dims = shapes.inputs.of(input);
-  const int channels = channel_axis(dims);
-  for (int i = 0; i < static_cast<int>(dims.size()); ++i) {
-    int64_t& dim = dims[static_cast<size_t>(i)];
-    if (dim >= 0) continue;
-    const bool picture_size = dims.size() == 4 && (channels == 3 ? i == 1 || i == 2 : i >= 2);
-    dim = i == 0 ? shapes.batch : picture_size ? kPictureSize : kOpenSize;
-  }
-  return dims;
+// Whether a name has one of the words in it, in any case.
+bool says(std::string name, std::initializer_list<std::string_view> words) {
+  std::ranges::transform(name, name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return std::ranges::any_of(words, [&](std::string_view word) { return name.find(word) != std::string::npos; });
 }
+
+bool is_length(const std::string& dimension) { return says(dimension, {"seq", "length", "time", "frame"}); }
+
+// A number of samples a second, which is given beside a sound.
+bool is_sample_rate(const onnx::ValueInfoProto& input) {
+  const std::string& name = input.name();
+  return name == "sr" || says(name, {"sample_rate", "sampling_rate", "samplerate"});
+}
+
+// The axis of a picture's channels; 0: the input is none, or its name or a dimension's says something else: keys and
+// values of the past, a state.
+int picture_axis(const onnx::ValueInfoProto& input, std::span<const int64_t> dims) {
+  if (says(input.name(), {"past", "cache", "state", "hidden"})) return 0;
+  const auto& declared = input.type().tensor_type().shape().dim();
+  if (std::ranges::any_of(declared, [](const auto& dim) { return is_length(dim.dim_param()); })) return 0;
+  return channel_axis(dims);
+}
+
+// Sizes of the dimensions that a model leaves open, which depend on all of its inputs: one name has one size.
+class OpenSizes {
+ public:
+  OpenSizes(const onnx::GraphProto& graph, const SeededShapes& shapes) : shapes_(shapes) {
+    for (const onnx::ValueInfoProto& input : graph.input()) {
+      const auto& dims = input.type().tensor_type().shape().dim();
+      has_sample_rate_ |= is_sample_rate(input);
+      if (dims.empty() || dims[0].dim_value() > 0) continue;
+      has_open_batch_ = true;
+      if (!is_length(dims[0].dim_param())) batches_.insert(dims[0].dim_param());
+    }
+  }
+
+  std::vector<int64_t> of(const onnx::ValueInfoProto& input) const {
+    std::vector<int64_t> sizes = shapes_.inputs.of(input);
+    const auto& declared = input.type().tensor_type().shape().dim();
+    const bool is_sound = has_sample_rate_ && sizes.size() <= 2;
+    const int channels = picture_axis(input, sizes);
+    for (int i = 0; i < static_cast<int>(sizes.size()); ++i) {
+      int64_t& size = sizes[static_cast<size_t>(i)];
+      if (size >= 0) continue;
+      const std::string name = i < declared.size() ? declared[i].dim_param() : "";
+      const bool is_picture_size = channels == 3 ? i == 1 || i == 2 : channels == 1 && i >= 2;
+      const int64_t other = is_picture_size ? kPictureSize : is_sound ? kSoundSize : kOpenSize;
+      // As of a recurrent state: layers x batch x size.
+      const bool is_behind_layers = name.empty() && i == 1 && sizes.size() == 3 && has_open_batch_;
+      const bool is_batch = (i == 0 && !is_length(name)) || is_behind_layers;
+      size = is_batch ? shapes_.batch : size_of(name, other);
+    }
+    return sizes;
+  }
+
+ private:
+  // Of a name, also of a sum of names and numbers.
+  int64_t size_of(const std::string& name, int64_t other) const {
+    if (const size_t plus = name.find('+'); plus != std::string::npos) {
+      return std::min(kLargestSum, size_of(name.substr(0, plus), other) + size_of(name.substr(plus + 1), other));
+    }
+    const size_t begin = name.find_first_not_of(' ');
+    const std::string word =
+        begin == std::string::npos ? "" : name.substr(begin, name.find_last_not_of(' ') + 1 - begin);
+    if (const auto given = shapes_.inputs.dims.find(word); given != shapes_.inputs.dims.end()) return given->second;
+    int64_t number = 0;
+    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
+    if (error == std::errc() && end == word.data() + word.size()) return std::clamp<int64_t>(number, 0, kLargestSum);
+    return !word.empty() && (batches_.contains(word) || says(word, {"batch"})) ? shapes_.batch : other;
+  }
+
+  static constexpr int64_t kLargestSum = 1 << 20;
+  const SeededShapes& shapes_;
+  std::set<std::string> batches_;  // names of first dimensions
+  bool has_open_batch_ = false;
+  bool has_sample_rate_ = false;
+};
 
 // How pictures are given to a model: mean + deviation * v between low and high, where v is drawn with about zero mean
 // and unit variance.
@@ -292,12 +363,22 @@ int64_t largest_of(int32_t dtype) {
   return int64_t{1} << std::min(bits - (is_signed ? 1 : 0), 32);
 }
 
+// Where a name says what its values are: the one sample rate, or of a mask of integers that nothing is hidden.
+std::optional<int64_t> known_value(const onnx::ValueInfoProto& input) {
+  const auto& type = input.type().tensor_type();
+  int64_t elements = 1;
+  for (const auto& dim : type.shape().dim()) elements *= dim.dim_value() == 1 ? 1 : 2;
+  if (is_sample_rate(input) && elements == 1 && element_bits(type.elem_type()) >= 32) return kSampleRate;
+  if (!is_float_type(type.elem_type()) && says(input.name(), {"mask"})) return 1;
+  return std::nullopt;
+}
+
 }  // namespace
 
 bool takes_pictures(const OnnxModel& model) {
   const std::set<std::string> initializers = initializer_names(model);
   return std::ranges::all_of(model.proto.graph().input(), [&](const onnx::ValueInfoProto& input) {
-    return initializers.contains(input.name()) || channel_axis(InputShapes().of(input)) != 0;
+    return initializers.contains(input.name()) || picture_axis(input, InputShapes().of(input)) != 0;
   });
 }
 
@@ -306,16 +387,20 @@ std::vector<HostTensor> seeded_inputs(const OnnxModel& model, const SeededShapes
   const std::set<std::string> initializers = initializer_names(model);
   Random random(seed * 0x9E3779B97F4A7C15 + index);
   const Preprocessing preprocessing(model);
+  const OpenSizes sizes(model.proto.graph(), shapes);
   std::vector<HostTensor> inputs;
   for (const onnx::ValueInfoProto& input : model.proto.graph().input()) {
     if (initializers.contains(input.name())) continue;
     const int32_t dtype = input.type().tensor_type().elem_type();
-    HostTensor tensor = HostTensor::float32(input.name(), concrete_shape(input, shapes));
+    HostTensor tensor = HostTensor::float32(input.name(), sizes.of(input));
     const bool is_drawable =
         !tensor.dims.empty() && tensor.elements() / std::max<int64_t>(1, tensor.dims[0]) <= kLargestPicture;
-    const int channels = is_drawable ? channel_axis(tensor.dims) : 0;
+    const int channels = is_drawable ? picture_axis(input, tensor.dims) : 0;
     const std::optional<int64_t> range = preprocessing.index_range(input.name());
-    if (is_float_type(dtype)) {
+    const std::optional<int64_t> known = known_value(input);
+    if (is_float_type(dtype) && known) {
+      std::ranges::fill(tensor.floats(), static_cast<float>(*known));
+    } else if (is_float_type(dtype)) {
       const std::span<float> all = tensor.floats();
       const std::span<float> values = channels != 0 ? all : all.first(std::min(all.size(), kDifferentValues));
       if (range) {
@@ -338,7 +423,7 @@ std::vector<HostTensor> seeded_inputs(const OnnxModel& model, const SeededShapes
         const int64_t below = range ? std::min(*range, largest_of(dtype)) : 2;
         const size_t drawn = std::min(tensor.bytes.size(), width * kDifferentValues);
         for (size_t i = 0; i < drawn; i += width) {
-          const auto value = static_cast<uint64_t>(random.below(below));
+          const auto value = static_cast<uint64_t>(known ? *known : random.below(below));
           std::memcpy(tensor.bytes.data() + i, &value, std::min(width, sizeof value));
         }
         repeat(tensor.bytes, drawn);

@@ -7,6 +7,10 @@
 // unit variance, as preprocessed images have. Inputs that choose rows of a constant table (tokens: by Gather or OneHot,
 // whatever their type) get any of its rows, each as often as another. Other float inputs get independent normal values,
 // integers and booleans 0 or 1.
+//
+// Names count where they say what is needed: a dimension has one size wherever its name stands, also in a sum; it is the
+// batch where it is called so, or where another input's first dimension has its name; keys and values of the past are no
+// pictures; a sample rate is 16,000, and a sound beside it has 576 samples; a mask of integers hides nothing.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +30,7 @@ struct SeededShapes {
 bool takes_pictures(const OnnxModel& model);
 
 // One set of inputs (graph inputs that are no initializers), batch `index` of an endless sequence. Open dimensions
-// other than the first become 224 (height and width) or 16.
+// other than the batch become 224 (height and width), 576 (sound) or 16.
 std::vector<graph::HostTensor> seeded_inputs(const OnnxModel& model, const SeededShapes& shapes, uint64_t seed,
                                              uint64_t index);
 

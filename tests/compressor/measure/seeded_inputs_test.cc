@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -149,6 +150,72 @@ TEST(SeededInputs, PicturesOfBytesAreNotZerosAndOnes) {
   EXPECT_GT(std::to_integer<int>(*std::max_element(picture.bytes.begin(), picture.bytes.end())), 100);
   const HostTensor tokens = input_of("g (int64[N,T] x) => (int64[N,T] y) { y = Identity(x) }");
   EXPECT_LE(std::to_integer<int>(*std::max_element(tokens.bytes.begin(), tokens.bytes.end())), 1);
+}
+
+std::map<std::string, HostTensor> inputs_of(const std::string& text) {
+  const OnnxModel model = testing::load_text(text);
+  std::map<std::string, HostTensor> inputs;
+  for (HostTensor& input : seeded_inputs(model, {.batch = 4}, 1, 0)) inputs.emplace(input.name, std::move(input));
+  return inputs;
+}
+
+TEST(SeededInputs, ADimensionHasOneSizeWhereverItsNameStands) {
+  const auto inputs = inputs_of(
+      "g (float[batch,sequence] x, float[2,batch,8] state, float[2,M,8] other, float[M] first) => (float[A,B] y) "
+      "{ y = Relu(x) }");
+  EXPECT_EQ(inputs.at("x").dims, (Shape{4, 16}));
+  EXPECT_EQ(inputs.at("state").dims, (Shape{2, 4, 8}));
+  EXPECT_EQ(inputs.at("other").dims, (Shape{2, 4, 8}));  // as the first dimension of another input
+  EXPECT_EQ(inputs.at("first").dims, (Shape{4}));
+}
+
+TEST(SeededInputs, AnUnnamedDimensionBehindLayersIsTheBatch) {
+  onnx::ModelProto proto =
+      testing::parse_text("g (float[A,B] x, float[2,C,8] state) => (float[D,E] y) { y = Relu(x) }", 17);
+  for (onnx::ValueInfoProto& input : *proto.mutable_graph()->mutable_input()) {
+    for (auto& dim : *input.mutable_type()->mutable_tensor_type()->mutable_shape()->mutable_dim()) {
+      if (!dim.has_dim_value()) dim.clear_dim_param();
+    }
+  }
+  const std::vector<HostTensor> inputs = seeded_inputs(testing::load_proto(proto), {.batch = 4}, 1, 0);
+  EXPECT_EQ(inputs[0].dims, (Shape{4, 16}));
+  EXPECT_EQ(inputs[1].dims, (Shape{2, 4, 8}));
+}
+
+// Of rank 4 and with four heads, they are no pictures of four channels, 224 long.
+TEST(SeededInputs, KeysAndValuesOfThePastAreNoPictures) {
+  const std::string text =
+      "g (int64[batch_size,sequence_length] ids, float[batch_size,4,past_sequence_length,16] past_key, "
+      "float[batch_size,4,P,16] cache, int64[batch_size,total] attention_mask) => (float[A,B] y) { y = Cast(ids) }";
+  onnx::ModelProto proto = testing::parse_text(text, 17);
+  proto.mutable_graph()
+      ->mutable_input(3)
+      ->mutable_type()
+      ->mutable_tensor_type()
+      ->mutable_shape()
+      ->mutable_dim(1)
+      ->set_dim_param("past_sequence_length + sequence_length");
+  const OnnxModel model = testing::load_proto(proto);
+  const std::vector<HostTensor> inputs = seeded_inputs(model, {.batch = 4}, 1, 0);
+  EXPECT_EQ(inputs[1].dims, (Shape{4, 4, 16, 16}));
+  EXPECT_EQ(inputs[2].dims, (Shape{4, 4, 16, 16}));
+  ASSERT_EQ(inputs[3].dims, (Shape{4, 32}));
+  int64_t shown = 0;
+  std::memcpy(&shown, inputs[3].bytes.data() + 8 * 7, 8);
+  EXPECT_EQ(shown, 1);  // a mask hides nothing
+  EXPECT_FALSE(takes_pictures(model));
+  SeededShapes given{.batch = 4};
+  given.inputs.dims["past_sequence_length"] = 5;
+  EXPECT_EQ(seeded_inputs(model, given, 1, 0)[3].dims, (Shape{4, 21}));
+}
+
+TEST(SeededInputs, ASoundHasTheLengthThatGoesWithItsRate) {
+  const auto inputs = inputs_of("g (float[batch,samples] input, int64 sr) => (float[A,B] y) { y = Relu(input) }");
+  EXPECT_EQ(inputs.at("input").dims, (Shape{4, 576}));
+  EXPECT_EQ(inputs.at("sr").dims, Shape{});
+  int64_t rate = 0;
+  std::memcpy(&rate, inputs.at("sr").bytes.data(), 8);
+  EXPECT_EQ(rate, 16000);
 }
 
 }  // namespace
