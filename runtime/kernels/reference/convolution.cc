@@ -119,11 +119,9 @@ const float* floats_of(const RunContext& context, int index) {
   return context.input(index) ? context.input(index)->as<float>() : nullptr;
 }
 
-}  // namespace
-
-template <typename T>
+// Row-major; the bias, one value per output channel, may be null.
 void convolve(const RunContext& context, const ConvolutionState& state, const Shape& x_shape, const Shape& w_shape,
-              const T* x, const T* w, const T* bias, T* y) {
+              const float* x, const float* w, const float* bias, float* y) {
   const Window& window = state.window;
   const int64_t out_channels = w_shape[0];
   const int64_t group_in = w_shape[1];
@@ -133,7 +131,7 @@ void convolve(const RunContext& context, const ConvolutionState& state, const Sh
     for (int64_t plane = begin; plane < end; ++plane) {
       const int64_t channel = plane % out_channels;
       const int64_t first_in = plane / out_channels * x_shape[1] + channel / group_out * group_in;
-      T* sums = y + plane * window.output_elements();
+      float* sums = y + plane * window.output_elements();
       fill_plane(sums, window.output_elements(), bias, channel);
       for (int64_t c = 0; c < group_in; ++c) {
         accumulate_conv(window, x + (first_in + c) * window.input_elements(),
@@ -142,13 +140,6 @@ void convolve(const RunContext& context, const ConvolutionState& state, const Sh
     }
   });
 }
-
-template void convolve(const RunContext&, const ConvolutionState&, const Shape&, const Shape&, const float*,
-                       const float*, const float*, float*);
-template void convolve(const RunContext&, const ConvolutionState&, const Shape&, const Shape&, const uint32_t*,
-                       const uint32_t*, const uint32_t*, uint32_t*);
-
-namespace {
 
 Status run_conv(RunContext& context) {
   convolve(context, context.state<ConvolutionState>(), context.input(0)->shape, context.input(1)->shape,

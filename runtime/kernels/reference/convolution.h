@@ -15,11 +15,6 @@ struct ConvolutionState {
 Status place_convolution(const InferContext& context, const Shape& x, const Shape& w, ConvolutionState* state,
                          Shape* y);
 
-// Convolves float or uint32_t, row-major; the bias, one value per output channel, may be null.
-template <typename T>
-void convolve(const RunContext& context, const ConvolutionState& state, const Shape& x_shape, const Shape& w_shape,
-              const T* x, const T* w, const T* bias, T* y);
-
 // Kernel::infer of Conv, for a state that begins with ConvolutionState. Refuses what the kernels could not do safely.
 Status infer_conv(InferContext& context);
 

@@ -1,8 +1,12 @@
 // Convolutions and matrix products of bytes: ConvInteger, QLinearConv, MatMulInteger, QLinearMatMul, and of ONNX
 // Runtime's own QGemm, MatMulIntegerToFloat and DynamicQuantizeMatMul.
 //
-// Both operands become 32-bit integers without their zero points, so that padding is zero and the loops are those of
-// float. Sums wrap around, as unsigned ones do. What the operator makes of them (real numbers, or bytes again) comes last.
+// Both operands become wider integers without their zero points, so that padding is zero: of 32 bits for matrices, whose
+// loops are those of float, of 16 bits for convolutions. Sums wrap around, as unsigned ones do. What the operator makes of
+// them (real numbers, or bytes again) comes last.
+
+#include <cstddef>
+#include <cstring>
 
 #include "runtime/kernels/reference/convolution.h"
 #include "runtime/kernels/reference/integers.h"
@@ -103,7 +107,8 @@ Status check_rest(InferContext& context, const Operands& operands, const Axes& a
 }
 
 // The integers without their zero points.
-void widen(const RunContext& context, const Tensor& from, const Tensor* zero, int axis, uint32_t* to) {
+template <typename T>
+void widen(const RunContext& context, const Tensor& from, const Tensor* zero, int axis, T* to) {
   const int32_t none = 0;
   const Tensor zeros = zero ? spread(*zero, axis, from.shape.rank) : one_number(ElementType::kInt32, &none);
   const auto loop = broadcast_loop<2>(from, {&from, &zeros});
@@ -114,7 +119,7 @@ void widen(const RunContext& context, const Tensor& from, const Tensor* zero, in
       const int64_t size = count - begin < kBlock ? count - begin : kBlock;
       load_integers(from, at[0] + begin, 1, size, values);
       load_integers(zeros, at[1] + begin * loop.step(1), loop.step(1), size, offsets);
-      for (int64_t i = 0; i < size; ++i) to[at[0] + begin + i] = static_cast<uint32_t>(values[i] - offsets[i]);
+      for (int64_t i = 0; i < size; ++i) to[at[0] + begin + i] = static_cast<T>(values[i] - offsets[i]);
     }
   });
 }
@@ -191,22 +196,127 @@ Status run_product(RunContext& context, const Operands& operands, const Axes& ax
 // Parameters of the weights are for each output channel.
 constexpr Axes kConvolutionAxes = {.a = -1, .b = 0, .y_a = -1, .y_b = 1};
 
+// A convolution is made of products of rows: a kernel's weights by the input under the window of an output, for a tile of
+// outputs at a time, both filled up with zeros to whole lanes. Compilers make of such a sum the instructions for products
+// of 16-bit integers that nearly all processors have. By loops over planes, as floats are convolved, all of
+// shufflenet_v2_12_int8 took 260 ms, and takes 94 ms so (quench bench, one thread, dev preset).
+constexpr int64_t kLanes = 16;
+constexpr int64_t kTile = 32;  // outputs; their rows should stay in the nearest cache
+
+int64_t padded(int64_t count) { return (count + kLanes - 1) / kLanes * kLanes; }
+
+// Of integers of 9 bits and a sign.
+uint32_t multiply_rows(const int16_t* a, const int16_t* b, int64_t count) {
+  uint32_t sum = 0;
+  for (int64_t k = 0; k < count; k += kLanes) {
+    int32_t part = 0;
+    for (int64_t i = 0; i < kLanes; ++i) part += static_cast<int32_t>(a[k + i]) * b[k + i];
+    sum += static_cast<uint32_t>(part);
+  }
+  return sum;
+}
+
+bool is_within(int64_t place, int64_t size) { return place >= 0 && place < size; }
+
+// The rows for the outputs [begin, end) of a group with `channels` input channels, whose planes `x` are.
+void gather_rows(const Window& window, int64_t channels, const int16_t* x, int64_t begin, int64_t end, int16_t* rows) {
+  const int64_t taps = window.kernel_elements();
+  const int64_t row = padded(channels * taps);
+  memset(rows, 0, static_cast<size_t>((end - begin) * row) * sizeof(int16_t));
+  for (int64_t output = begin; output < end; ++output, rows += row) {
+    const int64_t at[kSpatialAxes] = {output / (window.output[1] * window.output[2]),
+                                      output / window.output[2] % window.output[1], output % window.output[2]};
+    int64_t tap = 0;
+    for (int64_t z = 0; z < window.kernel[0]; ++z) {
+      const int64_t plane = window.coordinate(0, at[0], z);
+      for (int64_t y = 0; y < window.kernel[1]; ++y) {
+        const int64_t line = window.coordinate(1, at[1], y);
+        const bool is_line = is_within(plane, window.input[0]) && is_within(line, window.input[1]);
+        const int64_t from = (plane * window.input[1] + line) * window.input[2];
+        for (int64_t i = 0; i < window.kernel[2]; ++i, ++tap) {
+          const int64_t place = window.coordinate(2, at[2], i);
+          if (!is_line || !is_within(place, window.input[2])) continue;
+          for (int64_t c = 0; c < channels; ++c) rows[c * taps + tap] = x[c * window.input_elements() + from + place];
+        }
+      }
+    }
+  }
+}
+
+// Where everything lies in the scratch memory.
+struct ConvolutionScratch {
+  int64_t weights, rows, sums, end;  // in bytes; the input is first
+
+  ConvolutionScratch(const NodeContext& context, const Operands& operands, int64_t outputs) {
+    const Shape& w = context.input(operands.b)->shape;
+    const int64_t row = padded(w.elements(1, w.rank)) * 2;
+    weights = padded(context.input(operands.a)->elements()) * 2;
+    rows = weights + w[0] * row;
+    sums = rows + context.threads() * kTile * row;
+    end = sums + (operands.b_scale < 0 ? 0 : outputs * 4);
+  }
+};
+
 template <const Operands& kOperands>
 Status infer_convolution(InferContext& context) {
   QUENCH_RETURN_IF_ERROR(check_types(context, kOperands));
   Shape y;
   QUENCH_RETURN_IF_ERROR(place_convolution(context, context.input(kOperands.a)->shape,
                                            context.input(kOperands.b)->shape, &context.state<ConvolutionState>(), &y));
-  return check_rest(context, kOperands, kConvolutionAxes, y);
+  QUENCH_RETURN_IF_ERROR(check_rest(context, kOperands, kConvolutionAxes, y));
+  context.set_scratch(ConvolutionScratch(context, kOperands, y.elements()).end);
+  return Status();
+}
+
+void convolve_bytes(const RunContext& context, const ConvolutionState& state, const Shape& x, const Shape& w,
+                    const int16_t* input, const int16_t* weights, int16_t* all_rows, uint32_t* sums) {
+  const Window& window = state.window;
+  const int64_t channels = w[1];
+  const int64_t row = padded(channels * window.kernel_elements());
+  const int64_t of_group = w[0] / state.groups;
+  const int64_t outputs = window.output_elements();
+  const int64_t tiles = (outputs + kTile - 1) / kTile;
+  context.parallel_for(x[0] * state.groups * tiles, 1, [&](int64_t first, int64_t last, int slot) {
+    int16_t* rows = all_rows + slot * kTile * row;
+    for (int64_t item = first; item < last; ++item) {
+      const int64_t group = item / tiles;  // of all samples, one after the other
+      const int64_t begin = item % tiles * kTile;
+      const int64_t end = begin + kTile < outputs ? begin + kTile : outputs;
+      gather_rows(window, channels, input + group * channels * window.input_elements(), begin, end, rows);
+      const int16_t* kernels = weights + group % state.groups * of_group * row;
+      for (int64_t channel = 0; channel < of_group; ++channel) {
+        uint32_t* to = sums + (group * of_group + channel) * outputs;
+        for (int64_t i = begin; i < end; ++i) {
+          to[i] = multiply_rows(kernels + channel * row, rows + (i - begin) * row, row);
+        }
+      }
+    }
+  });
 }
 
 template <const Operands& kOperands>
 Status run_convolution(RunContext& context) {
-  const Shape& x = context.input(kOperands.a)->shape;
-  const Shape& w = context.input(kOperands.b)->shape;
-  return run_product(context, kOperands, kConvolutionAxes, [&](const uint32_t* a, const uint32_t* b, uint32_t* sums) {
-    convolve<uint32_t>(context, context.state<ConvolutionState>(), x, w, a, b, nullptr, sums);
-  });
+  const Tensor& a = *context.input(kOperands.a);
+  const Tensor& b = *context.input(kOperands.b);
+  const ConvolutionScratch places(context, kOperands, context.output(0)->elements());
+  auto* scratch = static_cast<std::byte*>(context.scratch());
+  auto* input = reinterpret_cast<int16_t*>(scratch);
+  auto* weights = reinterpret_cast<int16_t*>(scratch + places.weights);
+  const bool is_done = kOperands.b_scale < 0;
+  uint32_t* sums = is_done ? context.output(0)->as<uint32_t>() : reinterpret_cast<uint32_t*>(scratch + places.sums);
+  widen(context, a, context.input(kOperands.a_zero), kConvolutionAxes.a, input);
+  widen(context, b, context.input(kOperands.b_zero), kConvolutionAxes.b, weights);
+  // Rows of whole lanes, from the last one on, as they only move up.
+  const int64_t values = b.shape.elements(1, b.shape.rank);
+  const int64_t row = padded(values);
+  for (int64_t channel = b.shape[0]; row != values && channel-- > 0;) {
+    memmove(weights + channel * row, weights + channel * values, static_cast<size_t>(values) * sizeof(int16_t));
+    memset(weights + channel * row + values, 0, static_cast<size_t>(row - values) * sizeof(int16_t));
+  }
+  convolve_bytes(context, context.state<ConvolutionState>(), a.shape, b.shape, input, weights,
+                 reinterpret_cast<int16_t*>(scratch + places.rows), sums);
+  if (!is_done) finish(context, kOperands, kConvolutionAxes, nullptr, sums);
+  return Status();
 }
 
 struct MatrixState {
