@@ -8,6 +8,7 @@
 
 #include "compressor/graph/graph_index.h"
 #include "compressor/graph/learned.h"
+#include "compressor/graph/simplify.h"
 #include "compressor/training/distributed/synchronized_batch_norm.h"
 #include "formats/base/crc32c.h"
 #include "formats/base/element_type.h"
@@ -40,6 +41,18 @@ torch::Tensor constant_tensor(const Weight& weight) {
 }
 
 }  // namespace
+
+OnnxModel load_trainable(const std::filesystem::path& path) {
+  OnnxModel model = load(path);
+  check(model);
+  graph::Report report;
+  graph::fix_inputs(model, report);
+  graph::move_constants(model, report);
+  graph::bypass_nodes(model, report);
+  graph::fold_constants(model, report);
+  graph::remove_unused(model, report);
+  return model;
+}
 
 GraphModule::GraphModule(const OnnxModel& model, torch::Device device, Communicator* communicator)
     : model_(model.clone()), device_(device), communicator_(communicator), opset_(graph::default_opset(model.proto)) {

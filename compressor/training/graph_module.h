@@ -14,6 +14,7 @@
 
 #include <torch/types.h>
 
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <string>
@@ -26,6 +27,10 @@
 namespace quench::training {
 
 using NamedTensors = std::map<std::string, torch::Tensor>;
+
+// A model as it is trained: constants are initializers, BatchNormalization is a node of its own. Throws quench::Error for
+// files that load() and check() refuse.
+OnnxModel load_trainable(const std::filesystem::path& path);
 
 class GraphModule {
  public:

@@ -50,17 +50,8 @@ double next_ratio(const Trial& good, const Trial& bad, double tolerated) {
   return good.ratio * std::pow(bad.ratio / good.ratio, within);
 }
 
-// As it is trained: constants are initializers, BatchNormalization is a node of its own.
-OnnxModel prepare(const fs::path& input, const quantizer::FileNotes::Pairs& properties) {
-  OnnxModel model = load(input);
+OnnxModel with_properties(OnnxModel model, const quantizer::FileNotes::Pairs& properties) {
   quantizer::set_properties(model.proto, properties);
-  check(model);
-  graph::Report report;
-  graph::fix_inputs(model, report);
-  graph::move_constants(model, report);
-  graph::bypass_nodes(model, report);
-  graph::fold_constants(model, report);
-  graph::remove_unused(model, report);
   return model;
 }
 
@@ -121,7 +112,7 @@ class Tuning {
       : input_(input),
         options_(options),
         process_(options.loop),
-        model_(prepare(input, options.notes.properties)),
+        model_(with_properties(load_trainable(input), options.notes.properties)),
         module_(model_, process_.device(), &process_.communicator()),
         normalized_(find_normalized_weights(model_)),
         teacher_(open_teacher(options.loop.teacher.empty() ? input : options.loop.teacher, process_.device(),

@@ -29,6 +29,7 @@ torch::Device parse_device(const std::string& name) {
 Process::Process(const LoopOptions& options) : device_(parse_device(options.device)) {
   at::set_num_threads(options.threads);
   at::globalContext().setDeterministicCuDNN(true);
+  at::globalContext().setAllowTF32CuDNN(options.bfloat16);  // else float32 would mean 10 bits of mantissa on a GPU
   torch::manual_seed(options.seed);
   communicator_ = Communicator::from_environment(device_);
 }

@@ -57,7 +57,11 @@ class EvaluatorTeacher : public Teacher {
 
 class TorchTeacher : public Teacher {
  public:
-  TorchTeacher(const std::filesystem::path& path, const torch::Device& device) : module_(load(path), device) {}
+  TorchTeacher(const std::filesystem::path& path, const torch::Device& device) : module_(load_trainable(path), device) {
+    for (auto& [name, tensor] : module_.parameters()) {  // as the images lie, so that no pass has to turn them
+      if (tensor.dim() == 4) tensor.set_data(tensor.detach().contiguous(torch::MemoryFormat::ChannelsLast));
+    }
+  }
 
   Tensors outputs(const Tensor& inputs) override {
     torch::NoGradGuard no_grad;

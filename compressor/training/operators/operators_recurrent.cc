@@ -203,7 +203,7 @@ Tensors recurrent(const NodeView& node, const Tensors& inputs) {
   if (lengths.defined()) lengths = lengths.to(x.device());
   const auto initial = [&](size_t index, int64_t direction) {
     const Tensor all = optional(inputs, index);
-    if (all.defined()) return all.select(batch_first ? 1 : 0, direction);
+    if (all.defined()) return all.to(x.device()).select(batch_first ? 1 : 0, direction);
     return at::zeros({x.size(1), required(inputs, In::kR).size(2)}, x.options().requires_grad(false));
   };
   Tensors hidden;
