@@ -98,11 +98,11 @@ class Lanes {
     }
   }
 
-  // The formula of soft_assignment.h. phi(j) receives exponentials, whose sum is returned; `best` the hard assignment.
-  Vector assign(const float (*z)[kMostLanes], Vector& best) {
+  // The hard assignment. phi(j) receives ||z - c_j||^2 + penalty_j, `least` the least of them.
+  Vector nearest(const float (*z)[kMostLanes], Vector& least) {
     const Tag tag;
-    Vector least = hn::Set(tag, std::numeric_limits<float>::max());
-    best = hn::Zero(tag);
+    Vector best = hn::Zero(tag);
+    least = hn::Set(tag, std::numeric_limits<float>::max());
     for (size_t j = 0; j < centers_; ++j) {
       Vector score = hn::Set(tag, quantization_.penalties[j]);
       for (size_t k = 0; k < d_; ++k) {
@@ -114,6 +114,12 @@ class Lanes {
       best = hn::IfThenElse(nearer, hn::Set(tag, static_cast<float>(j)), best);
       hn::StoreU(score, tag, phi(j));
     }
+    return best;
+  }
+
+  // After nearest(), the formula of soft_assignment.h: phi(j) receives exponentials, whose sum is returned.
+  Vector soften(Vector least) {
+    const Tag tag;
     constexpr float kLog2OfE = 1.44269504f;
     const Vector sigma = hn::Set(tag, quantization_.sigma * kLog2OfE), floor = hn::Set(tag, -100.0f);
     Vector sum = hn::Zero(tag);
@@ -143,8 +149,10 @@ void soft_forward_block(const SoftQuantization& quantization, const SoftForwardB
     const size_t count = std::min(n, block.count - first);
     lanes.load(block.z, first, block.count, z);
     for (size_t i = 0; i < n; ++i) valid[i] = i < count ? 1.0f : 0.0f;
-    Vector best;
-    const Vector inverse = hn::Div(hn::Set(tag, 1.0f), lanes.assign(z, best));
+    Vector least;
+    const Vector best = lanes.nearest(z, least);
+    const bool softens = block.soft || block.mass;
+    const Vector inverse = softens ? hn::Div(hn::Set(tag, 1.0f), lanes.soften(least)) : hn::Zero(tag);
     for (size_t k = 0; k < d && block.soft; ++k) {
       Vector value = hn::Zero(tag);
       for (size_t j = 0; j < lanes.centers(); ++j)
@@ -189,8 +197,9 @@ void soft_backward_block(const SoftQuantization& quantization, const SoftBackwar
     const size_t count = std::min(n, block.count - first);
     lanes.load(block.z, first, block.count, z);
     lanes.load(block.grad_values, first, block.count, g);
-    Vector best;
-    Vector inverse = hn::Div(hn::Set(tag, 1.0f), lanes.assign(z, best));
+    Vector least;
+    lanes.nearest(z, least);
+    Vector inverse = hn::Div(hn::Set(tag, 1.0f), lanes.soften(least));
     Vector mean = hn::Zero(tag);
     for (size_t j = 0; j < lanes.centers(); ++j) mean = hn::MulAdd(hn::LoadU(tag, lanes.phi(j)), slope(j), mean);
     mean = hn::Mul(mean, inverse);

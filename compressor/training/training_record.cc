@@ -35,8 +35,8 @@ std::string to_json_line(const TrainingRecord& record) {
   if (record.quantization) {
     const TrainingRecord::Quantization& q = *record.quantization;
     json["quantization"] = {{"sigma", number(q.sigma)},     {"price", number(q.price)}, {"beta", number(q.beta)},
-                            {"entropy", number(q.entropy)}, {"ratio", number(q.ratio)}, {"tensor_bits", q.tensor_bits},
-                            {"histogram", q.histogram},     {"centers", q.centers}};
+                            {"entropy", number(q.entropy)}, {"flips", number(q.flips)}, {"ratio", number(q.ratio)},
+                            {"tensor_bits", q.tensor_bits}, {"histogram", q.histogram}, {"centers", q.centers}};
   }
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
@@ -62,6 +62,7 @@ TrainingRecord training_record(std::string_view line) {
       q.price = from.at("price");
       q.beta = from.at("beta");
       q.entropy = from.at("entropy");
+      q.flips = from.value("flips", 0.0);  // none in lines of Quench 0.2
       q.ratio = from.at("ratio");
       q.tensor_bits = from.at("tensor_bits").get<std::map<std::string, double>>();
       q.histogram = from.at("histogram").get<std::vector<int64_t>>();

@@ -27,6 +27,7 @@ struct TrainingRecord {
     double price = 0;                           // squared normalised distance per bit
     double beta = 0;                            // loss per bit per weight
     double entropy = 0;                         // bits per weight, order 0, of the quantized weights
+    double flips = 0;                           // share of the weights that went to another center; mean over the steps
     double ratio = 0;                           // bytes of the original over bytes of the file as it would be now
     std::map<std::string, double> tensor_bits;  // entropy of each tensor
     std::vector<int64_t> histogram;             // weights at each center of the first codebook

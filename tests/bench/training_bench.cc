@@ -70,6 +70,7 @@ int main(int argc, char** argv) {
     quantization.centers = static_cast<uint32_t>(options.centers);
     quantization.step = 6.0 / options.centers;  // so that as many centers are in use
     quantizer = std::make_unique<training::WeightBinding>(module.parameters(), matrices(module), quantization);
+    quantizer->hardness() = {.sigma = 1, .price = 0.1, .hard_values = true, .wants_bits = false};  // as `tune` does it
     for (const auto& [name, tensor] : quantizer->learned()) trained.push_back(tensor);
   }
   torch::optim::SGD optimizer(trained, torch::optim::SGDOptions(0.01).momentum(0.9));
@@ -86,8 +87,7 @@ int main(int argc, char** argv) {
       const training::Autocast autocast(torch::kCPU, options.bfloat16);
       scores = module.forward({{"input", images}}, training::GraphModule::Mode::kTrain, pass.weights)[0];
     }
-    torch::Tensor loss = torch::cross_entropy_loss(scores.to(torch::kFloat32), labels);
-    if (quantizer) loss = loss + 0.1 * pass.rate;
+    const torch::Tensor loss = torch::cross_entropy_loss(scores.to(torch::kFloat32), labels);
     loss.backward();
     if (quantizer) quantizer->precondition_gradients();
     optimizer.step();

@@ -6,50 +6,76 @@
 #include <cstring>
 #include <sstream>
 
+#include "formats/error.h"
+
 namespace quench::training {
 
 using torch::Tensor;
 
-namespace {
-
-template <typename GroupOptions>
-std::vector<torch::optim::OptimizerParamGroup> groups_of(const std::vector<Tensor>& decayed,
-                                                         const std::vector<Tensor>& others, const GroupOptions& group,
-                                                         double weight_decay) {
-  GroupOptions with_decay = group;
-  with_decay.weight_decay(weight_decay);
-  std::vector<torch::optim::OptimizerParamGroup> groups;
-  groups.emplace_back(decayed, std::make_unique<GroupOptions>(with_decay));
-  groups.emplace_back(others, std::make_unique<GroupOptions>(group));
-  return groups;
-}
-
-}  // namespace
-
-Optimizer::Optimizer(const std::vector<Tensor>& decayed, const std::vector<Tensor>& others,
-                     const LoopOptions& options) {
+Optimizer::Optimizer(const std::vector<Tensor>& decayed, const std::vector<Tensor>& others, const LoopOptions& options)
+    : groups_{{decayed, {}, options.weight_decay}, {others, {}, 0}}, momentum_(options.momentum) {
   if (options.optimizer == OptimizerKind::kSgd) {
-    const auto sgd =
-        torch::optim::SGDOptions(options.learning_rate).momentum(options.momentum).nesterov(options.momentum > 0);
-    optimizer_ = std::make_unique<torch::optim::SGD>(groups_of(decayed, others, sgd, options.weight_decay), sgd);
-  } else {
-    const auto adam = torch::optim::AdamOptions(options.learning_rate);
-    optimizer_ = std::make_unique<torch::optim::Adam>(groups_of(decayed, others, adam, options.weight_decay), adam);
+    for (Group& group : groups_) {
+      for (const Tensor& tensor : group.tensors) group.momenta.push_back(torch::zeros_like(tensor));
+    }
+    return;
   }
+  std::vector<torch::optim::OptimizerParamGroup> groups;
+  for (const Group& group : groups_) {
+    auto adam = torch::optim::AdamOptions(options.learning_rate);
+    adam.weight_decay(group.weight_decay);
+    groups.emplace_back(group.tensors, std::make_unique<torch::optim::AdamOptions>(adam));
+  }
+  adam_ = std::make_unique<torch::optim::Adam>(groups, torch::optim::AdamOptions(options.learning_rate));
 }
 
 Optimizer::~Optimizer() = default;
 
-void Optimizer::zero_grad() { optimizer_->zero_grad(); }
+void Optimizer::zero_grad() {
+  for (Group& group : groups_) {
+    for (Tensor& tensor : group.tensors) tensor.mutable_grad() = Tensor();
+  }
+}
 
 void Optimizer::step(double learning_rate) {
-  for (auto& group : optimizer_->param_groups()) group.options().set_lr(learning_rate);
-  optimizer_->step();
+  if (!adam_) {
+    for (Group& group : groups_) descend(group, learning_rate);
+    return;
+  }
+  for (auto& group : adam_->param_groups()) group.options().set_lr(learning_rate);
+  adam_->step();
+}
+
+void Optimizer::descend(Group& group, double learning_rate) const {
+  torch::NoGradGuard no_grad;
+  std::vector<Tensor> tensors, gradients, momenta;
+  for (size_t i = 0; i < group.tensors.size(); ++i) {
+    const Tensor& gradient = group.tensors[i].grad();
+    if (!gradient.defined()) continue;
+    tensors.push_back(group.tensors[i]);
+    gradients.push_back(gradient);
+    momenta.push_back(group.momenta[i]);
+  }
+  if (tensors.empty()) return;
+  if (group.weight_decay != 0) at::_foreach_add_(gradients, tensors, group.weight_decay);
+  if (momentum_ > 0) {
+    at::_foreach_mul_(momenta, momentum_);
+    at::_foreach_add_(momenta, gradients);
+    at::_foreach_add_(gradients, momenta, momentum_);
+  }
+  at::_foreach_add_(tensors, gradients, -learning_rate);
 }
 
 Tensor Optimizer::state() const {
+  if (!adam_) {
+    std::vector<Tensor> momenta;
+    for (const Group& group : groups_) {
+      for (const Tensor& momentum : group.momenta) momenta.push_back(momentum.flatten());
+    }
+    return torch::cat(momenta);
+  }
   torch::serialize::OutputArchive archive;
-  optimizer_->save(archive);
+  adam_->save(archive);
   std::ostringstream stream;
   archive.save_to(stream);
   const std::string bytes = std::move(stream).str();
@@ -59,9 +85,23 @@ Tensor Optimizer::state() const {
 }
 
 void Optimizer::set_state(const Tensor& state, const torch::Device& device) {
+  if (!adam_) {
+    int64_t first = 0;
+    for (Group& group : groups_) {
+      for (size_t i = 0; i < group.tensors.size(); ++i) {  // which may have come back in other sizes
+        const Tensor& tensor = group.tensors[i];
+        const int64_t last = first + tensor.numel();
+        if (state.scalar_type() != torch::kFloat32 || last > state.numel()) break;
+        group.momenta[i] = state.slice(0, first, last).view(tensor.sizes()).to(device).clone();
+        first = last;
+      }
+    }
+    if (first != state.numel()) throw Error("the optimizer's state is not of this model");
+    return;
+  }
   torch::serialize::InputArchive archive;
   archive.load_from(static_cast<const char*>(state.data_ptr()), static_cast<size_t>(state.numel()), device);
-  optimizer_->load(archive);
+  adam_->load(archive);
 }
 
 double learning_rate(const LoopOptions& options, double share) {

@@ -21,16 +21,27 @@ class Optimizer {
             const LoopOptions& options);
   ~Optimizer();
 
+  // No tensor has a gradient any more.
   void zero_grad();
   void step(double learning_rate);
 
-  // All that the next steps depend on beside the tensors, as bytes: a uint8 tensor.
+  // All that the next steps depend on beside the tensors, as one tensor.
   torch::Tensor state() const;
-  // Throws what torch throws where the bytes are no such state.
+  // Throws what torch throws, or quench::Error, where it is no such state.
   void set_state(const torch::Tensor& state, const torch::Device& device);
 
  private:
-  std::unique_ptr<torch::optim::Optimizer> optimizer_;
+  // Stochastic gradient descent with Nesterov's momentum (Sutskever et al. 2013). torch's own for C++ takes several
+  // operators for each tensor, which on a GPU is much of a step's time; this one takes a few for all of a group.
+  struct Group {
+    std::vector<torch::Tensor> tensors, momenta;
+    double weight_decay = 0;
+  };
+  void descend(Group& group, double learning_rate) const;
+
+  std::vector<Group> groups_;
+  double momentum_ = 0;
+  std::unique_ptr<torch::optim::Optimizer> adam_;  // in place of groups_' descent
 };
 
 // By the options' schedule. `share`: of the run's steps that are done, 0 to 1.

@@ -34,12 +34,10 @@ class StatisticsGuard {
   NamedTensors copies_;
 };
 
-// Finite if and only if all values are.
-double sum_of(const std::vector<Tensor>& tensors) {
+// Finite if and only if all values are (and their squares).
+Tensor magnitude(const std::vector<Tensor>& tensors) {
   torch::NoGradGuard no_grad;
-  Tensor sum = torch::zeros({}, tensors.front().options());
-  for (const Tensor& tensor : tensors) sum += tensor.sum();
-  return sum.item<double>();
+  return torch::stack(at::_foreach_norm(tensors, 2)).sum();
 }
 
 }  // namespace
@@ -91,8 +89,10 @@ Tensors Trainer::forward(const Tensor& inputs, GraphModule::Mode mode, const Nam
   return module_.forward({{module_.inputs().front(), inputs}}, mode, weights);
 }
 
-double Trainer::step(const Batch& batch) {
-  const Tensor inputs = to_device(batch.inputs);
+// The host waits for the device once: where the loss is read, when all but the last of the work is under way.
+double Trainer::step(const Batch& made) {
+  const Batch batch{to_device(made.inputs), made.labels.defined() ? made.labels.to(module_.device()) : Tensor()};
+  const Tensor& inputs = batch.inputs;
   const Tensors taught = teacher_ ? teacher_->outputs(inputs) : Tensors();
   WeightBinding::Pass pass;
   if (annealer_) {
@@ -109,16 +109,17 @@ double Trainer::step(const Batch& batch) {
   total.backward();
   Tensor loss = task.detach().clone();
   communicator_.all_reduce_sum({loss});
-  const double value = loss.item<double>();
-  check_finite(value, "loss is");
   reduce_gradients();
   if (annealer_) {
-    if (annealer_->wants_gap()) observe_gap(batch, taught, value);
+    if (annealer_->wants_gap()) observe_gap(batch, taught, loss.item<double>());
     annealer_->quantizer().precondition_gradients();
   }
   optimizer_->step(rate_at(progress_.step));
   // Quantized weights are finite whatever becomes of those behind them, so that the loss does not tell.
-  check_finite(sum_of(trained_tensors()), "weights are");
+  const Tensor numbers = torch::stack({loss, magnitude(trained_tensors()).to(loss.scalar_type())}).cpu();
+  const double value = numbers[0].item<double>();
+  check_finite(value, "loss is");
+  check_finite(numbers[1].item<double>(), "weights are");
   if (after_step_) after_step_();  // before the file is measured: it holds positive scales only
   if (annealer_) {
     annealer_->quantizer().rearrange();

@@ -63,6 +63,7 @@ void Annealer::begin_step(int64_t step, int64_t steps) {
   }
   hardness.sigma = soft_ ? sigma_ : kHardSigma;
   hardness.hold_lengths = is_held();
+  hardness.wants_bits = beta() > 0;
 }
 
 bool Annealer::is_held() const { return static_cast<double>(step_) >= (1 - kHeldShare) * static_cast<double>(steps_); }
@@ -140,12 +141,13 @@ bool Annealer::enforce_target(double margin) {
   return fits_at(high);
 }
 
-TrainingRecord::Quantization Annealer::record(uint64_t original_bytes) const {
+TrainingRecord::Quantization Annealer::record(uint64_t original_bytes) {
   TrainingRecord::Quantization record;
   record.sigma = soft_ ? sigma_ : kHardSigma;
   record.price = quantizer_.hardness().price;
   record.beta = beta();
   record.entropy = quantizer_.entropy();
+  record.flips = quantizer_.take_flips();
   if (file_bytes_ > 0) record.ratio = static_cast<double>(original_bytes) / static_cast<double>(file_bytes_);
   record.tensor_bits = quantizer_.tensor_entropies();
   record.histogram = quantizer_.histogram();

@@ -63,7 +63,8 @@ class Annealer {
   // where no price does that.
   bool enforce_target(double margin = 0);
 
-  TrainingRecord::Quantization record(uint64_t original_bytes) const;
+  // Of the steps since the last call, which must not be none.
+  TrainingRecord::Quantization record(uint64_t original_bytes);
 
   NamedTensors state() const;
   void set_state(const NamedTensors& state);  // throws as WeightBinding::set_state

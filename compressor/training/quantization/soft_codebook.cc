@@ -49,8 +49,9 @@ void SoftCodebook::set_centers(const Tensor& centers) {
   centers_.set_data(centers.detach().clone().to(centers_.device()));
 }
 
-CenterUse SoftCodebook::first_use() const {
-  return {torch::zeros({size()}, first_lengths_.options().dtype(torch::kFloat64)), first_lengths_.clone()};
+CenterUse SoftCodebook::first_use(int64_t tensors) const {
+  return {torch::zeros({tensors, size()}, first_lengths_.options().dtype(torch::kFloat64)),
+          first_lengths_.unsqueeze(0).repeat({tensors, 1})};
 }
 
 Tensor SoftCodebook::vectors_of(const Tensor& values) const {
@@ -61,17 +62,12 @@ Tensor SoftCodebook::vectors_of(const Tensor& values) const {
   return flat.view({-1, options_.dimension});
 }
 
-SoftQuantized SoftCodebook::assign(const Tensor& values, const CenterUse& use, const Hardness& hardness) const {
-  SoftQuantized out =
-      soft_quantize(vectors_of(values), centers_, use.lengths * hardness.price, hardness.sigma, hardness.hard_values);
-  out.values = out.values.flatten().slice(0, 0, values.numel()).view(values.sizes());
-  return out;
-}
-
-SoftCodebook::Pass SoftCodebook::quantize(const Tensor& values, CenterUse& use, const Hardness& hardness) const {
-  const SoftQuantized quantized = assign(values, use, hardness);
-  use.counts = torch::bincount(quantized.indices, {}, size()).to(torch::kFloat64);
-  return {quantized.values, (quantized.mass * use.lengths).sum()};
+SoftQuantized SoftCodebook::quantize(const Tensor& values, CenterUse& use, const Hardness& hardness) const {
+  const Tensor vectors = vectors_of(values);
+  SoftQuantized quantized = quantize(vectors, Parts({vectors.size(0)}, vectors.device()), use, hardness);
+  use.counts = quantized.counts;
+  quantized.values = quantized.values.flatten().slice(0, 0, values.numel()).view(values.sizes());
+  return quantized;
 }
 
 void SoftCodebook::precondition_gradient(const Tensor& weights) {
@@ -84,15 +80,15 @@ void SoftCodebook::precondition_gradient(const Tensor& weights) {
 
 void SoftCodebook::rearrange() {
   torch::NoGradGuard no_grad;
-  centers_.select(0, centers_.square().sum(1).argmin().item<int64_t>()).zero_();
+  centers_.index_fill_(0, centers_.square().sum(1).argmin().view({1}), 0);
   if (options_.dimension == 1) centers_.copy_(std::get<0>(centers_.sort(0)));
 }
 
-Tensor code_lengths(const Tensor& own, const Tensor& all) {
+Tensor code_lengths(const Tensor& counts) {
   torch::NoGradGuard no_grad;
   // Half a count for each center: one that nobody uses stays within reach.
-  const Tensor counts = all + 0.5;
-  const Tensor share = kOwnShare * own / own.sum() + (1 - kOwnShare) * counts / counts.sum();
+  const Tensor all = counts.sum(0) + 0.5;
+  const Tensor share = kOwnShare * counts / counts.sum(1, true) + (1 - kOwnShare) * all / all.sum();
   return share.log2().neg().to(torch::kFloat32);
 }
 

@@ -4,16 +4,17 @@
 //
 //     SoftCodebook codebook({sample}, options);                  // learned from values like those to come
 //     CenterUse use = codebook.first_use();                      // of one tensor, or of one place in a network
-//     SoftCodebook::Pass pass = codebook.quantize(x / scale, use, hardness);
+//     SoftQuantized pass = codebook.quantize(x / scale, use, hardness);
 //     loss = task_loss(pass.values * scale) + beta * pass.bits;
-//     use.lengths = code_lengths(use.counts, use.counts);        // for the next pass
+//     use.lengths = code_lengths(use.counts);                    // for the next pass
 //     loss.backward();
 //     codebook.precondition_gradient(use.counts * scale * scale);
 //     optimizer.step();                                          // of codebook.centers(), too
 //     codebook.rearrange();
 //
 // Values are in units in which the centers lie, about the step of a quantizer. A tensor's vectors are `dimension` of its
-// values each, in the order of its elements; the last one is filled up with zeros.
+// values each, in the order of its elements; the last one is filled up with zeros. Many tensors are quantized in one
+// call, as vectors one after the other.
 #pragma once
 
 #include <torch/types.h>
@@ -31,18 +32,10 @@ struct SoftCodebookOptions {
   uint64_t seed = 1;
 };
 
-// How the next passes quantize; a loop's schedules move it.
-struct Hardness {
-  double sigma = 1;           // hardness of the soft assignment, above 0
-  double price = 0;           // squared distance per bit, at least 0, in soft and hard assignment
-  bool hard_values = false;   // hard values forward; gradients are soft in any case
-  bool hold_lengths = false;  // code lengths stay what they are, whatever is assigned
-};
-
-// What a tensor makes of a codebook's L centers.
+// What tensors that are quantized together, one after the other, make of a codebook's L centers, each in a row.
 struct CenterUse {
-  torch::Tensor counts;   // L, float64: hard assignments of the last pass
-  torch::Tensor lengths;  // L, float32: bits of each center's code
+  torch::Tensor counts;   // tensors x L, float64: hard assignments of the last pass
+  torch::Tensor lengths;  // tensors x L, float32: bits of each center's code
 };
 
 class SoftCodebook {
@@ -58,16 +51,16 @@ class SoftCodebook {
   void set_centers(const torch::Tensor& centers);
 
   // No counts yet, and the code lengths with which the centers were learned.
-  CenterUse first_use() const;
+  CenterUse first_use(int64_t tensors = 1) const;
 
-  struct Pass {
-    torch::Tensor values;  // in the shape of what was quantized
-    torch::Tensor bits;    // sum over the vectors of sum_j phi_j length_j, differentiable
-  };
-  // Counts the hard assignments in `use`.
-  Pass quantize(const torch::Tensor& values, CenterUse& use, const Hardness& hardness) const;
-  // The same without counting; values in the shape of the argument, an index for each of its vectors.
-  SoftQuantized assign(const torch::Tensor& values, const CenterUse& use, const Hardness& hardness) const;
+  // n x d, of a tensor's values in units of its scale.
+  torch::Tensor vectors_of(const torch::Tensor& values) const;
+  SoftQuantized quantize(const torch::Tensor& vectors, const Parts& parts, const CenterUse& use,
+                         const Hardness& hardness) const {
+    return soft_quantize(vectors, parts, centers_, use.lengths, hardness);
+  }
+  // Of one tensor: values in its shape. Counts the hard assignments in `use`.
+  SoftQuantized quantize(const torch::Tensor& values, CenterUse& use, const Hardness& hardness) const;
 
   // A center's gradient is a sum over all that lies at it: makes it the mean step instead, so that one learning rate
   // suits centers and what is quantized. `weights`: L, float64, the sum over each center's values of the square of the
@@ -77,14 +70,12 @@ class SoftCodebook {
   void rearrange();
 
  private:
-  torch::Tensor vectors_of(const torch::Tensor& values) const;
-
   SoftCodebookOptions options_;
   torch::Tensor centers_, first_lengths_;
 };
 
 // Bits for each of L centers, by how often a tensor and all that share the codebook use them; none is out of reach.
-// `own` and `all`: L, float64.
-torch::Tensor code_lengths(const torch::Tensor& own, const torch::Tensor& all);
+// `counts`: tensors x L, float64, as is the result.
+torch::Tensor code_lengths(const torch::Tensor& counts);
 
 }  // namespace quench::training

@@ -18,6 +18,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,7 +47,8 @@ class WeightBinding {
  public:
   struct Pass {
     NamedTensors weights;  // the tensors by name, quantized
-    torch::Tensor rate;    // bits per weight: mean over the vectors of sum_j phi_j bits_j / d, differentiable
+    torch::Tensor rate;    // bits per weight: mean over the vectors of sum_j phi_j bits_j / d, differentiable;
+                           // 0 where Hardness::wants_bits is not set
   };
 
   // A tensor as it would be stored.
@@ -72,7 +74,9 @@ class WeightBinding {
   // Hard assignments of the last pass to the first codebook.
   std::vector<int64_t> histogram() const;
   int64_t weight_count() const { return weight_count_; }
-  bool contains(const std::string& name) const { return tensors_.contains(name); }
+  // Of the vectors, how many were assigned to another center than in the pass before; mean over the passes since the
+  // last call, which must not be none.
+  double take_flips();
 
   // Centers and, if they are learned, scales: leaves of autograd, to be given to the optimizer.
   const NamedTensors& learned() const { return learned_; }
@@ -89,7 +93,7 @@ class WeightBinding {
   NamedTensors soft_weights(const NamedTensors& parameters) const { return weights(parameters, false); }
   // L x d values of a scope's codebook.
   std::vector<float> centers(size_t scope) const;
-  size_t scopes() const { return codebooks_.size(); }
+  size_t scopes() const { return scopes_.size(); }
 
   // What a checkpoint needs beyond learned(): by name.
   NamedTensors state() const;
@@ -97,25 +101,40 @@ class WeightBinding {
   void set_state(const NamedTensors& state);
 
  private:
-  struct Item {
-    size_t scope = 0;
-    double step = 1;      // of the scale when it follows the weights
-    torch::Tensor scale;  // leaf if learned
+  // The tensors that share a codebook, one after the other.
+  struct Scope {
+    std::vector<std::string> names;
+    std::vector<std::vector<int64_t>> dims;
+    std::vector<int64_t> elements;  // of each, filled up to whole vectors
+    std::vector<double> steps;      // of each one's scale where that follows the weights
+    std::optional<Parts> parts;
+    torch::Tensor scales;      // of all tensors, one each or one for each of their channels; not where they are learned
+    torch::Tensor scale_part;  // whose each scale is, int64
+    torch::Tensor scale_reach;  // how many elements each scale multiplies, int64
+    std::optional<SoftCodebook> codebook;
     CenterUse use;
+    torch::Tensor indices;  // of the last pass
   };
 
+  void add(Scope& scope, const std::string& name, const torch::Tensor& weight);
+  torch::Tensor natural_scales(const Scope& scope, const NamedTensors& parameters) const;
+  torch::Tensor scales_of(const Scope& scope) const;
+  torch::Tensor element_scales(const Scope& scope) const;
+  std::vector<int64_t> scale_counts(const Scope& scope) const;
+  void learn_codebook(Scope& scope, size_t number, const NamedTensors& parameters);
+  torch::Tensor flat(const Scope& scope, const NamedTensors& parameters) const;
+  SoftQuantized assign(const Scope& scope, const torch::Tensor& values, const torch::Tensor& scales,
+                       const Hardness& hardness) const;
+  NamedTensors split(const Scope& scope, const torch::Tensor& values) const;
   NamedTensors weights(const NamedTensors& parameters, bool hard) const;
-  SoftQuantized assign(const Item& item, const torch::Tensor& weight, bool hard) const;
-  torch::Tensor natural_scale(const Item& item, const torch::Tensor& weight) const;
-  void learn_codebooks(size_t scopes, const NamedTensors& parameters);
-  void update_lengths();
 
   WeightBindingOptions options_;
   Hardness hardness_;
-  std::map<std::string, Item> tensors_;
+  std::vector<Scope> scopes_;
   NamedTensors learned_;
-  std::vector<SoftCodebook> codebooks_;  // by scope
   int64_t weight_count_ = 0;
+  torch::Tensor flips_;  // since take_flips
+  int64_t flip_passes_ = 0;
 };
 
 }  // namespace quench::training

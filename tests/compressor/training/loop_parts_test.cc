@@ -281,14 +281,14 @@ TEST_F(AnnealerOf, HoldsPriceAndLengthsAtTheEnd) {
   make(options);
   const auto step = [&](int64_t number) {
     const NamedTensors before = annealer_->state();
-    const Tensor price = before.at("steering")[1].clone(), lengths = before.at("lengths.w").clone();
+    const Tensor price = before.at("steering")[1].clone(), lengths = before.at("lengths.0").clone();
     torch::NoGradGuard no_grad;
     parameters_.at("w") += 0.1 * torch::randn({64, 64});
     annealer_->begin_step(number, 400);
     annealer_->quantizer().quantize(parameters_);
     annealer_->end_step();
     const NamedTensors after = annealer_->state();
-    return std::pair{price.equal(after.at("steering")[1]), lengths.equal(after.at("lengths.w"))};
+    return std::pair{price.equal(after.at("steering")[1]), lengths.equal(after.at("lengths.0"))};
   };
   for (int64_t number = 0; number < 300; ++number) step(number);
   for (int64_t number = 300; number < 380; ++number) EXPECT_EQ(step(number), std::pair(false, false)) << number;
