@@ -18,10 +18,10 @@ constexpr double kSteering = 0.1;    // change of the price per step and relativ
 // Change of the price and of that error: once the weights stand still, cheap centers get cheaper from step to step, and
 // a price that only follows the error swings more and more.
 constexpr double kDamping = 0.5;
-// Of all steps, the last ones: price and code lengths stay what they are. With learning rates close to 0, many weights
-// rest where two centers cost the same, and follow every small change of either in great numbers, which the network
-// cannot make good any more.
-constexpr double kHeldShare = 0.05;
+// Of all steps, the last ones: price and code lengths stay what they are. Many weights rest where two centers cost the
+// same, and follow every small change of either in great numbers, which the network cannot make good any more once the
+// learning rate is low.
+constexpr double kHeldShare = 0.25;
 constexpr int64_t kFileSteps = 100;  // between two looks at the file's size
 constexpr int64_t kGapSteps = 20;    // between two looks at the gap
 constexpr double kGapGain = 0.25;    // K, in units of sigma over the first gap

@@ -10,6 +10,7 @@
 #include "compressor/training/loop/batches.h"
 #include "compressor/training/loop/checkpoint.h"
 #include "compressor/training/loop/losses.h"
+#include "compressor/training/loop/optimizer.h"
 #include "compressor/training/quantization/annealer.h"
 #include "tests/formats/onnx/test_models.h"
 
@@ -260,17 +261,73 @@ TEST_F(AnnealerOf, TheRateComesToRest) {
     options.target_bytes = target;
     make(options);
     double least = 1e9, most = 0;
-    for (int64_t step = 0; step < 600; ++step) {
-      annealer_->begin_step(step, 640);  // not yet held
+    for (int64_t step = 0; step < 750; ++step) {
+      annealer_->begin_step(step, 1000);  // not yet held
       annealer_->quantizer().quantize(parameters_);
       annealer_->end_step();
-      if (step < 520) continue;
+      if (step < 670) continue;
       const double bytes = kHeader + annealer_->quantizer().entropy() * 4096 / 8;
       least = std::min(least, bytes);
       most = std::max(most, bytes);
     }
     EXPECT_LT(most - least, 0.01 * target) << target;
     EXPECT_NEAR(most, target, 0.02 * target);
+  }
+}
+
+TEST(Optimizer, GoesOnFromItsStateInTensorsOfOtherSizes) {
+  const auto descend = [](Optimizer& optimizer, Tensor& a, Tensor& b) {
+    optimizer.zero_grad();
+    ((a - 1).square().sum() + (a.sum() * b.sin()).sum()).backward();
+    optimizer.step(0.05);
+  };
+  const auto leaves = [](int64_t size) {
+    return std::pair{torch::linspace(0, 1, 3 * size).view({size, 3}).set_requires_grad(true),
+                     torch::linspace(-1, 1, size).set_requires_grad(true)};
+  };
+  for (const OptimizerKind kind : {OptimizerKind::kSgd, OptimizerKind::kAdam}) {
+    LoopOptions options;
+    options.optimizer = kind;
+    options.weight_decay = 0.01;
+    auto [a, b] = leaves(4);
+    Optimizer first({a}, {b}, options);
+    for (int step = 0; step < 3; ++step) descend(first, a, b);
+    auto [c, d] = leaves(5);  // a codebook that was learned with another number of threads
+    Optimizer second({c}, {d}, options);
+    c.set_data(a.detach().clone());
+    d.set_data(b.detach().clone());
+    second.set_state(first.state().clone(), torch::kCPU);
+    descend(first, a, b);
+    descend(second, c, d);
+    EXPECT_TRUE(a.equal(c));
+    EXPECT_TRUE(b.equal(d));
+    Optimizer third({c}, {}, options);
+    if (kind == OptimizerKind::kSgd) {
+      EXPECT_THROW(third.set_state(first.state(), torch::kCPU), Error);
+    }
+  }
+}
+
+// As torch's own descends, which is another implementation.
+TEST(Optimizer, DescendsAsTorchDoes) {
+  for (const double momentum : {0.0, 0.9}) {
+    LoopOptions options;
+    options.momentum = momentum;
+    options.weight_decay = 0.02;
+    torch::manual_seed(6);
+    Tensor own = torch::randn({4, 3}).set_requires_grad(true), other = own.detach().clone().set_requires_grad(true);
+    Optimizer optimizer({own}, {}, options);
+    torch::optim::SGD torchs(
+        {other}, torch::optim::SGDOptions(0.1).momentum(momentum).nesterov(momentum > 0).weight_decay(0.02));
+    for (int step = 0; step < 6; ++step) {
+      optimizer.zero_grad();
+      own.sin().sum().backward();
+      optimizer.step(0.1);
+      torchs.zero_grad();
+      other.sin().sum().backward();
+      torchs.step();
+    }
+    EXPECT_TRUE(own.allclose(other, 1e-5, 1e-6)) << momentum;
   }
 }
 
@@ -284,15 +341,21 @@ TEST_F(AnnealerOf, HoldsPriceAndLengthsAtTheEnd) {
     const Tensor price = before.at("steering")[1].clone(), lengths = before.at("lengths.0").clone();
     torch::NoGradGuard no_grad;
     parameters_.at("w") += 0.1 * torch::randn({64, 64});
-    annealer_->begin_step(number, 400);
+    annealer_->begin_step(number, 800);
     annealer_->quantizer().quantize(parameters_);
     annealer_->end_step();
     const NamedTensors after = annealer_->state();
     return std::pair{price.equal(after.at("steering")[1]), lengths.equal(after.at("lengths.0"))};
   };
-  for (int64_t number = 0; number < 300; ++number) step(number);
-  for (int64_t number = 300; number < 380; ++number) EXPECT_EQ(step(number), std::pair(false, false)) << number;
-  for (int64_t number = 380; number < 400; ++number) EXPECT_EQ(step(number), std::pair(true, true)) << number;
+  for (int64_t number = 0; number < 500; ++number) step(number);
+  int moved = 0;  // a histogram may happen to be the one before
+  for (int64_t number = 500; number < 600; ++number) {
+    const auto [price_stays, lengths_stay] = step(number);
+    EXPECT_FALSE(price_stays) << number;
+    moved += lengths_stay ? 0 : 1;
+  }
+  EXPECT_GT(moved, 90);
+  for (int64_t number = 600; number < 800; ++number) EXPECT_EQ(step(number), std::pair(true, true)) << number;
 }
 
 TEST_F(AnnealerOf, SmallEnoughAFileLeavesThePriceWithinReachOfTheNextTarget) {
