@@ -71,8 +71,9 @@ void add_plot(CLI::App& app) {
                                     {"snr", Quantity::kSnr},
                                     {"loss", Quantity::kLoss},
                                     {"entropy", Quantity::kEntropy},
+                                    {"flips", Quantity::kFlips},
                                     {"ratio", Quantity::kRatio}}))
-      ->type_name("accuracy|snr|loss|entropy|ratio")
+      ->type_name("accuracy|snr|loss|entropy|flips|ratio")
       ->default_str("");
   command->callback([arguments] { run(*arguments); });
 }

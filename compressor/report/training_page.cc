@@ -58,6 +58,9 @@ Course course_of(Quantity quantity) {
               [](const TrainingRecord& r) { return r.snr_db.value_or(kNothing); }};
     case Quantity::kEntropy:
       return {"Entropy of the indices", "bits per weight, order 0", of_quantization(&Quantization::entropy)};
+    case Quantity::kFlips:
+      return {"Weights that go to another center", "% in a step",
+              [](const TrainingRecord& r) { return r.quantization ? 100 * r.quantization->flips : kNothing; }};
     case Quantity::kRatio:
       return {"Size", "bytes of the model over bytes of the file", of_quantization(&Quantization::ratio)};
     case Quantity::kLoss:
@@ -71,13 +74,17 @@ LinePlot plot_of(Quantity quantity, const std::string& name, Records records) {
   return {course.title, "epoch", course.label, {series(name, records, course.value)}, {}, {}};
 }
 
+bool was_soft(Records records) {
+  return std::any_of(records.begin(), records.end(), [](const auto& r) {
+    return r.soft_accuracy.has_value() || (r.quantization && r.quantization->beta > 0);
+  });
+}
+
 void add_course(Page& page, Records records) {
   const LinePlot loss = plot_of(Quantity::kLoss, "loss", records);
   if (records.back().snr_db) return page.side_by_side({loss, plot_of(Quantity::kSnr, "SNR", records)});
   LinePlot accuracy = plot_of(Quantity::kAccuracy, "hard weights", records);
-  const bool soft =
-      std::any_of(records.begin(), records.end(), [](const auto& r) { return r.soft_accuracy.has_value(); });
-  if (soft) {
+  if (was_soft(records)) {
     accuracy.series.push_back(series("soft weights", records, [](const auto& r) { return percent(r.soft_accuracy); }));
   }
   page.side_by_side({loss, accuracy});
@@ -100,12 +107,7 @@ BarPanels::Panel histogram_panel(const TrainingRecord& record) {
 void add_quantization(Page& page, Records records) {
   page.heading("Rate");
   page.side_by_side({plot_of(Quantity::kEntropy, "entropy", records), plot_of(Quantity::kRatio, "ratio", records)});
-  page.side_by_side({{"Hardness",
-                      "epoch",
-                      "sigma",
-                      {quantization_series("sigma", records, [](const Quantization& q) { return q.sigma; })},
-                      true,
-                      {}},
+  page.side_by_side({plot_of(Quantity::kFlips, "weights", records),
                      {"Price of a bit",
                       "epoch",
                       "price or beta",
@@ -115,6 +117,14 @@ void add_quantization(Page& page, Records records) {
                                            [](const Quantization& q) { return q.beta > 0 ? q.beta : kNothing; })},
                       true,
                       {}}});
+  if (was_soft(records)) {
+    page.side_by_side({{"Hardness",
+                        "epoch",
+                        "sigma",
+                        {quantization_series("sigma", records, [](const Quantization& q) { return q.sigma; })},
+                        true,
+                        {}}});
+  }
   BarPanels panels{"Use of the centers", "center", "% of the vectors", {}};
   for (size_t i = 0; i < kPanels; ++i) {
     const size_t at = i * (records.size() - 1) / (kPanels - 1);

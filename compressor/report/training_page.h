@@ -17,7 +17,7 @@ std::string to_line(const training::TrainingRecord& record);
 // the histogram of the centers' use as it condenses, and the rate of each tensor.
 std::string training_page(std::string_view model, std::span<const training::TrainingRecord> records);
 
-enum class Quantity : uint8_t { kAccuracy, kSnr, kLoss, kEntropy, kRatio };
+enum class Quantity : uint8_t { kAccuracy, kSnr, kLoss, kEntropy, kFlips, kRatio };
 
 struct TrainingRun {
   std::string name;
