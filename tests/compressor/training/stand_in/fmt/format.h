@@ -1,0 +1,1 @@
+#error "a torch wheel's own headers were found before the system's"
