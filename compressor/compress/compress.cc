@@ -261,7 +261,7 @@ void Compression::count_samples() {
 // file (an SNR by a decibel): of steps up to half an octave beyond, the coarsest that is accepted.
 void Compression::search_accepted(ModelQuantizer& quantizer) {
   constexpr double kOctaves = 0.05;
-  constexpr int kBeyond = 16;
+  constexpr int kBeyond = 16, kBeyondRounds = 2;
   uint64_t bytes = 0;
   quantizer.allow_finest_steps();
   const auto is_accepted = [&](double place) {
@@ -291,13 +291,15 @@ void Compression::search_accepted(ModelQuantizer& quantizer) {
     throw Error::make("{}: no file is as near to it as asked for; the finest that was tried has {} bytes", model_.name,
                       bytes);
   }
-  for (int beyond = kBeyond; beyond > 0; --beyond) {
-    progress("quantizing", 1 - 0.5 * beyond / kBeyond);
-    const double coarser = *accepted + kOctaves * (beyond - 0.25) * 2 / 3;  // between those that were tried
-    if (is_accepted(coarser)) {
-      accepted = coarser;
-      break;
+  // Once more from the one that was found, which may be a lucky one among many.
+  for (int round = 0; round < kBeyondRounds; ++round) {
+    const double before = *accepted;
+    for (int beyond = kBeyond; beyond > 0 && *accepted == before; --beyond) {
+      progress("quantizing", 1 - 0.5 * beyond / kBeyond);
+      const double coarser = before + kOctaves * (beyond - 0.25) * 2 / 3;  // between those that were tried
+      if (is_accepted(coarser)) accepted = coarser;
     }
+    if (*accepted == before) break;
   }
   quantizer.quantize(std::exp2(*accepted));
   if (calibration_) report_.predicted_snr_db = -10 * std::log10(quantizer.output_error());
