@@ -36,8 +36,8 @@ struct Inspection {
   // All that is no tensor's stream; with the tensors' bytes it adds up to the file's.
   std::vector<InspectedPart> parts;
   std::vector<std::pair<std::string, std::string>> metadata;  // of the file, and of the model (metadata_props)
-  uint64_t weights = 0;        // elements of the float tensors
-  double bits_per_weight = 0;  // the whole file over them
+  uint64_t weights = 0;                                       // elements of the float tensors
+  double bits_per_weight = 0;                                 // the whole file over them
 };
 
 // Decodes every tensor's indices for their entropy. `max_memory`: as of QuenchFile. Throws quench::Error.
