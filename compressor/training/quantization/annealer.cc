@@ -49,6 +49,7 @@ void Annealer::go_on(double target_bytes) {
   options_.schedule = HardnessSchedule::kHard;
   options_.target_bytes = target_bytes;
   first_entropy_ = final_entropy_ = last_error_ = 0;
+  has_settled_ = false;
 }
 
 void Annealer::begin_step(int64_t step, int64_t steps) {
@@ -92,7 +93,8 @@ double Annealer::goal() const {
 }
 
 void Annealer::end_step() {
-  if (!options_.target_bytes || is_held()) return;
+  if (!options_.target_bytes) return;
+  if (is_held()) return settle();
   if (step_ % kFileSteps == 0 || final_entropy_ == 0) measure_file();
   if (first_entropy_ == 0) first_entropy_ = std::max(quantizer_.entropy(), final_entropy_);
   const double error = std::clamp(quantizer_.entropy() / goal() - 1, -0.5, 0.5);
@@ -103,6 +105,15 @@ void Annealer::end_step() {
     price_ = std::clamp(price_ * std::exp(change), kLeastPrice, 10.0);
   }
   last_error_ = error;
+}
+
+// Once, before price and lengths come to rest: the weights that a price has yet to bring to the target have a quarter of
+// the training to make up for it, and none at its end.
+void Annealer::settle() {
+  if (has_settled_ || soft_) return;
+  has_settled_ = true;
+  const double price = price_;
+  if (!enforce_target()) price_ = price;
 }
 
 void Annealer::measure_file() {
@@ -157,15 +168,16 @@ TrainingRecord::Quantization Annealer::record(uint64_t original_bytes) {
 
 NamedTensors Annealer::state() const {
   NamedTensors state = quantizer_.state();
-  state["steering"] =
-      torch::tensor({beta_, price_, sigma_, first_entropy_, final_entropy_, last_error_, first_gap_}, torch::kFloat64);
+  state["steering"] = torch::tensor(
+      {beta_, price_, sigma_, first_entropy_, final_entropy_, last_error_, first_gap_, has_settled_ ? 1. : 0.},
+      torch::kFloat64);
   return state;
 }
 
 void Annealer::set_state(const NamedTensors& state) {
   quantizer_.set_state(state);
   const torch::Tensor& steering = state.at("steering");
-  if (steering.numel() != 7) throw Error("the annealer's state is of another version");
+  if (steering.numel() != 8) throw Error("the annealer's state is of another version");
   const auto values = steering.accessor<double, 1>();
   beta_ = values[0];
   price_ = values[1];
@@ -174,6 +186,7 @@ void Annealer::set_state(const NamedTensors& state) {
   final_entropy_ = values[4];
   last_error_ = values[5];
   first_gap_ = values[6];
+  has_settled_ = values[7] != 0;
 }
 
 }  // namespace quench::training

@@ -72,6 +72,7 @@ class Annealer {
  private:
   double soft_steps() const;
   bool is_held() const;
+  void settle();
   double goal() const;
 
   AnnealerOptions options_;
@@ -86,6 +87,7 @@ class Annealer {
   double final_entropy_ = 0;  // that the target asks for, by the last file
   double last_error_ = 0;     // relative, of the entropy
   double first_gap_ = 0;
+  bool has_settled_ = false;  // at a price at which the file is small enough
   uint64_t file_bytes_ = 0;
 };
 

@@ -385,7 +385,7 @@ TEST_F(TrainingCli, TuningWithoutLabelsBringsAnImageModelsOutputsCloser) {
                                        "--threads",
                                        "1",
                                        "--ratio",
-                                       "7",
+                                       "5.5",
                                        "--metrics",
                                        path("m.jsonl"),
                                        "--json",
