@@ -60,7 +60,7 @@ Course course_of(Quantity quantity) {
       return {"Entropy of the indices", "bits per weight, order 0", of_quantization(&Quantization::entropy)};
     case Quantity::kFlips:
       return {"Weights that go to another center", "% in a step",
-              [](const TrainingRecord& r) { return r.quantization ? 100 * r.quantization->flips : kNothing; }};
+              [](const TrainingRecord& r) { return r.quantization ? percent(r.quantization->flips) : kNothing; }};
     case Quantity::kRatio:
       return {"Size", "bytes of the model over bytes of the file", of_quantization(&Quantization::ratio)};
     case Quantity::kLoss:

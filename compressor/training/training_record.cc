@@ -62,7 +62,7 @@ TrainingRecord training_record(std::string_view line) {
       q.price = from.at("price");
       q.beta = from.at("beta");
       q.entropy = from.at("entropy");
-      q.flips = from.value("flips", 0.0);  // none in lines of Quench 0.2
+      if (from.contains("flips")) q.flips = optional_number(from.at("flips"));
       q.ratio = from.at("ratio");
       q.tensor_bits = from.at("tensor_bits").get<std::map<std::string, double>>();
       q.histogram = from.at("histogram").get<std::vector<int64_t>>();

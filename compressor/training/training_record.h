@@ -23,11 +23,12 @@ struct TrainingRecord {
   std::optional<double> snr_db;         // of the outputs against the teacher's, where there are no classes
 
   struct Quantization {
-    double sigma = 0;                           // hardness
-    double price = 0;                           // squared normalised distance per bit
-    double beta = 0;                            // loss per bit per weight
-    double entropy = 0;                         // bits per weight, order 0, of the quantized weights
-    double flips = 0;                           // share of the weights that went to another center; mean over the steps
+    double sigma = 0;    // hardness
+    double price = 0;    // squared normalised distance per bit
+    double beta = 0;     // loss per bit per weight
+    double entropy = 0;  // bits per weight, order 0, of the quantized weights
+    // Share of the weights that went to another center, mean over the steps; none in records of Quench 0.2.
+    std::optional<double> flips;
     double ratio = 0;                           // bytes of the original over bytes of the file as it would be now
     std::map<std::string, double> tensor_bits;  // entropy of each tensor
     std::vector<int64_t> histogram;             // weights at each center of the first codebook

@@ -559,6 +559,18 @@ TEST_F(Cli, PlotDrawsTrainingsTogether) {
     EXPECT_NE(picture.find(">first<"), std::string::npos);
     EXPECT_NE(picture.find(">second<"), std::string::npos);
   }
+  record.quantization.emplace();
+  record.quantization->flips = 0.0125;
+  std::string flipping = training::to_json_line(record), older = flipping;
+  older.replace(older.find("\"flips\":0.0125,"), 15, "");  // of Quench 0.2
+  write_text(path("first.jsonl"), flipping + "\n");
+  write_text(path("second.jsonl"), older + "\n");
+  const Outcome outcome =
+      run_program({"plot", path("first.jsonl"), path("second.jsonl"), "-o", path("c.svg"), "--value", "flips"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  const std::string picture = read_bytes(path("c.svg"));
+  EXPECT_NE(picture.find("first, 1: 1.25<"), std::string::npos) << picture;
+  EXPECT_EQ(picture.find("second, 1:"), std::string::npos) << picture;
   fs::remove(path("c.svg"));
   write_text(path("bad.jsonl"), line + "\n{\"epoch\": \"one\"}\n");
   expect_error(run_program({"plot", path("bad.jsonl"), "-o", path("c.svg")}), 1, "bad.jsonl: line 2");
