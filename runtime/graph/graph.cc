@@ -854,7 +854,7 @@ std::string_view find_property(Bytes model_proto, std::string_view key) {
   for (WireField field; reader.next(field);) {
     if (field.number != model_field::kMetadata || !field.is_bytes()) continue;
     std::string_view name;
-    std::string_view value = "";
+    std::string_view value;
     WireReader entry(field.bytes);
     for (WireField part; entry.next(part);) {
       if (part.is_bytes() && part.number == 1) name = part.text();

@@ -217,8 +217,9 @@ Status set_sequence(quench_session& session, int32_t index, const quench_tensor*
   rt::Pool pool(memory);
   std::span<rt::Tensor> items;
   if (!pool.make(static_cast<size_t>(count), &items)) return rt::out_of_memory();
-  for (size_t i = 0; i < items.size(); ++i) {
-    const quench_tensor& from = tensors[i];
+  const std::span<const quench_tensor> given(tensors, items.size());
+  for (size_t i = 0; i < given.size(); ++i) {
+    const quench_tensor& from = given[i];
     if (from.rank < 0 || from.rank > QUENCH_MAX_RANK) {
       return Status::error(StatusCode::kInvalidArgument, "a tensor has rank %d", static_cast<int>(from.rank));
     }
