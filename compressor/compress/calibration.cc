@@ -449,11 +449,10 @@ std::vector<std::vector<size_t>> Calibration::measured_together(std::vector<size
   }
   const std::vector<size_t> places = places_of_weights(model_);
   std::ranges::stable_sort(candidates, {}, [&](size_t weight) { return places[weight]; });
-  const auto vectors =
-      std::ranges::stable_partition(candidates, [&](size_t weight) { return model_.weights[weight].dims.size() >= 2; });
-  const std::span matrices(candidates.begin(), vectors.begin());
-  cut(matrices, runs - runs / 4);
-  cut(vectors, runs / 4);
+  const auto vectors = std::stable_partition(candidates.begin(), candidates.end(),
+                                             [&](size_t weight) { return model_.weights[weight].dims.size() >= 2; });
+  cut({candidates.begin(), vectors}, runs - runs / 4);
+  cut({vectors, candidates.end()}, runs / 4);
   return groups;
 }
 
