@@ -10,8 +10,8 @@
 // is argmin_j ||z - c_j||^2 + penalty_j. The gradients are those of the soft values: to use hard values forward and
 // soft gradients backward (Mentzer et al. 2018), take `hard` for the values and call the same backward pass.
 //
-// Work is n x L exponentials each way (none forward where neither soft values nor mass are wanted), in the widest registers that the processor has, a vector in each lane. Results
-// do not depend on the number of threads.
+// Work is n x L exponentials each way (none forward where neither soft values nor mass are wanted), in the widest
+// registers that the processor has, a vector in each lane. Results do not depend on the number of threads.
 #pragma once
 
 #include <cstdint>

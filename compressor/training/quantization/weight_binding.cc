@@ -142,10 +142,11 @@ Tensor WeightBinding::flat(const Scope& scope, const NamedTensors& parameters) c
   return torch::cat(all);
 }
 
-SoftQuantized WeightBinding::assign(const Scope& scope, const Tensor& values, const Tensor& scales,
+SoftQuantized WeightBinding::assign(const Scope& scope, const NamedTensors& parameters,
                                     const Hardness& hardness) const {
-  SoftQuantized out =
-      scope.codebook->quantize((values / scales).view({-1, options_.dimension}), *scope.parts, scope.use, hardness);
+  const Tensor scales = element_scales(scope);
+  SoftQuantized out = scope.codebook->quantize((flat(scope, parameters) / scales).view({-1, options_.dimension}),
+                                               *scope.parts, scope.use, hardness);
   out.values = out.values.view({-1}) * scales;
   return out;
 }
@@ -165,7 +166,7 @@ WeightBinding::Pass WeightBinding::quantize(const NamedTensors& parameters) {
   Pass pass;
   for (Scope& scope : scopes_) {
     if (!options_.learn_scales) scope.scales.copy_(natural_scales(scope, parameters));
-    SoftQuantized quantized = assign(scope, flat(scope, parameters), element_scales(scope), hardness_);
+    SoftQuantized quantized = assign(scope, parameters, hardness_);
     pass.weights.merge(split(scope, quantized.values));
     pass.rate = pass.rate.defined() ? pass.rate + quantized.bits : quantized.bits;
     if (scope.indices.defined()) flips_ += quantized.indices.ne(scope.indices).sum();
@@ -239,15 +240,20 @@ void WeightBinding::rearrange() {
   }
 }
 
+Hardness WeightBinding::without_bits(bool hard) const {
+  Hardness hardness = hardness_;
+  hardness.hard_values = hard;
+  hardness.wants_bits = false;
+  return hardness;
+}
+
 std::map<std::string, WeightBinding::HardTensor> WeightBinding::harden(const NamedTensors& parameters) const {
   torch::NoGradGuard no_grad;
-  Hardness hardness = hardness_;
-  hardness.hard_values = true;
-  hardness.wants_bits = false;
+  const Hardness hardness = without_bits(true);
   std::map<std::string, HardTensor> result;
   for (size_t number = 0; number < scopes_.size(); ++number) {
     const Scope& scope = scopes_[number];
-    const SoftQuantized quantized = assign(scope, flat(scope, parameters), element_scales(scope), hardness);
+    const SoftQuantized quantized = assign(scope, parameters, hardness);
     const std::vector<Tensor> indices =
         quantized.indices.to(torch::kCPU, torch::kInt64).split_with_sizes(scope.parts->sizes);
     const std::vector<Tensor> scales = scales_of(scope).detach().cpu().split_with_sizes(scale_counts(scope));
@@ -263,12 +269,10 @@ std::map<std::string, WeightBinding::HardTensor> WeightBinding::harden(const Nam
 
 NamedTensors WeightBinding::weights(const NamedTensors& parameters, bool hard) const {
   torch::NoGradGuard no_grad;
-  Hardness hardness = hardness_;
-  hardness.hard_values = hard;
-  hardness.wants_bits = false;
+  const Hardness hardness = without_bits(hard);
   NamedTensors weights;
   for (const Scope& scope : scopes_) {
-    const SoftQuantized quantized = assign(scope, flat(scope, parameters), element_scales(scope), hardness);
+    const SoftQuantized quantized = assign(scope, parameters, hardness);
     weights.merge(split(scope, quantized.values));
   }
   return weights;

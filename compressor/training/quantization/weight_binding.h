@@ -123,8 +123,8 @@ class WeightBinding {
   std::vector<int64_t> scale_counts(const Scope& scope) const;
   void learn_codebook(Scope& scope, size_t number, const NamedTensors& parameters);
   torch::Tensor flat(const Scope& scope, const NamedTensors& parameters) const;
-  SoftQuantized assign(const Scope& scope, const torch::Tensor& values, const torch::Tensor& scales,
-                       const Hardness& hardness) const;
+  SoftQuantized assign(const Scope& scope, const NamedTensors& parameters, const Hardness& hardness) const;
+  Hardness without_bits(bool hard) const;
   NamedTensors split(const Scope& scope, const torch::Tensor& values) const;
   NamedTensors weights(const NamedTensors& parameters, bool hard) const;
 
