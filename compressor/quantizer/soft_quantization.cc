@@ -175,7 +175,7 @@ void soft_forward_block(const SoftQuantization& quantization, const SoftForwardB
       for (size_t k = 0; k < d && block.hard; ++k) block.hard[(first + i) * d + k] = lanes.center(index, k);
     }
   }
-  for (size_t e = 0; e < mass.size(); ++e) block.mass[e / n] += static_cast<double>(mass[e]);
+  for (size_t e = 0; block.mass && e < mass.size(); ++e) block.mass[e / n] += static_cast<double>(mass[e]);
 }
 
 // With s_j = -sigma (||z - c_j||^2 + penalty_j), g the gradient of the value and m_j that of the mass, the loss has the
