@@ -2,14 +2,17 @@
 
 #include <fmt/ranges.h>
 
-#include <array>
-
 #include "formats/error.h"
 
 namespace quench::networks {
 namespace {
 
-std::array<const Integrator*, 2> integrators() { return {&euler(), &linear_multistep()}; }
+std::vector<const Integrator*> integrators() {
+  std::vector<const Integrator*> all = {&euler(), &linear_multistep()};
+  for (const Integrator* polynomial : polynomials()) all.push_back(polynomial);
+  all.insert(all.end(), {&midpoint(), &rk4()});
+  return all;
+}
 
 }  // namespace
 

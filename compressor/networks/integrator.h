@@ -17,7 +17,9 @@
 namespace quench::networks {
 
 // Writes the nodes of f(u) and returns the value. Weights are named after `name`: a call with a name that was used
-// before shares the weights of that call, another name has weights of its own. The result has the shape of u.
+// before shares the convolutions of that call, another name has weights of its own. BatchNormalization is each call's
+// own: what the same convolutions see differs from call to call, and so do its statistics, of which a network that is
+// done has but one set for each. The result has the shape of u.
 using RightHandSide = std::function<std::string(const std::string& name, const std::string& u)>;
 
 // What a step may look back on: values of u, the newest first, never empty, all of one shape. A network starts with
@@ -52,5 +54,20 @@ const Integrator& euler();
 // Pre-activation. A step with no u_{n-1} is one of Euler's. k_n is the initializer "<step>.k" of shape [1], drawn from
 // [-0.1, 0) as the authors do.
 const Integrator& linear_multistep();
+
+// Steps of backward Euler, u_{n+1} = u_n + F(u_{n+1}), whose solution (I - F)^-1 u_n is a series that is broken off:
+// PolyNet (Zhang, Li, Loy and Lin, "PolyNet: A Pursuit of Structural Diversity in Very Deep Networks", 2017,
+// arXiv:1611.05725). "poly-2" is I + F + F.F, "mpoly-2" I + F + G.F, "2-way" I + F + G; "poly-3", "mpoly-3" and "3-way"
+// have one term more, F.F.F, H.G.F and H. Post-activation. F has the weights of Euler's f; "<step>.g" and "<step>.h"
+// begin the names of those of G and H.
+std::vector<const Integrator*> polynomials();
+
+// Explicit Runge-Kutta methods of order 2 and 4; all evaluations of f in a step have the same convolutions.
+// Pre-activation. With f_k for f with the k-th normalization:
+//     midpoint    u_{n+1} = u_n + f_2(u_n + f_1(u_n) / 2)
+//     rk4         u_{n+1} = u_n + (k_1 + 2 k_2 + 2 k_3 + k_4) / 6 with k_1 = f_1(u_n), k_2 = f_2(u_n + k_1 / 2),
+//                 k_3 = f_3(u_n + k_2 / 2), k_4 = f_4(u_n + k_3)
+const Integrator& midpoint();
+const Integrator& rk4();
 
 }  // namespace quench::networks

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <map>
 #include <utility>
 
 #include "compressor/networks/initial_values.h"
@@ -98,15 +99,19 @@ class Network {
   }
 
   std::string block(const std::string& name, std::string u, int64_t in, int64_t out, int64_t stride) {
+    const int call = ++calls_[name];
+    const auto normalized = [&](const char* layer, const std::string& value, int64_t channels) {
+      return normalize(call == 1 ? name + layer : fmt::format("{}{}_{}", name, layer, call), value, channels);
+    };
     if (is_pre_activation()) {
-      u = relu(name + ".relu1", normalize(name + ".bn1", u, in));
+      u = relu(name + ".relu1", normalized(".bn1", u, in));
       u = conv(name + ".conv1", u, in, out, stride);
-      u = relu(name + ".relu2", normalize(name + ".bn2", u, out));
+      u = relu(name + ".relu2", normalized(".bn2", u, out));
       return conv(name + ".conv2", u, out, out, 1);
     }
-    u = normalize(name + ".bn1", conv(name + ".conv1", u, in, out, stride), out);
+    u = normalized(".bn1", conv(name + ".conv1", u, in, out, stride), out);
     u = conv(name + ".conv2", relu(name + ".relu1", u), out, out, 1);
-    return normalize(name + ".bn2", u, out);
+    return normalized(".bn2", u, out);
   }
 
   std::string shortcut(const std::string& step, const std::string& u, int64_t channels) {
@@ -155,6 +160,7 @@ class Network {
   const NetworkOptions& options_;
   const Integrator& integrator_;
   GraphBuilder graph_;
+  std::map<std::string, int> calls_;  // of f, by name
 };
 
 }  // namespace

@@ -312,7 +312,8 @@ TEST_F(TrainingCli, ATrainingGoesOnAfterASignal) {
 }
 
 TEST_F(TrainingCli, ResidualNetworksTrain) {
-  for (const char* integrator : {"euler", "linear-multistep"}) {
+  for (const char* integrator : {"euler", "linear-multistep", "poly-2", "midpoint"}) {
+    SCOPED_TRACE(integrator);
     const Arguments arguments = {"train",    "resnet8",  "-o", path("r.onnx"), "--integrator",
                                  integrator, "--epochs", "1",  "--samples",    "64"};
     const Outcome outcome = run_program(
@@ -327,6 +328,9 @@ TEST_F(TrainingCli, ResidualNetworksTrain) {
                      "32", "--epochs", "1", "--threads", "1", "--ratio", "12", "--test-data", kTestData});
     ASSERT_EQ(tuning.code, 0) << tuning.err;
     EXPECT_LE(fs::file_size(path("r.quench")) * 12, fs::file_size(path("r.onnx")));
+    ASSERT_EQ(run_program({"compress", path("r.onnx"), "-o", path("c.quench")}).code, 0);
+    ASSERT_EQ(run_program({"unpack", path("c.quench"), "-o", path("u.onnx")}).code, 0);
+    EXPECT_EQ(run_program({"eval", path("u.onnx"), "--against", path("c.quench")}).code, 0);
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "compressor/graph/evaluator.h"
@@ -31,13 +32,14 @@ RightHandSide linear_rhs(GraphBuilder& graph, Values& next) {
   };
 }
 
-Values run_steps(const Integrator& integrator, const Values& weights, Values* ks) {
+// As many steps as there are weights, unless `steps` says.
+Values run_steps(const Integrator& integrator, const Values& weights, Values* ks, size_t steps = 0) {
   GraphBuilder graph("steps", 13);
   graph.input("input", {-1, 3});
   History history{"input"};
   Values next(weights.rbegin(), weights.rend());
   const RightHandSide f = linear_rhs(graph, next);
-  for (size_t i = 0; i < weights.size(); ++i) {
+  for (size_t i = 0; i < (steps > 0 ? steps : weights.size()); ++i) {
     history.insert(history.begin(), integrator.step(graph, "step" + std::to_string(i), 4, history, f));
   }
   graph.output(history[0], {-1, 3});
@@ -73,7 +75,35 @@ TEST(LinearMultistep, FollowsItsFormula) {
   expect_near(result, Values{growth, -2 * growth, 0.5f * growth}, 1e-6f);
 }
 
-// What integrators of a later day need: f several times in a step, with shared weights and with fresh ones.
+// Of a step of u' = w u for w and, where there are more functions than one, v and t.
+double growth(std::string_view integrator, double w, double v = 0, double t = 0) {
+  if (integrator == "poly-2") return 1 + w + w * w;
+  if (integrator == "poly-3") return 1 + w + w * w + w * w * w;
+  if (integrator == "mpoly-2") return 1 + w + v * w;
+  if (integrator == "mpoly-3") return 1 + w + v * w + t * v * w;
+  if (integrator == "2-way") return 1 + w + v;
+  if (integrator == "3-way") return 1 + w + v + t;
+  if (integrator == "midpoint") return 1 + w + w * w / 2;
+  return 1 + w + w * w / 2 + w * w * w / 6 + w * w * w * w / 24;  // rk4
+}
+
+TEST(OneStepMethods, FollowTheirFormulas) {
+  for (const char* name : {"poly-2", "poly-3", "midpoint", "rk4"}) {
+    const Values result = run_steps(find_integrator(name), {0.5f, -0.25f}, nullptr);
+    const auto all = static_cast<float>(growth(name, 0.5) * growth(name, -0.25));
+    expect_near(result, Values{all, -2 * all, 0.5f * all}, 1e-6f);
+  }
+  for (const std::string name : {"mpoly-2", "mpoly-3", "2-way", "3-way"}) {
+    const bool three = name.find('3') != std::string::npos;
+    const Values result = three ? run_steps(find_integrator(name), {0.5f, -0.25f, 3, 2, 0.125f, -1}, nullptr, 2)
+                                : run_steps(find_integrator(name), {0.5f, -0.25f, 2, 0.125f}, nullptr, 2);
+    const double first = three ? growth(name, 0.5, -0.25, 3) : growth(name, 0.5, -0.25);
+    const auto all = static_cast<float>(first * (three ? growth(name, 2, 0.125, -1) : growth(name, 2, 0.125)));
+    expect_near(result, Values{all, -2 * all, 0.5f * all}, 1e-5f);
+  }
+}
+
+// f several times in a step, with shared weights and with fresh ones.
 TEST(GraphBuilder, RightHandSidesShareWeightsByName) {
   GraphBuilder graph("shared", 13);
   graph.input("input", {-1, 3});
@@ -126,6 +156,25 @@ TEST(Network, EulerStepsAddAndActivate) {
   Values expected(step.u.size());
   for (size_t i = 0; i < expected.size(); ++i) expected[i] = std::max(0.0f, step.u[i] + step.f[i]);
   expect_near(step.result, expected, 1e-6f);
+}
+
+// The second F has the convolutions of the first and normalization of its own.
+TEST(Network, PolynomialStepsAddBothTerms) {
+  const OnnxModel model = small_network("poly-2");
+  const Step step =
+      evaluate_step(model, {"layer2.1.relu2.out", "layer2.2.bn2.out", "layer2.2.bn2_2.out", "layer2.2.relu2.out"}, "");
+  Values expected(step.u.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    expected[i] = std::max(0.0f, step.u[i] + step.u_previous[i] + step.f[i]);
+  }
+  expect_near(step.result, expected, 1e-6f);
+  int convolutions = 0, own = 0;
+  for (const onnx::NodeProto& node : model.proto.graph().node()) {
+    if (node.op_type() == "Conv" && node.input(1) == "layer2.2.conv1.weight") ++convolutions;
+    if (node.op_type() == "BatchNormalization" && node.input(3).starts_with("layer2.2.bn1_2.")) ++own;
+  }
+  EXPECT_EQ(convolutions, 2);
+  EXPECT_EQ(own, 1);
 }
 
 void expect_multistep(const Step& step) {

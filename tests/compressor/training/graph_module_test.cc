@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include "compressor/graph/simplify.h"
+#include "compressor/networks/integrator.h"
 #include "formats/error.h"
 #include "tests/compressor/training/small_networks.h"
 #include "tests/formats/onnx/test_models.h"
@@ -28,8 +29,9 @@ TEST(GraphModule, RunsConvolutionsAsTheRuntime) {
 }
 
 TEST(GraphModule, RunsResidualNetworksAsTheRuntime) {
-  for (const char* integrator : {"euler", "linear-multistep"}) {
-    expect_as_runtime(residual_network(integrator), random_inputs({2, 3, 32, 32}));
+  for (const std::string_view integrator : networks::integrator_names()) {
+    SCOPED_TRACE(integrator);
+    expect_as_runtime(residual_network(std::string(integrator)), random_inputs({2, 3, 32, 32}));
   }
 }
 
@@ -56,12 +58,12 @@ TEST(GraphModule, ParametersAreTheFloatsThatAreNoStatistics) {
 }
 
 TEST(GraphModule, EveryParameterGetsAGradient) {
-  for (const char* integrator : {"euler", "linear-multistep"}) {
-    GraphModule module(residual_network(integrator), torch::kCPU);
+  for (const std::string_view integrator : networks::integrator_names()) {
+    GraphModule module(residual_network(std::string(integrator)), torch::kCPU);
     module.forward({{"input", random_inputs({4, 3, 32, 32})}}, Mode::kTrain)[0].square().sum().backward();
     for (const auto& [name, tensor] : module.parameters()) {
-      ASSERT_TRUE(tensor.grad().defined()) << name;
-      EXPECT_GT(tensor.grad().abs().max().item<float>(), 0) << name;
+      ASSERT_TRUE(tensor.grad().defined()) << integrator << ": " << name;
+      EXPECT_GT(tensor.grad().abs().max().item<float>(), 0) << integrator << ": " << name;
     }
   }
 }

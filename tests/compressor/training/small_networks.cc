@@ -65,7 +65,7 @@ template <typename KindOf>
 void fill(OnnxModel& model, const KindOf& kind_of, bool negative_scales) {
   std::mt19937 random(11);
   for (onnx::TensorProto& tensor : *model.proto.mutable_graph()->mutable_initializer()) {
-    if (!is_float_type(tensor.data_type())) continue;
+    if (!is_float_type(tensor.data_type()) || tensor.dims_size() == 0) continue;  // of rank 0: the method's own
     const std::vector<int64_t> dims(tensor.dims().begin(), tensor.dims().end());
     const std::vector<float> values = draw(kind_of(tensor.name(), dims), dims, negative_scales, random);
     set_weight(model, tensor, tensor.data_type(), dims, owned_source(from_float(tensor.data_type(), values)));
