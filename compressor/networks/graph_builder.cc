@@ -98,9 +98,9 @@ void GraphBuilder::add_initializer(const std::string& name, const std::vector<in
   set_weight(model_, tensor, dtype, dims, owned_source(std::move(raw)));
 }
 
-std::string GraphBuilder::node(std::string_view op_type, const std::string& name,
-                               const std::vector<std::string>& inputs, const std::vector<Attribute>& attributes,
-                               const std::string& result) {
+onnx::NodeProto& GraphBuilder::add_node(std::string_view op_type, const std::string& name,
+                                        const std::vector<std::string>& inputs,
+                                        const std::vector<Attribute>& attributes) {
   onnx::NodeProto& node = *model_.proto.mutable_graph()->add_node();
   node.set_op_type(std::string(op_type));
   node.set_name(unique(name, nodes_));
@@ -116,8 +116,21 @@ std::string GraphBuilder::node(std::string_view op_type, const std::string& name
     proto.set_name(attribute.name);
     std::visit([&proto](const auto& value) { assign(proto, value); }, attribute.value);
   }
+  return node;
+}
+
+std::string GraphBuilder::node(std::string_view op_type, const std::string& name,
+                               const std::vector<std::string>& inputs, const std::vector<Attribute>& attributes,
+                               const std::string& result) {
+  onnx::NodeProto& node = add_node(op_type, name, inputs, attributes);
   node.add_output(unique(result.empty() ? node.name() + ".out" : result, values_));
   return node.output(0);
+}
+
+std::vector<std::string> GraphBuilder::split(const std::string& name, const std::string& u, int64_t axis, int count) {
+  onnx::NodeProto& node = add_node("Split", name, {u}, {{"axis", axis}});
+  for (int i = 0; i < count; ++i) node.add_output(unique(fmt::format("{}.{}", node.name(), i), values_));
+  return {node.output().begin(), node.output().end()};
 }
 
 std::string GraphBuilder::unique(const std::string& wish, std::unordered_set<std::string>& names) {

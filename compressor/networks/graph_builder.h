@@ -49,10 +49,15 @@ class GraphBuilder {
   std::string node(std::string_view op_type, const std::string& name, const std::vector<std::string>& inputs,
                    const std::vector<Attribute>& attributes = {}, const std::string& result = {});
 
+  // A Split of u into `count` equal parts along `axis`; the parts are called "<name>.0", "<name>.1" and so on.
+  std::vector<std::string> split(const std::string& name, const std::string& u, int64_t axis, int count);
+
   // The model. The builder is empty afterwards.
   OnnxModel finish();
 
  private:
+  onnx::NodeProto& add_node(std::string_view op_type, const std::string& name, const std::vector<std::string>& inputs,
+                            const std::vector<Attribute>& attributes);
   void add_initializer(const std::string& name, const std::vector<int64_t>& dims, int32_t dtype,
                        std::vector<std::byte> raw);
   static std::string unique(const std::string& wish, std::unordered_set<std::string>& names);

@@ -10,7 +10,7 @@ namespace {
 std::vector<const Integrator*> integrators() {
   std::vector<const Integrator*> all = {&euler(), &linear_multistep()};
   for (const Integrator* polynomial : polynomials()) all.push_back(polynomial);
-  all.insert(all.end(), {&midpoint(), &rk4()});
+  all.insert(all.end(), {&midpoint(), &rk4(), &reversible()});
   return all;
 }
 

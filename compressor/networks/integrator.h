@@ -22,8 +22,8 @@ namespace quench::networks {
 // done has but one set for each. The result has the shape of u.
 using RightHandSide = std::function<std::string(const std::string& name, const std::string& u)>;
 
-// What a step may look back on: values of u, the newest first, never empty, all of one shape. A network starts with
-// one, and has two or more after the first step.
+// What a step may look back on: values of u, the newest first, all of one shape. A network starts with
+// Integrator::values() of them, and has one more after the first step.
 using History = std::vector<std::string>;
 
 enum class BlockForm {
@@ -37,6 +37,9 @@ class Integrator {
   virtual ~Integrator() = default;
   virtual std::string_view name() const = 0;  // as users write it
   virtual BlockForm form() const = 0;
+  // How many values of u, 1 or 2, make up the state that a step takes and leaves. The first convolution makes so many,
+  // the first step of a stage brings all of them to the new size, and the classifier sees all of them.
+  virtual int values() const { return 1; }
   // Writes one step and returns the next u. `step` begins the names of its nodes and weights; parameters of the
   // integrator's own are drawn from `seed`.
   virtual std::string step(GraphBuilder& graph, const std::string& step, uint64_t seed, const History& history,
@@ -69,5 +72,11 @@ std::vector<const Integrator*> polynomials();
 //                 k_3 = f_3(u_n + k_2 / 2), k_4 = f_4(u_n + k_3)
 const Integrator& midpoint();
 const Integrator& rk4();
+
+// u_{n+1} = u_{n-1} + f(u_n): RevNet (Gomez, Ren, Urtasun and Grosse, "The Reversible Residual Network: Backpropagation
+// Without Storing Activations", 2017, arXiv:1707.04585). Two steps are a unit of theirs, y1 = x1 + F(x2) and
+// y2 = x2 + G(y1) on the two halves of the channels. Pre-activation. From the newest two values follow all before them,
+// u_{n-1} = u_{n+1} - f(u_n), so that training need not store any.
+const Integrator& reversible();
 
 }  // namespace quench::networks

@@ -54,12 +54,11 @@ class Network {
 
   OnnxModel build() {
     graph_.input("input", {-1, options_.input[0], options_.input[1], options_.input[2]});
-    std::string u = conv("conv1", "input", options_.input[0], kFirstChannels, 1);
-    if (!is_pre_activation()) u = relu("relu1", normalize("bn1", u, kFirstChannels));
-    History history{u};
+    History history = first_values();
     for (int stage = 0; stage < kStages; ++stage) history = run_stage(stage, std::move(history));
-    const int64_t channels = kFirstChannels << (kStages - 1);
-    u = history[0];
+    std::string u =
+        is_pair() ? graph_.node("Concat", "concat", {history[1], history[0]}, {{"axis", int64_t{1}}}) : history[0];
+    const int64_t channels = (kFirstChannels << (kStages - 1)) * integrator_.values();
     if (is_pre_activation()) u = relu("relu", normalize("bn", u, channels));
     classify(u, channels);
     graph_.output("logits", {-1, options_.classes});
@@ -68,6 +67,16 @@ class Network {
 
  private:
   bool is_pre_activation() const { return integrator_.form() == BlockForm::kPreActivation; }
+  bool is_pair() const { return integrator_.values() == 2; }
+
+  History first_values() {
+    const int64_t channels = kFirstChannels * integrator_.values();
+    std::string u = conv("conv1", "input", options_.input[0], channels, 1);
+    if (!is_pre_activation()) u = relu("relu1", normalize("bn1", u, channels));
+    if (!is_pair()) return {u};
+    const std::vector<std::string> halves = graph_.split("split", u, 1, 2);
+    return {halves[1], halves[0]};
+  }
 
   History run_stage(int stage, History history) {
     const int64_t channels = kFirstChannels << stage;
@@ -77,7 +86,7 @@ class Network {
     for (int i = 0; i < (options_.depth - 2) / 6; ++i) {
       const std::string step = fmt::format("layer{}.{}", stage + 1, i);
       if (stage > 0 && i == 0) {
-        history = downsample(step, history[0], channels / 2);
+        history = downsample(step, history, channels / 2);
       } else {
         history.insert(history.begin(), activate(step, integrator_.step(graph_, step, options_.seed, history, f)));
       }
@@ -86,11 +95,12 @@ class Network {
   }
 
   // A plain residual step to half the size and twice the channels. Values from before it have another shape, so the
-  // history begins anew, with the shortcut as what came before.
-  History downsample(const std::string& step, const std::string& u, int64_t channels) {
-    const std::string residual = block(step, u, channels, 2 * channels, 2);
-    const std::string before = shortcut(step, u, channels);
-    const std::string sum = graph_.node("Add", step + ".add", {residual, before}, {}, step + ".sum");
+  // history begins anew, with the shortcut as what came before. Of a pair, the older value is what is added to.
+  History downsample(const std::string& step, const History& history, int64_t channels) {
+    const std::string residual = block(step, history[0], channels, 2 * channels, 2);
+    const std::string before = shortcut(step, history[0], channels);
+    const std::string base = is_pair() ? shortcut(step + ".older", history[1], channels) : before;
+    const std::string sum = graph_.node("Add", step + ".add", {residual, base}, {}, step + ".sum");
     return {activate(step, sum), before};
   }
 

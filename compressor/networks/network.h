@@ -9,8 +9,9 @@
 // halves the image and doubles the channels: its shortcut takes every second pixel and pads channels with zeros, and
 // it has no parameters. How the steps of a stage follow from each other is the integrator's (integrator.h); those two
 // steps are plain residual ones for all integrators, and the steps after them see the shortcut's value as the one
-// before theirs. Pre-activation networks have BatchNormalization and Relu before the pooling, and not behind the first
-// convolution.
+// before theirs. Where an integrator's state is two values, the first convolution has 32 channels, half of them for
+// each, and the linear layer sees both. Pre-activation networks have BatchNormalization and Relu before the pooling,
+// and not behind the first convolution.
 //
 // The graph: opset 13; `input` [N, channels, height, width] and `logits` [N, classes], N open. Trainable are all float
 // initializers but the running mean and variance of BatchNormalization, which start at 0 and 1; 464,154 numbers at

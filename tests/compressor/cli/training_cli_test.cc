@@ -312,7 +312,7 @@ TEST_F(TrainingCli, ATrainingGoesOnAfterASignal) {
 }
 
 TEST_F(TrainingCli, ResidualNetworksTrain) {
-  for (const char* integrator : {"euler", "linear-multistep", "poly-2", "midpoint"}) {
+  for (const char* integrator : {"euler", "linear-multistep", "poly-2", "midpoint", "reversible"}) {
     SCOPED_TRACE(integrator);
     const Arguments arguments = {"train",    "resnet8",  "-o", path("r.onnx"), "--integrator",
                                  integrator, "--epochs", "1",  "--samples",    "64"};

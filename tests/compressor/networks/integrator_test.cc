@@ -32,11 +32,12 @@ RightHandSide linear_rhs(GraphBuilder& graph, Values& next) {
   };
 }
 
-// As many steps as there are weights, unless `steps` says.
+// As many steps as there are weights, unless `steps` says. A pair begins as (older) 2 u and (newer) u.
 Values run_steps(const Integrator& integrator, const Values& weights, Values* ks, size_t steps = 0) {
   GraphBuilder graph("steps", 13);
   graph.input("input", {-1, 3});
   History history{"input"};
+  if (integrator.values() == 2) history.push_back(graph.node("Add", "twice", {"input", "input"}));
   Values next(weights.rbegin(), weights.rend());
   const RightHandSide f = linear_rhs(graph, next);
   for (size_t i = 0; i < (steps > 0 ? steps : weights.size()); ++i) {
@@ -101,6 +102,15 @@ TEST(OneStepMethods, FollowTheirFormulas) {
     const auto all = static_cast<float>(first * (three ? growth(name, 2, 0.125, -1) : growth(name, 2, 0.125)));
     expect_near(result, Values{all, -2 * all, 0.5f * all}, 1e-5f);
   }
+}
+
+TEST(Reversible, FollowsItsFormula) {
+  const Values weights{0.5f, -0.25f, 2};
+  const Values result = run_steps(reversible(), weights, nullptr);
+  double before = 2, u = 1;
+  for (const double w : weights) before = std::exchange(u, before + w * u);
+  const auto all = static_cast<float>(u);
+  expect_near(result, Values{all, -2 * all, 0.5f * all}, 1e-6f);
 }
 
 // f several times in a step, with shared weights and with fresh ones.
@@ -175,6 +185,39 @@ TEST(Network, PolynomialStepsAddBothTerms) {
   }
   EXPECT_EQ(convolutions, 2);
   EXPECT_EQ(own, 1);
+}
+
+// y1 = x1 + F(x2), y2 = x2 + G(y1) on the halves of the first convolution's channels.
+TEST(Network, ReversibleStepsComeInPairs) {
+  const OnnxModel model = small_network("reversible");
+  graph::Evaluator evaluator = evaluator_of(
+      model, {"split.0", "split.1", "layer1.0.conv2.out", "layer1.1.conv2.out", "layer1.0.sum", "layer1.1.sum"});
+  const std::vector<graph::HostTensor> outputs = evaluator.run({{random_images({2, 3, 8, 8})}});
+  const auto sum_of = [&](size_t a, size_t b) {
+    Values sum = values_of(outputs[a]);
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += outputs[b].floats()[i];
+    return sum;
+  };
+  EXPECT_EQ(outputs[1].dims, (std::vector<int64_t>{2, 16, 8, 8}));
+  expect_near(values_of(outputs[5]), sum_of(1, 3), 1e-6f);
+  expect_near(values_of(outputs[6]), sum_of(2, 4), 1e-6f);
+}
+
+// Both values come to the new size, and the classifier sees both.
+TEST(Network, ReversibleKeepsBothValues) {
+  const OnnxModel model = small_network("reversible");
+  const Step step =
+      evaluate_step(model, {"layer2.0.older.pad.out", "layer2.0.conv2.out", "layer2.0.pad.out", "layer2.0.sum"}, "");
+  Values expected(step.u.size());
+  for (size_t i = 0; i < expected.size(); ++i) expected[i] = step.u[i] + step.u_previous[i];
+  expect_near(step.result, expected, 1e-6f);
+  for (const onnx::NodeProto& node : model.proto.graph().node()) {
+    if (node.name() == "layer2.1.add") {
+      EXPECT_EQ(node.input(1), "layer2.0.pad.out");
+    } else if (node.op_type() == "Concat") {
+      EXPECT_EQ(node.input(0) + " " + node.input(1), "layer3.1.sum layer3.2.sum");
+    }
+  }
 }
 
 void expect_multistep(const Step& step) {

@@ -88,6 +88,7 @@ TEST(Network, IntegratorsHaveTheParametersOfTheirFunctions) {
       {"3-way", 2 * (normalizations + convolutions)},
       {"midpoint", normalizations},
       {"rk4", 3 * normalizations},
+      {"reversible", 16 * 27 + 64 * 2 + 64 * 10},  // twice the channels in the first convolution and the classifier
   };
   for (const auto& [integrator, count] : more) {
     EXPECT_EQ(trainable_parameters(build({.depth = 20, .integrator = integrator})), plain + count) << integrator;
