@@ -60,9 +60,9 @@ void add_eval(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("eval", "Measure a model's accuracy, and how near it is to another model");
   command->add_option("file", arguments->file, "a .quench or .onnx file")->required()->type_name("FILE");
-  CLI::Option* data = add_data_option(
-      *command, arguments->options.data,
-      "cifar10:DIR, synthetic:shapes, images, .npy, .npz or a folder of such, or NAME=SPEC; default: seeded inputs");
+  CLI::Option* data = add_data_option(*command, arguments->options.data,
+                                      "cifar10:DIR, mnist:DIR, synthetic:shapes, images, .npy, .npz or a folder of "
+                                      "such, or NAME=SPEC; default: seeded inputs");
   CLI::Option* against =
       command->add_option("--against", arguments->against, "a .quench or .onnx file to compare the outputs with")
           ->type_name("MODEL");

@@ -30,13 +30,13 @@ void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
   const std::string data = "Data and loss", loop = "Loop", record = "Records";
   command
       .add_option("--data", options_.data,
-                  "cifar10:DIR, synthetic:shapes (their training images), a folder of images, .npy or .npz")
+                  "cifar10:DIR, mnist:DIR, synthetic:shapes (their training images), a folder of images, .npy or .npz")
       ->required()
       ->type_name("SPEC")
       ->group(data);
   command
       .add_option("--test-data", options_.test_data,
-                  "to measure accuracy or SNR on; default: the test images of cifar10: and synthetic:")
+                  "to measure accuracy or SNR on; default: the test images of cifar10:, mnist: and synthetic:")
       ->type_name("SPEC")
       ->group(data);
   command.add_option("--samples", options_.samples, "of an epoch; default: all")

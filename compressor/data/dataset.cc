@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "compressor/data/files.h"
+#include "compressor/data/idx.h"
 #include "compressor/data/image.h"
 #include "compressor/data/npy.h"
 #include "compressor/data/shapes.h"
@@ -90,6 +91,61 @@ class Cifar10 : public ImageDataset {
   }
 
   std::vector<std::byte> records_;
+};
+
+// MNIST and what has its four files: gray images and their labels.
+class Mnist : public ImageDataset {
+ public:
+  Mnist(const fs::path& folder, bool training, const DatasetOptions& options)
+      : Mnist(files(folder, training), read_images(folder, training), options) {}
+
+  // Images, then labels.
+  static std::vector<fs::path> files(const fs::path& folder, bool training) {
+    const std::string prefix = training ? "train" : "t10k";
+    return {folder / (prefix + "-images-idx3-ubyte.gz"), folder / (prefix + "-labels-idx1-ubyte.gz")};
+  }
+
+  uint64_t size() const override { return labels_.bytes.size(); }
+  int64_t class_count() const override { return kClasses; }
+  bool may_mirror() const override { return false; }
+
+ private:
+  static constexpr int kClasses = 10;
+
+  Mnist(const std::vector<fs::path>& files, IdxArray images, const DatasetOptions& options)
+      : ImageDataset(ImageTarget(options, static_cast<int>(images.dims[2]), static_cast<int>(images.dims[1]))),
+        images_(std::move(images)),
+        labels_(read_idx(files[1], 1)) {
+    if (images_.dims[0] != labels_.dims[0]) {
+      throw Error::make("{}: there are {} images but {} labels", files[0].parent_path().string(), images_.dims[0],
+                        labels_.dims[0]);
+    }
+    for (size_t i = 0; i < labels_.bytes.size(); ++i) {
+      const auto label = std::to_integer<int>(labels_.bytes[i]);
+      if (label >= kClasses) throw Error::make("{}: sample {} has label {}, above 9", files[1].string(), i, label);
+    }
+  }
+
+  static IdxArray read_images(const fs::path& folder, bool training) {
+    if (!fs::is_directory(folder)) throw Error::make("{}: there is no such folder", folder.string());
+    const fs::path file = files(folder, training)[0];
+    IdxArray images = read_idx(file, 3);
+    if (images.bytes.empty()) throw Error::make("{}: there are no images in it", file.string());
+    return images;
+  }
+
+  int64_t load(uint64_t index, Image& image) const override {
+    image.width = static_cast<int>(images_.dims[2]);
+    image.height = static_cast<int>(images_.dims[1]);
+    const size_t pixels = static_cast<size_t>(image.width) * static_cast<size_t>(image.height);
+    image.pixels.resize(3 * pixels);
+    for (size_t i = 0; i < 3 * pixels; ++i) {
+      image.pixels[i] = std::to_integer<uint8_t>(images_.bytes[index * pixels + i / 3]);
+    }
+    return std::to_integer<int64_t>(labels_.bytes[index]);
+  }
+
+  IdxArray images_, labels_;
 };
 
 class Shapes : public ImageDataset {
@@ -327,18 +383,22 @@ std::unique_ptr<Dataset> open_shapes(std::string_view spec, std::string_view arg
   return std::make_unique<Shapes>(count, shapes, options);
 }
 
-struct CifarSpec {
+struct SplitSpec {
   fs::path folder;
   bool training;
 };
 
-std::optional<CifarSpec> cifar_of(std::string_view spec) {
+// NAME:DIR or NAME-train:DIR.
+std::optional<SplitSpec> split_of(std::string_view name, std::string_view spec) {
   for (const bool training : {false, true}) {
-    const std::string_view prefix = training ? "cifar10-train:" : "cifar10:";
-    if (spec.starts_with(prefix)) return CifarSpec{spec.substr(prefix.size()), training};
+    const std::string prefix = fmt::format("{}{}:", name, training ? "-train" : "");
+    if (spec.starts_with(prefix)) return SplitSpec{spec.substr(prefix.size()), training};
   }
   return std::nullopt;
 }
+
+std::optional<SplitSpec> cifar_of(std::string_view spec) { return split_of("cifar10", spec); }
+std::optional<SplitSpec> mnist_of(std::string_view spec) { return split_of("mnist", spec); }
 
 // Of the file's name in FILE.npz:ARRAY.
 size_t file_end(std::string_view spec) {
@@ -358,6 +418,7 @@ uint64_t Dataset::sample_elements() const {
 
 std::unique_ptr<Dataset> open_dataset(std::string_view spec, const DatasetOptions& options) {
   if (const auto cifar = cifar_of(spec)) return std::make_unique<Cifar10>(cifar->folder, cifar->training, options);
+  if (const auto mnist = mnist_of(spec)) return std::make_unique<Mnist>(mnist->folder, mnist->training, options);
   if (is_shapes(spec)) {
     const size_t comma = spec.find(',');
     return open_shapes(spec, comma == std::string_view::npos ? "" : spec.substr(comma + 1), options);
@@ -368,11 +429,13 @@ std::unique_ptr<Dataset> open_dataset(std::string_view spec, const DatasetOption
   if (spec.ends_with(".npy"))
     return std::make_unique<ArrayDataset>(path, read_npy(path), std::vector<int64_t>(), options);
   throw Error::make(
-      "{}: this is no data: give cifar10:DIR, synthetic:shapes, a folder of images, a .npy or a .npz file", spec);
+      "{}: this is no data: give cifar10:DIR, mnist:DIR, synthetic:shapes, a folder of images, a .npy or a .npz file",
+      spec);
 }
 
 std::vector<fs::path> files_of(std::string_view spec) {
   if (const auto cifar = cifar_of(spec)) return Cifar10::files(cifar->folder, cifar->training);
+  if (const auto mnist = mnist_of(spec)) return Mnist::files(mnist->folder, mnist->training);
   if (is_shapes(spec)) return {};
   if (!fs::is_directory(spec)) return {fs::path(spec.substr(0, file_end(spec)))};
   std::vector<fs::path> files = npz_files_of(spec);

@@ -8,6 +8,9 @@
 // A spec is one of
 //     cifar10:DIR            the test set (test_batch.bin) of CIFAR-10's binary version
 //     cifar10-train:DIR      its training set
+//     mnist:DIR              the test set of MNIST, or of a set in the same form: t10k-images-idx3-ubyte.gz and
+//                            t10k-labels-idx1-ubyte.gz, as they are offered
+//     mnist-train:DIR        its training set
 //     synthetic:shapes       the built-in set; with ,count=N (default 10000) ,seed=S (0) ,split=train|test (test)
 //     DIR                    a folder with a folder of PNG and JPEG files for each class (the label is the folder's
 //                            place in the sorted list), or a folder of such files without labels
@@ -60,6 +63,9 @@ class Dataset {
   // Samples `indices` (each below size()) one after the other into `values`; their labels into `labels`, which is empty
   // if they are not wanted or there are none.
   virtual void fill(std::span<const uint64_t> indices, std::span<float> values, std::span<int64_t> labels) const = 0;
+
+  // Whether a mirrored sample is one of the same class: not of digits.
+  virtual bool may_mirror() const { return true; }
 
   // All samples along the first axis, of the type that they have in the file, where fill() changes nothing but that;
   // nullptr: it does.

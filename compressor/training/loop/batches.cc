@@ -92,7 +92,7 @@ Batch Batches::make(int64_t index) const {
   return batch;
 }
 
-// Shifted by up to an eighth each way, zeros moving in, and mirrored half of the time.
+// Shifted by up to an eighth each way, zeros moving in, and mirrored half of the time where that keeps the class.
 void Batches::augment(float* sample, uint64_t key) const {
   const std::optional<Image> image = image_of(dataset_.sample_shape());
   if (!image) return;
@@ -101,7 +101,7 @@ void Batches::augment(float* sample, uint64_t key) const {
     return static_cast<int64_t>(draw % static_cast<uint64_t>(2 * reach + 1)) - reach;
   };
   const int64_t down = shift(image->height, key & 0xFFFF), right = shift(image->width, (key >> 16) & 0xFFFF);
-  const bool mirror = (key >> 32 & 1) != 0;
+  const bool mirror = dataset_.may_mirror() && (key >> 32 & 1) != 0;
   const std::vector<float> old(sample, sample + dataset_.sample_elements());
   for (int64_t y = 0; y < image->height; ++y) {
     for (int64_t x = 0; x < image->width; ++x) {

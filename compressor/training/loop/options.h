@@ -38,8 +38,8 @@ inline constexpr Named<RateSchedule> kRateSchedules[] = {
 
 // visit_options.h says of each option whether a run that goes on needs the same.
 struct LoopOptions {
-  // Specs of data/dataset.h. "cifar10:DIR" and "synthetic:shapes" mean their training split, and then `test_data` is by
-  // default their test split; otherwise no accuracy is measured where `test_data` is empty.
+  // Specs of data/dataset.h. "cifar10:DIR", "mnist:DIR" and "synthetic:shapes" mean their training split, and then
+  // `test_data` is by default their test split; otherwise no accuracy is measured where `test_data` is empty.
   std::string data, test_data;
   data::DatasetOptions preprocessing;
   uint64_t samples = 0;  // of an epoch; 0: all

@@ -7,11 +7,22 @@
 namespace quench::training {
 namespace {
 
-constexpr std::string_view kCifar = "cifar10:", kSynthetic = "synthetic:", kTrainingSplit = ",split=train";
+constexpr std::string_view kSynthetic = "synthetic:", kTrainingSplit = ",split=train";
+constexpr std::string_view kSplitSets[] = {"cifar10", "mnist"};  // NAME:DIR and NAME-train:DIR
 
-// "cifar10:DIR" becomes "cifar10-train:DIR", "synthetic:shapes" gets its training split.
+// Empty where the spec is of none of them.
+std::string_view split_set_of(std::string_view spec) {
+  for (const std::string_view name : kSplitSets) {
+    if (spec.starts_with(name) && spec.substr(name.size()).starts_with(':')) return name;
+  }
+  return {};
+}
+
+// "cifar10:DIR" becomes "cifar10-train:DIR", "mnist:DIR" likewise, "synthetic:shapes" gets its training split.
 std::string training_spec(const std::string& spec) {
-  if (spec.starts_with(kCifar)) return "cifar10-train:" + spec.substr(kCifar.size());
+  if (const std::string_view name = split_set_of(spec); !name.empty()) {
+    return fmt::format("{}-train{}", name, spec.substr(name.size()));
+  }
   if (spec.starts_with(kSynthetic) && spec.find(",split=") == std::string::npos) {
     return spec + std::string(kTrainingSplit);
   }
@@ -21,7 +32,7 @@ std::string training_spec(const std::string& spec) {
 // Empty: none.
 std::string test_spec(const LoopOptions& options) {
   if (!options.test_data.empty()) return options.test_data;
-  if (options.data.starts_with(kCifar)) return options.data;
+  if (!split_set_of(options.data).empty()) return options.data;
   if (!options.data.starts_with(kSynthetic)) return "";
   std::string spec = options.data;
   if (const size_t at = spec.find(kTrainingSplit); at != std::string::npos) spec.erase(at, kTrainingSplit.size());

@@ -1,6 +1,7 @@
 #include "compressor/data/dataset.h"
 
 #include <gtest/gtest.h>
+#include <zlib.h>
 
 #include <numeric>
 #include <set>
@@ -81,6 +82,89 @@ TEST(Cifar10, Refusals) {
   EXPECT_EQ(open_error(spec), path + ": record 1 has label 10, above 9");
   folder.write("test_batch.bin", "");
   EXPECT_NE(open_error(spec), "");
+}
+
+std::string gzipped(std::string_view text) {
+  z_stream stream{};
+  deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY);
+  std::string out(text.size() + 100, 0);
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+  stream.avail_in = static_cast<uInt>(text.size());
+  stream.next_out = reinterpret_cast<Bytef*>(out.data());
+  stream.avail_out = static_cast<uInt>(out.size());
+  deflate(&stream, Z_FINISH);
+  out.resize(stream.total_out);
+  deflateEnd(&stream);
+  return out;
+}
+
+std::string idx(const std::vector<uint8_t>& dims, std::string_view bytes) {
+  std::string file = {0, 0, 8, static_cast<char>(dims.size())};
+  for (const uint8_t dim : dims) file += {0, 0, 0, static_cast<char>(dim)};
+  return file + std::string(bytes);
+}
+
+constexpr const char* kImages = "t10k-images-idx3-ubyte.gz";
+constexpr const char* kLabels = "t10k-labels-idx1-ubyte.gz";
+
+TEST(Mnist, PixelsAndLabels) {
+  const TemporaryFolder folder;
+  folder.write(kImages, gzipped(idx({2, 2, 3}, "abcdefABCDEF")));
+  folder.write(kLabels, gzipped(idx({2}, std::string_view("\x03\x09"))));
+  const std::string spec = "mnist:" + folder.path().string();
+  const auto dataset = open_dataset(spec, for_input({-1, 1, 2, 3}));
+  EXPECT_EQ(dataset->size(), 2u);
+  EXPECT_EQ(dataset->class_count(), 10);
+  EXPECT_FALSE(dataset->may_mirror());
+  EXPECT_EQ(dataset->sample_shape(), (std::vector<int64_t>{1, 2, 3}));
+  const Samples samples = read_all(*dataset);
+  EXPECT_EQ(samples.labels, (std::vector<int64_t>{3, 9}));
+  EXPECT_FLOAT_EQ(samples.values[1], static_cast<float>('b') / 255);
+  EXPECT_FLOAT_EQ(samples.values[11], static_cast<float>('F') / 255);
+  EXPECT_EQ(open_dataset(spec)->sample_shape(), (std::vector<int64_t>{3, 2, 3}));
+  EXPECT_EQ(files_of(spec), (std::vector<std::filesystem::path>{folder.path() / kImages, folder.path() / kLabels}));
+}
+
+TEST(Mnist, SplitsAreFilesOfTheirOwn) {
+  const TemporaryFolder folder;
+  // Two gzip members, one behind the other, are one file.
+  const std::string images = idx({3, 1, 1}, "abc");
+  folder.write("train-images-idx3-ubyte.gz", gzipped(images.substr(0, 9)) + gzipped(images.substr(9)));
+  folder.write("train-labels-idx1-ubyte.gz", gzipped(idx({3}, std::string_view("\0\1\2", 3))));
+  const auto dataset = open_dataset("mnist-train:" + folder.path().string());
+  EXPECT_EQ(read_all(*dataset).labels, (std::vector<int64_t>{0, 1, 2}));
+  EXPECT_NE(open_error("mnist:" + folder.path().string()).find("t10k-images-idx3-ubyte.gz"), std::string::npos);
+}
+
+TEST(Mnist, Refusals) {
+  const TemporaryFolder folder;
+  const std::string spec = "mnist:" + folder.path().string();
+  EXPECT_EQ(open_error("mnist:/nowhere/at/all"), "/nowhere/at/all: there is no such folder");
+  const std::string images = idx({2, 1, 2}, "abcd");
+  const std::string path = folder.write(kImages, images);
+  const std::string prefix = path + ": this is no gzipped IDX file of bytes: ";
+  EXPECT_EQ(open_error(spec), prefix + "it, or its end, is not compressed by gzip");
+  const std::pair<std::string, std::string> bad[] = {
+      {"", "it ends too early"},
+      {gzipped(images).substr(0, 20), "it ends too early"},
+      {gzipped(""), "it ends too early"},
+      {gzipped(idx({2}, "ab") + std::string(20, 'x')), "it begins with 00000801, not with 00000803"},
+      {gzipped(images.substr(0, images.size() - 1)), "it has 3 bytes of 4"},
+      {gzipped(images + "e"), "there is more in it than its header says"},
+      {gzipped(images) + "rest", "it, or its end, is not compressed by gzip"},
+      {gzipped(std::string("\0\0\x08\x03", 4) + std::string(12, '\xff')), "it claims more than 1 GiB"}};
+  for (const auto& [file, message] : bad) {
+    folder.write(kImages, file);
+    EXPECT_EQ(open_error(spec), prefix + message);
+  }
+  folder.write(kImages, gzipped(idx({0, 1, 2}, "")));
+  EXPECT_EQ(open_error(spec), path + ": there are no images in it");
+  folder.write(kImages, gzipped(images));
+  EXPECT_NE(open_error(spec).find(kLabels), std::string::npos);
+  folder.write(kLabels, gzipped(idx({1}, "\1")));
+  EXPECT_EQ(open_error(spec), folder.path().string() + ": there are 2 images but 1 labels");
+  const std::string labels = folder.write(kLabels, gzipped(idx({2}, "\1\x0a")));
+  EXPECT_EQ(open_error(spec), labels + ": sample 1 has label 10, above 9");
 }
 
 TEST(SyntheticShapes, SpecSaysWhatIsDrawn) {
