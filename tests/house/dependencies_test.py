@@ -39,7 +39,7 @@ PARTS = {
     "compressor/data": "formats/error formats/base png.h jpeglib.h zlib.h",
     "compressor/graph": "formats/error formats/base formats/operators formats/onnx runtime/session fmt google",
     "compressor/quantizer": "formats/error formats/base formats/entropy formats/coded hwy Eigen",
-    "compressor/networks": "formats/error formats/base formats/onnx fmt",
+    "compressor/networks": "formats/error formats/base formats/onnx compressor/solver/tableau fmt",
     "compressor/measure": "formats/error formats/base formats/entropy/coder formats/coded formats/container "
                           "formats/onnx "
                           "runtime/include compressor/data compressor/graph",
@@ -73,7 +73,10 @@ PARTS = {
                                 "compressor/training/quantization torch ATen c10",
     "compressor/training": "formats/error formats/base formats/onnx compressor/graph compressor/compress "
                            "compressor/training/quantization compressor/training/loop torch",
+    "compressor/solver/tableau": "formats/error formats/base fmt",
+    "compressor/solver": "formats/error formats/onnx compressor/solver/tableau compressor/training/graph_module fmt torch",
     "compressor/cli": "formats/error formats/base formats/entropy runtime/include compressor/data compressor/networks "
+                      "compressor/solver/tableau "
                       "compressor/measure compressor/compress compressor/report compressor/training/loop "
                       "compressor/training fmt CLI",
     "examples": "runtime/include",
@@ -94,7 +97,7 @@ CLOSED = [
      r"formats/(entropy/\w*encoder|container/writer)\.h"),
     (r"formats/(entropy/\w*encoder|container/(writer|encode))\..*",
      r"formats/(entropy/\w*decoder|container/reader)\.h"),
-    (r"(?!compressor/training/).*", r"torch|ATen|c10"),
+    (r"(?!compressor/(training|solver)/).*", r"torch|ATen|c10"),
     (r"examples/.*", r"(formats|compressor)/.*|runtime/(?!include/).*"),
 ]
 
