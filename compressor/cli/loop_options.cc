@@ -57,6 +57,12 @@ void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
           ->group(data);
   command.add_flag("--no-augment", no_augment_, "do not shift and mirror samples of 1 to 4 channels x height x width")
       ->group(data);
+  command
+      .add_option("--drop-path", options_.drop_path,
+                  fmt::format("how often a column is left out of a join; default {}", defaults.drop_path))
+      ->check(CLI::Range(0.0, 0.9))
+      ->type_name("P")
+      ->group(loop);
   command.add_option("--epochs", options_.epochs, fmt::format("default {}", defaults.epochs))
       ->check(CLI::Range(1, 100000))
       ->type_name("N")

@@ -18,6 +18,7 @@ namespace {
 struct Arguments {
   std::string network, output;
   networks::NetworkOptions options;
+  int column = 0;
   LoopArguments loop;
   JsonOption json;
 };
@@ -28,6 +29,7 @@ training::LoopOptions defaults() {
   options.schedule = training::RateSchedule::kOneCycle;
   options.learning_rate = 0.4;
   options.weight_decay = 5e-4;
+  options.drop_path = 0.15;  // as Larsson et al. have it
   return options;
 }
 
@@ -52,8 +54,8 @@ void run(const Arguments& arguments) {
   options.seed = loop.seed;
   if (!from_file) options.depth = networks::depth_of(arguments.network);
   const OnnxModel model = from_file ? load(arguments.network) : networks::build(options);
-  const training::TrainReport report =
-      training::train(model, arguments.output, loop, from_file ? training::RunKey() : key_of(options));
+  const training::TrainReport report = training::train(
+      model, arguments.output, loop, from_file ? training::RunKey() : key_of(options), arguments.column);
   progress.finish();
   if (report.output_bytes == 0) return;  // another process has written it
   arguments.json.show(report::to_text(report, arguments.output), report::to_json(report));
@@ -79,6 +81,11 @@ void add_train(CLI::App& app) {
   command->add_option("--classes", arguments->options.classes, "default 10")
       ->check(CLI::Range(2, 1 << 20))
       ->type_name("N");
+  command
+      ->add_option("--column", arguments->column,
+                   "of a network of columns (fractal-2 to fractal-4), the one to write alone; 1 is the shallowest")
+      ->check(above_zero())
+      ->type_name("K");
   arguments->loop.add_to(*command, defaults());
   command->callback([arguments] { run(*arguments); });
 }

@@ -11,6 +11,7 @@ std::vector<const Integrator*> integrators() {
   std::vector<const Integrator*> all = {&euler(), &linear_multistep()};
   for (const Integrator* polynomial : polynomials()) all.push_back(polynomial);
   all.insert(all.end(), {&midpoint(), &rk4(), &reversible()});
+  for (const Integrator* fractal : fractals()) all.push_back(fractal);
   return all;
 }
 

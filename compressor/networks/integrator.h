@@ -30,6 +30,8 @@ enum class BlockForm {
   kPostActivation,  // f is Conv BN Relu Conv BN, and the network puts a Relu on the result of each step (He et al.
                     // 2015)
   kPreActivation,   // f is BN Relu Conv BN Relu Conv, and a step's result is left as it is (He et al. 2016)
+  kConvolution,     // f is Conv BN Relu, and the first step of a stage is the integrator's, too: f of the step's own u
+                    // halves the image and doubles the channels
 };
 
 class Integrator {
@@ -40,6 +42,8 @@ class Integrator {
   // How many values of u, 1 or 2, make up the state that a step takes and leaves. The first convolution makes so many,
   // the first step of a stage brings all of them to the new size, and the classifier sees all of them.
   virtual int values() const { return 1; }
+  // How many columns there are side by side (formats/onnx/columns.h); 0: none.
+  virtual int columns() const { return 0; }
   // Writes one step and returns the next u. `step` begins the names of its nodes and weights; parameters of the
   // integrator's own are drawn from `seed`.
   virtual std::string step(GraphBuilder& graph, const std::string& step, uint64_t seed, const History& history,
@@ -78,5 +82,11 @@ const Integrator& rk4();
 // y2 = x2 + G(y1) on the two halves of the channels. Pre-activation. From the newest two values follow all before them,
 // u_{n-1} = u_{n+1} - f(u_n), so that training need not store any.
 const Integrator& reversible();
+
+// "fractal-2" to "fractal-4": FractalNet (Larsson, Maire and Shakhnarovich, "FractalNet: Ultra-Deep Neural Networks
+// without Residuals", 2016, arXiv:1605.07648) of that many columns, u_{n+1} = f_C(u_n) with f_1(z) = conv(z) and
+// f_{c+1}(z) the mean of conv(z) and f_c(f_c(z)), where a mean that is itself a term of a mean is one with it: all
+// columns that end at a place count alike. Column c of C has 2^(c-1) convolutions in a step, "<step>.column<c>.<i>".
+std::vector<const Integrator*> fractals();
 
 }  // namespace quench::networks

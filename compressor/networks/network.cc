@@ -9,6 +9,7 @@
 #include "compressor/networks/initial_values.h"
 #include "compressor/networks/integrator.h"
 #include "formats/error.h"
+#include "formats/onnx/columns.h"
 
 namespace quench::networks {
 namespace {
@@ -62,7 +63,9 @@ class Network {
     if (is_pre_activation()) u = relu("relu", normalize("bn", u, channels));
     classify(u, channels);
     graph_.output("logits", {-1, options_.classes});
-    return graph_.finish();
+    OnnxModel model = graph_.finish();
+    if (integrator_.columns() > 0) set_columns(model.proto, integrator_.columns());
+    return model;
   }
 
  private:
@@ -80,12 +83,16 @@ class Network {
 
   History run_stage(int stage, History history) {
     const int64_t channels = kFirstChannels << stage;
-    const RightHandSide f = [&](const std::string& name, const std::string& u) {
-      return block(name, u, channels, channels, 1);
-    };
+    const bool is_convolution = integrator_.form() == BlockForm::kConvolution;
     for (int i = 0; i < (options_.depth - 2) / 6; ++i) {
       const std::string step = fmt::format("layer{}.{}", stage + 1, i);
-      if (stage > 0 && i == 0) {
+      const bool halves = stage > 0 && i == 0;
+      const std::string first = history[0];
+      const RightHandSide f = [&](const std::string& name, const std::string& u) {
+        if (!is_convolution) return block(name, u, channels, channels, 1);
+        return halves && u == first ? layer(name, u, channels / 2, channels, 2) : layer(name, u, channels, channels, 1);
+      };
+      if (halves && !is_convolution) {
         history = downsample(step, history, channels / 2);
       } else {
         history.insert(history.begin(), activate(step, integrator_.step(graph_, step, options_.seed, history, f)));
@@ -105,7 +112,11 @@ class Network {
   }
 
   std::string activate(const std::string& step, const std::string& u) {
-    return is_pre_activation() ? u : relu(step + ".relu2", u);
+    return integrator_.form() == BlockForm::kPostActivation ? relu(step + ".relu2", u) : u;
+  }
+
+  std::string layer(const std::string& name, const std::string& u, int64_t in, int64_t out, int64_t stride) {
+    return relu(name + ".relu", normalize(name + ".bn", conv(name + ".conv", u, in, out, stride), out));
   }
 
   std::string block(const std::string& name, std::string u, int64_t in, int64_t out, int64_t stride) {

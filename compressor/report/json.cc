@@ -164,7 +164,9 @@ std::string to_json(const quantizer::CompressReport& report, const measure::Eval
 std::string to_json(const training::TrainReport& training) {
   return text({{"parameters", training.parameters},
                {"output_bytes", training.output_bytes},
-               {"top1", number(training.accuracy)}});
+               {"top1", number(training.accuracy)},
+               {"column", training.column},
+               {"columns_top1", training.column_accuracies}});
 }
 
 std::string to_json(const training::TuneReport& tuning) {

@@ -229,8 +229,13 @@ std::string to_text(const measure::Inspection& inspection) {
 std::string to_text(const training::TrainReport& training, std::string_view output) {
   std::string text =
       fmt::format("{}: {} parameters, {}", output, training.parameters, human_bytes(training.output_bytes));
+  if (training.column > 0) text += fmt::format(", column {} alone", training.column);
   if (training.accuracy) text += fmt::format(", top-1 {}", percent(*training.accuracy, 2));
-  return text + "\n";
+  text += "\n";
+  for (size_t i = 0; i < training.column_accuracies.size(); ++i) {
+    text += fmt::format("column {} alone: top-1 {}\n", i + 1, percent(training.column_accuracies[i], 2));
+  }
+  return text;
 }
 
 std::string to_text(const training::TuneReport& tuning, std::string_view input, std::string_view output) {

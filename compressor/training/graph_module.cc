@@ -13,6 +13,7 @@
 #include "formats/base/crc32c.h"
 #include "formats/base/element_type.h"
 #include "formats/error.h"
+#include "formats/onnx/columns.h"
 #include "formats/operators/batch_normalization.h"
 
 namespace quench::training {
@@ -55,7 +56,11 @@ OnnxModel load_trainable(const std::filesystem::path& path) {
 }
 
 GraphModule::GraphModule(const OnnxModel& model, torch::Device device, Communicator* communicator)
-    : model_(model.clone()), device_(device), communicator_(communicator), opset_(graph::default_opset(model.proto)) {
+    : model_(model.clone()),
+      device_(device),
+      communicator_(communicator),
+      opset_(graph::default_opset(model.proto)),
+      columns_(columns_of(model.proto)) {
   add_initializers();
   for (const onnx::ValueInfoProto& input : model_.proto.graph().input()) {
     if (!slots_.contains(input.name())) inputs_.push_back(input.name());
@@ -140,7 +145,13 @@ GraphModule::Node GraphModule::make_node(const onnx::NodeProto& proto) {
 }
 
 void GraphModule::add_nodes() {
-  for (const onnx::NodeProto& proto : model_.proto.graph().node()) nodes_.push_back(make_node(proto));
+  for (const onnx::NodeProto& proto : model_.proto.graph().node()) {
+    nodes_.push_back(make_node(proto));
+    const int joined = joined_by(proto, columns_);
+    if (joined == 0) continue;
+    nodes_.back().join = static_cast<int>(joins_.size());
+    joins_.push_back(joined);
+  }
 }
 
 void GraphModule::find_last_uses() {
@@ -155,6 +166,33 @@ void GraphModule::find_last_uses() {
   }
 }
 
+void GraphModule::set_paths(std::vector<uint32_t> kept) {
+  kept_ = std::move(kept);
+  is_needed_.clear();
+  if (kept_.empty()) return;
+  std::vector<bool> is_read(slots_.size());
+  for (const std::string& output : outputs_) is_read[static_cast<size_t>(slots_.at(output))] = true;
+  is_needed_.resize(nodes_.size());
+  for (size_t i = nodes_.size(); i-- > 0;) {
+    for (const int output : nodes_[i].outputs) {
+      if (output >= 0 && is_read[static_cast<size_t>(output)]) is_needed_[i] = true;
+    }
+    if (!is_needed_[i]) continue;
+    for (const int input : read_by(nodes_[i])) {
+      if (input >= 0) is_read[static_cast<size_t>(input)] = true;
+    }
+  }
+}
+
+std::vector<int> GraphModule::read_by(const Node& node) const {
+  if (node.join < 0 || kept_.empty()) return node.inputs;
+  std::vector<int> kept;
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    if (kept_.at(static_cast<size_t>(node.join)) >> i & 1) kept.push_back(node.inputs[i]);
+  }
+  return kept;
+}
+
 Tensors GraphModule::forward(const NamedTensors& inputs, Mode mode, const NamedTensors& weights) {
   Tensors values(slots_.size());
   for (const auto& [at, tensor] : constants_) values[static_cast<size_t>(at)] = tensor;
@@ -167,9 +205,11 @@ Tensors GraphModule::forward(const NamedTensors& inputs, Mode mode, const NamedT
     if (found == inputs.end()) throw Error::make("{}: there is no value for the input '{}'", model_.name, name);
     values[static_cast<size_t>(slots_.at(name))] = found->second;
   }
-  for (const Node& node : nodes_) {
+  for (size_t place = 0; place < nodes_.size(); ++place) {
+    if (!is_needed_.empty() && !is_needed_[place]) continue;
+    const Node& node = nodes_[place];
     Tensors arguments;
-    for (const int input : node.inputs) {
+    for (const int input : read_by(node)) {
       arguments.push_back(input < 0 ? torch::Tensor() : values[static_cast<size_t>(input)]);
     }
     const Tensors results = run_node(node, arguments, mode);

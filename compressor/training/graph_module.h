@@ -57,6 +57,14 @@ class GraphModule {
   const std::vector<std::string>& inputs() const { return inputs_; }
   const std::vector<std::string>& outputs() const { return outputs_; }
 
+  // Of a network of columns (formats/onnx/columns.h; 0: it is none), how many values each of its joins has, in the
+  // graph's order.
+  int columns() const { return columns_; }
+  const std::vector<int>& joins() const { return joins_; }
+  // For all passes from now on, in every mode: the values that count in each join, a bit for each, and at least one.
+  // The join is their mean, and what no output needs is not computed, nor are its statistics. Empty: all values count.
+  void set_paths(std::vector<uint32_t> kept);
+
   // `weights` stand in for parameters of the same name.
   Tensors forward(const NamedTensors& inputs, Mode mode, const NamedTensors& weights = {});
 
@@ -72,6 +80,7 @@ class GraphModule {
     Operator run;                      // null for BatchNormalization
     std::vector<int> inputs, outputs;  // slots; -1: absent
     std::vector<int> dead;             // slots that nobody reads after this node
+    int join = -1;                     // which of joins_ it is; -1: none
     struct {
       std::string scale, bias, mean, variance;
       double epsilon = 0, momentum = 0;
@@ -83,6 +92,7 @@ class GraphModule {
   void add_nodes();
   void find_last_uses();
   Node make_node(const onnx::NodeProto& proto);
+  std::vector<int> read_by(const Node& node) const;
   Tensors run_node(const Node& node, const Tensors& inputs, Mode mode);
   torch::Tensor normalize(const Node& node, const Tensors& inputs, Mode mode);
 
@@ -96,6 +106,10 @@ class GraphModule {
   std::map<std::string, int> parameter_slots_;
   std::vector<std::string> inputs_, outputs_;
   std::vector<Node> nodes_;
+  int columns_;
+  std::vector<int> joins_;
+  std::vector<uint32_t> kept_;   // of each join; empty: all
+  std::vector<bool> is_needed_;  // of each node; empty: all
   int64_t estimated_batches_ = 0;
 };
 

@@ -14,6 +14,9 @@ struct TrainReport {
   uint64_t parameters = 0;
   uint64_t output_bytes = 0;       // of the .onnx file; 0: another process has written it
   std::optional<double> accuracy;  // 0 to 1, of the file on the test data
+  int column = 0;                  // that the file holds alone; 0: it is the whole network
+  // Of a network of columns, of each column alone; empty where there are none, or no test data.
+  std::vector<double> column_accuracies;
 };
 
 struct TuneReport {

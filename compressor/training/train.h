@@ -11,9 +11,10 @@
 namespace quench::training {
 
 // Writes the trained model to `output`, an .onnx file with BatchNormalization as nodes, whose statistics are those of
-// the training data. `network`: what the model was made by, so that a run that goes on names what differs there. Throws
-// quench::Error. The output appears complete or not at all.
+// the training data. `network`: what the model was made by, so that a run that goes on names what differs there.
+// `column`, from 1: of a network of columns (formats/onnx/columns.h), the one to write alone; 0: the whole network.
+// Throws quench::Error. The output appears complete or not at all.
 TrainReport train(const OnnxModel& model, const std::filesystem::path& output, const LoopOptions& options,
-                  const RunKey& network = {});
+                  const RunKey& network = {}, int column = 0);
 
 }  // namespace quench::training

@@ -6,20 +6,11 @@
 #include <numeric>
 #include <optional>
 
+#include "compressor/training/loop/counter_random.h"
 #include "formats/error.h"
 
 namespace quench::training {
 namespace {
-
-// SplitMix64's finalizer (Steele, Lea and Flood 2014): a hash of counters.
-uint64_t mix(uint64_t value) {
-  value += 0x9E3779B97F4A7C15u;
-  value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9u;
-  value = (value ^ (value >> 27)) * 0x94D049BB133111EBu;
-  return value ^ (value >> 31);
-}
-
-uint64_t mix(uint64_t a, uint64_t b) { return mix(mix(a) ^ b); }
 
 struct Image {
   int64_t channels, height, width;

@@ -52,6 +52,7 @@ struct LoopOptions {
   double momentum = 0.9;
   double weight_decay = 0;  // of tensors with two and more dimensions
   bool augment = true;      // images: pad by an eighth and crop, mirror half of them
+  double drop_path = 0;     // of the values of each join of a network of columns; see drop_path.h. 0: none is left out
 
   std::filesystem::path teacher;      // an .onnx or .quench file to learn from
   double temperature = 4;             // of the distillation of class scores (Hinton et al. 2015)

@@ -5,6 +5,7 @@
 
 #include "compressor/training/loop/autocast.h"
 #include "compressor/training/loop/clock.h"
+#include "compressor/training/loop/drop_path.h"
 #include "compressor/training/loop/measure.h"
 #include "compressor/training/quantization/sensitivity.h"
 #include "formats/error.h"
@@ -99,6 +100,7 @@ double Trainer::step(const Batch& made) {
     annealer_->begin_step(progress_.step, steps_);
     pass = annealer_->quantizer().quantize(module_.parameters());
   }
+  draw_paths();
   const Tensors outputs = forward(inputs, GraphModule::Mode::kTrain, pass.weights);
   task_.check(outputs, taught);
   const Tensor task = task_.loss(outputs, taught, batch);
@@ -114,6 +116,7 @@ double Trainer::step(const Batch& made) {
     if (annealer_->wants_gap()) observe_gap(batch, taught, loss.item<double>());
     annealer_->quantizer().precondition_gradients();
   }
+  module_.set_paths({});  // in training steps only
   optimizer_->step(rate_at(progress_.step));
   // Quantized weights are finite whatever becomes of those behind them, so that the loss does not tell.
   const Tensor numbers = torch::stack({loss, magnitude(trained_tensors()).to(loss.scalar_type())}).cpu();
@@ -135,8 +138,14 @@ void Trainer::check_finite(double value, const char* what) const {
                     checkpointing_->has_saved() ? "; the last good checkpoint is " + options_.checkpoint.string() : "");
 }
 
+void Trainer::draw_paths() {
+  if (options_.drop_path == 0 || module_.joins().empty()) return;
+  module_.set_paths(
+      training::draw_paths(module_.joins(), module_.columns(), options_.drop_path, options_.seed, progress_.step));
+}
+
+// A parameter on a path that was left out has a gradient of zero, in one process and in many.
 void Trainer::reduce_gradients() {
-  if (communicator_.is_alone()) return;
   std::vector<Tensor> gradients;
   for (Tensor& tensor : trained_tensors()) {
     if (!tensor.grad().defined()) tensor.mutable_grad() = torch::zeros_like(tensor);

@@ -69,6 +69,7 @@ class Trainer {
   double step(const Batch& batch);
   torch::Tensor to_device(const torch::Tensor& inputs) const;
   Tensors forward(const torch::Tensor& inputs, GraphModule::Mode mode, const NamedTensors& weights);
+  void draw_paths();
   void reduce_gradients();
   void observe_gap(const Batch& batch, const Tensors& taught, double soft_loss);
   void check_finite(double value, const char* what) const;

@@ -312,7 +312,7 @@ TEST_F(TrainingCli, ATrainingGoesOnAfterASignal) {
 }
 
 TEST_F(TrainingCli, ResidualNetworksTrain) {
-  for (const char* integrator : {"euler", "linear-multistep", "poly-2", "midpoint", "reversible"}) {
+  for (const char* integrator : {"euler", "linear-multistep", "poly-2", "midpoint", "reversible", "fractal-2"}) {
     SCOPED_TRACE(integrator);
     const Arguments arguments = {"train",    "resnet8",  "-o", path("r.onnx"), "--integrator",
                                  integrator, "--epochs", "1",  "--samples",    "64"};
@@ -323,6 +323,7 @@ TEST_F(TrainingCli, ResidualNetworksTrain) {
     EXPECT_GT(report["parameters"].get<int>(), 70000);
     EXPECT_EQ(report["output_bytes"], fs::file_size(path("r.onnx")));
     EXPECT_GT(report["top1"].get<double>(), 0);
+    EXPECT_EQ(report["columns_top1"].size(), std::string(integrator) == "fractal-2" ? 2u : 0u);
     const Outcome tuning =
         run_program({"tune", path("r.onnx"), "-o", path("r.quench"), "--data", kData, "--samples", "32", "--batch",
                      "32", "--epochs", "1", "--threads", "1", "--ratio", "12", "--test-data", kTestData});

@@ -5,8 +5,10 @@
 #include <string_view>
 #include <utility>
 
+#include "compressor/graph/columns.h"
 #include "compressor/graph/evaluator.h"
 #include "compressor/networks/network.h"
+#include "formats/onnx/columns.h"
 #include "tests/compressor/networks/evaluate.h"
 
 namespace quench::networks {
@@ -104,6 +106,18 @@ TEST(OneStepMethods, FollowTheirFormulas) {
   }
 }
 
+// Weights in the order in which a step asks for them: the shallowest column first, each column from its beginning.
+TEST(Fractal, FollowsItsFormula) {
+  const float two = (0.5f + 2 * -3) / 2;
+  const float both = two * (1.5f + 4 * 0.25f) / 2;
+  expect_near(run_steps(find_integrator("fractal-2"), {0.5f, 2, -3, 1.5f, 4, 0.25f}, nullptr, 2),
+              Values{both, -2 * both, 0.5f * both}, 1e-6f);
+  const float inner = (2 + 3 * -1) / 2.0f;
+  const float three = (0.5f + 4 * inner + 1.5f * 0.25f * inner) / 3;  // columns that end together count alike
+  expect_near(run_steps(find_integrator("fractal-3"), {0.5f, 2, 3, -1, 4, 1.5f, 0.25f}, nullptr, 1),
+              Values{three, -2 * three, 0.5f * three}, 1e-6f);
+}
+
 TEST(Reversible, FollowsItsFormula) {
   const Values weights{0.5f, -0.25f, 2};
   const Values result = run_steps(reversible(), weights, nullptr);
@@ -157,6 +171,46 @@ Step evaluate_step(const OnnxModel& model, const std::vector<std::string>& names
 
 OnnxModel small_network(const std::string& integrator) {
   return quench::testing::with_random_normalization(build({.depth = 20, .integrator = integrator, .input = {3, 8, 8}}));
+}
+
+// The first step of a stage halves the image in every column that begins at u, and there alone.
+TEST(Network, FractalsHalveTheImageInTheirFirstStep) {
+  const OnnxModel model = small_network("fractal-3");
+  std::vector<std::string> strided;
+  for (const onnx::NodeProto& node : model.proto.graph().node()) {
+    if (node.op_type() != "Conv") continue;
+    for (const onnx::AttributeProto& attribute : node.attribute()) {
+      if (attribute.name() == "strides" && attribute.ints(0) == 2) strided.push_back(node.name());
+    }
+  }
+  EXPECT_EQ(strided, (std::vector<std::string>{"layer2.0.column1.0.conv", "layer2.0.column2.0.conv",
+                                               "layer2.0.column3.0.conv", "layer3.0.column1.0.conv",
+                                               "layer3.0.column2.0.conv", "layer3.0.column3.0.conv"}));
+}
+
+int count_of(const OnnxModel& model, std::string_view op_type) {
+  int count = 0;
+  for (const onnx::NodeProto& node : model.proto.graph().node()) count += node.op_type() == op_type ? 1 : 0;
+  return count;
+}
+
+TEST(Network, AColumnOfAFractalStandsAlone) {
+  const OnnxModel model = small_network("fractal-3");
+  EXPECT_EQ(columns_of(model.proto), 3);
+  for (int column = 1; column <= 3; ++column) {
+    const OnnxModel alone = graph::column_alone(model, column);
+    EXPECT_EQ(check(alone), std::vector<std::string>());
+    EXPECT_EQ(count_of(alone, "Conv"), 1 + 9 * (1 << (column - 1)));
+    EXPECT_EQ(count_of(alone, "Mean"), 0);
+    EXPECT_EQ(columns_of(alone.proto), 0);
+    for (const Weight& weight : alone.weights) {
+      if (!weight.name.starts_with("layer")) continue;
+      EXPECT_NE(weight.name.find("column" + std::to_string(column)), std::string::npos) << weight.name;
+    }
+    EXPECT_EQ(graph::Evaluator(alone).run({{random_images({2, 3, 8, 8})}})[0].dims, (std::vector<int64_t>{2, 10}));
+  }
+  EXPECT_THROW(graph::column_alone(model, 4), Error);
+  EXPECT_THROW(graph::column_alone(small_network("euler"), 1), Error);
 }
 
 TEST(Network, EulerStepsAddAndActivate) {

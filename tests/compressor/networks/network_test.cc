@@ -68,8 +68,8 @@ TEST(Network, PassesTheCheckerAndRuns) {
     EXPECT_EQ(outputs[0].dims, (std::vector<int64_t>{2, 10}));
     float largest = 0;
     for (const float value : outputs[0].floats()) largest = std::max(largest, std::abs(value));
-    EXPECT_GT(largest, 0.01f);
-    EXPECT_LT(largest, 1e5f);  // nothing is normalized yet, and four evaluations in a step let it grow
+    EXPECT_GT(largest, 1e-5f);  // nothing is normalized yet: means let it fall,
+    EXPECT_LT(largest, 1e5f);   // four evaluations in a step let it grow
   }
 }
 
@@ -92,6 +92,21 @@ TEST(Network, IntegratorsHaveTheParametersOfTheirFunctions) {
   };
   for (const auto& [integrator, count] : more) {
     EXPECT_EQ(trainable_parameters(build({.depth = 20, .integrator = integrator})), plain + count) << integrator;
+  }
+}
+
+// 2^C - 1 convolutions in a step, C of which see what the step begins with; normalization behind each.
+TEST(Network, FractalsHaveTheParametersOfTheirColumns) {
+  for (const int columns : {2, 3, 4}) {
+    const int64_t convolutions = (1 << columns) - 1;
+    int64_t expected = 16 * 27 + 2 * 16 + 64 * 10 + 10;
+    for (const int64_t channels : {16, 32, 64}) {
+      const int64_t wide = channels == 16 ? 0 : columns;  // inputs of half the channels
+      expected += 9 * channels * (channels * (3 * convolutions - wide) + channels / 2 * wide);
+      expected += 2 * channels * 3 * convolutions;
+    }
+    const std::string integrator = "fractal-" + std::to_string(columns);
+    EXPECT_EQ(trainable_parameters(build({.depth = 20, .integrator = integrator})), expected) << integrator;
   }
 }
 
@@ -192,9 +207,11 @@ TEST(Network, SimplifyKeepsOutputs) {
     const graph::HostTensor images = random_images({2, 3, 16, 16});
     const std::vector<graph::HostTensor> before = graph::Evaluator(model).run({{images}});
     const graph::Report report = graph::simplify(model);
-    // What stands behind shared convolutions stays: but for those, conv1 and the steps that halve the image.
-    const bool is_pre_activation = find_integrator(integrator).form() == BlockForm::kPreActivation;
-    EXPECT_GE(report.batch_normalizations_folded, is_pre_activation ? 2u : 5u) << integrator;
+    // What stands behind shared convolutions stays: but for those, conv1 and the steps that halve the image. Fractals
+    // share none.
+    const BlockForm form = find_integrator(integrator).form();
+    const size_t least = form == BlockForm::kPreActivation ? 2 : form == BlockForm::kPostActivation ? 5 : 28;
+    EXPECT_GE(report.batch_normalizations_folded, least) << integrator;
     EXPECT_EQ(check(model), std::vector<std::string>());
     const std::vector<graph::HostTensor> after = graph::Evaluator(model).run({{images}});
     expect_near(after[0].floats(), before[0].floats(), 1e-4f);

@@ -3,9 +3,12 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include "compressor/graph/columns.h"
 #include "compressor/graph/simplify.h"
 #include "compressor/networks/integrator.h"
+#include "compressor/training/loop/drop_path.h"
 #include "formats/error.h"
+#include "formats/onnx/columns.h"
 #include "tests/compressor/training/small_networks.h"
 #include "tests/formats/onnx/test_models.h"
 
@@ -146,6 +149,50 @@ TEST(GraphModule, TellsModelsApart) {
   run_module(trained, random_inputs({2, 3, 32, 32}), Mode::kTrain);
   EXPECT_EQ(trained.identity(), euler) << "by the weights as they were at first";
   EXPECT_NE(GraphModule(trained.to_onnx(), torch::kCPU).identity(), euler) << "the same graph with other statistics";
+}
+
+// Two columns: conv, and conv of conv.
+TEST(GraphModule, AJoinIsTheMeanOfThePathsThatAreThere) {
+  OnnxModel model = network_of(R"(net (float[N,4] x) => (float[N,4] y) <float[4,4] a, float[4,4] b, float[4,4] c>
+                                  { short = MatMul(x, a) h = MatMul(x, b) long = MatMul(h, c) y = Mean(short, long) })");
+  set_columns(model.proto, 2);
+  GraphModule module(model, torch::kCPU);
+  EXPECT_EQ(module.columns(), 2);
+  EXPECT_EQ(module.joins(), std::vector<int>{2});
+  const Tensor x = random_inputs({3, 4});
+  const auto run = [&] { return run_module(module, x, Mode::kTrain); };
+  const Tensor all = run();
+  module.set_paths({1});
+  const Tensor shallow = run();
+  EXPECT_TRUE(torch::allclose(shallow, x.matmul(module.parameters().at("a").detach())));
+  module.set_paths({2});
+  EXPECT_TRUE(torch::allclose(run(), 2 * all - shallow, 1e-4, 1e-5));
+  module.forward({{"x", x}}, Mode::kTrain)[0].sum().backward();
+  EXPECT_FALSE(module.parameters().at("a").grad().defined());
+  EXPECT_TRUE(module.parameters().at("b").grad().defined());
+  module.set_paths({});
+  EXPECT_TRUE(run().equal(all));
+}
+
+TEST(GraphModule, APathThatIsLeftOutKeepsItsStatistics) {
+  const OnnxModel model = residual_network("fractal-3");
+  GraphModule module(model, torch::kCPU);
+  const Tensor images = random_inputs({4, 3, 32, 32});
+  for (int column = 1; column <= 3; ++column) {
+    module.set_paths(paths_of_column(module.joins(), 3, column));
+    EXPECT_GT(
+        snr_db(run_module(module, images, Mode::kEvaluate), run_model(graph::column_alone(model, column), images)),
+        kSameDb);
+    NamedTensors before;
+    for (const auto& [name, buffer] : module.buffers()) before[name] = buffer.clone();
+    run_module(module, images, Mode::kTrain);
+    for (const auto& [name, buffer] : module.buffers()) {
+      const bool is_there =
+          name.find("column") == std::string::npos || contains(name, "column" + std::to_string(column));
+      EXPECT_EQ(buffer.equal(before.at(name)), !is_there) << name;
+      buffer.copy_(before.at(name));
+    }
+  }
 }
 
 std::string refusal_of(const std::string& graph) {

@@ -3,12 +3,15 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <map>
 #include <numeric>
 #include <set>
 
 #include "compressor/training/loop/batches.h"
 #include "compressor/training/loop/checkpoint.h"
+#include "compressor/training/loop/drop_path.h"
 #include "compressor/training/loop/losses.h"
 #include "compressor/training/loop/optimizer.h"
 #include "compressor/training/quantization/annealer.h"
@@ -121,6 +124,34 @@ TEST(Batches, RefuseWhatIsTooLargeOrNotToBeShared) {
   EXPECT_TRUE(contains(error_of([&] { Batches(data, {.batch = 21}); }), "has 20 samples, fewer than a batch of 21"));
   EXPECT_TRUE(
       contains(error_of([&] { Batches(data, {.batch = 9, .rank = 0, .ranks = 2}); }), "a batch of 9 cannot be"));
+}
+
+TEST(DropPath, HalfOfTheStepsHaveOneColumnAndTheOthersMostPaths) {
+  const std::vector<int> joins{2, 3, 2, 3};
+  std::set<std::vector<uint32_t>> columns;
+  for (const int column : {1, 2, 3}) columns.insert(paths_of_column(joins, 3, column));
+  EXPECT_EQ(columns, (std::set<std::vector<uint32_t>>{{1, 1, 1, 1}, {1, 2, 1, 2}, {2, 4, 2, 4}}));
+  constexpr int kSteps = 20000;
+  int global = 0;
+  double left_out = 0, values = 0;
+  std::map<std::vector<uint32_t>, int> each;
+  for (int step = 0; step < kSteps; ++step) {
+    const std::vector<uint32_t> paths = draw_paths(joins, 3, 0.15, 5, step);
+    EXPECT_EQ(paths, draw_paths(joins, 3, 0.15, 5, step));
+    for (size_t i = 0; i < joins.size(); ++i) EXPECT_TRUE(paths[i] > 0 && paths[i] < 1u << joins[i]);
+    if (columns.contains(paths)) {
+      ++global;
+      ++each[paths];
+      continue;
+    }
+    for (const size_t threefold : {1, 3}) left_out += 3 - std::popcount(paths[threefold]);
+    values += 6;
+  }
+  EXPECT_NEAR(global, kSteps / 2.0, 4 * std::sqrt(kSteps / 4.0));
+  for (const auto& [paths, count] : each) EXPECT_NEAR(count, global / 3.0, 4 * std::sqrt(global * 2.0 / 9));
+  // Of three values all are left out at once with 0.15^3, and then one of them stays.
+  EXPECT_NEAR(left_out / values, 0.15 - 0.15 * 0.15 * 0.15 / 3, 0.006);
+  EXPECT_NE(draw_paths(joins, 3, 0.5, 6, 1), draw_paths(joins, 3, 0.5, 5, 1));
 }
 
 TEST(Losses, CrossEntropyIsTorchs) {
