@@ -123,7 +123,7 @@ void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
 }
 
 LoopOptions LoopArguments::get(FileUse files, const std::filesystem::path& output, const std::string& title,
-                               const JsonOption& json, report::Progress& progress) const {
+                               const JsonOption& json, report::Progress& progress, const std::string& note) const {
   LoopOptions options = options_;
   options.preprocessing = preprocessing_.get();
   if (label_share_option_->count() > 0) options.label_share = label_share_;
@@ -141,12 +141,12 @@ LoopOptions LoopArguments::get(FileUse files, const std::filesystem::path& outpu
   }
   json.declare(files);
   options.progress = [&progress](std::string_view stage, double share) { progress.update(stage, share); };
-  options.on_epoch = [&progress, title, metrics = metrics_, page = page_,
+  options.on_epoch = [&progress, title, note, metrics = metrics_, page = page_,
                       lines = json.is_printed() ? stderr : stdout](Records records) {
     if (!metrics.empty()) write_metrics(metrics, records);
     if (!page.empty()) write_text(page, report::training_page(title, records));
     progress.finish();
-    fmt::print(lines, "{}\n", report::to_line(records.back()));
+    fmt::print(lines, "{}{}\n", report::to_line(records.back()), note);
     std::fflush(lines);
   };
   return options;

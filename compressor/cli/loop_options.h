@@ -23,9 +23,9 @@ class LoopArguments {
   // `files`: what the command itself reads; `output` and `json`: of the command; `title`: of the page. Throws
   // quench::Error where output, checkpoint, metrics, page or the file of `json` cannot be written (see FileUse). Progress
   // goes to `progress`; after each epoch come a line to standard output, or to standard error where JSON goes to standard
-  // output, metrics and page.
+  // output, metrics and page; `note` ends each of these lines.
   training::LoopOptions get(FileUse files, const std::filesystem::path& output, const std::string& title,
-                            const JsonOption& json, report::Progress& progress) const;
+                            const JsonOption& json, report::Progress& progress, const std::string& note = {}) const;
   const PreprocessingOptions& preprocessing() const { return preprocessing_; }
 
  private:

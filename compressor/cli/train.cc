@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <functional>
+#include <map>
 #include <memory>
 
 #include "compressor/cli/commands.h"
@@ -9,8 +11,10 @@
 #include "compressor/cli/options.h"
 #include "compressor/networks/integrator.h"
 #include "compressor/networks/network.h"
+#include "compressor/networks/ode_network.h"
 #include "compressor/report/json.h"
 #include "compressor/report/text.h"
+#include "compressor/solver/tableau.h"
 
 namespace quench::cli {
 namespace {
@@ -19,9 +23,13 @@ struct Arguments {
   std::string network, output;
   networks::NetworkOptions options;
   int column = 0;
+  networks::OdeNetworkOptions ode;
+  bool exports_loop = false;
   LoopArguments loop;
   JsonOption json;
 };
+
+constexpr const char* kLoopSolver = "dopri5";
 
 training::LoopOptions defaults() {
   training::LoopOptions options;
@@ -42,20 +50,82 @@ training::RunKey key_of(const networks::NetworkOptions& options) {
   return key;
 }
 
+training::RunKey key_of(const networks::OdeNetworkOptions& options) {
+  // Input and seed as above; loop and tolerances are of the file that is written.
+  const auto& [network, solver, steps, extra_channels, loop, rtol, atol, classes, input, seed] = options;
+  training::RunKey key;
+  key.add("the network", network);
+  key.add("--solver", solver);
+  key.add("--steps", std::to_string(steps));
+  key.add("--extra-channels", std::to_string(extra_channels));
+  key.add("--classes", std::to_string(classes));
+  return key;
+}
+
+struct Built {
+  OnnxModel model;
+  training::RunKey key;                               // what a run that goes on must have in common
+  std::function<OnnxModel(const OnnxModel&)> finish;  // null: the trained model is what is written
+};
+
+// In the loop the solver of the training, or the default one where that cannot choose its steps.
+networks::OdeNetworkOptions in_loop(networks::OdeNetworkOptions options) {
+  options.loop = true;
+  if (!solver::find_tableau(options.solver).has_error()) options.solver = kLoopSolver;
+  return options;
+}
+
+Built build_ode(const Arguments& arguments, uint64_t seed) {
+  networks::OdeNetworkOptions options = arguments.ode;
+  options.network = arguments.network;
+  options.classes = arguments.options.classes;
+  options.seed = seed;
+  Built built{networks::build(options), key_of(options), nullptr};
+  if (arguments.exports_loop) {
+    networks::build(in_loop(options));  // what cannot be is said before the training
+    built.finish = [options](const OnnxModel& trained) {
+      return networks::with_weights_of(networks::build(in_loop(options)), trained);
+    };
+  }
+  return built;
+}
+
+Built build(const Arguments& arguments, uint64_t seed) {
+  if (networks::is_ode_network(arguments.network)) return build_ode(arguments, seed);
+  if (arguments.network.ends_with(".onnx")) return {load(arguments.network), {}, nullptr};
+  networks::NetworkOptions options = arguments.options;
+  options.seed = seed;
+  options.depth = networks::depth_of(arguments.network);
+  return {networks::build(options), key_of(options), nullptr};
+}
+
+std::string title_of(const Arguments& arguments) {
+  if (arguments.network.ends_with(".onnx")) return std::filesystem::path(arguments.network).filename().string();
+  if (networks::is_ode_network(arguments.network)) return arguments.network;
+  return fmt::format("{}-{}", arguments.network, arguments.options.integrator);
+}
+
+// What a pass costs, behind each epoch's line.
+std::string note_of(const Arguments& arguments) {
+  if (!networks::is_ode_network(arguments.network)) return "";
+  networks::OdeNetworkOptions options = arguments.ode;
+  options.network = arguments.network;
+  const int64_t evaluations = networks::evaluations_of(options);
+  return evaluations > 0 ? fmt::format("  {} evaluations a pass", evaluations) : "";
+}
+
 void run(const Arguments& arguments) {
-  const bool from_file = arguments.network.ends_with(".onnx");
-  const std::string title = from_file ? std::filesystem::path(arguments.network).filename().string()
-                                      : fmt::format("{}-{}", arguments.network, arguments.options.integrator);
+  if (arguments.exports_loop && (!networks::is_ode_network(arguments.network) || arguments.network == "odenet-twin")) {
+    throw Error::make("{}: has no ODE block to write as a loop: leave out --export loop", arguments.network);
+  }
   report::Progress progress;
   FileUse files;
-  if (from_file) files.reads_model(arguments.network);
-  const training::LoopOptions loop = arguments.loop.get(files, arguments.output, title, arguments.json, progress);
-  networks::NetworkOptions options = arguments.options;
-  options.seed = loop.seed;
-  if (!from_file) options.depth = networks::depth_of(arguments.network);
-  const OnnxModel model = from_file ? load(arguments.network) : networks::build(options);
-  const training::TrainReport report = training::train(
-      model, arguments.output, loop, from_file ? training::RunKey() : key_of(options), arguments.column);
+  if (arguments.network.ends_with(".onnx")) files.reads_model(arguments.network);
+  const training::LoopOptions loop =
+      arguments.loop.get(files, arguments.output, title_of(arguments), arguments.json, progress, note_of(arguments));
+  const Built built = build(arguments, loop.seed);
+  const training::TrainReport report =
+      training::train(built.model, arguments.output, loop, built.key, arguments.column, built.finish);
   progress.finish();
   if (report.output_bytes == 0) return;  // another process has written it
   arguments.json.show(report::to_text(report, arguments.output), report::to_json(report));
@@ -69,7 +139,8 @@ void add_train(CLI::App& app) {
       app.add_subcommand("train", "Train a residual network, an integrator of an ODE, to an .onnx file");
   command
       ->add_option("network", arguments->network,
-                   "resnet20, resnet32, resnet44, resnet56, resnet110; or an .onnx file to go on with")
+                   "resnet20, resnet32, resnet44, resnet56, resnet110; odenet, odenet-twin, odenet-cifar; or an .onnx "
+                   "file to go on with")
       ->required()
       ->type_name("NETWORK");
   command->add_option("-o,--output", arguments->output, "the .onnx file to write")->required()->type_name("OUT");
@@ -86,6 +157,38 @@ void add_train(CLI::App& app) {
                    "of a network of columns (fractal-2 to fractal-4), the one to write alone; 1 is the shallowest")
       ->check(above_zero())
       ->type_name("K");
+  const std::string ode = "ODE networks";
+  const std::vector<std::string_view> solvers = solver::tableau_names();
+  command->add_option("--solver", arguments->ode.solver, "of the ODE blocks; default rk4")
+      ->check(CLI::IsMember(std::vector<std::string>(solvers.begin(), solvers.end())).description(""))
+      ->type_name(fmt::format("{}", fmt::join(solvers, "|")))
+      ->group(ode);
+  command->add_option("--steps", arguments->ode.steps, "of equal size, of each ODE block; default 2")
+      ->check(CLI::Range(1, 1000))
+      ->type_name("N")
+      ->group(ode);
+  command->add_option("--extra-channels", arguments->ode.extra_channels, "of zeros, an even number; default 0")
+      ->check(CLI::Range(0, 1024))
+      ->type_name("N")
+      ->group(ode);
+  command
+      ->add_option("--export", arguments->exports_loop,
+                   fmt::format("the file's ODE blocks: steps one after the other (default), or loops that choose their "
+                               "steps, by --solver or else {}",
+                               kLoopSolver))
+      ->transform(
+          CLI::CheckedTransformer(std::map<std::string, bool>{{"unrolled", false}, {"loop", true}}).description(""))
+      ->type_name("unrolled|loop")
+      ->default_str("")
+      ->group(ode);
+  command->add_option("--rtol", arguments->ode.rtol, "of the loops' errors, relative; default 0.001")
+      ->check(above_zero())
+      ->type_name("R")
+      ->group(ode);
+  command->add_option("--atol", arguments->ode.atol, "of the loops' errors, absolute; default 0.001")
+      ->check(above_zero())
+      ->type_name("A")
+      ->group(ode);
   arguments->loop.add_to(*command, defaults());
   command->callback([arguments] { run(*arguments); });
 }

@@ -58,11 +58,12 @@ GraphBuilder::GraphBuilder(std::string name, int64_t opset) {
   model_.proto.add_opset_import()->set_version(opset);
   model_.proto.mutable_graph()->set_name(name);
   model_.name = std::move(name);
+  graph_ = model_.proto.mutable_graph();
 }
 
 void GraphBuilder::input(std::string_view name, const std::vector<int64_t>& dims) {
   declare(*model_.proto.mutable_graph()->add_input(), name, dims);
-  values_.emplace(name);
+  add_value(std::string(name));
 }
 
 void GraphBuilder::output(std::string_view name, const std::vector<int64_t>& dims) {
@@ -88,10 +89,11 @@ std::string GraphBuilder::integers(const std::string& name, const std::vector<in
 
 void GraphBuilder::add_initializer(const std::string& name, const std::vector<int64_t>& dims, int32_t dtype,
                                    std::vector<std::byte> raw) {
-  if (!values_.insert(name).second) {
+  if (!taken_.insert(name).second) {
     throw Error::make("{}: '{}' is the name of another value already: give the initializer another one", model_.name,
                       name);
   }
+  values_.insert(name);
   initializers_.emplace(name, dims);
   onnx::TensorProto& tensor = *model_.proto.mutable_graph()->add_initializer();
   tensor.set_name(name);
@@ -101,7 +103,7 @@ void GraphBuilder::add_initializer(const std::string& name, const std::vector<in
 onnx::NodeProto& GraphBuilder::add_node(std::string_view op_type, const std::string& name,
                                         const std::vector<std::string>& inputs,
                                         const std::vector<Attribute>& attributes) {
-  onnx::NodeProto& node = *model_.proto.mutable_graph()->add_node();
+  onnx::NodeProto& node = *graph_->add_node();
   node.set_op_type(std::string(op_type));
   node.set_name(unique(name, nodes_));
   for (const std::string& input : inputs) {
@@ -123,13 +125,48 @@ std::string GraphBuilder::node(std::string_view op_type, const std::string& name
                                const std::vector<std::string>& inputs, const std::vector<Attribute>& attributes,
                                const std::string& result) {
   onnx::NodeProto& node = add_node(op_type, name, inputs, attributes);
-  node.add_output(unique(result.empty() ? node.name() + ".out" : result, values_));
+  node.add_output(add_value(result.empty() ? node.name() + ".out" : result));
   return node.output(0);
 }
 
 std::vector<std::string> GraphBuilder::split(const std::string& name, const std::string& u, int64_t axis, int count) {
   onnx::NodeProto& node = add_node("Split", name, {u}, {{"axis", axis}});
-  for (int i = 0; i < count; ++i) node.add_output(unique(fmt::format("{}.{}", node.name(), i), values_));
+  for (int i = 0; i < count; ++i) node.add_output(add_value(fmt::format("{}.{}", node.name(), i)));
+  return {node.output().begin(), node.output().end()};
+}
+
+std::string GraphBuilder::add_value(const std::string& wish) { return *values_.insert(unique(wish, taken_)).first; }
+
+std::vector<std::string> GraphBuilder::loop(const std::string& name, int64_t most, const std::string& condition,
+                                            const std::vector<std::string>& carried,
+                                            const std::function<Turn(const std::vector<std::string>&)>& body) {
+  std::vector<std::string> inputs = {integers(name + ".most", {most}), condition};
+  inputs.insert(inputs.end(), carried.begin(), carried.end());
+  onnx::NodeProto& node = add_node("Loop", name, inputs, {});
+  onnx::GraphProto& inner = *node.add_attribute()->mutable_g();
+  node.mutable_attribute(0)->set_name("body");
+  node.mutable_attribute(0)->set_type(onnx::AttributeProto::GRAPH);
+  inner.set_name(node.name() + ".body");
+  const std::unordered_set<std::string> outside = values_;
+  onnx::GraphProto* const around = std::exchange(graph_, &inner);
+  const auto declare_value = [](onnx::ValueInfoProto& info, const std::string& value, int32_t type) {
+    info.set_name(value);
+    info.mutable_type()->mutable_tensor_type()->set_elem_type(type);
+  };
+  declare_value(*inner.add_input(), add_value(node.name() + ".turn"), onnx::TensorProto::INT64);
+  declare_value(*inner.add_input(), add_value(node.name() + ".condition"), onnx::TensorProto::BOOL);
+  std::vector<std::string> values;
+  for (size_t i = 0; i < carried.size(); ++i) {
+    values.push_back(add_value(fmt::format("{}.in.{}", node.name(), i)));
+    declare_value(*inner.add_input(), values.back(), onnx::TensorProto::FLOAT);
+  }
+  const Turn turn = body(values);
+  declare_value(*inner.add_output(), turn.condition, onnx::TensorProto::BOOL);
+  for (const std::string& value : turn.carried) declare_value(*inner.add_output(), value, onnx::TensorProto::FLOAT);
+  graph_ = around;
+  values_ = outside;
+  for (const auto& [initializer, dims] : initializers_) values_.insert(initializer);
+  for (size_t i = 0; i < carried.size(); ++i) node.add_output(add_value(fmt::format("{}.{}", node.name(), i)));
   return {node.output().begin(), node.output().end()};
 }
 
@@ -143,6 +180,7 @@ OnnxModel GraphBuilder::finish() {
   model_.reindex();
   initializers_.clear();
   values_.clear();
+  taken_.clear();
   nodes_.clear();
   return std::exchange(model_, OnnxModel());
 }

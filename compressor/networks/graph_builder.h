@@ -52,6 +52,19 @@ class GraphBuilder {
   // A Split of u into `count` equal parts along `axis`; the parts are called "<name>.0", "<name>.1" and so on.
   std::vector<std::string> split(const std::string& name, const std::string& u, int64_t axis, int count);
 
+  // A Loop, which goes round while `condition` (a bool scalar) holds and at most `most` times, and returns what its
+  // carried values are in the end, called "<name>.0", "<name>.1" and so on. They begin as `carried`; `body` writes one
+  // turn, from their names in it to the condition to go on and their next values. What is made outside may be used in
+  // the body, and initializers are the main graph's; nodes made in the body may not be used outside. Carried values are
+  // float32, and no shape is declared for them.
+  struct Turn {
+    std::string condition;
+    std::vector<std::string> carried;
+  };
+  std::vector<std::string> loop(const std::string& name, int64_t most, const std::string& condition,
+                                const std::vector<std::string>& carried,
+                                const std::function<Turn(const std::vector<std::string>&)>& body);
+
   // The model. The builder is empty afterwards.
   OnnxModel finish();
 
@@ -60,12 +73,15 @@ class GraphBuilder {
                             const std::vector<Attribute>& attributes);
   void add_initializer(const std::string& name, const std::vector<int64_t>& dims, int32_t dtype,
                        std::vector<std::byte> raw);
+  std::string add_value(const std::string& wish);  // returns its name
   static std::string unique(const std::string& wish, std::unordered_set<std::string>& names);
 
   OnnxModel model_;
   std::unordered_map<std::string, std::vector<int64_t>> initializers_;  // name -> dims
-  std::unordered_set<std::string> values_;
+  std::unordered_set<std::string> values_;                              // names that may be used here
+  std::unordered_set<std::string> taken_;                               // names of all values
   std::unordered_set<std::string> nodes_;
+  onnx::GraphProto* graph_;  // where nodes go: the main graph or a body
 };
 
 }  // namespace quench::networks

@@ -24,7 +24,7 @@ std::vector<OnnxModel> columns_alone(GraphModule& module, Trainer& trainer) {
 }
 
 TrainReport run(const OnnxModel& model, const std::filesystem::path& output, const LoopOptions& options,
-                const RunKey& network, int column) {
+                const RunKey& network, int column, const std::function<OnnxModel(const OnnxModel&)>& finish) {
   if (column != 0) graph::column_alone(model, column);  // throws where there is none, before the work
   const Process process(options);
   GraphModule module(model, process.device(), &process.communicator());
@@ -39,7 +39,9 @@ TrainReport run(const OnnxModel& model, const std::filesystem::path& output, con
   const std::vector<OnnxModel> columns = columns_alone(module, trainer);
   trainer.estimate_statistics(kStatisticsBatches, {});
   if (process.communicator().rank() != 0) return report;
-  save(output, column == 0 ? module.to_onnx() : columns.at(static_cast<size_t>(column) - 1).clone());
+  OnnxModel trained = column == 0 ? module.to_onnx() : columns.at(static_cast<size_t>(column) - 1).clone();
+  if (finish) trained = finish(trained);
+  save(output, trained);
   report.output_bytes = std::filesystem::file_size(output);
   report.column = column;
   if (const std::unique_ptr<data::Dataset> data = open_test_data(model, options)) {
@@ -57,8 +59,8 @@ TrainReport run(const OnnxModel& model, const std::filesystem::path& output, con
 }  // namespace
 
 TrainReport train(const OnnxModel& model, const std::filesystem::path& output, const LoopOptions& options,
-                  const RunKey& network, int column) {
-  return run_torch([&] { return run(model, output, options, network, column); });
+                  const RunKey& network, int column, const std::function<OnnxModel(const OnnxModel&)>& finish) {
+  return run_torch([&] { return run(model, output, options, network, column, finish); });
 }
 
 }  // namespace quench::training

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 
 #include "compressor/training/loop/options.h"
 #include "compressor/training/reports.h"
@@ -13,8 +14,10 @@ namespace quench::training {
 // Writes the trained model to `output`, an .onnx file with BatchNormalization as nodes, whose statistics are those of
 // the training data. `network`: what the model was made by, so that a run that goes on names what differs there.
 // `column`, from 1: of a network of columns (formats/onnx/columns.h), the one to write alone; 0: the whole network.
-// Throws quench::Error. The output appears complete or not at all.
+// `finish`, where there is one, makes the model that is written and measured of the trained one. Throws quench::Error.
+// The output appears complete or not at all.
 TrainReport train(const OnnxModel& model, const std::filesystem::path& output, const LoopOptions& options,
-                  const RunKey& network = {}, int column = 0);
+                  const RunKey& network = {}, int column = 0,
+                  const std::function<OnnxModel(const OnnxModel&)>& finish = nullptr);
 
 }  // namespace quench::training

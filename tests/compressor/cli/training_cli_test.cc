@@ -335,6 +335,35 @@ TEST_F(TrainingCli, ResidualNetworksTrain) {
   }
 }
 
+TEST_F(TrainingCli, OdeNetworksTrainAndAreWrittenAsStepsOrLoops) {
+  const Arguments data = {"--data",   kData, "--test-data", kTestData, "--samples", "32",
+                          "--epochs", "1",   "--batch",     "16",      "--threads", "1"};
+  const auto train = [&](const std::string& network, const char* file, const Arguments& more) {
+    return run_program(Arguments{"train", network, "-o", path(file), "--solver", "midpoint", "--steps", "1"} + data +
+                       more);
+  };
+  Outcome outcome = train("odenet", "steps.onnx", {"--json"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(Json::parse(outcome.out)["parameters"], 208266);
+  outcome = train("odenet", "loop.onnx", {"--export", "loop", "--rtol", "0.01", "--atol", "0.01", "--json"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(Json::parse(outcome.out)["parameters"], 208266);
+  outcome = run_program(Arguments{"tune", path("steps.onnx"), "-o", path("steps.quench"), "--ratio", "8"} + data);
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  for (const std::string file : {"steps", "loop"}) {
+    ASSERT_EQ(run_program({"compress", path((file + ".onnx").c_str()), "-o", path("c.quench")}).code, 0);
+    ASSERT_EQ(run_program({"unpack", path("c.quench"), "-o", path("u.onnx")}).code, 0);
+    EXPECT_EQ(run_program({"eval", path("u.onnx"), "--against", path("c.quench"), "--samples", "4"}).code, 0);
+  }
+  expect_error(run_program(Arguments{"tune", path("loop.onnx"), "-o", path("x.quench")} + data),
+               "node 'ode.loop' (Loop): this operator cannot be trained");
+  expect_error(train("odenet-twin", "x.onnx", {"--export", "loop"}), "odenet-twin: has no ODE block");
+  expect_error(train("odenet", "x.onnx", {"--rtol", "2"}), "a tolerance of 2 cannot be");
+  expect_error(train("odenet", "x.onnx", {"--rtol", "0"}), "--rtol: 0 is not above 0", 2);
+  expect_error(train("odenet", "x.onnx", {"--extra-channels", "3"}), "3 extra channels");
+  EXPECT_FALSE(fs::exists(path("x.onnx")));
+}
+
 // Not a classifier: an image in, an image out; no labels.
 constexpr const char* kImageModel = R"(
   net (float[N,2,12,12] x) => (float[N,2,12,12] y) <float[24,2,3,3] w1, float[24] b1, float[2,24,5,5] w2>

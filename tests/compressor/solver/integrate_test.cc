@@ -7,7 +7,9 @@
 #include <limits>
 #include <map>
 
+#include "compressor/graph/evaluator.h"
 #include "compressor/networks/graph_builder.h"
+#include "compressor/networks/ode_block.h"
 #include "compressor/solver/graph_function.h"
 #include "compressor/solver/tableau.h"
 #include "formats/error.h"
@@ -292,6 +294,39 @@ TEST(GraphFunction, IsTheGraphsRightHandSide) {
   EXPECT_LT(error_of(value, expected), 1e-6);
   const Tensor gradient = torch::autograd::grad({value.sum()}, {w})[0];
   EXPECT_LT(error_of(gradient, torch::autograd::grad({expected.sum()}, {w})[0]), 1e-5);
+}
+
+// The same right-hand side, with the weights of `right_hand_side`, in an ONNX Loop.
+TEST(GraphFunction, LoopInTheRuntimeTakesTheSameSteps) {
+  training::GraphModule module(right_hand_side(), torch::kCPU);
+  torch::manual_seed(3);
+  const Tensor u0 = torch::randn({3, 2});
+  for (const std::string_view method : adaptive_names()) {
+    for (const double tolerance : {1e-3, 1e-4}) {
+      const torch::NoGradGuard no_grad;
+      const Solution solution = integrate(function_of(module), u0, {0, 2}, adaptive(std::string(method), tolerance));
+      networks::GraphBuilder graph("loop", 13);
+      graph.input("u", {-1, 2});
+      const std::string w = graph.floats("w", {2, 2}, [] { return std::vector<float>{0.5f, -1, 1, 0.25f}; });
+      const networks::TimedRightHandSide f = [&](networks::GraphBuilder& g, const std::string& t,
+                                                 const std::string& u) {
+        return g.node("Tanh", "tanh", {g.node("Add", "add", {g.node("MatMul", "matmul", {u, w}), t})});
+      };
+      graph.output(
+          networks::integrate_in_loop(graph, "ode", find_tableau(method), {tolerance, tolerance}, 0, 2, f, "u"),
+          {-1, 2});
+      graph::EvaluatorOptions options;
+      options.extra_outputs = {"ode.tries"};
+      graph::HostTensor input = graph::HostTensor::float32("u", {3, 2});
+      std::copy_n(u0.data_ptr<float>(), 6, input.floats().begin());
+      const std::vector<graph::HostTensor> outputs = graph::Evaluator(graph.finish(), options).run({{input}});
+      const Tensor value = torch::from_blob(const_cast<float*>(outputs[0].floats().data()), {3, 2});
+      // In float, rounding is a part of small estimated errors: the steps differ a little, within the tolerance.
+      EXPECT_LT(error_of(value, solution.values[1]), tolerance) << method << " " << tolerance;
+      EXPECT_EQ(outputs[1].floats()[0], solution.counts.accepted + solution.counts.rejected)
+          << method << " " << tolerance;
+    }
+  }
 }
 
 TEST(GraphFunction, RefusesWhatIsNoRightHandSide) {
