@@ -11,11 +11,12 @@ namespace {
 // u + h sum_j weights[j] k[j], zeros left out.
 std::string combine(GraphBuilder& graph, const std::string& name, const std::string& u,
                     const std::vector<double>& weights, double h, const std::vector<std::string>& k) {
+  const std::string scale = name + ".scale", add = name + ".add";
   std::string sum = u;
   for (size_t j = 0; j < weights.size(); ++j) {
     if (weights[j] == 0) continue;
-    const std::string term = graph.node("Mul", name + ".scale", {k[j], constant_of(graph, h * weights[j])});
-    sum = graph.node("Add", name + ".add", {sum, term});
+    const std::string term = graph.node("Mul", scale, {k[j], constant_of(graph, h * weights[j])});
+    sum = graph.node("Add", add, {sum, term});
   }
   return sum;
 }
@@ -146,6 +147,7 @@ std::string constant_of(GraphBuilder& graph, double value) {
 std::string unroll(GraphBuilder& graph, const std::string& name, const solver::Tableau& tableau, int steps, double t0,
                    double t1, const TimedRightHandSide& f, std::string u) {
   const double h = (t1 - t0) / steps;
+  const std::string step_name = name + ".step";
   for (int step = 0; step < steps; ++step) {
     const double t = t0 + step * h;
     std::vector<std::string> k;
@@ -155,7 +157,7 @@ std::string unroll(GraphBuilder& graph, const std::string& name, const solver::T
       const std::string at = combine(graph, fmt::format("{}.stage{}", name, i + 1), u, tableau.a[i], h, k);
       k.push_back(f(graph, constant_of(graph, t + tableau.c[i] * h), at));
     }
-    u = combine(graph, name + ".step", u, tableau.b, h, k);
+    u = combine(graph, step_name, u, tableau.b, h, k);
   }
   return u;
 }
