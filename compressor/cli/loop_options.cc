@@ -101,6 +101,10 @@ void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
   command.add_option("--device", options_.device, "default cpu")->type_name("cpu|cuda|cuda:N")->group(loop);
   command.add_flag("--float32", float32_, "compute in float32 even where the device is faster in bfloat16")
       ->group(loop);
+  command
+      .add_flag("--recompute", options_.recompute,
+                "compute activations again in the backward pass: less memory, a third more time")
+      ->group(loop);
   command.add_option("--seed", options_.seed, "of everything random; default 1")->type_name("S")->group(loop);
   command.add_option("--threads", threads_, "default: all processors; results depend on it")
       ->check(CLI::Range(1, 256))

@@ -2,6 +2,7 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <cstring>
 #include <set>
 #include <unordered_map>
@@ -10,6 +11,7 @@
 #include "compressor/graph/learned.h"
 #include "compressor/graph/simplify.h"
 #include "compressor/training/distributed/synchronized_batch_norm.h"
+#include "compressor/training/recompute.h"
 #include "formats/base/crc32c.h"
 #include "formats/base/element_type.h"
 #include "formats/error.h"
@@ -167,35 +169,86 @@ void GraphModule::find_last_uses() {
 }
 
 void GraphModule::set_paths(std::vector<uint32_t> kept) {
-  kept_ = std::move(kept);
-  is_needed_.clear();
-  if (kept_.empty()) return;
+  paths_ = nullptr;
+  if (kept.empty()) return;
+  const auto paths = std::make_shared<Paths>();
+  paths->kept = std::move(kept);
   std::vector<bool> is_read(slots_.size());
   for (const std::string& output : outputs_) is_read[static_cast<size_t>(slots_.at(output))] = true;
-  is_needed_.resize(nodes_.size());
+  paths->is_needed.resize(nodes_.size());
   for (size_t i = nodes_.size(); i-- > 0;) {
     for (const int output : nodes_[i].outputs) {
-      if (output >= 0 && is_read[static_cast<size_t>(output)]) is_needed_[i] = true;
+      if (output >= 0 && is_read[static_cast<size_t>(output)]) paths->is_needed[i] = true;
     }
-    if (!is_needed_[i]) continue;
-    for (const int input : read_by(nodes_[i])) {
+    if (!paths->is_needed[i]) continue;
+    for (const int input : read_by(nodes_[i], paths)) {
       if (input >= 0) is_read[static_cast<size_t>(input)] = true;
     }
   }
+  paths_ = paths;
 }
 
-std::vector<int> GraphModule::read_by(const Node& node) const {
-  if (node.join < 0 || kept_.empty()) return node.inputs;
+std::vector<int> GraphModule::read_by(const Node& node, const PathsPointer& paths) {
+  if (node.join < 0 || !paths) return node.inputs;
   std::vector<int> kept;
   for (size_t i = 0; i < node.inputs.size(); ++i) {
-    if (kept_.at(static_cast<size_t>(node.join)) >> i & 1) kept.push_back(node.inputs[i]);
+    if (paths->kept.at(static_cast<size_t>(node.join)) >> i & 1) kept.push_back(node.inputs[i]);
   }
   return kept;
 }
 
-Tensors GraphModule::forward(const NamedTensors& inputs, Mode mode, const NamedTensors& weights) {
+// Of a sum of two values, whether each has the shape of the sum as far as ONNX's shape inference knows them.
+std::vector<bool> GraphModule::keeps_shape(const OnnxModel& shapes, const onnx::NodeProto& node) const {
+  if (node.op_type() != "Add" || !node.domain().empty() || node.input_size() != 2) return {};
+  const auto shape_of = [&](const std::string& value) -> std::string {
+    for (const auto* infos : {&shapes.proto.graph().value_info(), &shapes.proto.graph().input()}) {
+      for (const onnx::ValueInfoProto& info : *infos) {
+        if (info.name() != value || !info.type().tensor_type().has_shape()) continue;
+        std::string text = "of";
+        for (const auto& dim : info.type().tensor_type().shape().dim()) {
+          if (!dim.has_dim_value() && dim.dim_param().empty()) return "";
+          text += dim.has_dim_value() ? fmt::format(" {}", dim.dim_value()) : " " + dim.dim_param();
+        }
+        return text;
+      }
+    }
+    return "";
+  };
+  const std::string sum = shape_of(node.output(0));
+  return {!sum.empty() && shape_of(node.input(0)) == sum, !sum.empty() && shape_of(node.input(1)) == sum};
+}
+
+void GraphModule::recompute_activations() {
+  OnnxModel shapes = model_.clone();
+  infer_shapes(shapes);
+  std::vector<int> inputs, outputs;
+  for (const std::string& name : inputs_) inputs.push_back(slots_.at(name));
+  for (const std::string& name : outputs_) outputs.push_back(slots_.at(name));
+  std::set<int> values(inputs.begin(), inputs.end());
+  std::vector<SegmentNode> nodes;
+  for (const Node& node : nodes_) {
+    SegmentNode& plain = nodes.emplace_back();
+    for (const int input : node.inputs) plain.inputs.push_back(values.contains(input) ? input : -1);
+    plain.outputs = node.outputs;
+    for (const int output : node.outputs) {
+      if (output < 0) continue;
+      values.insert(output);
+      made_by_[output] = nodes.size() - 1;
+    }
+    plain.has_shape_of_sum = keeps_shape(shapes, *node.proto);
+    if (std::find(plain.inputs.begin(), plain.inputs.end(), -1) != plain.inputs.end()) plain.has_shape_of_sum.clear();
+  }
+  segments_ = cut_into_segments(nodes, inputs, outputs);
+}
+
+Tensors GraphModule::with_constants() const {
   Tensors values(slots_.size());
   for (const auto& [at, tensor] : constants_) values[static_cast<size_t>(at)] = tensor;
+  return values;
+}
+
+Tensors GraphModule::forward(const NamedTensors& inputs, Mode mode, const NamedTensors& weights) {
+  Tensors values = with_constants();
   for (const auto& [name, at] : parameter_slots_) {
     const auto found = weights.find(name);
     values[static_cast<size_t>(at)] = found != weights.end() ? found->second : parameters_.at(name);
@@ -205,18 +258,11 @@ Tensors GraphModule::forward(const NamedTensors& inputs, Mode mode, const NamedT
     if (found == inputs.end()) throw Error::make("{}: there is no value for the input '{}'", model_.name, name);
     values[static_cast<size_t>(slots_.at(name))] = found->second;
   }
-  for (size_t place = 0; place < nodes_.size(); ++place) {
-    if (!is_needed_.empty() && !is_needed_[place]) continue;
-    const Node& node = nodes_[place];
-    Tensors arguments;
-    for (const int input : read_by(node)) {
-      arguments.push_back(input < 0 ? torch::Tensor() : values[static_cast<size_t>(input)]);
-    }
-    const Tensors results = run_node(node, arguments, mode);
-    for (size_t i = 0; i < node.outputs.size() && i < results.size(); ++i) {
-      if (node.outputs[i] >= 0) values[static_cast<size_t>(node.outputs[i])] = results[i];
-    }
-    for (const int dead : node.dead) values[static_cast<size_t>(dead)] = torch::Tensor();
+  const Pass pass{mode, paths_};
+  if (mode == Mode::kTrain && torch::GradMode::is_enabled() && !segments_.empty()) {
+    for (const Segment& segment : segments_) run_segment(segment, values, pass);
+  } else {
+    run_nodes(0, nodes_.size(), values, pass);
   }
   if (mode == Mode::kEstimate) ++estimated_batches_;
   Tensors outputs;
@@ -224,9 +270,107 @@ Tensors GraphModule::forward(const NamedTensors& inputs, Mode mode, const NamedT
   return outputs;
 }
 
-Tensors GraphModule::run_node(const Node& node, const Tensors& inputs, Mode mode) {
+// Nodes [first, last) on the values of all slots.
+void GraphModule::run_nodes(size_t first, size_t last, Tensors& values, const Pass& pass) {
+  for (size_t place = first; place < last; ++place) {
+    if (pass.paths && !pass.paths->is_needed[place]) continue;
+    const Node& node = nodes_[place];
+    Tensors arguments;
+    for (const int input : read_by(node, pass.paths)) {
+      arguments.push_back(input < 0 ? torch::Tensor() : values[static_cast<size_t>(input)]);
+    }
+    const Tensors results = run_node(node, arguments, pass);
+    for (size_t i = 0; i < node.outputs.size() && i < results.size(); ++i) {
+      if (node.outputs[i] >= 0) values[static_cast<size_t>(node.outputs[i])] = results[i];
+    }
+    for (const int dead : node.dead) values[static_cast<size_t>(dead)] = torch::Tensor();
+  }
+}
+
+void GraphModule::run_segment(const Segment& segment, Tensors& values, const Pass& pass) {
+  // Where paths are left out, the steps of a row may be, too.
+  if (segment.steps.empty() || pass.paths) {
+    run_checkpointed(segment, values, pass);
+  } else {
+    run_reversible(segment, values, pass);
+  }
+  for (size_t place = segment.first; place < segment.last; ++place) {
+    for (const int dead : nodes_[place].dead) values[static_cast<size_t>(dead)] = torch::Tensor();
+  }
+}
+
+// The slots of the parameters that nodes [first, last) read, each once.
+std::vector<int> GraphModule::parameters_of(size_t first, size_t last, const PathsPointer& paths) const {
+  std::set<int> known;
+  for (const auto& [name, at] : parameter_slots_) known.insert(at);
+  std::vector<int> found;
+  for (size_t place = first; place < last; ++place) {
+    if (paths && !paths->is_needed[place]) continue;
+    for (const int input : nodes_[place].inputs) {
+      if (known.erase(input) > 0) found.push_back(input);
+    }
+  }
+  return found;
+}
+
+void GraphModule::run_checkpointed(const Segment& segment, Tensors& values, const Pass& pass) {
+  std::vector<int> reads = parameters_of(segment.first, segment.last, pass.paths), makes;
+  for (const int read : segment.reads) {
+    if (values[static_cast<size_t>(read)].defined()) reads.push_back(read);
+  }
+  for (const int make : segment.makes) {
+    if (!pass.paths || pass.paths->is_needed[made_by_.at(make)]) makes.push_back(make);
+  }
+  if (makes.empty()) return;
+  Tensors inputs;
+  for (const int read : reads) inputs.push_back(values[static_cast<size_t>(read)]);
+  const Rerun run = [this, first = segment.first, last = segment.last, reads, makes, pass](const Tensors& given,
+                                                                                           bool again) {
+    Tensors inner = with_constants();
+    for (size_t i = 0; i < reads.size(); ++i) inner[static_cast<size_t>(reads[i])] = given[i];
+    run_nodes(first, last, inner, {pass.mode, pass.paths, again});
+    Tensors made;
+    for (const int make : makes) made.push_back(inner[static_cast<size_t>(make)]);
+    return made;
+  };
+  const Tensors made = checkpointed(run, inputs);
+  for (size_t i = 0; i < makes.size(); ++i) values[static_cast<size_t>(makes[i])] = made[i];
+}
+
+void GraphModule::run_reversible(const Segment& segment, Tensors& values, const Pass& pass) {
+  std::vector<int> state = segment.reads;  // each value has a place, in which the sums follow each other
+  const std::vector<int> parameters = parameters_of(segment.first, segment.last, pass.paths);
+  const auto take = [&](const std::vector<int>& slots) {
+    Tensors taken;
+    for (const int at : slots) taken.push_back(values[static_cast<size_t>(at)]);
+    return taken;
+  };
+  const Tensors before = take(state), given = take(parameters);
+  std::vector<ReversibleStep> steps;
+  for (const AdditiveStep& step : segment.steps) {
+    const std::vector<int> own = parameters_of(step.first, step.last, pass.paths);
+    ReversibleStep& made = steps.emplace_back();
+    made.target = static_cast<size_t>(std::find(state.begin(), state.end(), step.before) - state.begin());
+    for (const int parameter : own) {
+      made.parameters.push_back(
+          static_cast<size_t>(std::find(parameters.begin(), parameters.end(), parameter) - parameters.begin()));
+    }
+    made.residual = [this, step, state, own, pass](const Tensors& at_hand, const Tensors& weights, bool again) {
+      Tensors inner = with_constants();
+      for (size_t i = 0; i < state.size(); ++i) inner[static_cast<size_t>(state[i])] = at_hand[i];
+      for (size_t i = 0; i < own.size(); ++i) inner[static_cast<size_t>(own[i])] = weights[i];
+      run_nodes(step.first, step.last - 1, inner, {pass.mode, pass.paths, again});
+      return inner[static_cast<size_t>(step.residual)];
+    };
+    state[made.target] = step.after;
+  }
+  const Tensors after = reversible(std::move(steps), before, given);
+  for (size_t i = 0; i < state.size(); ++i) values[static_cast<size_t>(state[i])] = after[i];
+}
+
+Tensors GraphModule::run_node(const Node& node, const Tensors& inputs, const Pass& pass) {
   try {
-    if (!node.run) return {normalize(node, inputs, mode)};
+    if (!node.run) return {normalize(node, inputs, pass)};
     return node.run({*node.proto, opset_}, inputs);
   } catch (const c10::Error& error) {
     const std::string_view message = error.what_without_backtrace();
@@ -237,14 +381,14 @@ Tensors GraphModule::run_node(const Node& node, const Tensors& inputs, Mode mode
   }
 }
 
-torch::Tensor GraphModule::normalize(const Node& node, const Tensors& inputs, Mode mode) {
+torch::Tensor GraphModule::normalize(const Node& node, const Tensors& inputs, const Pass& pass) {
   const auto& of = node.normalization;
-  torch::Tensor& mean = buffers_.at(of.mean);
-  torch::Tensor& variance = buffers_.at(of.variance);
-  if (mode == Mode::kEvaluate) {
+  torch::Tensor mean = buffers_.at(of.mean), variance = buffers_.at(of.variance);
+  if (pass.mode == Mode::kEvaluate) {
     return torch::batch_norm(inputs[0], inputs[1], inputs[2], mean, variance, false, 0, of.epsilon, false);
   }
-  const double momentum = mode == Mode::kTrain ? of.momentum : 1.0 / static_cast<double>(estimated_batches_ + 1);
+  if (pass.again) mean = variance = torch::Tensor();
+  const double momentum = pass.mode == Mode::kTrain ? of.momentum : 1.0 / static_cast<double>(estimated_batches_ + 1);
   if (communicator_ && !communicator_->is_alone()) {
     return synchronized_batch_norm(inputs[0], inputs[1], inputs[2], mean, variance, momentum, of.epsilon,
                                    *communicator_);

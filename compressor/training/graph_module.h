@@ -17,11 +17,13 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "compressor/training/distributed/communicator.h"
 #include "compressor/training/operators/operators.h"
+#include "compressor/training/segments.h"
 #include "formats/onnx/model_file.h"
 
 namespace quench::training {
@@ -65,6 +67,12 @@ class GraphModule {
   // The join is their mean, and what no output needs is not computed, nor are its statistics. Empty: all values count.
   void set_paths(std::vector<uint32_t> kept);
 
+  // From now on, passes of mode kTrain do not keep what they compute for their backward pass, which computes it again,
+  // segment by segment (segments.h): less memory, and about a third more time. Rows of additive steps, as RevNet has
+  // them, are undone from their result, so that their memory does not grow with their number. Running statistics move
+  // once.
+  void recompute_activations();
+
   // `weights` stand in for parameters of the same name.
   Tensors forward(const NamedTensors& inputs, Mode mode, const NamedTensors& weights = {});
 
@@ -87,14 +95,35 @@ class GraphModule {
     } normalization;
   };
 
+  // What counts in joins; see set_paths().
+  struct Paths {
+    std::vector<uint32_t> kept;   // of each join
+    std::vector<bool> is_needed;  // of each node
+  };
+  using PathsPointer = std::shared_ptr<const Paths>;  // null: all
+
+  // How a pass is made.
+  struct Pass {
+    Mode mode;
+    PathsPointer paths;
+    bool again = false;  // in a backward pass: states have moved already
+  };
+
   int slot(const std::string& value);
   void add_initializers();
   void add_nodes();
   void find_last_uses();
   Node make_node(const onnx::NodeProto& proto);
-  std::vector<int> read_by(const Node& node) const;
-  Tensors run_node(const Node& node, const Tensors& inputs, Mode mode);
-  torch::Tensor normalize(const Node& node, const Tensors& inputs, Mode mode);
+  static std::vector<int> read_by(const Node& node, const PathsPointer& paths);
+  std::vector<bool> keeps_shape(const OnnxModel& shapes, const onnx::NodeProto& node) const;
+  Tensors with_constants() const;
+  void run_nodes(size_t first, size_t last, Tensors& values, const Pass& pass);
+  void run_segment(const Segment& segment, Tensors& values, const Pass& pass);
+  void run_checkpointed(const Segment& segment, Tensors& values, const Pass& pass);
+  void run_reversible(const Segment& segment, Tensors& values, const Pass& pass);
+  std::vector<int> parameters_of(size_t first, size_t last, const PathsPointer& paths) const;
+  Tensors run_node(const Node& node, const Tensors& inputs, const Pass& pass);
+  torch::Tensor normalize(const Node& node, const Tensors& inputs, const Pass& pass);
 
   OnnxModel model_;
   torch::Device device_;
@@ -108,8 +137,9 @@ class GraphModule {
   std::vector<Node> nodes_;
   int columns_;
   std::vector<int> joins_;
-  std::vector<uint32_t> kept_;   // of each join; empty: all
-  std::vector<bool> is_needed_;  // of each node; empty: all
+  PathsPointer paths_;
+  std::vector<Segment> segments_;  // empty: everything is kept
+  std::map<int, size_t> made_by_;  // the node of each value, by slot
   int64_t estimated_batches_ = 0;
 };
 

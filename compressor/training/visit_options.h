@@ -28,8 +28,8 @@ void visit_options(const data::DatasetOptions& options, Visitor& visitor) {
 template <typename Visitor>
 void visit_options(const LoopOptions& options, Visitor& visitor) {
   const auto& [data, test_data, preprocessing, samples, epochs, batch, optimizer, schedule, learning_rate, momentum,
-               weight_decay, augment, drop_path, teacher, temperature, label_share, device, bfloat16, threads, seed,
-               checkpoint, checkpoint_minutes, resume, progress, on_epoch] = options;
+               weight_decay, augment, drop_path, teacher, temperature, label_share, device, bfloat16, recompute,
+               threads, seed, checkpoint, checkpoint_minutes, resume, progress, on_epoch] = options;
   visitor.must_match("--data", data);
   visitor.must_match("--test-data", test_data);
   visit_options(preprocessing, visitor);
@@ -51,6 +51,7 @@ void visit_options(const LoopOptions& options, Visitor& visitor) {
   visitor.may_change("--device");
   visitor.may_change("--threads");
   visitor.must_match("--float32 (or a --device for which that is faster)", !bfloat16);
+  visitor.must_match("--recompute", recompute);
   visitor.must_match("--seed", seed);
   // Where and when to save changes nothing that is saved.
   visitor.may_change("--checkpoint");

@@ -1,10 +1,13 @@
-// The time of a training step of ResNet-32 and its peak memory: plainly, or with its weights quantized on the way.
+// The time of a training step of a residual network (ResNet-32) and its peak memory: plainly, or with its weights
+// quantized on the way.
 //
 //     training_bench plain|tune [--bfloat16] [--centers L] [--batch N] [--threads N] [--steps N]
+//                    [--integrator NAME] [--depth N] [--recompute]
 //
-// Prints the median step in milliseconds, the process's peak memory in MiB and the operator calls of the last step, those
-// that operators make of others included. See training_bench.sh, which runs it in
-// turn with the same net in Python.
+// Prints the median step in milliseconds, the process's peak memory in MiB, the operator calls of the last step, those
+// that operators make of others included, and what the peak is above the memory in use before the first step, in MiB:
+// activations, gradients and momenta. See training_bench.sh, which runs it in turn with the same net in Python, and
+// training_memory.sh, which has that by depth.
 #include <ATen/record_function.h>
 #include <sys/resource.h>
 #include <torch/torch.h>
@@ -18,8 +21,8 @@
 #include <vector>
 
 #include "compressor/networks/network.h"
+#include "compressor/training/autocast.h"
 #include "compressor/training/graph_module.h"
-#include "compressor/training/loop/autocast.h"
 #include "compressor/training/quantization/weight_binding.h"
 
 namespace {
@@ -27,7 +30,8 @@ namespace {
 using namespace quench;
 
 struct Options {
-  bool tune = false, bfloat16 = false;
+  bool tune = false, bfloat16 = false, recompute = false;
+  networks::NetworkOptions network;
   int centers = 75, batch = 128, threads = 2, steps = 15;
 };
 
@@ -38,6 +42,9 @@ Options parse(int argc, char** argv) {
     const auto number = [&] { return i + 1 < argc ? std::stoi(argv[++i]) : 0; };
     if (word == "tune") options.tune = true;
     if (word == "--bfloat16") options.bfloat16 = true;
+    if (word == "--recompute") options.recompute = true;
+    if (word == "--integrator" && i + 1 < argc) options.network.integrator = argv[++i];
+    if (word == "--depth") options.network.depth = number();
     if (word == "--centers") options.centers = number();
     if (word == "--batch") options.batch = number();
     if (word == "--threads") options.threads = number();
@@ -48,6 +55,12 @@ Options parse(int argc, char** argv) {
 
 double now_ms() {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double peak_mib() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024;
 }
 
 std::atomic<int64_t> operator_calls = 0;
@@ -71,7 +84,8 @@ int main(int argc, char** argv) {
   const Options options = parse(argc, argv);
   at::set_num_threads(options.threads);
   torch::manual_seed(1);
-  training::GraphModule module(networks::build({}), torch::kCPU);
+  training::GraphModule module(networks::build(options.network), torch::kCPU);
+  if (options.recompute) module.recompute_activations();
   std::unique_ptr<training::WeightBinding> quantizer;
   std::vector<torch::Tensor> trained;
   for (const auto& [name, tensor] : module.parameters()) trained.push_back(tensor);
@@ -87,6 +101,7 @@ int main(int argc, char** argv) {
   const torch::Tensor images = torch::randn({options.batch, 3, 32, 32}).contiguous(torch::MemoryFormat::ChannelsLast);
   const torch::Tensor labels = torch::randint(10, {options.batch}, torch::kInt64);
   std::vector<double> times;
+  const double before = peak_mib();
   for (int step = 0; step < options.steps; ++step) {
     if (step + 1 == options.steps) {  // and not in the steps before, of which most are timed
       at::addGlobalCallback(at::RecordFunctionCallback(count_call).scopes({at::RecordScope::FUNCTION}));
@@ -108,9 +123,7 @@ int main(int argc, char** argv) {
     times.push_back(now_ms() - start);
   }
   std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  std::printf("%.1f %.0f %lld\n", times[times.size() / 2], static_cast<double>(usage.ru_maxrss) / 1024,
-              static_cast<long long>(operator_calls));
+  std::printf("%.1f %.0f %lld %.0f\n", times[times.size() / 2], peak_mib(), static_cast<long long>(operator_calls),
+              peak_mib() - before);
   return 0;
 }

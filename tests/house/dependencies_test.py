@@ -60,8 +60,12 @@ PARTS = {
     "compressor/training/distributed": "formats/error formats/base fmt torch",
     "compressor/training/operators": "formats/error formats/base formats/operators formats/onnx compressor/graph "
                                      "torch ATen c10 onnx",
+    "compressor/training/autocast": "torch ATen",
+    "compressor/training/recompute": "compressor/training/autocast torch",
+    "compressor/training/segments": "",
     "compressor/training/graph_module": "formats/error formats/base formats/operators formats/onnx compressor/graph "
-                                        "compressor/training/distributed compressor/training/operators torch",
+                                        "compressor/training/distributed compressor/training/operators "
+                                        "compressor/training/recompute compressor/training/segments torch",
     "compressor/training/quantization": "formats/error formats/base formats/operators formats/entropy formats/coded "
                                         "compressor/graph "
                                         "compressor/quantizer compressor/compress compressor/training/training_record "
@@ -69,6 +73,7 @@ PARTS = {
     "compressor/training/loop": "formats/error formats/base formats/onnx compressor/data compressor/measure "
                                 "compressor/training/training_record compressor/training/run_key "
                                 "compressor/training/host_tensors compressor/training/distributed "
+                                "compressor/training/autocast "
                                 "compressor/training/operators compressor/training/graph_module "
                                 "compressor/training/quantization torch ATen c10",
     "compressor/training": "formats/error formats/base formats/onnx compressor/graph compressor/compress "

@@ -43,7 +43,7 @@ Tensor synchronized_batch_norm(const Tensor& input, const Tensor& weight, const 
   const Tensor centered = x - along_channels(mean.to(torch::kFloat), x);
   const Tensor squares = communicator.all_reduce_sum_differentiable((centered * centered).sum(dims).to(torch::kDouble));
   const Tensor var = squares / count;
-  {
+  if (running_mean.defined()) {
     const torch::NoGradGuard no_grad;
     const Tensor unbiased = squares / (count - 1).clamp_min(1);
     running_mean.lerp_(mean.to(running_mean.scalar_type()), momentum);

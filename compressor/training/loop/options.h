@@ -60,6 +60,7 @@ struct LoopOptions {
 
   std::string device = "cpu";  // cpu, cuda, cuda:1
   bool bfloat16 = true;        // autocast, where the device is faster with it
+  bool recompute = false;      // activations in the backward pass, in place of keeping them
   int threads = 1;
   uint64_t seed = 1;
 

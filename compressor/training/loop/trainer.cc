@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "compressor/training/loop/autocast.h"
+#include "compressor/training/autocast.h"
 #include "compressor/training/loop/clock.h"
 #include "compressor/training/loop/drop_path.h"
 #include "compressor/training/loop/measure.h"
@@ -50,7 +50,9 @@ Trainer::Trainer(GraphModule& module, Teacher* teacher, const LoopOptions& optio
       communicator_(communicator),
       data_(module.model(), options, teacher != nullptr, communicator),
       task_(module.model().name, data_.class_count(), teacher != nullptr, options, communicator),
-      steps_(data_.batches().count() * options.epochs) {}
+      steps_(data_.batches().count() * options.epochs) {
+  if (options.recompute) module_.recompute_activations();
+}
 
 void Trainer::set_annealer(Annealer* annealer, std::function<void()> after_step) {
   annealer_ = annealer;

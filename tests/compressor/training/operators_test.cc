@@ -12,7 +12,7 @@
 #include <map>
 #include <unordered_map>
 
-#include "compressor/training/loop/autocast.h"
+#include "compressor/training/autocast.h"
 #include "formats/operators/operator.h"
 #include "tests/compressor/graph/run_model.h"
 #include "tests/conformance/backend_case.h"

@@ -95,6 +95,7 @@ const std::vector<Change>& changes() {
       {"--weight-decay 0, not 1", [](TuneOptions& o) { o.loop.weight_decay = 1; }},
       {"--no-augment off, not on", [](TuneOptions& o) { o.loop.augment = false; }},
       {"--drop-path 0, not 0.5", [](TuneOptions& o) { o.loop.drop_path = 0.5; }},
+      {"--recompute off, not on", [](TuneOptions& o) { o.loop.recompute = true; }},
       {"--teacher none, not t.onnx", [](TuneOptions& o) { o.loop.teacher = "t.onnx"; }},
       {"--temperature 4, not 3", [](TuneOptions& o) { o.loop.temperature = 3; }},
       {"--label-share at its default, not 0.1", [](TuneOptions& o) { o.loop.label_share = 0.1; }},

@@ -8,7 +8,8 @@ namespace quench::training {
 
 class Autocast {
  public:
-  Autocast(const torch::Device& device, bool enabled) : type_(device.type()), enabled_(enabled) {
+  Autocast(const torch::Device& device, bool enabled) : Autocast(device.type(), enabled) {}
+  Autocast(at::DeviceType type, bool enabled) : type_(type), enabled_(enabled) {
     if (!enabled_) return;
     set(true);
     at::autocast::increment_nesting();
@@ -19,6 +20,15 @@ class Autocast {
     if (!enabled_) return;
     if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
     set(false);
+  }
+
+  // Whether one lives that is enabled.
+  static bool is_on(at::DeviceType type) {
+#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 4)
+    return at::autocast::is_autocast_enabled(type);
+#else
+    return type == at::kCPU ? at::autocast::is_cpu_enabled() : at::autocast::is_enabled();
+#endif
   }
 
  private:
