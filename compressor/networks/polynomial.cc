@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <array>
 
 #include "compressor/networks/integrator.h"
@@ -22,11 +24,12 @@ class Polynomial final : public Integrator {
   std::string step(GraphBuilder& graph, const std::string& step, uint64_t /*seed*/, const History& history,
                    const RightHandSide& f) const override {
     constexpr std::array kFunctions = {"", ".g", ".h"};
+    const std::string add = step + ".add", result = step + ".sum";
     std::string sum = history[0], term = history[0];
     for (size_t i = 0; i < static_cast<size_t>(order_); ++i) {
-      const std::string name = terms_ == Terms::kPowers ? step : step + kFunctions[i];
+      const std::string name = fmt::format("{}{}", step, terms_ == Terms::kPowers ? "" : kFunctions[i]);
       term = f(name, terms_ == Terms::kWays ? history[0] : term);
-      sum = graph.node("Add", step + ".add", {term, sum}, {}, step + ".sum");
+      sum = graph.node("Add", add, {term, sum}, {}, result);
     }
     return sum;
   }
@@ -46,6 +49,7 @@ std::vector<const Integrator*> polynomials() {
       Polynomial("2-way", Terms::kWays, 2),           Polynomial("3-way", Terms::kWays, 3),
   };
   std::vector<const Integrator*> pointers;
+  pointers.reserve(kAll.size());
   for (const Polynomial& each : kAll) pointers.push_back(&each);
   return pointers;
 }
