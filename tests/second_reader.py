@@ -574,7 +574,7 @@ TYPES = {1: (32, 4, True), 2: (8, 1, False), 3: (8, 1, False), 4: (16, 2, False)
          23: (4, 1, False), 24: (8, 1, False), 25: (2, 1, False), 26: (2, 1, False)}
 FLOAT32, FLOAT16, FLOAT64, BFLOAT16 = 1, 10, 11, 16
 RAW, PLANES, DIFFERENCES, QUANTIZED = range(4)
-GRAPH, CODEBOOKS, MODELS, TENSORS, STREAMS, METADATA = range(1, 7)
+GRAPH, CODEBOOKS, MODELS, TENSORS, STREAMS, METADATA, SCALES = range(1, 8)
 UNITS = 131072
 
 
@@ -723,7 +723,7 @@ class Tensor:
         return data, widen(data, self.kind), indices
 
 
-def read_tensors(cursor, count, codebooks, models, streams):
+def read_tensors(cursor, count, codebooks, models, streams, scale_codes):
     tensors = [Tensor() for _ in range(count)]
     for tensor in tensors:
         tensor.kind = cursor.number(1)
@@ -766,10 +766,11 @@ def read_tensors(cursor, count, codebooks, models, streams):
         need(unit > 0 and tensor.elements % unit == 0, "the scales do not fit the elements")
     for tensor in tensors:
         tensor.stream = streams.take(cursor.varint())
+    codes = scale_codes if scale_codes.left() else cursor
     for tensor in scaled:
         if tensor.scale_kind == 2:
-            tensor.scales = [scale_of(tensor.scales[0], code) for code in cursor.take(tensor.scale_channels)]
-    need(cursor.left() == 0 and streams.left() == 0, "tables leave bytes over")
+            tensor.scales = [scale_of(tensor.scales[0], code) for code in codes.take(tensor.scale_channels)]
+    need(cursor.left() + scale_codes.left() + streams.left() == 0, "tables leave bytes over")
     return tensors
 
 
@@ -788,7 +789,7 @@ class File:
             decoded = table.varint() if flags & 2 else stored
             crc, section = table.number(4), data[offset : offset + stored]
             offset += stored
-            if not 1 <= kind <= 6 or flags > 3:
+            if not 1 <= kind <= 7 or flags > (7 if kind == GRAPH else 3):
                 need(flags % 2 == 0, "an unknown mandatory section")
                 continue
             need(kind not in found and not (flags & 2 and kind in (MODELS, STREAMS)), "a section twice, or coded")
@@ -809,7 +810,8 @@ class File:
             need(model[:1] and model[0] in CODERS, "an unknown coder")
             self.models.append(CODERS[model[0]](model[1:]))
         self.tensors = read_tensors(Cursor(found.get(TENSORS, b"")), tensors, self.codebooks, self.models,
-                                    Cursor(found.get(STREAMS, b"")))
+                                    Cursor(found.get(STREAMS, b"")),
+                                    Cursor(found.get(SCALES, b"")))
         need(scales == sum(len(tensor.scales) for tensor in self.tensors), "the number of scales")
 
 

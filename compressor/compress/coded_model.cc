@@ -212,7 +212,7 @@ void CodedModel::write_tensors(container::Writer& writer, std::span<const size_t
 void CodedModel::write(container::Writer& writer, std::vector<TensorReport>& reports) const {
   const GraphBytes graph = graph_bytes();
   const std::span bytes(reinterpret_cast<const std::byte*>(graph.bytes.data()), graph.bytes.size());
-  if (const Status status = writer.set_graph(bytes); !status.ok())
+  if (const Status status = writer.set_graph(bytes, graph.terse); !status.ok())
     throw Error::make("{}: {}", model.name, status.detail());
   for (const auto& [key, value] : metadata) {
     const Status status = writer.add_metadata(key, value);

@@ -100,7 +100,8 @@ Inspection inspect(const std::filesystem::path& path, uint64_t max_memory) {
   constexpr std::pair<SectionKind, const char*> kParts[] = {{SectionKind::kGraph, "graph"},
                                                             {SectionKind::kCodebooks, "codebooks"},
                                                             {SectionKind::kEntropyModels, "entropy models"},
-                                                            {SectionKind::kTensors, "tensor table, scales"},
+                                                            {SectionKind::kTensors, "tensor table"},
+                                                            {SectionKind::kScales, "scale codes"},
                                                             {SectionKind::kMeta, "metadata"}};
   for (const auto& [kind, name] : kParts) {
     const uint64_t bytes = reader.section_stored_bytes(kind);

@@ -68,7 +68,7 @@ onnx::ModelProto QuenchFile::graph() const {
   std::vector<std::byte> decoded(reader_.graph_size());
   const AlignedBuffer scratch(reader_.graph_scratch_size());
   check(reader_.decode_graph(decoded, scratch.span()));
-  return parse_graph_bytes(decoded, name_, max_memory_ / 2);
+  return parse_graph_bytes(decoded, reader_.graph_is_terse(), name_, max_memory_ / 2);
 }
 
 void QuenchFile::check(const Status& status) const {

@@ -35,11 +35,13 @@ enum class SectionKind : uint32_t {
   kTensors = 4,
   kStreams = 5,
   kMeta = 6,
+  kScales = 7,  // scale codes; without it they end the tensor table
 };
 
 // Bits of a section's flags.
 constexpr uint32_t kSectionMandatory = 1;  // a reader that does not know the kind must refuse the file
 constexpr uint32_t kSectionCoded = 2;      // the stored bytes are coded in the byte mode of formats/entropy
+constexpr uint32_t kSectionTerse = 4;      // of the graph alone: its names are terse (FORMAT.md, "Terse names")
 
 // Fields of a tensor's form byte: encoding in bits 0-1, ScaleKind in bits 2-3, and:
 constexpr uint8_t kScalesFollowRows =

@@ -98,7 +98,8 @@ Status read_section(Cursor& in, uint64_t offset, uint64_t end, Contents& content
   }
   next_offset = offset + section.stored;
   const bool known = kind >= 1 && kind < kKnownSections;
-  const bool known_flags = (flags & ~uint64_t{kSectionMandatory | kSectionCoded}) == 0;
+  const uint32_t terse = kind == static_cast<uint64_t>(SectionKind::kGraph) ? kSectionTerse : 0;
+  const bool known_flags = (flags & ~uint64_t{kSectionMandatory | kSectionCoded | terse}) == 0;
   if (!known || !known_flags) {
     if ((flags & kSectionMandatory) == 0) return {};
     return Status::error(StatusCode::kUnsupportedFeature, "section of kind %llu is unknown and mandatory",
@@ -199,8 +200,9 @@ struct Places {
   std::span<float> scales;
   std::span<std::byte> metadata;
   std::span<entropy::Decoder> decoders;
-  std::span<std::byte> section;  // a decoded section, one after the other, while open() runs
-  std::span<std::byte> scratch;  // of the byte decoder
+  std::span<std::byte> section;      // a decoded section, one after the other, while open() runs
+  std::span<std::byte> scale_codes;  // the decoded section of them, while open() runs
+  std::span<std::byte> scratch;      // of the byte decoder
 };
 
 uint64_t coded_length(const Section& section) { return section.coded() ? section.decoded : 0; }
@@ -219,6 +221,7 @@ Places take_places(Arena& arena, const Contents& contents, uint64_t model_count)
   places.metadata = arena.take_bytes(coded_length(contents[SectionKind::kMeta]));
   places.section = arena.take_bytes(
       std::max(coded_length(contents[SectionKind::kCodebooks]), coded_length(contents[SectionKind::kTensors])));
+  places.scale_codes = arena.take_bytes(coded_length(contents[SectionKind::kScales]));
   places.scratch = arena.take_bytes(entropy::kBytesScratch);
   return places;
 }
@@ -226,7 +229,8 @@ Places take_places(Arena& arena, const Contents& contents, uint64_t model_count)
 // Refuses counts that the sections cannot hold, so that memory for tables stays in proportion to the decoded sections.
 Status check_counts(const Contents& contents, const Limits& limits) {
   const Header& header = contents.header;
-  for (const SectionKind kind : {SectionKind::kCodebooks, SectionKind::kTensors, SectionKind::kMeta}) {
+  for (const SectionKind kind :
+       {SectionKind::kCodebooks, SectionKind::kTensors, SectionKind::kMeta, SectionKind::kScales}) {
     if (contents[kind].decoded > limits.max_table_bytes) {
       return Status::error(StatusCode::kLimit, "section %u exceeds the limit for tables", static_cast<uint32_t>(kind));
     }
@@ -235,7 +239,8 @@ Status check_counts(const Contents& contents, const Limits& limits) {
   constexpr uint64_t kSmallestCodebook = 5;  // kind, entries, zero symbol, one float16
   const uint64_t tensor_bytes = contents[SectionKind::kTensors].decoded;
   const uint64_t codebook_bytes = contents[SectionKind::kCodebooks].decoded;
-  if (header.tensor_count > tensor_bytes / kSmallestTensor || header.scale_values > tensor_bytes ||
+  const uint64_t scale_bytes = tensor_bytes + contents[SectionKind::kScales].decoded;
+  if (header.tensor_count > tensor_bytes / kSmallestTensor || header.scale_values > scale_bytes ||
       header.codebook_count > codebook_bytes / kSmallestCodebook ||
       header.center_values > uint64_t{header.codebook_count} * kMaxCodebookEntries * 8) {
     return Status::error(StatusCode::kCorrupt, "the header's counts do not fit the sections").at(40);
@@ -357,6 +362,7 @@ Status read_codebooks(Cursor in, std::span<coded::Codebook> codebooks, std::span
 // The tensor table while it is read, column by column.
 struct TensorTable {
   Cursor in;
+  Cursor codes;  // of scales, where they have a section of their own
   const Limits& limits;
   std::span<TensorRecord> tensors;
   std::span<const coded::Codebook> codebooks;
@@ -530,15 +536,16 @@ Status read_streams(TensorTable& table) {
 }
 
 Status read_scale_codes(TensorTable& table, std::span<float> scales) {
+  Cursor& codes = table.codes.remaining() > 0 ? table.codes : table.in;
   size_t next = 0;
   for (const TensorRecord& record : table.tensors) {
     const bool coded = record.info.scales.kind == ScaleKind::kChannel;
     for (size_t c = 0; c < record.info.scales.values.size(); ++c, ++next) {
-      scales[next] = coded ? coded::scale_from_code(record.info.scales.largest, table.in.fixed<uint8_t>())
+      scales[next] = coded ? coded::scale_from_code(record.info.scales.largest, codes.fixed<uint8_t>())
                            : record.info.scales.largest;
     }
   }
-  return table.status();
+  return codes.status("scale codes");
 }
 
 Status read_tensors(TensorTable table) {
@@ -549,8 +556,8 @@ Status read_tensors(TensorTable table) {
   QUENCH_RETURN_IF_ERROR(read_scale_layouts(table));
   QUENCH_RETURN_IF_ERROR(read_streams(table));
   QUENCH_RETURN_IF_ERROR(read_scale_codes(table, scales));
-  if (table.in.remaining() != 0 || !table.scales.empty()) {
-    return Status::error(StatusCode::kCorrupt, "the tensor table leaves bytes over");
+  if (table.in.remaining() != 0 || table.codes.remaining() != 0 || !table.scales.empty()) {
+    return Status::error(StatusCode::kCorrupt, "the tensor table or the scale codes leave bytes over");
   }
   return {};
 }
@@ -602,9 +609,12 @@ Status fill_tables(std::span<const std::byte> file, const Contents& contents, co
   bytes = read(SectionKind::kCodebooks, places.section);
   if (!bytes.ok()) return bytes.status();
   QUENCH_RETURN_IF_ERROR(read_codebooks(Cursor(*bytes), places.codebooks, places.centers));
+  const auto codes = read(SectionKind::kScales, places.scale_codes);
+  if (!codes.ok()) return codes.status();
   bytes = read(SectionKind::kTensors, places.section);
   if (!bytes.ok()) return bytes.status();
   return read_tensors(TensorTable{Cursor(*bytes),
+                                  Cursor(*codes),
                                   limits,
                                   places.tensors,
                                   places.codebooks,
@@ -652,6 +662,11 @@ Result<Reader> Reader::open(std::span<const std::byte> file, std::span<std::byte
 
 uint64_t Reader::graph_size() const {
   return tables_ == nullptr ? 0 : tables_->sections[static_cast<uint32_t>(SectionKind::kGraph)].decoded;
+}
+
+bool Reader::graph_is_terse() const {
+  return tables_ != nullptr &&
+         (tables_->sections[static_cast<uint32_t>(SectionKind::kGraph)].flags & kSectionTerse) != 0;
 }
 
 uint64_t Reader::graph_scratch_size() const { return tables_ == nullptr ? 0 : entropy::kBytesScratch; }

@@ -93,9 +93,10 @@ class Reader {
   // misaligned).
   static Result<Reader> open(std::span<const std::byte> file, std::span<std::byte> memory, const Limits& limits = {});
 
-  // The graph: the bytes of a ModelProto whose stripped tensors have no data field. `out` has graph_size() bytes,
-  // `scratch` graph_scratch_size().
+  // The graph: the bytes of a ModelProto whose stripped tensors have no data field; whether its names are terse is
+  // graph_is_terse() (FORMAT.md, "Terse names"). `out` has graph_size() bytes, `scratch` graph_scratch_size().
   uint64_t graph_size() const;
+  bool graph_is_terse() const;
   uint64_t graph_scratch_size() const;
   Status decode_graph(std::span<std::byte> out, std::span<std::byte> scratch) const;
 

@@ -11,7 +11,7 @@
 
 namespace quench::container {
 
-constexpr uint32_t kKnownSections = 7;  // SectionKind numbers below this one
+constexpr uint32_t kKnownSections = 8;  // SectionKind numbers below this one
 
 struct Section {
   uint32_t flags = 0;

@@ -144,7 +144,7 @@ uint64_t scale_count(const EncodedTensor& encoded) {
   return encoded.tensor.scales.kind == ScaleKind::kTensor ? 1 : encoded.scale_codes.size();
 }
 
-// The tensor table, column by column (FORMAT.md, "Tensors").
+// The tensor table, column by column, without the scale codes (FORMAT.md, "Tensors").
 Bytes serialize(std::span<const EncodedTensor> tensors, std::span<const uint64_t> stream_sizes) {
   Bytes out;
   const auto quantized = [](const EncodedTensor& t) { return t.tensor.encoding == Encoding::kQuantized; };
@@ -172,7 +172,12 @@ Bytes serialize(std::span<const EncodedTensor> tensors, std::span<const uint64_t
   column(has_scale_layout, [&](const EncodedTensor& t) { append_varint(out, t.scale_codes.size()); });
   column(has_scale_layout, [&](const EncodedTensor& t) { append_varint(out, t.tensor.scales.inner); });
   for (const uint64_t size : stream_sizes) append_varint(out, size);
-  column(always, [&](const EncodedTensor& t) { out.insert(out.end(), t.scale_codes.begin(), t.scale_codes.end()); });
+  return out;
+}
+
+Bytes all_scale_codes(std::span<const EncodedTensor> tensors) {
+  Bytes out;
+  for (const EncodedTensor& t : tensors) out.insert(out.end(), t.scale_codes.begin(), t.scale_codes.end());
   return out;
 }
 
@@ -203,6 +208,7 @@ struct Writer::State {
   std::vector<entropy::Encoder> encoders;
   Bytes models;
   Bytes graph;
+  bool graph_is_terse = false;
   Bytes metadata;
   std::vector<EncodedTensor> tensors;  // without their streams
   std::vector<uint64_t> stream_sizes;
@@ -214,6 +220,7 @@ struct Writer::State {
   Status write(std::span<const std::byte> bytes);
   Status write_section(SectionKind kind, const Bytes& bytes, bool may_be_coded, uint32_t flags);
   Status write_sections();
+  Status write_tensor_table();
   Status write_table_and_header();
 };
 
@@ -250,12 +257,27 @@ Status Writer::State::write_sections() {
     const Bytes bytes = serialize(codebook);
     codebook_bytes.insert(codebook_bytes.end(), bytes.begin(), bytes.end());
   }
-  QUENCH_RETURN_IF_ERROR(write_section(SectionKind::kGraph, graph, true, kSectionMandatory));
+  const uint32_t graph_flags = kSectionMandatory | (graph_is_terse ? kSectionTerse : 0);
+  QUENCH_RETURN_IF_ERROR(write_section(SectionKind::kGraph, graph, true, graph_flags));
   QUENCH_RETURN_IF_ERROR(write_section(SectionKind::kCodebooks, codebook_bytes, true, kSectionMandatory));
   QUENCH_RETURN_IF_ERROR(write_section(SectionKind::kEntropyModels, models, false, kSectionMandatory));
-  const Bytes table = serialize(tensors, stream_sizes);
-  QUENCH_RETURN_IF_ERROR(write_section(SectionKind::kTensors, table, true, kSectionMandatory));
+  QUENCH_RETURN_IF_ERROR(write_tensor_table());
   return write_section(SectionKind::kMeta, metadata, true, 0);
+}
+
+// Scale codes behind the table's other columns or in a section of their own, whichever is smaller: bytes that are alike
+// in their distribution and nothing else suffer from company, and a section's entry takes some eight bytes.
+Status Writer::State::write_tensor_table() {
+  constexpr size_t kEntryBytes = 8;
+  Bytes table = serialize(tensors, stream_sizes);
+  Bytes together = table;
+  Bytes codes = all_scale_codes(tensors);
+  together.insert(together.end(), codes.begin(), codes.end());
+  const auto size = [](const Bytes& bytes) { return std::min(bytes.size(), entropy::compress_bytes(bytes).size()); };
+  const bool apart = !codes.empty() && size(table) + size(codes) + kEntryBytes < size(together);
+  if (!apart) codes.clear();
+  QUENCH_RETURN_IF_ERROR(write_section(SectionKind::kTensors, apart ? table : together, true, kSectionMandatory));
+  return write_section(SectionKind::kScales, codes, true, kSectionMandatory);
 }
 
 Status Writer::State::write_table_and_header() {
@@ -316,10 +338,11 @@ Writer Writer::in_memory() {
   return writer;
 }
 
-Status Writer::set_graph(std::span<const std::byte> model_proto) {
+Status Writer::set_graph(std::span<const std::byte> model_proto, bool terse) {
   if (!state_->graph.empty()) return Status::error(StatusCode::kInvalidArgument, "the graph is set already");
   const auto bytes = as_uint8(model_proto);
   state_->graph.assign(bytes.begin(), bytes.end());
+  state_->graph_is_terse = terse;
   return {};
 }
 

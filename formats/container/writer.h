@@ -61,8 +61,9 @@ class Writer {
   static Result<Writer> create(const std::string& path);
   static Writer in_memory();
 
-  // The ModelProto with its stripped tensors. Once, at any time before finish().
-  Status set_graph(std::span<const std::byte> model_proto);
+  // The ModelProto with its stripped tensors; `terse`: its names are (FORMAT.md, "Terse names"). Once, at any time
+  // before finish().
+  Status set_graph(std::span<const std::byte> model_proto, bool terse = false);
 
   // Before the first tensor that uses it.
   Result<uint32_t> add_codebook(const Codebook& codebook);

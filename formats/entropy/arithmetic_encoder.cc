@@ -1,8 +1,12 @@
 #include "formats/entropy/arithmetic_encoder.h"
 
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
+#include <limits>
 #include <memory>
+#include <numeric>
 
 #include "formats/entropy/range_encoder.h"
 
@@ -92,25 +96,54 @@ void code_chunk(Sink& sink, LevelContexts<typename Sink::Bit>& contexts, const S
   }
 }
 
-double bits(const DecisionCount& count, uint32_t step) {
-  const double one = kStepProbability[step] / 65536.0;
-  return -(static_cast<double>(count.of[1]) * std::log2(one) + static_cast<double>(count.of[0]) * std::log2(1 - one));
+// Bits of a decision, 0 or 1, at each initial probability.
+using DecisionBits = std::array<std::array<double, 2>, kProbabilitySteps>;
+
+DecisionBits decision_bits() {
+  DecisionBits bits;
+  for (size_t step = 0; step < kProbabilitySteps; ++step) {
+    const double one = kStepProbability[step] / 65536.0;
+    bits[step] = {-std::log2(1 - one), -std::log2(one)};
+  }
+  return bits;
 }
 
-// The step that codes these decisions and itself in the fewest bits.
-uint32_t best_step(const DecisionCount& count, uint32_t expected) {
-  uint32_t best = expected;
-  double best_bits = bits(count, expected);
-  for (uint32_t step = 0; step < kProbabilitySteps; ++step) {
-    if (step == expected) continue;
-    const uint32_t difference = step > expected ? step - expected : expected - step;
-    const double candidate = bits(count, step) + 4 + difference;
-    if (candidate < best_bits) {
-      best_bits = candidate;
-      best = step;
+// The steps of `count` contexts that code the decisions and themselves in the fewest bits, where each is expected to be
+// the one before it and the first `expected` (Viterbi's algorithm). A change is taken to cost kChange bits and one for
+// each step of it: 4 to 8 give files of equal size within 0.1 %.
+void find_steps(const DecisionCount* counts, size_t count, uint32_t expected, uint8_t* steps) {
+  constexpr double kChange = 6;
+  static const DecisionBits bits = decision_bits();
+  using Costs = std::array<double, kProbabilitySteps>;
+  using Origins = std::array<uint8_t, kProbabilitySteps>;
+  Costs cost;
+  cost.fill(std::numeric_limits<double>::infinity());
+  cost[expected] = 0;
+  std::array<Origins, kScaleBuckets> from;
+  for (size_t i = 0; i < count; ++i) {
+    Costs change = cost;  // of the cheapest way that ends with a change to this step
+    Origins origin;
+    std::iota(origin.begin(), origin.end(), uint8_t{0});
+    const auto relax = [&](size_t to, size_t neighbour) {
+      if (change[neighbour] + 1 >= change[to]) return;
+      change[to] = change[neighbour] + 1;
+      origin[to] = origin[neighbour];
+    };
+    for (size_t step = 1; step < kProbabilitySteps; ++step) relax(step, step - 1);
+    for (size_t step = kProbabilitySteps - 1; step-- > 0;) relax(step, step + 1);
+    for (uint32_t step = 0; step < kProbabilitySteps; ++step) {
+      const bool stays = cost[step] <= change[step] + kChange;
+      from[i][step] = stays ? static_cast<uint8_t>(step) : origin[step];
+      cost[step] = (stays ? cost[step] : change[step] + kChange) +
+                   static_cast<double>(counts[i].of[0]) * bits[step][0] +
+                   static_cast<double>(counts[i].of[1]) * bits[step][1];
     }
   }
-  return best;
+  size_t step = static_cast<size_t>(std::min_element(cost.begin(), cost.end()) - cost.begin());
+  for (size_t i = count; i-- > 0;) {
+    steps[i] = static_cast<uint8_t>(step);
+    step = from[i][step];
+  }
 }
 
 }  // namespace
@@ -129,8 +162,10 @@ std::vector<uint8_t> write_arithmetic_model(const LevelContexts<DecisionCount>& 
   uint32_t changed = 0;
   for (size_t i = 0; i < kLevelContexts; ++i) {
     const uint32_t expected = expected_step(steps, i);
-    const uint32_t step = best_step(count[i], expected);
-    steps[i] = static_cast<uint8_t>(step);
+    if (i % kScaleBuckets == 0) {
+      find_steps(count + i, std::min<size_t>(kScaleBuckets, kLevelContexts - i), expected, steps.data() + i);
+    }
+    const uint32_t step = steps[i];
     AdaptiveBit& context = contexts.changed[changed];
     changed = step != expected ? 1 : 0;
     encoder.encode(changed, context);

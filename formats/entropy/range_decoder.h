@@ -2,8 +2,8 @@
 // needs none).
 //
 // The encoder names a number in the final interval with as few bytes as possible; of the last eight bytes, zeros at the
-// end are not stored. So bytes that are cut short by more than eight are always found out; a shorter cut may give other
-// decisions.
+// end are not stored. Bytes that are cut short, or continued, are another number: mostly one that no encoder writes, which
+// finish() finds out, but it may also be that of other decisions.
 #pragma once
 
 #include <bit>

@@ -10,19 +10,11 @@
 
 #include "formats/error.h"
 #include "formats/onnx/model_file.h"
+#include "formats/onnx/terse_names.h"
 #include "formats/onnx/weight_mark.h"
 
 namespace quench {
 namespace {
-
-// "a", "b", ..., "z", "aa", "ab", ...
-std::string short_name(size_t number) {
-  std::string name;
-  for (++number; number != 0; number = (number - 1) / 26) {
-    name.insert(name.begin(), static_cast<char>('a' + (number - 1) % 26));
-  }
-  return name;
-}
 
 void drop_docs(onnx::FunctionProto& function) {
   function.clear_doc_string();
@@ -172,6 +164,12 @@ uint64_t parsed_size(std::span<const std::byte> bytes) {
 GraphBytes to_graph_bytes(const OnnxModel& model, const GraphOptions& options) {
   onnx::ModelProto proto = model.proto;
   GraphBytes result;
+  try {
+    if (options.drop_names) drop_names(proto);
+  } catch (const Error& error) {
+    throw Error::make("{}: {}", model.name, error.what());
+  }
+  result.terse = options.drop_names && make_names_terse(proto);
   for_each_tensor(proto, [&](onnx::TensorProto& tensor, const TensorPlace&) {
     const int64_t index = weight_index(tensor);
     clear_weight_index(tensor);
@@ -185,16 +183,12 @@ GraphBytes to_graph_bytes(const OnnxModel& model, const GraphOptions& options) {
     tensor.clear_raw_data();
     result.stripped.push_back(static_cast<size_t>(index));
   });
-  try {
-    if (options.drop_names) drop_names(proto);
-  } catch (const Error& error) {
-    throw Error::make("{}: {}", model.name, error.what());
-  }
   if (!proto.SerializeToString(&result.bytes)) throw Error::make("{}: the graph is too large", model.name);
   return result;
 }
 
-onnx::ModelProto parse_graph_bytes(std::span<const std::byte> bytes, std::string_view name, uint64_t max_memory) {
+onnx::ModelProto parse_graph_bytes(std::span<const std::byte> bytes, bool terse, std::string_view name,
+                                   uint64_t max_memory) {
   if (max_memory < std::numeric_limits<uint64_t>::max() && parsed_size(bytes) > max_memory) {
     throw Error::make("{}: the graph would take more memory than its limit of {} bytes (--max-memory raises it)", name,
                       max_memory);
@@ -202,6 +196,7 @@ onnx::ModelProto parse_graph_bytes(std::span<const std::byte> bytes, std::string
   onnx::ModelProto proto = parse_model({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, name);
   // A mark in the file would be taken for one of ours.
   for_each_tensor(proto, [](onnx::TensorProto& tensor, const TensorPlace&) { clear_weight_index(tensor); });
+  if (terse) expand_terse_names(proto, name);
   return proto;
 }
 

@@ -98,8 +98,8 @@ void save(const std::filesystem::path& path, const onnx::ModelProto& proto, cons
 void save(const std::filesystem::path& path, const OnnxModel& model, const SaveOptions& options = {});
 
 struct GraphOptions {
-  // Short names for inner values, initializers and nodes; no doc strings, no value_info. Inputs and outputs keep
-  // theirs.
+  // Short names for inner values and initializers, terse ones where they can be (terse_names.h), none for nodes; no doc
+  // strings, no value_info. Inputs and outputs keep theirs.
   bool drop_names = false;
   // Weights whose values stay in the graph's bytes. Null: none.
   std::function<bool(const Weight& weight)> keep_inline = nullptr;
@@ -109,12 +109,13 @@ struct GraphOptions {
 struct GraphBytes {
   std::string bytes;
   std::vector<size_t> stripped;  // k-th stripped tensor -> index into OnnxModel::weights
+  bool terse = false;            // names are terse_names.h's, and no valid ONNX
 };
 GraphBytes to_graph_bytes(const OnnxModel& model, const GraphOptions& options = {});
 
 // The other way: for save() with a provider. `name` is the file's, for messages. Throws quench::Error also where the
 // parsed graph might take more than `max_memory` bytes: two bytes of a hostile graph become 200.
-onnx::ModelProto parse_graph_bytes(std::span<const std::byte> bytes, std::string_view name,
+onnx::ModelProto parse_graph_bytes(std::span<const std::byte> bytes, bool terse, std::string_view name,
                                    uint64_t max_memory = std::numeric_limits<uint64_t>::max());
 
 }  // namespace quench

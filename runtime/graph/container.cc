@@ -27,6 +27,7 @@ class ContainerSource final : public OwnedSource {
   }
 
   Bytes graph() const { return graph_.span(); }
+  bool graph_is_terse() const { return reader_.graph_is_terse(); }
 
   std::string_view metadata(std::string_view key) const override { return reader_.metadata(key); }
 
@@ -139,6 +140,7 @@ Status open_container(Bytes file, const ModelOptions& options, ModelHandle& mode
   made->owned_source_ = source;
   QUENCH_RETURN_IF_ERROR(source->open(file, options));
   made->source_ = source->source();
+  made->options_.terse_names = source->graph_is_terse();
   QUENCH_RETURN_IF_ERROR(made->load(source->graph()));
   model = std::move(made);
   return Status();

@@ -97,6 +97,7 @@ class GraphReader {
         scopes_(pool),
         opsets_(pool),
         names_(pool),
+        nameless_(pool),
         hidden_(pool) {}
 
   Status read(Bytes model);
@@ -125,6 +126,8 @@ class GraphReader {
   Status constant_node(const Node& node, bool& is_constant);
   Status define_outputs();
   Status define(std::string_view name, int* value);
+  Status add_value(std::string_view name, int* value);
+  int input_value(std::string_view name);
   size_t number_of(std::string_view name) const;
   int find(std::string_view name) const;
   Status find_opset(Node& node) const;
@@ -137,6 +140,8 @@ class GraphReader {
   List<OpsetImport> opsets_;
   List<std::string_view> names_;  // sorted
   std::span<int> visible_;        // of each name: the value that it means where the reader is; -1
+  List<int> nameless_;            // values of the initializers without a name, where names are terse
+  size_t next_nameless_ = 0;
   // What names meant before a subgraph gave them a meaning of its own.
   struct Hidden {
     size_t name;
@@ -327,6 +332,7 @@ Status GraphReader::read_node(Bytes bytes, Scope& scope) {
         break;
     }
   }
+  if (options_.terse_names) node.place = scope.nodes.count();
   if (!scope.nodes.push(node) || !scope.named.push(named)) return out_of_memory();
   return Status();
 }
@@ -654,24 +660,37 @@ Status named_error(StatusCode code, std::string_view name, const char* what) {
 Status GraphReader::define(std::string_view name, int* value) {
   const size_t number = number_of(name);
   const int before = visible_[number];
-  if (before >= 0 && graph_.values[before].subgraph == subgraph_) {
+  if (before >= 0 && graph_.values[before].subgraph == subgraph_ && !options_.terse_names) {
     return named_error(StatusCode::kCorrupt, name, "is defined twice");
   }
   if (subgraph_ >= 0 && !hidden_.push({number, before})) return out_of_memory();
+  visible_[number] = graph_.values.count();
+  return add_value(name, value);
+}
+
+Status GraphReader::add_value(std::string_view name, int* value) {
   Value made;
   made.name = name;
   made.subgraph = subgraph_;
-  *value = visible_[number] = graph_.values.count();
+  *value = graph_.values.count();
   return graph_.values.push(made) ? Status() : out_of_memory();
+}
+
+// What a node reads by this name; a terse "+" is the next of the initializers without a name.
+int GraphReader::input_value(std::string_view name) {
+  if (name == "+" && next_nameless_ < nameless_.size()) return nameless_[next_nameless_++];
+  return find(name);
 }
 
 Status GraphReader::define_initializers(const Scope& scope) {
   for (const Initializer& initializer : scope.initializers) {
     const int number = graph_.initializers.count();
     if (!graph_.initializers.push(initializer)) return out_of_memory();
-    if (initializer.stored.name.empty()) continue;
+    const bool nameless = initializer.stored.name.empty();
+    if (nameless && !options_.terse_names) continue;
     int value = -1;
-    QUENCH_RETURN_IF_ERROR(define(initializer.stored.name, &value));
+    QUENCH_RETURN_IF_ERROR(nameless ? add_value({}, &value) : define(initializer.stored.name, &value));
+    if (nameless && !nameless_.push(value)) return out_of_memory();
     graph_.values[value].initializer = number;
   }
   return Status();
@@ -718,7 +737,7 @@ Status GraphReader::define_nodes(Scope& scope, Subgraph& defined) {
     const NamedNode& named = scope.named[n];
     for (int& output : node.outputs) output = -1;
     for (size_t i = 0; i < node.inputs.size(); ++i) {
-      node.inputs[i] = find(named.inputs[i]);
+      node.inputs[i] = input_value(named.inputs[i]);
       if (node.inputs[i] >= 0 || named.inputs[i].empty()) continue;
       if (node.name.empty() && !named.outputs.empty()) node.name = named.outputs[0];  // only for the message
       return at_node(graph_, node,
@@ -901,6 +920,11 @@ void mark_live(Graph& graph) {
 }
 
 const char* label(const Graph& graph, const Node& node, char* text) {
+  if (node.place >= 0) {
+    snprintf(text, kNodeLabel, "node %d (%.*s)", node.place, static_cast<int>(std::min<size_t>(node.op.size(), 32)),
+             node.op.data());
+    return text;
+  }
   std::string_view name = node.name;
   for (int output : node.outputs) {
     if (name.empty() && output >= 0) name = graph.values[output].name;

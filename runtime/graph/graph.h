@@ -99,6 +99,7 @@ struct Node {
   std::span<Attribute> attributes;
   const Kernel* kernel = nullptr;
   bool live = false;
+  int place = -1;  // among the file's nodes, where names are terse and would not tell one from another
 };
 
 struct Value {
@@ -144,6 +145,7 @@ struct Graph {
 
 struct GraphOptions {
   Limits limits;
+  bool terse_names = false;                         // formats/container/FORMAT.md, "Terse names"
   std::span<const std::string_view> extra_outputs;  // names of inner values to be outputs too, behind the declared ones
 };
 
@@ -159,7 +161,7 @@ Status fold_batch_normalization(Pool& pool, Graph& graph);
 // Recounts uses and marks the nodes that outputs need.
 void mark_live(Graph& graph);
 
-// "node 'name' (Op)", or with the first output's name if the node has none; `text` has room for kNodeLabel bytes.
+// "node 'name' (Op)", or with the first output's name if the node has none, "node 17 (Op)" where names are terse; `text` has room for kNodeLabel bytes.
 inline constexpr int kNodeLabel = 96;
 const char* label(const Graph& graph, const Node& node, char* text);
 

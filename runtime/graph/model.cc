@@ -11,6 +11,7 @@ Model::Model(const Memory& memory, const ModelOptions& options)
 
 Status Model::load(Bytes model_proto) {
   GraphOptions graph_options;
+  graph_options.terse_names = options_.terse_names;
   graph_options.limits = options_.limits;
   graph_options.extra_outputs = options_.extra_outputs;
   QUENCH_RETURN_IF_ERROR(read_graph(model_proto, graph_options, pool_, graph_));

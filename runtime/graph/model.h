@@ -25,7 +25,8 @@ struct ModelOptions {
   Allocator allocator;
   Limits limits;
   KernelSet kernels = KernelSet::kFast;
-  bool fuse = true;            // BatchNormalization, residual Add and activations into the node before
+  bool terse_names = false;  // of a ModelProto (formats/container/FORMAT.md, "Terse names"); a container says it itself
+  bool fuse = true;          // BatchNormalization, residual Add and activations into the node before
   bool verify_streams = true;  // containers: see container::Limits
   // Names of inner values that become outputs too, numbered behind the declared ones.
   std::span<const std::string_view> extra_outputs;

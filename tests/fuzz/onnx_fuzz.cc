@@ -18,7 +18,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     graph::simplify(model);
     static_cast<void>(graph::learned_weights(model));
     const GraphBytes graph = to_graph_bytes(model, {.drop_names = true});
-    static_cast<void>(parse_graph_bytes(std::as_bytes(std::span(graph.bytes)), "fuzz.quench"));
+    static_cast<void>(parse_graph_bytes(std::as_bytes(std::span(graph.bytes)), graph.terse, "fuzz.quench"));
+    const GraphBytes named = to_graph_bytes(model);
+    static_cast<void>(parse_graph_bytes(std::as_bytes(std::span(named.bytes)), true, "fuzz.quench"));
   } catch (const Error&) {
   }
   return 0;

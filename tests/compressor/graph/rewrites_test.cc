@@ -398,7 +398,7 @@ TEST(Simplify, QuantizationAnnotationsAndTheirParametersStay) {
   EXPECT_TRUE(names.contains("unused") && names.contains("same"));
   // They follow the names when these are shortened.
   const GraphBytes bytes = to_graph_bytes(model, {.drop_names = true});
-  const onnx::ModelProto shortened = parse_graph_bytes(std::as_bytes(std::span(bytes.bytes)), "g");
+  const onnx::ModelProto shortened = parse_graph_bytes(std::as_bytes(std::span(bytes.bytes)), bytes.terse, "g");
   ASSERT_EQ(shortened.graph().quantization_annotation_size(), 2);
   names.clear();
   for (const auto& tensor : shortened.graph().initializer()) names.insert(tensor.name());

@@ -125,8 +125,9 @@ struct Part {
 
 class Builder {
  public:
-  explicit Builder(std::string name) : writer_(Writer::in_memory()) {
+  explicit Builder(std::string name, int written = 1) : writer_(Writer::in_memory()) {
     golden_.name = std::move(name);
+    golden_.written = written;
     golden_.graph = "graph of the file " + golden_.name;
   }
 
@@ -204,10 +205,13 @@ class Builder {
     return part;
   }
 
-  void set_graph(std::string graph) { golden_.graph = std::move(graph); }
+  void set_graph(std::string graph, bool terse = false) {
+    golden_.graph = std::move(graph);
+    golden_.terse = terse;
+  }
 
   GoldenFile finish() {
-    check(writer_.set_graph(bytes_of(golden_.graph)));
+    check(writer_.set_graph(bytes_of(golden_.graph), golden_.terse));
     golden_.file = value_of(writer_.finish_bytes());
     return std::move(golden_);
   }
@@ -270,7 +274,7 @@ GoldenFile rans() {
 // Every kind of context: signed and unsigned kernels, square or not, none; unary, Exp-Golomb and wide magnitudes; more
 // channels than sums are kept for.
 GoldenFile arithmetic() {
-  Builder builder("arithmetic");
+  Builder builder("arithmetic", 2);
   const uint32_t levels = builder.add(Codebook::uniform(0.125f, 31, 15));
   const uint32_t ternary = builder.add(Codebook::uniform(0.5f, 3, 1));
   const uint32_t wide = builder.add(Codebook::uniform(0x1p-15f, 65536, 32768));
@@ -316,7 +320,7 @@ GoldenFile vectors() {
 
 // Tables of single centers, as float32 and as float16, and one whose indices take two bytes.
 GoldenFile table() {
-  Builder builder("table");
+  Builder builder("table", 2);
   const uint32_t exact = builder.add(Codebook::table({-1.1f, -0.0f, 1e-40f, 0.1f, 3e38f}, 1, 1));
   const uint32_t half = builder.add(Codebook::table({-65504, -0.0f, 0x1p-24f, 0x1.8p-15f, 1.5f, 65504}, 1, 2));
   std::vector<float> many;
@@ -402,7 +406,7 @@ GoldenFile delta() {
 
 // One scale, a scale per row, per channel within, and per element of the innermost dimension; all 256 codes.
 GoldenFile channel_scales() {
-  Builder builder("channel-scales");
+  Builder builder("channel-scales", 2);
   const uint32_t codebook = builder.add(Codebook::uniform(0.1f, 15, 7));
   std::vector<Part> parts;
   for (uint32_t i = 0; i < 5; ++i) parts.push_back(builder.small(codebook, {4, 3, 4}, i + 1));
@@ -428,7 +432,7 @@ GoldenFile channel_scales() {
 
 // Declared types that the product is rounded to: ties, overflow to infinity, subnormals, zero.
 GoldenFile float16() {
-  Builder builder("float16");
+  Builder builder("float16", 2);
   const uint32_t fine = builder.add(Codebook::uniform(0x1.004p0f, 31, 15));
   const uint32_t coarse = builder.add(Codebook::uniform(5000, 31, 15));
   const uint32_t odd =
@@ -561,11 +565,35 @@ GoldenFile graph() {
   return builder.finish();
 }
 
+// Terse names, and so many scale codes that they have a section of their own.
+GoldenFile terse() {
+  Builder builder("terse");
+  const uint32_t codebook = builder.add(Codebook::uniform(0.25f, 7, 3));
+  std::vector<Part> parts;
+  std::mt19937 random(13);
+  for (uint32_t i = 0; i < 3; ++i) {
+    parts.push_back(builder.small(codebook, {60, 1, 2}, i + 1));
+    parts[i].scales = ScaleKind::kChannel;
+    parts[i].scale_inner = 2;
+    parts[i].largest = 1.5f;
+    for (int c = 0; c < 60; ++c) parts[i].codes.push_back(static_cast<uint8_t>(random() % 8 + random() % 8));
+  }
+  add_all(builder, Coder::kRans, parts);
+  const auto node = [](const std::string& op) {
+    return field(1, field(1, "a") + field(1, "+") + field(2, "a") + field(4, op));
+  };
+  const std::string main = field(1, field(1, "x") + field(1, "+") + field(2, "a") + field(4, "MatMul")) +
+                           node("MatMul") + node("MatMul") + field(5, tensor("", {2, 60})) +
+                           field(5, tensor("", {60, 2})) + field(5, tensor("", {2, 60}));
+  builder.set_graph(field(1, 8) + field(7, main) + field(8, field(2, 17)), true);
+  return builder.finish();
+}
+
 }  // namespace
 
 std::vector<GoldenFile> golden_files() {
-  return {huffman(), rans(),           arithmetic(), vectors(), table(),  planes(),
-          delta(),   channel_scales(), float16(),    shared(),  chunks(), graph()};
+  return {huffman(),        rans(),    arithmetic(), vectors(), table(), planes(), delta(),
+          channel_scales(), float16(), shared(),     chunks(),  graph(), terse()};
 }
 
 }  // namespace quench::container

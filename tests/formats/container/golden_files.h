@@ -17,8 +17,11 @@ struct GoldenTensor {
 };
 
 struct GoldenFile {
-  std::string name;  // golden/v0.1-<name>.quench
+  std::string
+      name;  // golden/v0.1-<name>.quench, and v0.1-<name>-2.quench where the writer has come to write other bytes
+  int written = 1;  // how many files there are: all are read, and the last is what the writer of today makes
   std::string graph;
+  bool terse = false;
   std::vector<GoldenTensor> tensors;
   FileBytes file;  // what the writer of today makes of it
 };

@@ -25,7 +25,9 @@ FileBytes content(const std::string& path) {
   return {bytes.begin(), bytes.end()};
 }
 
-std::string path_of(const GoldenFile& golden) { return kFolder + "v0.1-" + golden.name + ".quench"; }
+std::string path_of(const std::string& folder, const GoldenFile& golden, int written) {
+  return folder + "v0.1-" + golden.name + (written > 1 ? "-" + std::to_string(written) : "") + ".quench";
+}
 
 template <typename T>
 bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
@@ -44,27 +46,27 @@ class GoldenFiles : public ::testing::TestWithParam<size_t> {
 
 TEST_P(GoldenFiles, AreStillWritten) {
   if (const char* folder = std::getenv("QUENCH_WRITE_GOLDEN_FILES")) {
-    std::ofstream(std::string(folder) + "/v0.1-" + golden().name + ".quench", std::ios::binary)
+    std::ofstream(path_of(std::string(folder) + "/", golden(), golden().written), std::ios::binary)
         .write(reinterpret_cast<const char*>(golden().file.data()), static_cast<std::streamsize>(golden().file.size()));
   }
-  const FileBytes kept = content(path_of(golden()));
+  const FileBytes kept = content(path_of(kFolder, golden(), golden().written));
   ASSERT_EQ(golden().file.size(), kept.size());
   const auto different = std::mismatch(kept.begin(), kept.end(), golden().file.begin()).first;
   EXPECT_TRUE(different == kept.end()) << "the first different byte is " << different - kept.begin();
 }
 
-TEST_P(GoldenFiles, DecodeToTheirValuesAsAWhole) {
-  const FileBytes kept = content(path_of(golden()));
+void decodes_as_a_whole(const GoldenFile& golden, const FileBytes& kept) {
   const auto open = open_file(kept);
   ASSERT_TRUE(open.ok()) << open.status().detail();
   const Reader& reader = (*open)->reader;
   const AlignedMemory scratch(std::max(reader.max_scratch_size(), reader.graph_scratch_size()));
   FileBytes graph(reader.graph_size());
   ASSERT_TRUE(reader.decode_graph(graph, scratch.span()).ok());
-  EXPECT_TRUE(std::ranges::equal(graph, bytes_of(golden().graph)));
-  ASSERT_EQ(reader.tensor_count(), golden().tensors.size());
+  EXPECT_TRUE(std::ranges::equal(graph, bytes_of(golden.graph)));
+  EXPECT_EQ(reader.graph_is_terse(), golden.terse);
+  ASSERT_EQ(reader.tensor_count(), golden.tensors.size());
   for (uint32_t i = 0; i < reader.tensor_count(); ++i) {
-    const GoldenTensor& expected = golden().tensors[i];
+    const GoldenTensor& expected = golden.tensors[i];
     EXPECT_EQ(reader.tensor(i).type, expected.type);
     ASSERT_EQ(reader.tensor(i).element_count, expected.element_count);
     FileBytes bytes(expected.bytes.size());
@@ -79,13 +81,12 @@ TEST_P(GoldenFiles, DecodeToTheirValuesAsAWhole) {
   }
 }
 
-TEST_P(GoldenFiles, DecodeToTheirValuesByChunk) {
-  const FileBytes kept = content(path_of(golden()));
+void decodes_by_chunk(const GoldenFile& golden, const FileBytes& kept) {
   const auto open = open_file(kept);
   ASSERT_TRUE(open.ok()) << open.status().detail();
   const Reader& reader = (*open)->reader;
   for (uint32_t i = 0; i < reader.tensor_count(); ++i) {
-    const GoldenTensor& expected = golden().tensors[i];
+    const GoldenTensor& expected = golden.tensors[i];
     const AlignedMemory scratch(reader.scratch_size(i));
     // From the last to the first: a chunk decodes on its own.
     for (uint32_t c = reader.tensor(i).chunk_count; c-- > 0;) {
@@ -110,14 +111,23 @@ TEST_P(GoldenFiles, DecodeToTheirValuesByChunk) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, GoldenFiles, ::testing::Range(size_t{0}, size_t{12}),
+TEST_P(GoldenFiles, DecodeToTheirValues) {
+  for (int written = 1; written <= golden().written; ++written) {
+    SCOPED_TRACE(written);
+    const FileBytes kept = content(path_of(kFolder, golden(), written));
+    decodes_as_a_whole(golden(), kept);
+    decodes_by_chunk(golden(), kept);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, GoldenFiles, ::testing::Range(size_t{0}, size_t{13}),
                          [](const ::testing::TestParamInfo<size_t>& tested) {
                            std::string name = files()[tested.param].name;
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
 
-TEST(GoldenFilesTogether, AreAllTested) { EXPECT_EQ(files().size(), 12u); }
+TEST(GoldenFilesTogether, AreAllTested) { EXPECT_EQ(files().size(), 13u); }
 
 // What has no file among them is pinned by nothing.
 TEST(GoldenFilesTogether, HaveEveryFormCoderAndType) {

@@ -162,7 +162,7 @@ TEST(Hostile, DamagedStreamsMayBeOpenedUncheckedButDecodeSafely) {
 TEST(Hostile, UnknownMandatorySectionIsRefusedAndUnknownOptionalOneSkipped) {
   const FileBytes file = sample_file();
   const FileBytes expected = *decode_everything(file, small_limits());
-  for (const uint64_t kind : {uint64_t{0}, uint64_t{7}, uint64_t{1000}, ~uint64_t{0}}) {
+  for (const uint64_t kind : {uint64_t{0}, uint64_t{8}, uint64_t{1000}, ~uint64_t{0}}) {
     std::vector<RawSection> sections = sections_of(file);
     const RawSection unknown{kind, 0, FileBytes(10, std::byte{0xAB}), 10};
     sections.insert(sections.begin() + 1, unknown);

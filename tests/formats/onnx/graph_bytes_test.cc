@@ -14,14 +14,14 @@ using onnx::TensorProto;
 onnx::ModelProto dropped(const OnnxModel& model) {
   const GraphBytes bytes =
       to_graph_bytes(model, {.drop_names = true, .keep_inline = [](const Weight&) { return true; }});
-  return parse_graph_bytes(std::as_bytes(std::span(bytes.bytes)), "graph");
+  return parse_graph_bytes(std::as_bytes(std::span(bytes.bytes)), bytes.terse, "graph");
 }
 
 TEST(OnnxGraphBytes, KeepInlineChooses) {
   const OnnxModel model = load_text(kNestedGraph);
   const GraphBytes bytes = to_graph_bytes(model, {.keep_inline = [](const Weight& w) { return w.name != "weight_a"; }});
   EXPECT_EQ(bytes.stripped, std::vector<size_t>{3});
-  onnx::ModelProto proto = parse_graph_bytes(std::as_bytes(std::span(bytes.bytes)), "graph");
+  onnx::ModelProto proto = parse_graph_bytes(std::as_bytes(std::span(bytes.bytes)), false, "graph");
   std::vector<std::string> stripped;
   for_each_tensor(proto, [&](TensorProto& tensor, const TensorPlace&) {
     EXPECT_EQ(tensor.external_data_size(), 0);

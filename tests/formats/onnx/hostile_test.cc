@@ -17,7 +17,8 @@ void use(const std::string& bytes) {
       ASSERT_EQ(read(weight).size(), weight.bytes());
     }
     const GraphBytes graph = to_graph_bytes(model);
-    parse_graph_bytes(std::as_bytes(std::span(graph.bytes)), "graph");
+    parse_graph_bytes(std::as_bytes(std::span(graph.bytes)), false, "graph");
+    parse_graph_bytes(std::as_bytes(std::span(graph.bytes)), true, "graph");
     to_graph_bytes(model, {.drop_names = true});
     check(model);
   });
@@ -48,11 +49,11 @@ TEST(Hostile, AGraphThatGrowsAHundredfoldWhenParsedIsRefusedBefore) {
   const uint64_t limit = uint64_t{32} << 20;
   for (const std::string& graph :
        {field(7, many), field(7, field(1, many)), field(14, "") + field(7, field(15, many))}) {
-    EXPECT_NE(error_of([&] { parse_graph_bytes(std::as_bytes(std::span(graph)), "g", limit); }).find("memory"),
+    EXPECT_NE(error_of([&] { parse_graph_bytes(std::as_bytes(std::span(graph)), false, "g", limit); }).find("memory"),
               std::string::npos);
   }
   const std::string raw = field(7, field(5, field(9, many)));  // the same bytes as a tensor's values
-  EXPECT_EQ(parse_graph_bytes(std::as_bytes(std::span(raw)), "g", limit).graph().initializer_size(), 1);
+  EXPECT_EQ(parse_graph_bytes(std::as_bytes(std::span(raw)), false, "g", limit).graph().initializer_size(), 1);
 }
 
 TEST(OnnxHostile, EveryPrefix) {

@@ -84,7 +84,7 @@ TEST(OnnxSave, AFailureLeavesTheOldFile) {
   write_file(folder / "m.onnx", "old");
   const OnnxModel model = load_proto(large_model());
   const GraphBytes graph = to_graph_bytes(model);
-  const onnx::ModelProto proto = parse_graph_bytes(std::as_bytes(std::span(graph.bytes)), "graph");
+  const onnx::ModelProto proto = parse_graph_bytes(std::as_bytes(std::span(graph.bytes)), false, "graph");
   for (const auto external : {SaveOptions::ExternalData::kWhenNeeded, SaveOptions::ExternalData::kAlways}) {
     const auto provider = [&](size_t index, const TensorProto&) {
       if (index == 3) throw Error("no more values");
@@ -100,7 +100,7 @@ TEST(OnnxSave, ValuesOfTheWrongSizeAreRefused) {
   TemporaryFolder folder;
   const OnnxModel model = load_proto(large_model());
   const GraphBytes graph = to_graph_bytes(model);
-  const onnx::ModelProto proto = parse_graph_bytes(std::as_bytes(std::span(graph.bytes)), "graph");
+  const onnx::ModelProto proto = parse_graph_bytes(std::as_bytes(std::span(graph.bytes)), false, "graph");
   const auto provider = [&](size_t, const TensorProto&) { return std::vector<std::byte>(3); };
   EXPECT_TRUE(contains(error_of([&] { save(folder / "m.onnx", proto, provider); }), "3 bytes where 8 are expected"));
 }
@@ -110,7 +110,7 @@ TEST(OnnxSave, StrippedAndFilledAgainIsTheSameFile) {
   const OnnxModel model = load_proto(large_model());
   const GraphBytes graph = to_graph_bytes(model);
   EXPECT_EQ(graph.stripped.size(), model.weights.size());
-  const onnx::ModelProto proto = parse_graph_bytes(std::as_bytes(std::span(graph.bytes)), "graph");
+  const onnx::ModelProto proto = parse_graph_bytes(std::as_bytes(std::span(graph.bytes)), false, "graph");
   std::vector<size_t> asked;
   save(folder / "filled.onnx", proto, [&](size_t index, const TensorProto& tensor) {
     asked.push_back(index);

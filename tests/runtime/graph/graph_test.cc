@@ -107,6 +107,48 @@ TEST(Graph, RefusesContradictions) {
   EXPECT_EQ(try_open(no_output.build()).code(), StatusCode::kCorrupt);
 }
 
+ModelOptions terse_names() {
+  ModelOptions options;
+  options.terse_names = true;
+  return options;
+}
+
+// y = ((x + w0) * w1 + w2), of which the two values between have the same name.
+GraphBuilder terse_graph() {
+  GraphBuilder graph;
+  graph.input("x", ElementType::kFloat32, {2});
+  graph.node("Add", {"x", "+"}, {"a"}).node("Mul", {"a", "+"}, {"a"}).node("Add", {"a", "+"}, {"y"}).output("y");
+  graph.initializer<float>("", {2}, {1, 2});
+  graph.initializer<float>("", {2}, {10, 100});
+  graph.initializer<float>("", {1}, {0.5f});
+  return graph;
+}
+
+TEST(Graph, TerseNamesMeanTheNewestValueAndTheNextWeight) {
+  const std::vector<HostTensor> outputs =
+      run_model(terse_graph().build(), {HostTensor::of({2}, std::vector<float>{3, 4})}, terse_names());
+  ASSERT_EQ(outputs.size(), 1u);
+  EXPECT_EQ(outputs[0].values<float>(), (std::vector<float>{40.5f, 600.5f}));
+  EXPECT_EQ(try_open(terse_graph().build()).code(), StatusCode::kCorrupt);  // plain names may not repeat
+}
+
+TEST(Graph, TerseNamesOfNothingAreRefused) {
+  GraphBuilder beyond = terse_graph();
+  beyond.node("Add", {"y", "+"}, {"z"});  // the weights are used up
+  EXPECT_EQ(try_open(beyond.build(), terse_names()).code(), StatusCode::kCorrupt);
+  GraphBuilder early;
+  early.input("x", ElementType::kFloat32, {2}).node("Add", {"x", "a"}, {"a"}).output("a");
+  EXPECT_EQ(try_open(early.build(), terse_names()).code(), StatusCode::kCorrupt);
+}
+
+TEST(Graph, NodesOfTerseNamesAreCountedInMessages) {
+  GraphBuilder graph = terse_graph();
+  graph.node("Frobnicate", {"y"}, {"a"}).node("Relu", {"a"}, {"b"}).output("b");
+  const Status status = try_open(graph.build(), terse_names());
+  EXPECT_EQ(status.code(), StatusCode::kUnsupportedOperator);
+  EXPECT_NE(std::string(status.detail()).find("node 3 (Frobnicate)"), std::string::npos) << status.detail();
+}
+
 TEST(Graph, KeepsItsLimits) {
   ModelOptions options;
   options.limits.max_nodes = 3;
