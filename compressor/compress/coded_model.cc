@@ -1,10 +1,12 @@
 #include "compressor/compress/coded_model.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
 #include "compressor/compress/weight_use.h"
+#include "formats/base/float16.h"
 #include "formats/entropy/encoder.h"
 #include "formats/entropy/statistics.h"
 #include "formats/error.h"
@@ -40,11 +42,22 @@ std::vector<float> CodedTensor::dequantize(std::span<const uint16_t> of, const W
   return values;
 }
 
+float scale_origin(float largest) {
+  constexpr uint32_t kUnit = 1u << 20;  // of the bits of a float32
+  const auto origin = std::bit_cast<float>((std::bit_cast<uint32_t>(largest) + kUnit - 1) / kUnit * kUnit);
+  return std::isfinite(origin) ? origin : largest;
+}
+
+float short_scale(float scale) {
+  const auto shortened = float32_from_bfloat16(bfloat16_from_float32(scale));
+  return std::isfinite(shortened) && shortened > 0 ? shortened : scale;
+}
+
 CodedTensor round_to_grid(size_t weight, std::span<const float> values, float step) {
   CodedTensor tensor;
   tensor.weight = weight;
   tensor.grid = true;
-  tensor.largest = step;
+  tensor.largest = step = short_scale(step);
   for (const float value : values) {
     const float place = std::clamp(std::nearbyint(value / step), -static_cast<float>(kGridZero),
                                    static_cast<float>(kGridEntries - 1 - kGridZero));

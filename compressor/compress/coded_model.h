@@ -48,6 +48,12 @@ struct CodedTensor {
   std::vector<float> dequantize(std::span<const uint16_t> of, const Weight& weight) const;
 };
 
+// A tensor's scale has some slack, and the lower bytes of a float32 have their price in the file. What the codes of
+// channels count from: the next number from the largest scale on with three bits behind the leading one.
+float scale_origin(float largest);
+// The scale of a whole tensor: the nearest number with seven.
+float short_scale(float scale);
+
 // The grid for values of this scale: steps of `step`, of which element e takes the nearest.
 CodedTensor round_to_grid(size_t weight, std::span<const float> values, float step);
 

@@ -167,7 +167,7 @@ void ModelQuantizer::set_scales(Tensor& tensor, double multiplier, const std::ve
   const double coarsest = std::min(largest_step_, kLargestStep) * tensor.rms;
   const double step = std::clamp(multiplier * tensor.share / (small ? kGridFineness : 1),
                                  std::min(smallest_step(tensor, values), coarsest), coarsest);
-  tensor.largest = static_cast<float>(step);
+  tensor.largest = short_scale(static_cast<float>(step));
   tensor.scale_codes.clear();
   const operators::ChannelMap& map = channels_[tensor.weight];
   if (options_.scales == ScaleScope::kTensor || small || map.axis < 0) return;
@@ -183,7 +183,7 @@ void ModelQuantizer::set_scales(Tensor& tensor, double multiplier, const std::ve
     p = step / tensor.rms * std::sqrt(p / per_channel);
     largest = std::max(largest, p);
   }
-  tensor.largest = static_cast<float>(largest);
+  tensor.largest = scale_origin(static_cast<float>(largest));
   for (const double p : power)
     tensor.scale_codes.push_back(coded::code_from_scale(tensor.largest, static_cast<float>(p)));
 }

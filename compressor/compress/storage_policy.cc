@@ -9,7 +9,10 @@
 namespace quench::quantizer {
 namespace {
 
-constexpr uint64_t kInlineBytes = 64;         // smaller tensors cost less inside the graph
+// Smaller tensors cost less inside the graph, those that may be rounded from fewer bytes on: a table entry of some six
+// bytes and about one byte an element stand against four an element.
+constexpr uint64_t kInlineBytes = 64;
+constexpr uint64_t kInlineRoundedBytes = 16;
 constexpr uint64_t kCodebookElements = 1024;  // smaller ones are rounded to a fine grid instead
 
 }  // namespace
@@ -39,10 +42,12 @@ bool may_change(const Weight& weight, const StoragePolicy& policy) {
 }
 
 TensorMethod choose_method(const Weight& weight, bool is_learned, const StoragePolicy& policy) {
-  if (weight.bytes() <= kInlineBytes) return TensorMethod::kInline;
-  if (!is_learned || !may_change(weight, policy)) return TensorMethod::kLossless;
-  if (weight.elements() >= kCodebookElements && weight.dims.size() >= 2) return TensorMethod::kCodebook;
-  return policy.rounds_small ? TensorMethod::kGrid : TensorMethod::kLossless;
+  const bool is_rounded = is_learned && may_change(weight, policy);
+  const bool is_large = weight.elements() >= kCodebookElements && weight.dims.size() >= 2;
+  if (is_rounded && is_large) return TensorMethod::kCodebook;
+  const bool on_grid = is_rounded && policy.rounds_small;
+  if (weight.bytes() <= (on_grid ? kInlineRoundedBytes : kInlineBytes)) return TensorMethod::kInline;
+  return on_grid ? TensorMethod::kGrid : TensorMethod::kLossless;
 }
 
 std::string reason_for(TensorMethod method, const Weight& weight, bool is_learned) {

@@ -1,6 +1,6 @@
 // How each weight of a model is to be stored: the one policy of compress and tune.
 //
-//     bytes <= 64                     inline, in the graph: a stream of its own would cost more
+//     bytes <= 64, or 16 of a grid's  inline, in the graph: a stream of its own would cost more
 //     excluded, or not included       lossless, bit-exact
 //     integers, booleans              lossless
 //     masks, tables, NaN, infinity    lossless: what is no learned weight (see graph/learned.h)

@@ -52,6 +52,26 @@ std::vector<float> channel_factors(std::span<const float> from, std::span<const 
   return factors;
 }
 
+// What the codes of scales count from: of the eight numbers of three bits behind the leading one from the largest scale
+// on, the one that gives the scales best, so that those which have been snapped to such a grid stay there.
+float origin_of(std::span<const float> scales) {
+  const float largest = *std::max_element(scales.begin(), scales.end());
+  float best = quantizer::scale_origin(largest);
+  double best_error = std::numeric_limits<double>::infinity();
+  for (float origin = best; origin < 2 * largest; origin = quantizer::scale_origin(std::nextafter(origin, INFINITY))) {
+    double error = 0;
+    for (const float scale : scales) {
+      if (scale <= 0) continue;
+      const double coded = coded::scale_from_code(origin, coded::code_from_scale(origin, scale));
+      error += (coded / scale - 1) * (coded / scale - 1);
+    }
+    if (error >= best_error) continue;
+    best_error = error;
+    best = origin;
+  }
+  return best;
+}
+
 Tensor along_axis(const Tensor& values, const Tensor& like, int64_t axis) {
   std::vector<int64_t> dims(static_cast<size_t>(like.dim()), 1);
   dims[static_cast<size_t>(axis)] = values.numel();
@@ -93,11 +113,12 @@ std::set<std::string> reduce_normalization(OnnxModel& model) {
     const auto channel = [&](size_t c) {
       return operators::BatchNormalization<float>{scale[c], bias[c], mean[c], variance[c], epsilon};
     };
-    float largest = 0;
+    std::vector<float> sizes(channels);
     for (size_t c = 0; c < channels; ++c) {
       scale[c] = channel(c).scale();
-      largest = std::max(largest, std::abs(scale[c]));
+      sizes[c] = std::abs(scale[c]);
     }
+    const float largest = origin_of(sizes);
     if (!(largest > 0) || !std::isfinite(largest)) continue;
     for (size_t c = 0; c < channels; ++c) {
       const uint8_t code = coded::code_from_scale(largest, std::abs(scale[c]));
@@ -185,9 +206,9 @@ void snap_scales(GraphModule& module, const WeightBinding& quantizer, const std:
     const Tensor deviation = (module.buffers().at(each.variance) + each.epsilon).sqrt();
     const Tensor unit = found->second.scale.flatten().to(gamma.device()).expand_as(gamma) / deviation;
     const Tensor folded = (gamma * unit).to(torch::kCPU, torch::kFloat32).contiguous();
-    const float largest = folded.max().item<float>();
     Tensor snapped = folded.clone();
     float* values = snapped.data_ptr<float>();
+    const float largest = origin_of({values, static_cast<size_t>(snapped.numel())});
     for (int64_t c = 0; c < snapped.numel(); ++c) {
       values[c] = coded::scale_from_code(largest, coded::code_from_scale(largest, values[c]));
     }
@@ -281,6 +302,7 @@ bool CodedExport::add_tensor(size_t w, const WeightBinding::HardTensor& hard) {
   if (factors.empty() || *std::min_element(factors.begin(), factors.end()) < 0) return false;
   tensor->largest = std::max(*std::max_element(factors.begin(), factors.end()), std::numeric_limits<float>::min());
   if (factors.size() > 1) {
+    tensor->largest = std::max(origin_of(factors), std::numeric_limits<float>::min());
     for (const float factor : factors) tensor->scale_codes.push_back(coded::code_from_scale(tensor->largest, factor));
   }
   add(std::move(tensor), TensorMethod::kCodebook);
@@ -293,7 +315,9 @@ void CodedExport::add_factors(size_t w) {
   auto tensor = std::make_unique<CodedTensor>();
   tensor->weight = w;
   tensor->grid = true;
-  for (const float value : values) tensor->largest = std::max(tensor->largest, std::abs(value));
+  std::vector<float> sizes;
+  for (const float value : values) sizes.push_back(std::abs(value));
+  tensor->largest = origin_of(sizes);
   for (const float value : values) {
     tensor->indices.push_back(static_cast<uint16_t>(value < 0 ? quantizer::kGridZero - 1 : quantizer::kGridZero + 1));
     tensor->scale_codes.push_back(coded::code_from_scale(tensor->largest, std::abs(value)));
