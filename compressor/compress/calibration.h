@@ -69,8 +69,8 @@ class Calibration {
   const CalibratedUse* use(size_t weight) const;
 
   // The relative squared error of the outputs when weights have the values that `values` gives (nullptr: the model's
-  // own), as measure/fidelity.h defines it. On seeded inputs an output that saturates says too little: there, of what
-  // is in front of it (measure/saturation.h).
+  // own), as measure/fidelity.h defines it. An output that saturates says too little on seeded inputs, and on real ones
+  // that leave it at its end: there, of what is in front of it (measure/saturation.h).
   double output_error(const WeightValues& values) const;
 
   // True if the model's only output has scores of classes (see measure/scores.h), so that what matters is their order.
@@ -123,6 +123,8 @@ class Calibration {
   void guess_unseen(const std::vector<size_t>& candidates, const std::vector<double>& rms);
   std::vector<graph::HostTensor> inputs(uint64_t index, int64_t batch) const;
   SharedValues perturbed(size_t weight, double deviation) const;
+  bool saturating_outputs_move() const;
+  void measure_at_outputs();
   std::vector<graph::HostTensor> telling(std::vector<graph::HostTensor> values) const;
   double error_against_reference(const WeightValues& values, size_t batches) const;
   void report(double share) const;

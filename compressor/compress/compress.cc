@@ -67,7 +67,8 @@ class Compression {
   double target_error() const;
   double decibels_less() const;
   template <typename Measure>
-  double search(double multiplier, double slope, double tolerance, const Measure& measure);
+  double search(const ModelQuantizer& quantizer, double multiplier, double slope, double tolerance,
+                const Measure& measure);
   void search_error(ModelQuantizer& quantizer);
   void search_size(ModelQuantizer& quantizer, double target_bytes);
   void search_accepted(ModelQuantizer& quantizer);
@@ -151,7 +152,8 @@ double Compression::target_error() const { return std::pow(10.0, -(transparent_d
 // quantizes; the quantizer is left at the multiplier that is returned, the best one not above 0; 0 where there is none,
 // and then the quantizer is left at the coarsest that is as near as any.
 template <typename Measure>
-double Compression::search(double multiplier, double slope, double tolerance, const Measure& measure) {
+double Compression::search(const ModelQuantizer& quantizer, double multiplier, double slope, double tolerance,
+                           const Measure& measure) {
   struct End {
     double place = 0, value = 0;
     bool known = false;
@@ -165,10 +167,9 @@ double Compression::search(double multiplier, double slope, double tolerance, co
     if (value <= 0 && value > -tolerance) return std::exp2(place);
     (value <= 0 ? below : above) = {place, value, true};
     tried.push_back({place, value, true});
-    // Steps that are all at their limits change nothing any more.
-    if (!(below.known && above.known) && round > 0 && std::abs(value - tried[tried.size() - 2].value) < tolerance / 8) {
-      break;
-    }
+    // Steps that are all at their limits change nothing any more. (A measure that stands still says less: outputs of
+    // which nothing is left are as far away with any coarser steps.)
+    if (!(below.known && above.known) && round > 0 && !quantizer.has_new_steps()) break;
     if (below.known && above.known) {
       const double share = (-tolerance / 2 - below.value) / (above.value - below.value);
       // A measure with jumps must not keep the bracket from shrinking.
@@ -201,7 +202,7 @@ void Compression::search_error(ModelQuantizer& quantizer) {
   if (!calibration_->is_anchored()) quantizer.limit_steps(kLargestGuessedStep * std::pow(10.0, decibels_less() / 20));
   const double guess = quantizer.first_guess(target);
   // In decibels: twice the step is four times the error.
-  const double found = search(guess, 6.02, kDecibelTolerance, [&](double multiplier) {
+  const double found = search(quantizer, guess, 6.02, kDecibelTolerance, [&](double multiplier) {
     quantizer.quantize(multiplier);
     const double error = std::max(quantizer.output_error(), 1e-30);
     report_.predicted_snr_db = -10 * std::log10(error);
@@ -218,13 +219,13 @@ void Compression::search_size(ModelQuantizer& quantizer, double target_bytes) {
   const double scale = 8 / static_cast<double>(float_weights(model_));
   uint64_t least = UINT64_MAX;
   quantizer.allow_finest_steps();
-  const double found =
-      search(quantizer.first_guess(target_error()), -0.9, 0.01 * target_bytes * scale, [&](double multiplier) {
-        quantizer.quantize(multiplier);
-        const uint64_t bytes = quantizer.coded().size();
-        least = std::min(least, bytes);
-        return (static_cast<double>(bytes) - target_bytes) * scale;
-      });
+  const double found = search(quantizer, quantizer.first_guess(target_error()), -0.9, 0.01 * target_bytes * scale,
+                              [&](double multiplier) {
+                                quantizer.quantize(multiplier);
+                                const uint64_t bytes = quantizer.coded().size();
+                                least = std::min(least, bytes);
+                                return (static_cast<double>(bytes) - target_bytes) * scale;
+                              });
   if (found == 0) {
     throw Error::make("{}: cannot be made as small as {} bytes; the least that was reached is {}", model_.name,
                       static_cast<uint64_t>(target_bytes), least);

@@ -293,9 +293,12 @@ std::vector<uint16_t> ModelQuantizer::assign(const Tensor& tensor, std::span<con
 void ModelQuantizer::quantize(double multiplier) {
   for (SharedValues& values : coded_.values) values.reset();
   for (Tensor& tensor : tensors_) tensor.exact = false;
+  has_new_steps_ = false;
   for (Tensor& tensor : tensors_) {
     const SharedValues values = original_of(tensor);
+    const float before = tensor.largest;
     set_scales(tensor, multiplier, *values);
+    has_new_steps_ = has_new_steps_ || tensor.largest != before;
     choose_grid(tensor, *values);
   }
   learn_codebooks();

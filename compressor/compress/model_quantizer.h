@@ -43,6 +43,8 @@ class ModelQuantizer {
 
   // Steps = multiplier x the tensors' shares; then codebooks and assignments.
   void quantize(double multiplier);
+  // False where all steps are what they were before the last quantize: at their limits, or the multiplier hardly another.
+  bool has_new_steps() const { return has_new_steps_; }
 
   // No step is to be larger than this, in units of its tensor's rms, from the next quantize on.
   void limit_steps(double largest) { largest_step_ = largest; }
@@ -104,6 +106,7 @@ class ModelQuantizer {
   bool holds_indices_ = true;
   double largest_step_ = std::numeric_limits<double>::infinity();
   bool is_finest_allowed_ = false;
+  bool has_new_steps_ = false;
 };
 
 }  // namespace quench::quantizer

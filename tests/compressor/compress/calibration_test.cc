@@ -222,6 +222,38 @@ OnnxModel chain_of_convolutions() {
 }
 
 // Memory for one of the activations at a time is enough for the second moments of all.
+// A detector whose map stays at `bias` but for what the data move.
+OnnxModel detector(const std::string& bias) {
+  return quench::testing::load_text(
+      "g (float[N, 4] x) => (float[N, 2] map) <float[4, 2] w = {1, 2, -1, 0.5, 0.3, -2, 1, 1}," +
+      std::string(" float[2] bias = {") + bias + ", " + bias +
+      "}> { a = MatMul(x, w)\n b = Add(a, bias)\n map = Sigmoid(b) }");
+}
+
+TEST(Calibration, LooksInFrontOfASigmoidThatRealDataLeaveAtItsEnd) {
+  CalibrationOptions options;
+  options.data = [](uint64_t index, int64_t batch) {
+    return index < 8 ? std::vector{random_tensor({batch, 4}, static_cast<unsigned>(index))} : std::vector<HostTensor>();
+  };
+  for (const bool moves : {false, true}) {
+    const OnnxModel model = detector(moves ? "0" : "-40");
+    const ResidentWeights weights(model);
+    const Calibration calibration(
+        model, weights, [](OnnxModel&) {}, {0}, options);
+    // Half of the weights: behind the Sigmoid of a map at its end, all of it would be an error.
+    const double error = calibration.output_error([&](size_t w) -> SharedValues {
+      if (w != 0) return nullptr;
+      std::vector<float> halves = *weights.values(0);
+      for (float& value : halves) value /= 2;
+      return std::make_shared<const std::vector<float>>(halves);
+    });
+    EXPECT_EQ(calibration.batches().front().outputs.size(), moves ? 1u : 2u);
+    if (!moves) {
+      EXPECT_NEAR(error, 0.25, 0.02);
+    }
+  }
+}
+
 TEST(Calibration, SeesActivationsInSeveralRunsWhereTheyDoNotFitTogether) {
   const OnnxModel model = chain_of_convolutions();
   const auto fits = [&](std::vector<std::string> watched, uint64_t memory) {
