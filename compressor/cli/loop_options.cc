@@ -39,6 +39,12 @@ void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
                   "to measure accuracy or SNR on; default: the test images of cifar10:, mnist: and synthetic:")
       ->type_name("SPEC")
       ->group(data);
+  command
+      .add_option("--validation", options_.validation,
+                  "training samples to keep apart: epochs and --max-drop are judged by them, not by the test data")
+      ->check(above_zero())
+      ->type_name("N")
+      ->group(data);
   command.add_option("--samples", options_.samples, "of an epoch; default: all")
       ->check(above_zero())
       ->type_name("N")

@@ -41,6 +41,28 @@ class ImageDataset : public Dataset {
   ImageTarget target_;
 };
 
+// Some samples of another set.
+class Subset final : public Dataset {
+ public:
+  Subset(std::shared_ptr<const Dataset> all, std::vector<uint64_t> indices)
+      : all_(std::move(all)), indices_(std::move(indices)) {}
+
+  uint64_t size() const override { return indices_.size(); }
+  int64_t class_count() const override { return all_->class_count(); }
+  const std::vector<int64_t>& sample_shape() const override { return all_->sample_shape(); }
+  std::string file_of(uint64_t index) const override { return all_->file_of(indices_[index]); }
+
+  void fill(std::span<const uint64_t> indices, std::span<float> values, std::span<int64_t> labels) const override {
+    std::vector<uint64_t> places;
+    for (const uint64_t index : indices) places.push_back(indices_[index]);
+    all_->fill(places, values, labels);
+  }
+
+ private:
+  std::shared_ptr<const Dataset> all_;
+  std::vector<uint64_t> indices_;
+};
+
 // The binary version of CIFAR-10 (Krizhevsky 2009): records of a label and 32 x 32 pixels, red plane, green, blue.
 class Cifar10 : public ImageDataset {
  public:
@@ -452,6 +474,19 @@ std::vector<fs::path> npz_files_of(std::string_view spec) {
     if (entry.extension() == ".npz") files.push_back(std::move(entry));
   }
   return files;
+}
+
+Split split(std::unique_ptr<Dataset> dataset, uint64_t count) {
+  const uint64_t size = dataset->size();
+  if (count == 0 || count >= size) {
+    throw Error::make("{} samples cannot be set apart from {}: some must be on either side", count, size);
+  }
+  std::vector<bool> is_taken(size, false);
+  for (uint64_t k = 0; k < count; ++k) is_taken[spread_index(k, size)] = true;
+  std::vector<uint64_t> rest, taken;
+  for (uint64_t i = 0; i < size; ++i) (is_taken[i] ? taken : rest).push_back(i);
+  const std::shared_ptr<const Dataset> all = std::move(dataset);
+  return {std::make_unique<Subset>(all, std::move(rest)), std::make_unique<Subset>(all, std::move(taken))};
 }
 
 uint64_t spread_index(uint64_t k, uint64_t size) {

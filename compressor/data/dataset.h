@@ -79,6 +79,13 @@ class Dataset {
 
 std::unique_ptr<Dataset> open_dataset(std::string_view spec, const DatasetOptions& options = {});
 
+// `taken`: `count` samples that are spread over all of the set; `rest`: the others. Both in the set's order.
+struct Split {
+  std::unique_ptr<Dataset> rest, taken;
+};
+// Throws quench::Error where one of them would be empty.
+Split split(std::unique_ptr<Dataset> dataset, uint64_t count);
+
 // The files that a data set is read from, or FILE.npz:ARRAY; none for what is no data.
 std::vector<std::filesystem::path> files_of(std::string_view spec);
 

@@ -165,6 +165,7 @@ std::string to_json(const training::TrainReport& training) {
   return text({{"parameters", training.parameters},
                {"output_bytes", training.output_bytes},
                {"top1", number(training.accuracy)},
+               {"validation_top1", number(training.validation_accuracy)},
                {"column", training.column},
                {"columns_top1", training.column_accuracies}});
 }
@@ -173,6 +174,8 @@ std::string to_json(const training::TuneReport& tuning) {
   Json json = json_of(tuning.file);
   json["top1"] = number(tuning.accuracy_after);
   json["top1_before"] = number(tuning.accuracy_before);
+  json["validation_top1"] = number(tuning.validation_after);
+  json["validation_top1_before"] = number(tuning.validation_before);
   json["snr_db"] = number(tuning.snr_db);
   for (size_t i = 0; i < tuning.paper_ratios.size(); ++i) {
     json["paper_ratios"][entropy::kCoders[i].name] = number(tuning.paper_ratios[i]);

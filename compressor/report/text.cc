@@ -231,6 +231,7 @@ std::string to_text(const training::TrainReport& training, std::string_view outp
       fmt::format("{}: {} parameters, {}", output, training.parameters, human_bytes(training.output_bytes));
   if (training.column > 0) text += fmt::format(", column {} alone", training.column);
   if (training.accuracy) text += fmt::format(", top-1 {}", percent(*training.accuracy, 2));
+  if (training.validation_accuracy) text += fmt::format(", validation {}", percent(*training.validation_accuracy, 2));
   text += "\n";
   for (size_t i = 0; i < training.column_accuracies.size(); ++i) {
     text += fmt::format("column {} alone: top-1 {}\n", i + 1, percent(training.column_accuracies[i], 2));
@@ -246,11 +247,14 @@ std::string to_text(const training::TuneReport& tuning, std::string_view input, 
     before = ", ";
   }
   if (!tuning.paper_ratios.empty()) text += "\n";
-  if (tuning.accuracy_after) text += fmt::format("top-1 {}", percent(*tuning.accuracy_after, 2));
-  if (tuning.accuracy_after && tuning.accuracy_before) {
-    text += fmt::format(" (before {})", percent(*tuning.accuracy_before, 2));
-  }
-  if (tuning.accuracy_after) text += "\n";
+  const auto add_accuracy = [&text](const char* name, std::optional<double> after, std::optional<double> was) {
+    if (!after) return;
+    text += fmt::format("{} {}", name, percent(*after, 2));
+    if (was) text += fmt::format(" (before {})", percent(*was, 2));
+    text += "\n";
+  };
+  add_accuracy("validation", tuning.validation_after, tuning.validation_before);
+  add_accuracy("top-1", tuning.accuracy_after, tuning.accuracy_before);
   if (tuning.snr_db) text += fmt::format("output SNR {}\n", snr_text(*tuning.snr_db));
   return text;
 }

@@ -12,9 +12,10 @@ namespace quench::training {
 
 struct TrainReport {
   uint64_t parameters = 0;
-  uint64_t output_bytes = 0;       // of the .onnx file; 0: another process has written it
-  std::optional<double> accuracy;  // 0 to 1, of the file on the test data
-  int column = 0;                  // that the file holds alone; 0: it is the whole network
+  uint64_t output_bytes = 0;                  // of the .onnx file; 0: another process has written it
+  std::optional<double> accuracy;             // 0 to 1, of the file on the test data
+  std::optional<double> validation_accuracy;  // the same on the validation split
+  int column = 0;                             // that the file holds alone; 0: it is the whole network
   // Of a network of columns, of each column alone; empty where there are none, or no test data.
   std::vector<double> column_accuracies;
 };
@@ -23,7 +24,8 @@ struct TuneReport {
   quantizer::CompressReport file;                         // 0 bytes of output: another process has written it
   std::vector<double> paper_ratios;                       // of each of entropy::kCoders; see CodedModel::paper_ratios
   std::optional<double> accuracy_before, accuracy_after;  // 0 to 1, on the test data, of the files
-  std::optional<double> snr_db;                           // of the outputs, where there are no classes
+  std::optional<double> validation_before, validation_after;  // the same on the validation split
+  std::optional<double> snr_db;                               // of the outputs, where there are no classes
   std::vector<TrainingRecord> records;
 };
 

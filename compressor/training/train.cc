@@ -52,6 +52,10 @@ TrainReport run(const OnnxModel& model, const std::filesystem::path& output, con
       if (alone.accuracy) report.column_accuracies.push_back(*alone.accuracy);
     }
   }
+  if (const std::unique_ptr<data::Dataset> data = open_validation_data(model, options)) {
+    const std::unique_ptr<Teacher> file = open_teacher(output, torch::kCPU, options.threads);
+    report.validation_accuracy = measure(*file, input_batch(model), *data, nullptr).accuracy;
+  }
   remove_checkpoint(options.checkpoint);
   return report;
 }

@@ -137,7 +137,8 @@ class Tuning {
   void report(Shipped shipped);
   double target_bytes(double ratio) const { return static_cast<double>(model_.file_bytes) / ratio; }
   std::optional<double> first_target() const;
-  TestResult measure_file(const fs::path& path, Communicator* communicator) const;
+  TestResult measure_file(const fs::path& path, const data::Dataset* data, Communicator* communicator) const;
+  TestResult judge(const fs::path& path) const;
   int rank() const { return process_.communicator().rank(); }
   bool is_leader() const { return rank() == 0; }
   fs::path round_checkpoint(int round) const;
@@ -204,8 +205,7 @@ std::optional<double> Tuning::first_target() const {
 }
 
 // Each rank measures its share of the data where there is a communicator.
-TestResult Tuning::measure_file(const fs::path& path, Communicator* communicator) const {
-  const std::unique_ptr<data::Dataset> data = open_test_data(model_, options_.loop);
+TestResult Tuning::measure_file(const fs::path& path, const data::Dataset* data, Communicator* communicator) const {
   if (!data) return {};
   const bool is_original = path == input_;
   if (is_original && data->class_count() == 0) return {};  // it is as good as itself
@@ -213,6 +213,12 @@ TestResult Tuning::measure_file(const fs::path& path, Communicator* communicator
   std::unique_ptr<Teacher> original;
   if (!is_original) original = open_teacher(input_, torch::kCPU, options_.loop.threads);
   return measure(*file, input_batch(model_), *data, is_original ? file.get() : original.get(), communicator);
+}
+
+// By what rounds are chosen: the validation split, or else the test data.
+TestResult Tuning::judge(const fs::path& path) const {
+  const auto open = options_.loop.validation > 0 ? open_validation_data : open_test_data;
+  return measure_file(path, open(model_, options_.loop).get(), &process_.communicator());
 }
 
 fs::path Tuning::round_checkpoint(int round) const {
@@ -307,7 +313,7 @@ void Tuning::search(const fs::path& output, double before) {
     const RemovedAtTheEnd removed(trial);
     const bool reached = train_round(round, ratio, good.ratio > 0);
     const Shipped shipped = ship(trial);
-    const double drop = 100 * (before - measure_file(trial, &process_.communicator()).accuracy.value_or(0));
+    const double drop = 100 * (before - judge(trial).accuracy.value_or(0));
     const auto bytes = process_.communicator().of_leader(static_cast<int64_t>(shipped.file.output_bytes));
     const double file_ratio = static_cast<double>(model_.file_bytes) / static_cast<double>(bytes);
     const bool is_good = reached && drop <= *options_.max_drop + kRounding;
@@ -334,7 +340,8 @@ void Tuning::search(const fs::path& output, double before) {
 }
 
 TuneReport Tuning::run(const fs::path& output) {
-  const TestResult before = measure_file(input_, &process_.communicator());
+  const std::unique_ptr<data::Dataset> test = open_test_data(model_, options_.loop);
+  const TestResult before = judge(input_);
   if (options_.max_drop && !before.accuracy) {
     throw Error("--max-drop needs test data with labels, of as many classes as the model has scores");
   }
@@ -350,8 +357,15 @@ TuneReport Tuning::run(const fs::path& output) {
     if (is_leader()) report(ship(output));
   }
   if (!is_leader()) return {};
-  const TestResult after = measure_file(output, nullptr);
-  report_.accuracy_before = before.accuracy;
+  if (options_.loop.validation > 0) {
+    const std::unique_ptr<data::Dataset> validation = open_validation_data(model_, options_.loop);
+    report_.validation_before = before.accuracy;
+    report_.validation_after = measure_file(output, validation.get(), nullptr).accuracy;
+    report_.accuracy_before = measure_file(input_, test.get(), nullptr).accuracy;
+  } else {
+    report_.accuracy_before = before.accuracy;
+  }
+  const TestResult after = measure_file(output, test.get(), nullptr);
   report_.accuracy_after = after.accuracy;
   report_.snr_db = after.snr_db;
   remove_checkpoints();

@@ -27,13 +27,14 @@ void visit_options(const data::DatasetOptions& options, Visitor& visitor) {
 
 template <typename Visitor>
 void visit_options(const LoopOptions& options, Visitor& visitor) {
-  const auto& [data, test_data, preprocessing, samples, epochs, batch, optimizer, schedule, learning_rate, momentum,
-               weight_decay, augment, drop_path, teacher, temperature, label_share, device, bfloat16, recompute,
-               threads, seed, checkpoint, checkpoint_minutes, resume, progress, on_epoch] = options;
+  const auto& [data, test_data, preprocessing, samples, validation, epochs, batch, optimizer, schedule, learning_rate,
+               momentum, weight_decay, augment, drop_path, teacher, temperature, label_share, device, bfloat16,
+               recompute, threads, seed, checkpoint, checkpoint_minutes, resume, progress, on_epoch] = options;
   visitor.must_match("--data", data);
   visitor.must_match("--test-data", test_data);
   visit_options(preprocessing, visitor);
   visitor.must_match("--samples", samples);
+  visitor.must_match("--validation", validation);
   visitor.must_match("--epochs", epochs);
   visitor.must_match("--batch", batch);
   visitor.must_match("--optimizer", optimizer);

@@ -43,6 +43,8 @@ struct LoopOptions {
   std::string data, test_data;
   data::DatasetOptions preprocessing;
   uint64_t samples = 0;  // of an epoch; 0: all
+  // Samples of the training data that are not trained on: epochs and rounds are judged by them, not by the test data.
+  uint64_t validation = 0;
 
   int epochs = 10;      // at least 1
   int64_t batch = 128;  // of all processes together

@@ -262,20 +262,20 @@ void Trainer::finish_epoch(int epoch) {
     annealer_->measure_file();
     record.quantization = annealer_->record(module_.model().file_bytes);
   }
-  if (data_.test()) evaluate(record);
+  if (data_.judging()) evaluate(record);
   record.seconds = monotonic_seconds() - start_;
   progress_.records.push_back(record);
   if (is_leader() && options_.on_epoch) options_.on_epoch(progress_.records);
 }
 
-// By the runtime, as the file that ships is run, on the test data.
+// By the runtime, as the file that ships is run.
 void Trainer::evaluate(TrainingRecord& record) {
   const auto result = [&](const NamedTensors& weights) {
     // Running statistics lag behind weights that jump from center to center: accuracy with them is points too low.
     const StatisticsGuard guard(module_.buffers());
     if (!module_.buffers().empty()) estimate_statistics(kEpochStatisticsBatches, weights);
     const OnnxModel model = module_.to_onnx(weights);
-    return measure(*runtime_teacher(model, options_.threads), input_batch(model), *data_.test(), teacher_,
+    return measure(*runtime_teacher(model, options_.threads), input_batch(model), *data_.judging(), teacher_,
                    &communicator_);
   };
   const TestResult hard = result(hard_weights());

@@ -54,8 +54,14 @@ data::DatasetOptions preprocessing_of(const OnnxModel& model, const LoopOptions&
 
 TrainingData::TrainingData(const OnnxModel& model, const LoopOptions& options, bool has_teacher,
                            const Communicator& communicator)
-    : training_(data::open_dataset(training_spec(options.data), preprocessing_of(model, options))),
-      test_(open_test_data(model, options)) {
+    : training_(data::open_dataset(training_spec(options.data), preprocessing_of(model, options))) {
+  if (options.validation > 0) {
+    data::Split parts = data::split(std::move(training_), options.validation);
+    training_ = std::move(parts.rest);
+    judging_ = std::move(parts.taken);
+  } else {
+    judging_ = open_test_data(model, options);
+  }
   const int64_t own_batch = options.batch / communicator.size();
   if (const int64_t batch = input_batch(model); has_teacher && batch > 0 && batch != own_batch) {
     throw Error::make("{}: takes batches of {}: give --batch {}", model.name, batch, batch * communicator.size());
@@ -76,6 +82,13 @@ TrainingData::TrainingData(const OnnxModel& model, const LoopOptions& options, b
 std::unique_ptr<data::Dataset> open_test_data(const OnnxModel& model, const LoopOptions& options) {
   const std::string spec = test_spec(options);
   return spec.empty() ? nullptr : data::open_dataset(spec, preprocessing_of(model, options));
+}
+
+std::unique_ptr<data::Dataset> open_validation_data(const OnnxModel& model, const LoopOptions& options) {
+  if (options.validation == 0) return nullptr;
+  return data::split(data::open_dataset(training_spec(options.data), preprocessing_of(model, options)),
+                     options.validation)
+      .taken;
 }
 
 }  // namespace quench::training

@@ -1,4 +1,4 @@
-// The data of a training: batches of the training set, and the test set where there is one.
+// The data of a training: batches of the training set, and what its epochs are judged by.
 #pragma once
 
 #include <memory>
@@ -23,15 +23,18 @@ class TrainingData {
   const Batches& batches() const { return *batches_; }
   // Of the labels of the training set; 0: there are none.
   int64_t class_count() const { return training_->class_count(); }
-  // Null: there is none.
-  const data::Dataset* test() const { return test_.get(); }
+  // The validation split, or else the test data. Null: there is neither.
+  const data::Dataset* judging() const { return judging_.get(); }
 
  private:
-  std::unique_ptr<data::Dataset> training_, test_;
+  std::unique_ptr<data::Dataset> training_, judging_;
   std::unique_ptr<Batches> batches_;
 };
 
 // The test data that goes with the options' training data; null where there is none.
 std::unique_ptr<data::Dataset> open_test_data(const OnnxModel& model, const LoopOptions& options);
+
+// The validation split of the training data; null where none is asked for.
+std::unique_ptr<data::Dataset> open_validation_data(const OnnxModel& model, const LoopOptions& options);
 
 }  // namespace quench::training

@@ -207,6 +207,23 @@ TEST_F(TrainingCli, SoftTrainingsEndHard) {
   }
 }
 
+TEST_F(TrainingCli, ValidationSamplesJudgeInPlaceOfTheTestData) {
+  const Json report =
+      tuned("a.quench", {"--max-drop", "100", "--epochs", "1", "--samples", "32", "--validation", "10", "--metrics",
+                         path("m.jsonl")});
+  // Tenths: of ten samples. The test data are what the report quotes as ever.
+  const auto in_tenths = [](const Json& accuracy) {
+    return std::abs(10 * accuracy.get<double>() - std::round(10 * accuracy.get<double>())) < 1e-9;
+  };
+  EXPECT_TRUE(in_tenths(report["validation_top1"]));
+  EXPECT_TRUE(in_tenths(report["validation_top1_before"]));
+  EXPECT_TRUE(in_tenths(metrics_of(path("m.jsonl")).back()["accuracy"]));
+  EXPECT_TRUE(report["top1"].is_number());
+  const Outcome all = run_program({"tune", model(), "-o", path("b.quench"), "--data", kData, "--validation", "100000"});
+  EXPECT_EQ(all.code, 1);
+  EXPECT_NE(all.err.find("cannot be set apart"), std::string::npos) << all.err;
+}
+
 TEST_F(TrainingCli, MaxDropKeepsWithinTheLimit) {
   const Json report = tuned("a.quench", {"--max-drop", "20", "--epochs", "1", "--samples", "32"});
   EXPECT_LE(report["top1_before"].get<double>() - report["top1"].get<double>(), 0.2 + 1e-9);

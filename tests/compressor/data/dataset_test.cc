@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <zlib.h>
 
+#include <algorithm>
 #include <numeric>
 #include <set>
 
@@ -291,6 +292,38 @@ TEST(ImageFolder, WithoutClassFoldersThereAreNoLabels) {
   EXPECT_EQ(dataset->size(), 2u);
   EXPECT_EQ(dataset->class_count(), 0);
   EXPECT_EQ(dataset->sample_shape(), (std::vector<int64_t>{3, 1, 1}));
+}
+
+TEST(Split, PartsAreTheWholeOnce) {
+  const auto all = open_dataset("synthetic:shapes,count=200");
+  Split parts = split(open_dataset("synthetic:shapes,count=200"), 30);
+  EXPECT_EQ(parts.taken->size(), 30u);
+  EXPECT_EQ(parts.rest->size(), 170u);
+  EXPECT_EQ(parts.taken->class_count(), all->class_count());
+  EXPECT_EQ(parts.rest->sample_shape(), all->sample_shape());
+  const auto samples_of = [](const Dataset& data) {
+    std::vector<std::vector<float>> samples;
+    for (uint64_t i = 0; i < data.size(); ++i) {
+      std::vector<float> values(data.sample_elements() + 1);
+      int64_t label = 0;
+      data.fill({{i}}, std::span(values).first(values.size() - 1), {&label, 1});
+      values.back() = static_cast<float>(label);
+      samples.push_back(std::move(values));
+    }
+    return samples;
+  };
+  std::vector<std::vector<float>> together = samples_of(*parts.taken);
+  for (auto& sample : samples_of(*parts.rest)) together.push_back(std::move(sample));
+  std::vector<std::vector<float>> expected = samples_of(*all);
+  std::sort(together.begin(), together.end());
+  std::sort(expected.begin(), expected.end());
+  EXPECT_EQ(together, expected);
+}
+
+TEST(Split, AnEmptyPartIsRefused) {
+  for (const uint64_t count : {0, 20, 21}) {
+    EXPECT_THROW(split(open_dataset("synthetic:shapes,count=20"), count), Error) << count;
+  }
 }
 
 TEST(SpreadIndex, IsAPermutationWhosePrefixesSpread) {

@@ -84,6 +84,7 @@ const std::vector<Change>& changes() {
       {"--order rgb, not bgr", [](TuneOptions& o) { o.loop.preprocessing.bgr = true; }},
       {"whether the preprocessing is the file's own off, not on",
        [](TuneOptions& o) { o.loop.preprocessing.images_only = true; }},
+      {"--validation 0, not 7", [](TuneOptions& o) { o.loop.validation = 7; }},
       {"--samples 0, not 9", [](TuneOptions& o) { o.loop.samples = 9; }},
       {"--epochs 10, not 11", [](TuneOptions& o) { o.loop.epochs = 11; }},
       {"--batch 128, not 64", [](TuneOptions& o) { o.loop.batch = 64; }},
