@@ -208,9 +208,8 @@ TEST_F(TrainingCli, SoftTrainingsEndHard) {
 }
 
 TEST_F(TrainingCli, ValidationSamplesJudgeInPlaceOfTheTestData) {
-  const Json report =
-      tuned("a.quench", {"--max-drop", "100", "--epochs", "1", "--samples", "32", "--validation", "10", "--metrics",
-                         path("m.jsonl")});
+  const Json report = tuned("a.quench", {"--max-drop", "100", "--epochs", "1", "--samples", "32", "--validation", "10",
+                                         "--metrics", path("m.jsonl")});
   // Tenths: of ten samples. The test data are what the report quotes as ever.
   const auto in_tenths = [](const Json& accuracy) {
     return std::abs(10 * accuracy.get<double>() - std::round(10 * accuracy.get<double>())) < 1e-9;
@@ -442,7 +441,7 @@ TEST_F(TrainingCli, TuningWithoutLabelsBringsAnImageModelsOutputsCloser) {
                                        "--json",
                                        path("r.json"),
                                        "--learning-rate",
-                                       "0.01"});
+                                       "0.003"});
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   const std::vector<Json> records = metrics_of(path("m.jsonl"));
   const double first = records.front()["snr_db"].get<double>(), last = records.back()["snr_db"].get<double>();
