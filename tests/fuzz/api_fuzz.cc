@@ -322,6 +322,8 @@ void count_codebooks(File& file) {
 }
 
 void change_section(Section& section, std::minstd_rand& random) {
+  const bool is_graph = section.kind == static_cast<uint64_t>(quench::container::SectionKind::kGraph);
+  if (is_graph && random() % 16 == 0) section.flags ^= uint64_t{quench::container::kSectionTerse};
   const bool was_coded = section.coded();
   if (random() % 8 != 0) decode(section);
   const size_t size = section.stored.size();
