@@ -4,8 +4,8 @@
 //     training_bench plain|tune [--bfloat16] [--centers L] [--batch N] [--threads N] [--steps N]
 //                    [--integrator NAME] [--depth N] [--recompute]
 //
-// Prints the median step in milliseconds, the process's peak memory in MiB, the operator calls of the last step, those
-// that operators make of others included, and what the peak is above the memory in use before the first step, in MiB:
+// Prints the median step in milliseconds, the process's peak memory in MiB, the operator calls of the last step, but for
+// those that operators make of others, and what the peak is above the memory in use before the first step, in MiB:
 // activations, gradients and momenta. See training_bench.sh, which runs it in turn with the same net in Python, and
 // training_memory.sh, which has that by depth.
 #include <ATen/record_function.h>
@@ -23,6 +23,7 @@
 #include "compressor/networks/network.h"
 #include "compressor/training/autocast.h"
 #include "compressor/training/graph_module.h"
+#include "compressor/training/loop/optimizer.h"
 #include "compressor/training/quantization/weight_binding.h"
 
 namespace {
@@ -65,10 +66,14 @@ double peak_mib() {
 
 std::atomic<int64_t> operator_calls = 0;
 
-std::unique_ptr<at::ObserverContext> count_call(const at::RecordFunction&) {
-  ++operator_calls;
+thread_local int open_calls = 0;
+
+std::unique_ptr<at::ObserverContext> begin_call(const at::RecordFunction&) {
+  if (open_calls++ == 0) ++operator_calls;
   return nullptr;
 }
+
+void end_call(const at::RecordFunction&, at::ObserverContext*) { --open_calls; }
 
 std::vector<std::string> matrices(const training::GraphModule& module) {
   std::vector<std::string> names;
@@ -97,14 +102,14 @@ int main(int argc, char** argv) {
     quantizer->hardness() = {.sigma = 1, .price = 0.1, .hard_values = true, .wants_bits = false};  // as `tune` does it
     for (const auto& [name, tensor] : quantizer->learned()) trained.push_back(tensor);
   }
-  torch::optim::SGD optimizer(trained, torch::optim::SGDOptions(0.01).momentum(0.9));
+  training::Optimizer optimizer(trained, {}, training::LoopOptions());
   const torch::Tensor images = torch::randn({options.batch, 3, 32, 32}).contiguous(torch::MemoryFormat::ChannelsLast);
   const torch::Tensor labels = torch::randint(10, {options.batch}, torch::kInt64);
   std::vector<double> times;
   const double before = peak_mib();
   for (int step = 0; step < options.steps; ++step) {
     if (step + 1 == options.steps) {  // and not in the steps before, of which most are timed
-      at::addGlobalCallback(at::RecordFunctionCallback(count_call).scopes({at::RecordScope::FUNCTION}));
+      at::addGlobalCallback(at::RecordFunctionCallback(begin_call, end_call).scopes({at::RecordScope::FUNCTION}));
     }
     const double start = now_ms();
     optimizer.zero_grad();
@@ -118,7 +123,7 @@ int main(int argc, char** argv) {
     const torch::Tensor loss = torch::cross_entropy_loss(scores.to(torch::kFloat32), labels);
     loss.backward();
     if (quantizer) quantizer->precondition_gradients();
-    optimizer.step();
+    optimizer.step(0.01);
     if (quantizer) quantizer->rearrange();
     times.push_back(now_ms() - start);
   }
