@@ -25,6 +25,9 @@ struct Arguments {
   int column = 0;
   networks::OdeNetworkOptions ode;
   bool exports_loop = false;
+  // Options that mean something to some networks alone.
+  const CLI::Option *integrator = nullptr, *classes = nullptr;
+  std::vector<const CLI::Option*> of_ode, of_loop;
   LoopArguments loop;
   JsonOption json;
 };
@@ -114,10 +117,25 @@ std::string note_of(const Arguments& arguments) {
   return evaluations > 0 ? fmt::format("  {} evaluations a pass", evaluations) : "";
 }
 
-void run(const Arguments& arguments) {
-  if (arguments.exports_loop && (!networks::is_ode_network(arguments.network) || arguments.network == "odenet-twin")) {
-    throw Error::make("{}: has no ODE block to write as a loop: leave out --export loop", arguments.network);
+// What would be given and do nothing is a slip of the pen.
+void check_options(const Arguments& arguments) {
+  const auto refuse = [&](const CLI::Option* option, const char* whose) {
+    if (option->count() == 0) return;
+    throw Error::make("{}: {} is for {}: leave it out", arguments.network, option->get_name(), whose);
+  };
+  const bool is_file = arguments.network.ends_with(".onnx"), is_ode = networks::is_ode_network(arguments.network);
+  if (is_file || is_ode) refuse(arguments.integrator, "residual networks");
+  if (is_file) refuse(arguments.classes, "new networks");
+  if (!is_ode || arguments.network == "odenet-twin") {
+    for (const CLI::Option* option : arguments.of_ode) refuse(option, "networks with ODE blocks");
   }
+  if (!arguments.exports_loop) {
+    for (const CLI::Option* option : arguments.of_loop) refuse(option, "--export loop");
+  }
+}
+
+void run(const Arguments& arguments) {
+  check_options(arguments);
   report::Progress progress;
   FileUse files;
   if (arguments.network.ends_with(".onnx")) files.reads_model(arguments.network);
@@ -146,12 +164,13 @@ void add_train(CLI::App& app) {
   command->add_option("-o,--output", arguments->output, "the .onnx file to write")->required()->type_name("OUT");
   arguments->json.add_to(*command);
   const std::vector<std::string_view> known = networks::integrator_names();
-  command->add_option("--integrator", arguments->options.integrator, "how a step follows from f; default euler")
-      ->check(CLI::IsMember(std::vector<std::string>(known.begin(), known.end())).description(""))
-      ->type_name(fmt::format("{}", fmt::join(known, "|")));
-  command->add_option("--classes", arguments->options.classes, "default 10")
-      ->check(CLI::Range(2, 1 << 20))
-      ->type_name("N");
+  arguments->integrator =
+      command->add_option("--integrator", arguments->options.integrator, "how a step follows from f; default euler")
+          ->check(CLI::IsMember(std::vector<std::string>(known.begin(), known.end())).description(""))
+          ->type_name(fmt::format("{}", fmt::join(known, "|")));
+  arguments->classes = command->add_option("--classes", arguments->options.classes, "default 10")
+                           ->check(CLI::Range(2, 1 << 20))
+                           ->type_name("N");
   command
       ->add_option("--column", arguments->column,
                    "of a network of columns (fractal-2 to fractal-4), the one to write alone; 1 is the shallowest")
@@ -189,6 +208,10 @@ void add_train(CLI::App& app) {
       ->check(above_zero())
       ->type_name("A")
       ->group(ode);
+  for (const char* name : {"--solver", "--steps", "--extra-channels", "--export", "--rtol", "--atol"}) {
+    arguments->of_ode.push_back(command->get_option(name));
+  }
+  for (const char* name : {"--rtol", "--atol"}) arguments->of_loop.push_back(command->get_option(name));
   arguments->loop.add_to(*command, defaults());
   command->callback([arguments] { run(*arguments); });
 }

@@ -373,8 +373,15 @@ TEST_F(TrainingCli, OdeNetworksTrainAndAreWrittenAsStepsOrLoops) {
   }
   expect_error(run_program(Arguments{"tune", path("loop.onnx"), "-o", path("x.quench")} + data),
                "node 'ode.loop' (Loop): this operator cannot be trained");
-  expect_error(train("odenet-twin", "x.onnx", {"--export", "loop"}), "odenet-twin: has no ODE block");
-  expect_error(train("odenet", "x.onnx", {"--rtol", "2"}), "a tolerance of 2 cannot be");
+  expect_error(train("odenet", "x.onnx", {"--rtol", "2", "--export", "loop"}), "a tolerance of 2 cannot be");
+  expect_error(train("odenet", "x.onnx", {"--rtol", "0.1"}), "odenet: --rtol is for --export loop");
+  expect_error(train("odenet", "x.onnx", {"--integrator", "euler"}), "--integrator is for residual networks");
+  const auto plain = [&](const std::string& network, const Arguments& more) {
+    return run_program(Arguments{"train", network, "-o", path("x.onnx")} + data + more);
+  };
+  expect_error(plain("odenet-twin", {"--export", "loop"}), "odenet-twin: --export is for networks with ODE blocks");
+  expect_error(plain("resnet8", {"--steps", "3"}), "resnet8: --steps is for networks with ODE blocks");
+  expect_error(plain(model(), {"--classes", "3"}), "--classes is for new networks");
   expect_error(train("odenet", "x.onnx", {"--rtol", "0"}), "--rtol: 0 is not above 0", 2);
   expect_error(train("odenet", "x.onnx", {"--extra-channels", "3"}), "3 extra channels");
   EXPECT_FALSE(fs::exists(path("x.onnx")));
