@@ -57,6 +57,7 @@ void drop_initializer_names(onnx::GraphProto& graph, NameSet& kept) {
   }
   for (int i = 0; i < graph.initializer_size(); ++i) {
     const std::string& name = graph.initializer(i).name();
+    if (name.empty()) continue;  // nothing can refer to it; "" stands for an input that is left out
     uses[name] == 1 && !kept.contains(name) ? void(initializers.emplace(name, i)) : void(kept.insert(name));
   }
   std::vector<int> nameless;

@@ -77,6 +77,18 @@ TEST(TerseNames, WeightsOfOneUseHaveNoneAndComeInTheOrderOfTheirUse) {
   EXPECT_EQ(nameless, 7);
 }
 
+TEST(TerseNames, AnInputThatIsLeftOutIsNoWeightWithoutAName) {
+  onnx::ModelProto model = parse_text("g (float[N] x) => (float[N] y) { y = Clip(x, , high) }");
+  add_weight(model, "");
+  add_weight(model, "high");
+  ASSERT_TRUE(make_names_terse(model));
+  EXPECT_EQ(model.graph().node(0).input(1), "");
+  EXPECT_EQ(model.graph().node(0).input(2), "+");
+  EXPECT_EQ(model.graph().initializer(0).raw_data(), "high");
+  expand_terse_names(model, "file");
+  EXPECT_EQ(model.graph().node(0).input(2), model.graph().initializer(0).name());
+}
+
 TEST(TerseNames, EqualBlocksHaveEqualBytes) {
   std::string nodes;
   for (int i = 0; i < 40; ++i) {
