@@ -51,6 +51,7 @@ class Subset final : public Dataset {
   int64_t class_count() const override { return all_->class_count(); }
   const std::vector<int64_t>& sample_shape() const override { return all_->sample_shape(); }
   std::string file_of(uint64_t index) const override { return all_->file_of(indices_[index]); }
+  bool may_mirror() const override { return all_->may_mirror(); }
 
   void fill(std::span<const uint64_t> indices, std::span<float> values, std::span<int64_t> labels) const override {
     std::vector<uint64_t> places;

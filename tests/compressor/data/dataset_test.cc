@@ -320,6 +320,16 @@ TEST(Split, PartsAreTheWholeOnce) {
   EXPECT_EQ(together, expected);
 }
 
+TEST(Split, DigitsStayWhatMayNotBeMirrored) {
+  const TemporaryFolder folder;
+  folder.write(kImages, gzipped(idx({2, 1, 2}, "abcd")));
+  folder.write(kLabels, gzipped(idx({2}, std::string_view("\x03\x09"))));
+  const Split digits = split(open_dataset("mnist:" + folder.path().string()), 1);
+  EXPECT_FALSE(digits.rest->may_mirror());
+  EXPECT_FALSE(digits.taken->may_mirror());
+  EXPECT_TRUE(split(open_dataset("synthetic:shapes,count=9"), 1).rest->may_mirror());
+}
+
 TEST(Split, AnEmptyPartIsRefused) {
   for (const uint64_t count : {0, 20, 21}) {
     EXPECT_THROW(split(open_dataset("synthetic:shapes,count=20"), count), Error) << count;

@@ -8,10 +8,12 @@
 #include "compressor/networks/initial_values.h"
 #include "compressor/networks/integrator.h"
 #include "tests/compressor/networks/evaluate.h"
+#include "tests/formats/onnx/test_models.h"
 
 namespace quench::networks {
 namespace {
 
+using ::quench::testing::error_of;
 using ::quench::testing::evaluator_of;
 using ::quench::testing::expect_near;
 using ::quench::testing::random_images;
@@ -35,15 +37,6 @@ const Weight& weight_named(const OnnxModel& model, const std::string& name) {
                                   [&](const Weight& weight) { return weight.name == name; });
   if (found == model.weights.end()) throw Error::make("no weight '{}'", name);
   return *found;
-}
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
 }
 
 TEST(Network, HasTheParametersOfThePaper) {
@@ -178,25 +171,25 @@ TEST(InitialValues, AreTheSameOnEveryMachine) {
 
 TEST(Network, RefusesWhatItCannotBuild) {
   for (const int depth : {-4, 0, 2, 7, 18, 33, 48, 1208, 2000000000}) {
-    const std::string message = message_of([&] { build({.depth = depth}); });
+    const std::string message = error_of([&] { build({.depth = depth}); });
     EXPECT_NE(message.find("depth " + std::to_string(depth)), std::string::npos) << message;
     EXPECT_NE(message.find("6n + 2"), std::string::npos) << message;
   }
-  EXPECT_NE(message_of([] { build({.integrator = "leapfrog\n"}); }).find("choose one of euler, linear-multistep"),
+  EXPECT_NE(error_of([] { build({.integrator = "leapfrog\n"}); }).find("choose one of euler, linear-multistep"),
             std::string::npos);
-  EXPECT_NE(message_of([] { build({.classes = 0}); }).find("0 classes"), std::string::npos);
-  EXPECT_NE(message_of([] { build({.classes = int64_t{1} << 40}); }).find("classes"), std::string::npos);
-  EXPECT_NE(message_of([] { build({.input = {3, 0, 32}}); }).find("3 x 0 x 32"), std::string::npos);
-  EXPECT_NE(message_of([] { build({.input = {int64_t{1} << 60, 32, 32}}); }).find("height"), std::string::npos);
+  EXPECT_NE(error_of([] { build({.classes = 0}); }).find("0 classes"), std::string::npos);
+  EXPECT_NE(error_of([] { build({.classes = int64_t{1} << 40}); }).find("classes"), std::string::npos);
+  EXPECT_NE(error_of([] { build({.input = {3, 0, 32}}); }).find("3 x 0 x 32"), std::string::npos);
+  EXPECT_NE(error_of([] { build({.input = {int64_t{1} << 60, 32, 32}}); }).find("height"), std::string::npos);
 }
 
 TEST(Network, NamesTellTheDepth) {
   EXPECT_EQ(depth_of("resnet32"), 32);
   EXPECT_EQ(depth_of("resnet110"), 110);
   for (const std::string_view name : {"", "resnet", "resnet32x", "resnet-32", "vgg16", "resnet99999999999999"}) {
-    EXPECT_NE(message_of([&] { depth_of(name); }).find("is not known"), std::string::npos) << name;
+    EXPECT_NE(error_of([&] { depth_of(name); }).find("is not known"), std::string::npos) << name;
   }
-  EXPECT_NE(message_of([] { depth_of("resnet34"); }).find("6n + 2"), std::string::npos);
+  EXPECT_NE(error_of([] { depth_of("resnet34"); }).find("6n + 2"), std::string::npos);
 }
 
 // Trained models do not have the trivial BatchNormalization of new ones.

@@ -9,10 +9,12 @@
 #include "compressor/networks/ode_block.h"
 #include "compressor/solver/tableau.h"
 #include "tests/compressor/networks/evaluate.h"
+#include "tests/formats/onnx/test_models.h"
 
 namespace quench::networks {
 namespace {
 
+using ::quench::testing::error_of;
 using ::quench::testing::evaluator_of;
 using ::quench::testing::expect_near;
 using ::quench::testing::random_images;
@@ -26,15 +28,6 @@ int64_t parameters_of(const OnnxModel& model, const std::string& prefix = "") {
     }
   }
   return count;
-}
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
 }
 
 std::vector<float> values_of(const OnnxModel& model, const std::string& name) {
@@ -230,7 +223,7 @@ TEST(OdeNetwork, ExtraChannelsBeginAtZero) {
 }
 
 TEST(OdeNetwork, RefusesWhatItCannotBuild) {
-  const auto refusal = [](const OdeNetworkOptions& options) { return message_of([&] { build(options); }); };
+  const auto refusal = [](const OdeNetworkOptions& options) { return error_of([&] { build(options); }); };
   EXPECT_EQ(refusal({.network = "odenet\n"}),
             "network 'odenet?' is not known: choose one of odenet, odenet-twin, odenet-cifar");
   EXPECT_NE(refusal({.solver = "ode45"}).find("choose one of euler"), std::string::npos);

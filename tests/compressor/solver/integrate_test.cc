@@ -13,20 +13,13 @@
 #include "compressor/solver/graph_function.h"
 #include "compressor/solver/tableau.h"
 #include "formats/error.h"
+#include "tests/formats/onnx/test_models.h"
 
 namespace quench::solver {
 namespace {
 
+using ::quench::testing::error_of;
 using torch::Tensor;
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
 
 Tensor doubles(std::vector<double> values) { return torch::tensor(values, torch::kDouble); }
 
@@ -334,7 +327,7 @@ TEST(GraphFunction, RefusesWhatIsNoRightHandSide) {
   graph.input("u", {-1, 2});
   graph.output(graph.node("Tanh", "tanh", {"u"}), {-1, 2});
   training::GraphModule module(graph.finish(), torch::kCPU);
-  EXPECT_EQ(message_of([&] { function_of(module); }),
+  EXPECT_EQ(error_of([&] { function_of(module); }),
             "g: has 1 inputs and 1 outputs: a right-hand side f(t, u) has two, t and u, and one");
 }
 
@@ -342,7 +335,7 @@ TEST(Integrate, RefusesWhatCannotBe) {
   const Function f = [](double, const Tensor& u) { return -u; };
   const Tensor u0 = doubles({1, 2});
   const auto refusal = [&](const Options& options, const std::vector<double>& times = {0, 1}) {
-    return message_of([&] { integrate(f, u0, times, options); });
+    return error_of([&] { integrate(f, u0, times, options); });
   };
   EXPECT_EQ(refusal({.method = "ode45"}),
             "solver 'ode45' is not known: choose one of euler, midpoint, heun, rk4, bosh3, tsit5, dopri5");
@@ -362,7 +355,7 @@ TEST(Integrate, RefusesWhatCannotBe) {
 
 TEST(Integrate, SaysWhatIsWrongWithTheRightHandSide) {
   const auto refusal = [](const Function& f, const Options& options = {}) {
-    return message_of([&] { integrate(f, doubles({1, 2}), {0, 2}, options); });
+    return error_of([&] { integrate(f, doubles({1, 2}), {0, 2}, options); });
   };
   EXPECT_EQ(refusal([](double, const Tensor& u) { return u.sum(); }),
             "the right-hand side at t = 0 has the shape [], but u has [2]: f(t, u) must have u's");
