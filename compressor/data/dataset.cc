@@ -1,5 +1,7 @@
 #include "compressor/data/dataset.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cstring>
 #include <map>
@@ -9,6 +11,7 @@
 #include "compressor/data/idx.h"
 #include "compressor/data/image.h"
 #include "compressor/data/npy.h"
+#include "compressor/data/points.h"
 #include "compressor/data/shapes.h"
 #include "formats/error.h"
 
@@ -260,6 +263,7 @@ class ImageFolder : public ImageDataset {
   Folder folder_;
 };
 
+constexpr uint64_t kMaxPoints = uint64_t{1} << 26;  // 512 MiB
 constexpr int64_t kLargestLabel = (int64_t{1} << 31) - 1;
 
 class ArrayDataset : public Dataset {
@@ -383,9 +387,16 @@ uint64_t parse_number(std::string_view spec, std::string_view text) {
   return value;
 }
 
-std::unique_ptr<Dataset> open_shapes(std::string_view spec, std::string_view arguments, const DatasetOptions& options) {
-  uint64_t count = 10000;
-  ShapesOptions shapes;
+constexpr std::string_view kSynthetic = "synthetic:";
+
+// Behind synthetic:NAME.
+struct SyntheticArguments {
+  uint64_t count = 10000, seed = 0;
+  bool training = false;
+};
+
+SyntheticArguments parse_synthetic(std::string_view spec, std::string_view arguments) {
+  SyntheticArguments parsed;
   while (!arguments.empty()) {
     const std::string_view argument = arguments.substr(0, arguments.find(','));
     arguments.remove_prefix(std::min(argument.size() + 1, arguments.size()));
@@ -393,17 +404,40 @@ std::unique_ptr<Dataset> open_shapes(std::string_view spec, std::string_view arg
     const std::string_view key = argument.substr(0, equals);
     const std::string_view value = argument.substr(std::min(equals + 1, argument.size()));
     if (key == "count") {
-      count = parse_number(spec, value);
+      parsed.count = parse_number(spec, value);
     } else if (key == "seed") {
-      shapes.seed = parse_number(spec, value);
+      parsed.seed = parse_number(spec, value);
     } else if (key == "split" && (value == "train" || value == "test")) {
-      shapes.split = value == "train" ? ShapesSplit::kTrain : ShapesSplit::kTest;
+      parsed.training = value == "train";
     } else {
       throw Error::make("{}: '{}' is none of count=N, seed=S, split=train, split=test", spec, argument);
     }
   }
-  if (count == 0) throw Error::make("{}: count must be above 0", spec);
-  return std::make_unique<Shapes>(count, shapes, options);
+  if (parsed.count == 0) throw Error::make("{}: count must be above 0", spec);
+  return parsed;
+}
+
+// All of them are drawn at once.
+std::unique_ptr<Dataset> open_points(std::string_view spec, const PointsOptions& points, uint64_t count,
+                                     const DatasetOptions& options) {
+  if (count > kMaxPoints) throw Error::make("{}: count is at most {}", spec, kMaxPoints);
+  std::vector<float> values(2 * count);
+  for (uint64_t i = 0; i < count; ++i) draw_point(points, i, std::span<float, 2>(values.data() + 2 * i, 2));
+  return std::make_unique<ArrayDataset>(std::string(spec), Array::float32({static_cast<int64_t>(count), 2}, values),
+                                        std::vector<int64_t>(), options);
+}
+
+std::unique_ptr<Dataset> open_synthetic(std::string_view spec, const DatasetOptions& options) {
+  const size_t comma = std::min(spec.find(','), spec.size());
+  const std::string name(spec.substr(kSynthetic.size(), comma - kSynthetic.size()));
+  if (name != "shapes" && !is_point_set(name)) {
+    throw Error::make("{}: there is no such set: choose one of synthetic:shapes, {}", spec,
+                      fmt::join(point_set_names(), ", "));
+  }
+  const auto [count, seed, training] = parse_synthetic(spec, spec.substr(std::min(comma + 1, spec.size())));
+  if (name != "shapes") return open_points(spec, {name, seed, training}, count, options);
+  const ShapesSplit split = training ? ShapesSplit::kTrain : ShapesSplit::kTest;
+  return std::make_unique<Shapes>(count, ShapesOptions{seed, split}, options);
 }
 
 struct SplitSpec {
@@ -429,8 +463,6 @@ size_t file_end(std::string_view spec) {
   return at == std::string_view::npos ? spec.size() : at + 4;
 }
 
-bool is_shapes(std::string_view spec) { return spec == "synthetic:shapes" || spec.starts_with("synthetic:shapes,"); }
-
 }  // namespace
 
 uint64_t Dataset::sample_elements() const {
@@ -442,10 +474,7 @@ uint64_t Dataset::sample_elements() const {
 std::unique_ptr<Dataset> open_dataset(std::string_view spec, const DatasetOptions& options) {
   if (const auto cifar = cifar_of(spec)) return std::make_unique<Cifar10>(cifar->folder, cifar->training, options);
   if (const auto mnist = mnist_of(spec)) return std::make_unique<Mnist>(mnist->folder, mnist->training, options);
-  if (is_shapes(spec)) {
-    const size_t comma = spec.find(',');
-    return open_shapes(spec, comma == std::string_view::npos ? "" : spec.substr(comma + 1), options);
-  }
+  if (spec.starts_with(kSynthetic)) return open_synthetic(spec, options);
   const std::string path(spec);
   if (fs::is_directory(path)) return std::make_unique<ImageFolder>(scan_folder(path), options);
   if (spec.ends_with(".npz")) return open_npz(path, options);
@@ -459,7 +488,7 @@ std::unique_ptr<Dataset> open_dataset(std::string_view spec, const DatasetOption
 std::vector<fs::path> files_of(std::string_view spec) {
   if (const auto cifar = cifar_of(spec)) return Cifar10::files(cifar->folder, cifar->training);
   if (const auto mnist = mnist_of(spec)) return Mnist::files(mnist->folder, mnist->training);
-  if (is_shapes(spec)) return {};
+  if (spec.starts_with(kSynthetic)) return {};
   if (!fs::is_directory(spec)) return {fs::path(spec.substr(0, file_end(spec)))};
   std::vector<fs::path> files = npz_files_of(spec);
   if (!files.empty()) return files;

@@ -12,6 +12,8 @@
 //                            t10k-labels-idx1-ubyte.gz, as they are offered
 //     mnist-train:DIR        its training set
 //     synthetic:shapes       the built-in set; with ,count=N (default 10000) ,seed=S (0) ,split=train|test (test)
+//     synthetic:moons        points in the plane, without labels (points.h); likewise checkerboard, pinwheel, spirals,
+//                            8gaussians and rings; with the same arguments
 //     DIR                    a folder with a folder of PNG and JPEG files for each class (the label is the folder's
 //                            place in the sorted list), or a folder of such files without labels
 //     FILE.npy               an array of samples x anything

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "compressor/data/counter_random.h"
+
 namespace quench::data {
 namespace {
 
@@ -13,32 +15,6 @@ struct Point {
 };
 
 using Color = std::array<int, 3>;
-
-// Counter-based random numbers: draw n of a key is the SplitMix64 finalizer (Steele, Lea, Flood, 2014) of key + n *
-// gamma.
-class CounterRandom {
- public:
-  CounterRandom(uint64_t seed, uint64_t split, uint64_t index) : key_(mix(mix(mix(seed) + split) + index)) {}
-
-  uint64_t next() { return mix(key_ + kGamma * ++counter_); }
-  // Uniform in 0 to bound - 1, for small bounds.
-  int below(int bound) { return static_cast<int>(((next() >> 32) * static_cast<uint64_t>(bound)) >> 32); }
-  int between(int low, int high) { return low + below(high - low + 1); }
-  double uniform(double low, double high) { return low + (high - low) * (static_cast<double>(next() >> 11) * 0x1p-53); }
-
- private:
-  static constexpr uint64_t kGamma = 0x9e3779b97f4a7c15u;
-
-  static uint64_t mix(uint64_t z) {
-    z += kGamma;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-  }
-
-  uint64_t key_;
-  uint64_t counter_ = 0;
-};
 
 // A unit vector in a random direction. The half-angle form (1 - t^2, 2t) / (1 + t^2) needs no sine; t below tan(pi / 8)
 // gives one octant, the other seven are mirrored.

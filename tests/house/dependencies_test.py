@@ -36,7 +36,7 @@ PARTS = {
     "runtime/plan": "formats/base formats/operators formats/coded runtime/contract runtime/graph",
     "runtime/session": "formats/base runtime/include runtime/contract runtime/graph runtime/plan",
     # What makes it.
-    "compressor/data": "formats/error formats/base png.h jpeglib.h zlib.h",
+    "compressor/data": "formats/error formats/base fmt png.h jpeglib.h zlib.h",
     "compressor/graph": "formats/error formats/base formats/operators formats/onnx runtime/session fmt google",
     "compressor/quantizer": "formats/error formats/base formats/entropy formats/coded hwy Eigen",
     "compressor/networks": "formats/error formats/base formats/onnx compressor/solver/tableau fmt",

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "compressor/data/npy.h"
+#include "compressor/data/points.h"
 #include "compressor/data/shapes.h"
 #include "tests/compressor/data/temporary_folder.h"
 
@@ -187,7 +188,28 @@ TEST(SyntheticShapes, Refusals) {
   EXPECT_NE(open_error("synthetic:shapes,count=99999999999999999999"), "");
   EXPECT_NE(open_error("synthetic:shapes,split=other").find("'split=other' is none of"), std::string::npos);
   EXPECT_NE(open_error("synthetic:shapes,,count=3").find("'' is none of"), std::string::npos);
-  EXPECT_NE(open_error("synthetic:circles").find("this is no data"), std::string::npos);
+  EXPECT_NE(open_error("synthetic:circles").find("there is no such set: choose one of synthetic:shapes, moons"),
+            std::string::npos);
+}
+
+TEST(SyntheticPoints, SpecSaysWhatIsDrawn) {
+  const auto dataset = open_dataset("synthetic:rings,count=7,seed=3,split=train");
+  EXPECT_EQ(dataset->size(), 7u);
+  EXPECT_EQ(dataset->class_count(), 0);
+  EXPECT_EQ(dataset->sample_shape(), std::vector<int64_t>{2});
+  const Samples samples = read_all(*dataset);
+  std::array<float, 2> point{};
+  draw_point({"rings", 3, true}, 4, point);
+  EXPECT_EQ(samples.values[8], point[0]);
+  EXPECT_EQ(samples.values[9], point[1]);
+  EXPECT_EQ(open_dataset("synthetic:8gaussians")->size(), 10000u);
+}
+
+TEST(SyntheticPoints, Refusals) {
+  EXPECT_EQ(open_error("synthetic:moons,size=3"),
+            "synthetic:moons,size=3: 'size=3' is none of count=N, seed=S, split=train, split=test");
+  EXPECT_EQ(open_error("synthetic:moons,count=67108865"), "synthetic:moons,count=67108865: count is at most 67108864");
+  EXPECT_NE(open_error("synthetic:").find("there is no such set"), std::string::npos);
 }
 
 std::string saved(const TemporaryFolder& folder, const std::string& name, const std::vector<int64_t>& dims,
