@@ -23,6 +23,7 @@ PARTS = {
     "formats/entropy": "formats/base hwy",
     "formats/coded": "formats/base formats/entropy/coder",
     "formats/container": "formats/base formats/entropy formats/coded",
+    "formats/image": "formats/base formats/entropy",
     "formats/onnx": "formats/error formats/base formats/operators onnx google",
     # What runs it.
     "runtime/include": "",
@@ -95,13 +96,13 @@ SYSTEM = re.compile(r"[a-z_]+|(std(int|def|io|lib|bool)|string|math|time|errno|l
 
 # (files, what none of their headers may lead to): regular expressions on paths and on library names.
 CLOSED = [
-    (r"(runtime|formats/(operators|entropy|coded|container))/.*",
+    (r"(runtime|formats/(operators|entropy|coded|container|image))/.*",
      r"(compressor|formats/onnx)/.*|formats/error\.h|fmt|iostream"),
     (r"runtime/.*", r"formats/(entropy/\w*encoder|container/(writer|encode)|base/atomic_file)\.h"),
-    (r"formats/(entropy/\w*decoder|container/(reader|decode))\..*",
-     r"formats/(entropy/\w*encoder|container/writer)\.h"),
-    (r"formats/(entropy/\w*encoder|container/(writer|encode))\..*",
-     r"formats/(entropy/\w*decoder|container/reader)\.h"),
+    (r"formats/(entropy/\w*decoder|container/(reader|decode)|image/\w*(decoder|reader))\..*",
+     r"formats/(entropy/\w*encoder|container/writer|image/\w*(encoder|writer))\.h"),
+    (r"formats/(entropy/\w*encoder|container/(writer|encode)|image/\w*(encoder|writer))\..*",
+     r"formats/(entropy/\w*decoder|container/reader|image/\w*(decoder|reader))\.h"),
     (r"(?!compressor/(training|solver)/).*", r"torch|ATen|c10"),
     (r"examples/.*", r"(formats|compressor)/.*|runtime/(?!include/).*"),
 ]

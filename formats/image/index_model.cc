@@ -1,0 +1,25 @@
+#include "formats/image/index_model.h"
+
+namespace quench::image {
+
+Status check_index_layout(const IndexLayout& layout) {
+  if (layout.channels < 1 || layout.channels > kMaxChannels) {
+    return Status::error(StatusCode::kInvalidArgument, "%u channels; a codec has 1 to %u", layout.channels,
+                         kMaxChannels);
+  }
+  if (layout.levels < kMinLevels || layout.levels > kMaxLevels) {
+    return Status::error(StatusCode::kInvalidArgument, "%u levels; a codec has %u to %u", layout.levels, kMinLevels,
+                         kMaxLevels);
+  }
+  if (layout.zero >= layout.levels) {
+    return Status::error(StatusCode::kInvalidArgument, "level %u stands for zero, of %u", layout.zero, layout.levels);
+  }
+  const auto fits = [](uint32_t side) { return side >= 1 && side <= kTileSide; };
+  if (!fits(layout.height) || !fits(layout.width)) {
+    return Status::error(StatusCode::kInvalidArgument, "a tile of %u x %u latents; its sides are 1 to %u", layout.width,
+                         layout.height, kTileSide);
+  }
+  return Status();
+}
+
+}  // namespace quench::image
