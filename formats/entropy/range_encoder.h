@@ -3,14 +3,20 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "formats/entropy/binary_model.h"
 
 namespace quench::entropy {
 
-class RangeEncoder {
+// Bytes: std::vector<uint8_t>, or what has its push_back, pop_back, back, size and [].
+template <typename Bytes>
+class RangeEncoderTo {
  public:
+  RangeEncoderTo() = default;
+  explicit RangeEncoderTo(Bytes bytes) : bytes_(std::move(bytes)) {}
+
   // `probability` of a 1 in 1/65536, 1 .. 65535.
   void encode(uint32_t bit, uint32_t probability) {
     const uint64_t bound = (range_ >> 16) * probability;
@@ -39,7 +45,7 @@ class RangeEncoder {
   }
 
   // The shortest bytes that decode to what was encoded. Call once.
-  std::vector<uint8_t> finish() {
+  Bytes finish() {
     for (int zeros = 8; zeros >= 0; --zeros) {
       const uint64_t mask = zeros == 8 ? ~uint64_t{0} : (uint64_t{1} << (8 * zeros)) - 1;
       const uint64_t value = (low_ + mask) & ~mask;
@@ -69,9 +75,11 @@ class RangeEncoder {
     range_ <<= 32;
   }
 
-  std::vector<uint8_t> bytes_;
+  Bytes bytes_;
   uint64_t low_ = 0;
   uint64_t range_ = ~uint64_t{0};
 };
+
+using RangeEncoder = RangeEncoderTo<std::vector<uint8_t>>;
 
 }  // namespace quench::entropy

@@ -10,8 +10,6 @@
 
 namespace quench::image {
 
-inline constexpr size_t kIndexScratch = size_t{512} << 10;
-
 // Decodes one tile into `indices`, layout.symbols() of them. `prior`: the codec's, layout.prior_size() bytes; `scratch`:
 // kIndexScratch bytes, aligned to 64. Errors: kTruncated, kCorrupt (the bytes are not what the encoder writes),
 // kInvalidArgument. Afterwards all indices are below layout.levels, or unspecified after an error.

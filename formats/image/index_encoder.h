@@ -1,39 +1,19 @@
-// The encoding end of the index coder, and the prior that both ends start from.
+// The encoding end of the index coder.
 #pragma once
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
+#include "formats/base/status.h"
+#include "formats/image/byte_sink.h"
 #include "formats/image/index_model.h"
 
 namespace quench::image {
 
-// The bytes of one tile: the same indices give the same ones. `indices`: layout.symbols(), each below layout.levels;
-// `prior`: layout.prior_size() bytes, from PriorFitter. The layout fits (check_index_layout).
-std::vector<uint8_t> encode_indices(const IndexLayout& layout, std::span<const uint8_t> prior,
-                                    std::span<const uint8_t> indices);
-
-// Counts how decisions fall, and turns that into a codec's prior. One object per codec:
-//
-//     PriorFitter fitter(channels, levels, zero);
-//     for each picture: fitter.add(height, width, indices);      // in latents, cut into tiles here
-//     std::vector<uint8_t> prior = fitter.finish();               // channels x kPriorContexts x (levels - 1)
-class PriorFitter {
- public:
-  PriorFitter(uint32_t channels, uint32_t levels, uint32_t zero);
-
-  // `indices`: channels x height x width of any size, each below `levels`.
-  void add(uint32_t height, uint32_t width, std::span<const uint8_t> indices);
-  std::vector<uint8_t> finish() const;
-
- private:
-  struct Count {
-    uint64_t of[2] = {0, 0};
-  };
-
-  IndexLayout layout_;
-  std::vector<Count> counts_;  // as the prior
-};
+// Appends the bytes of one tile: the same indices give the same ones. `indices`: layout.symbols(); `prior`:
+// layout.prior_size() bytes, from PriorFitter; `scratch`: kIndexScratch bytes, aligned to 64. Errors: kInvalidArgument
+// (sizes, an index that is not below layout.levels), kOutOfMemory (the sink cannot grow).
+Status encode_indices(const IndexLayout& layout, std::span<const uint8_t> prior, std::span<const uint8_t> indices,
+                      std::span<uint8_t> scratch, ByteSink& out);
 
 }  // namespace quench::image

@@ -22,4 +22,15 @@ Status check_index_layout(const IndexLayout& layout) {
   return Status();
 }
 
+Status check_index_call(const IndexLayout& layout, size_t prior, size_t indices, std::span<const uint8_t> scratch) {
+  QUENCH_RETURN_IF_ERROR(check_index_layout(layout));
+  if (prior != layout.prior_size() || indices != layout.symbols()) {
+    return Status::error(StatusCode::kInvalidArgument, "the prior or the indices have a wrong size");
+  }
+  if (scratch.size() < kIndexScratch || reinterpret_cast<uintptr_t>(scratch.data()) % 64 != 0) {
+    return Status::error(StatusCode::kInvalidArgument, "the scratch memory is too small or not aligned");
+  }
+  return Status();
+}
+
 }  // namespace quench::image

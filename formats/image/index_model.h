@@ -291,17 +291,24 @@ struct IndexState {
   IndexMixer mixer;
 };
 
-// Goes over the symbols of a tile in coding order. visit(channel, context, symbol) sets or reads the symbol; false from
-// end_of_row() ends the walk.
-template <typename Index, typename Visit, typename EndOfRow>
-bool walk_indices(const IndexLayout& layout, LevelPlanes& planes, Index* indices, Visit&& visit,
-                  EndOfRow&& end_of_row) {
+inline constexpr size_t kIndexScratch = size_t{512} << 10;
+static_assert(sizeof(IndexState) <= kIndexScratch);
+
+// What both ends ask of a call: numbers of bytes in the prior and of indices, and scratch for an IndexState.
+Status check_index_call(const IndexLayout& layout, size_t prior, size_t indices, std::span<const uint8_t> scratch);
+
+// Goes over the symbols of a tile in coding order. visit(context, symbol) sets or reads the symbol; false from end_of_row()
+// ends the walk.
+template <typename Index, typename BeginChannel, typename Visit, typename EndOfRow>
+bool walk_indices(const IndexLayout& layout, LevelPlanes& planes, Index* indices, BeginChannel&& begin_channel,
+                  Visit&& visit, EndOfRow&& end_of_row) {
   planes.begin_tile();
   for (uint32_t channel = 0; channel < layout.channels; ++channel) {
     planes.begin_channel(channel);
+    begin_channel(channel);
     for (uint32_t row = 0; row < layout.height; ++row) {
       for (uint32_t column = 0; column < layout.width; ++column, ++indices) {
-        visit(channel, planes.context(row, column), *indices);
+        visit(planes.context(row, column), *indices);
         planes.set(row, column, static_cast<int32_t>(*indices) - static_cast<int32_t>(layout.zero));
       }
       if (!end_of_row()) return false;

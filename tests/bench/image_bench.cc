@@ -16,9 +16,9 @@
 #include "compressor/data/npy.h"
 #include "formats/entropy/statistics.h"
 #include "formats/error.h"
-#include "formats/image/index_decoder.h"
-#include "formats/image/index_encoder.h"
+#include "formats/image/prior_fitter.h"
 #include "formats/image/tiles.h"
+#include "tests/formats/image/vector_sink.h"
 
 namespace quench::image {
 namespace {
@@ -62,17 +62,16 @@ void measure(const Picture& picture, uint32_t levels, uint32_t zero, const std::
   const auto seconds = [](Clock::time_point from) {
     return std::chrono::duration<double>(Clock::now() - from).count();
   };
-  alignas(64) static uint8_t scratch[kIndexScratch];
   for (uint32_t number = 0; number < tile_count(picture.height, picture.width); ++number) {
     const TileArea area = tile_area(picture.height, picture.width, number);
     const IndexLayout layout{picture.channels, levels, zero, area.height, area.width};
     const std::vector<uint8_t> tile = cut_tile(area, picture.channels, picture.height, picture.width, picture.indices);
     const auto begun = Clock::now();
-    const std::vector<uint8_t> coded = encode_indices(layout, prior, tile);
+    const std::vector<uint8_t> coded = testing::encoded_indices(layout, prior, tile);
     totals.encode_seconds += seconds(begun);
     std::vector<uint8_t> decoded(tile.size());
     const auto again = Clock::now();
-    const Status status = decode_indices(layout, prior, coded, decoded, scratch);
+    const Status status = decode_indices(layout, prior, coded, decoded, testing::index_scratch());
     totals.decode_seconds += seconds(again);
     if (!status.ok() || decoded != tile) throw Error(std::string("the indices do not come back: ") + status.detail());
     totals.coded += static_cast<double>(coded.size());

@@ -23,7 +23,8 @@ PARTS = {
     "formats/entropy": "formats/base hwy",
     "formats/coded": "formats/base formats/entropy/coder",
     "formats/container": "formats/base formats/entropy formats/coded",
-    "formats/image": "formats/base formats/entropy",
+    "formats/container/cursor": "formats/base",
+    "formats/image": "formats/base formats/entropy formats/container/cursor",
     "formats/onnx": "formats/error formats/base formats/operators onnx google",
     # What runs it.
     "runtime/include": "",

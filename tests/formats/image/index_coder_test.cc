@@ -6,10 +6,10 @@
 #include <fstream>
 #include <set>
 
-#include "formats/image/index_decoder.h"
-#include "formats/image/index_encoder.h"
+#include "formats/image/prior_fitter.h"
 #include "formats/image/tiles.h"
 #include "tests/formats/image/sample_indices.h"
+#include "tests/formats/image/vector_sink.h"
 #include "tests/formats/plain_crc32c.h"
 
 namespace quench::image::testing {
@@ -20,20 +20,19 @@ using Bytes = std::vector<uint8_t>;
 Bytes flat_prior(const IndexLayout& layout) { return Bytes(layout.prior_size(), 128); }
 
 Status decode(const IndexLayout& layout, const Bytes& prior, std::span<const uint8_t> coded, Bytes& indices) {
-  alignas(64) static uint8_t scratch[kIndexScratch];
   indices.assign(layout.symbols(), 0xee);
-  return decode_indices(layout, prior, coded, indices, scratch);
+  return decode_indices(layout, prior, coded, indices, index_scratch());
 }
 
 void expect_round_trip(const IndexLayout& layout, const Bytes& prior, const Bytes& indices) {
   SCOPED_TRACE(::testing::Message() << layout.channels << " channels, " << layout.levels << " levels, zero "
                                     << layout.zero << ", " << layout.height << " x " << layout.width);
-  const Bytes coded = encode_indices(layout, prior, indices);
+  const Bytes coded = encoded_indices(layout, prior, indices);
   Bytes decoded;
   const Status status = decode(layout, prior, coded, decoded);
   ASSERT_TRUE(status.ok()) << status.detail();
   EXPECT_EQ(decoded, indices);
-  EXPECT_EQ(encode_indices(layout, prior, indices), coded);
+  EXPECT_EQ(encoded_indices(layout, prior, indices), coded);
 }
 
 TEST(IndexTree, TellsAllIndicesApartByAllNodes) {
@@ -92,7 +91,7 @@ TEST(IndexCoder, LargestTileComesBack) {
 TEST(IndexCoder, RefusesMostPrefixes) {
   const IndexLayout layout{4, 7, 3, 20, 20};
   const Bytes prior = flat_prior(layout), indices = picture(layout, 3);
-  const Bytes coded = encode_indices(layout, prior, indices);
+  const Bytes coded = encoded_indices(layout, prior, indices);
   ASSERT_GT(coded.size(), 200u);
   Bytes decoded;
   size_t refused = 0;
@@ -109,7 +108,7 @@ TEST(IndexCoder, RefusesMostPrefixes) {
 TEST(IndexCoder, DamageIsAnErrorOrOtherIndices) {
   const IndexLayout layout{4, 7, 3, 20, 20};
   const Bytes prior = flat_prior(layout), indices = picture(layout, 4);
-  const Bytes coded = encode_indices(layout, prior, indices);
+  const Bytes coded = encoded_indices(layout, prior, indices);
   Bytes decoded;
   size_t refused = 0, flips = 0;
   for (size_t bit = 0; bit < coded.size() * 8; ++bit, ++flips) {
@@ -150,7 +149,7 @@ TEST(IndexCoder, RefusesWhatIsNoTile) {
 
   alignas(64) static uint8_t scratch[kIndexScratch + 64];
   Bytes indices(good.symbols()), prior = flat_prior(good);
-  const Bytes coded = encode_indices(good, prior, indices);
+  const Bytes coded = encoded_indices(good, prior, indices);
   const auto code = [&](std::span<const uint8_t> p, std::span<uint8_t> out, std::span<uint8_t> memory) {
     return decode_indices(good, p, coded, out, memory).code();
   };
@@ -160,6 +159,14 @@ TEST(IndexCoder, RefusesWhatIsNoTile) {
   EXPECT_EQ(code(prior, std::span(indices).first(indices.size() - 1), memory), StatusCode::kInvalidArgument);
   EXPECT_EQ(code(prior, indices, memory.first(kIndexScratch - 1)), StatusCode::kInvalidArgument);
   EXPECT_EQ(code(prior, indices, memory.subspan(1)), StatusCode::kInvalidArgument);
+}
+
+TEST(IndexCoder, RefusesIndicesBeyondTheLevels) {
+  const IndexLayout layout{1, 3, 1, 2, 2};
+  VectorSink sink;
+  const Bytes prior = flat_prior(layout), indices = {0, 1, 2, 3};
+  EXPECT_EQ(encode_indices(layout, prior, indices, index_scratch(), sink).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(sink.size, 0u);
 }
 
 TEST(IndexCoder, NeighboursSaveBits) {
@@ -172,7 +179,7 @@ TEST(IndexCoder, NeighboursSaveBits) {
     for (size_t i = 0; i < 64 * 64; ++i) counts[indices[channel * 64 * 64 + i]] += 1;
     for (const double count : counts) bits -= count > 0 ? count * std::log2(count / plane) : 0;
   }
-  const Bytes coded = encode_indices(layout, flat_prior(layout), indices);
+  const Bytes coded = encoded_indices(layout, flat_prior(layout), indices);
   EXPECT_LT(static_cast<double>(coded.size()), 0.93 * bits / 8);
 }
 
@@ -207,8 +214,8 @@ TEST(Prior, SavesBits) {
   const Bytes prior = fitter.finish();
   size_t with = 0, without = 0;
   for (uint64_t seed = 40; seed < 50; ++seed) {
-    with += encode_indices(layout, prior, sparse_picture(layout, seed)).size();
-    without += encode_indices(layout, flat_prior(layout), sparse_picture(layout, seed)).size();
+    with += encoded_indices(layout, prior, sparse_picture(layout, seed)).size();
+    without += encoded_indices(layout, flat_prior(layout), sparse_picture(layout, seed)).size();
   }
   EXPECT_LT(static_cast<double>(with), 0.9 * static_cast<double>(without));
 }
@@ -256,7 +263,7 @@ Bytes golden_bytes(const IndexLayout& layout) {
   // Priors from 88 to 167: logits from -2.5 to 2.5.
   Bytes prior = random_bytes(layout.prior_size(), 80, layout.channels);
   for (uint8_t& byte : prior) byte = static_cast<uint8_t>(byte + 88);
-  return encode_indices(layout, prior, picture(layout, layout.levels));
+  return encoded_indices(layout, prior, picture(layout, layout.levels));
 }
 
 TEST(IndexCoder, WritesWhatItAlwaysWrote) {
