@@ -62,7 +62,7 @@ run_tidy() {
 run_asan() {
   install_packages build test
   local tests='base_test|operator_rows_test|entropy_test|container_test|image_format_test|onnx_test|data_test'
-  tests+='|quantizer_test|graph_test|runtime_core_test|runtime_kernels_test|runtime_fast_test'
+  tests+='|quantizer_test|graph_test|runtime_core_test|runtime_kernels_test|runtime_fast_test|runtime_image_test'
   build asan ${tests//|/ } fuzz_corpora
   ctest --preset asan --parallel "$jobs" --no-tests=error -L "^($tests|fuzz)\$"
 }
@@ -113,7 +113,7 @@ run_variants() {
 run_arm() {
   install_packages build arm
   local tests='base_test|operator_rows_test|container_test|image_format_test|runtime_core_test|runtime_kernels_test'
-  tests+='|runtime_fast_test'
+  tests+='|runtime_fast_test|runtime_image_test'
   build arm ${tests//|/ }
   # Not the writers' files, whose processes qemu's /proc does not show as they are.
   GTEST_FILTER='-*AtomicFile*' ctest --preset arm --parallel "$jobs" --no-tests=error -L "^($tests)\$"

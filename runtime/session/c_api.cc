@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "formats/base/utf8.h"
+#include "runtime/session/c_support.h"
 #include "runtime/session/mapped_file.h"
 #include "runtime/session/session.h"
 
@@ -14,6 +14,12 @@
 using quench::Status;
 using quench::StatusCode;
 namespace rt = quench::rt;
+using rt::destroy;
+using rt::make;
+using rt::null_argument;
+using rt::read_allocator;
+using rt::read_options;
+using rt::report;
 
 static_assert(QUENCH_INVALID_ARGUMENT == static_cast<int>(StatusCode::kInvalidArgument));
 static_assert(QUENCH_OUT_OF_MEMORY == static_cast<int>(StatusCode::kOutOfMemory));
@@ -65,69 +71,6 @@ namespace {
 // A session's default limit grows with what its caller gives it: a super-resolution network takes 130 times its input
 // for activations.
 constexpr uint64_t kMemoryPerInputByte = 256;
-
-// Messages hold names from files, and end on terminals. Cut between two characters.
-void copy_printable(std::string_view text, char* to, size_t room) {
-  for (size_t at = 0, length = 0; at < text.size();) {
-    const quench::Character character = quench::first_character(text.substr(at));
-    const bool is_kept = quench::is_printable(character);
-    const size_t bytes = is_kept ? character.bytes : 1;
-    if (length + bytes >= room) break;
-    std::memcpy(to + length, is_kept ? text.data() + at : "?", bytes);
-    length += bytes;
-    to[length] = '\0';
-    at += character.bytes;
-  }
-}
-
-quench_code report(const Status& from, quench_status* to) {
-  if (to) {
-    to->code = static_cast<quench_code>(from.code());
-    to->offset = from.offset();
-    to->message[0] = '\0';
-    if (!from.ok()) copy_printable(from.detail(), to->message, sizeof to->message);
-  }
-  return static_cast<quench_code>(from.code());
-}
-
-Status null_argument(const char* what) {
-  return Status::error(StatusCode::kInvalidArgument, "%s must not be NULL", what);
-}
-
-// Fields beyond what the caller's header knew keep their defaults.
-template <typename Options>
-Status read_options(const Options* given, Options& options) {
-  std::memset(&options, 0, sizeof options);
-  if (!given) return Status();
-  if (given->size < sizeof given->size || given->size > 4096) {
-    return Status::error(StatusCode::kInvalidArgument, "options.size is not set");
-  }
-  std::memcpy(&options, given, std::min(given->size, sizeof options));
-  return Status();
-}
-
-Status read_allocator(const quench_allocator& given, rt::Allocator& allocator) {
-  if ((given.allocate == nullptr) != (given.release == nullptr)) {
-    return Status::error(StatusCode::kInvalidArgument, "an allocator needs both functions, or none");
-  }
-  allocator = {given.allocate, given.release, given.user};
-  return Status();
-}
-
-template <typename T>
-void destroy(T* object) {
-  rt::Memory memory = object->memory;
-  object->~T();
-  memory.release(object, sizeof(T));
-}
-
-// A quench_model or quench_session from the caller's allocator, still empty.
-template <typename T>
-T* make(const rt::Allocator& allocator) {
-  rt::Memory memory(allocator, UINT64_MAX);
-  void* block = memory.allocate(sizeof(T));
-  return block ? new (block) T(memory) : nullptr;
-}
 
 // From `bytes`, or from the file at `path` if that is given.
 Status open_any(const char* path, rt::Bytes bytes, const quench_model_options* given, quench_model** model) {

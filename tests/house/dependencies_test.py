@@ -36,7 +36,9 @@ PARTS = {
     "runtime/graph": "formats/base formats/operators formats/coded formats/container runtime/contract "
                      "runtime/kernels/registry",
     "runtime/plan": "formats/base formats/operators formats/coded runtime/contract runtime/graph",
+    "runtime/session/c_support": "formats/base runtime/include runtime/contract",
     "runtime/session": "formats/base runtime/include runtime/contract runtime/graph runtime/plan",
+    "runtime/image": "formats/base formats/image runtime/include runtime/contract runtime/session/c_support",
     # What makes it.
     "compressor/data": "formats/error formats/base fmt png.h jpeglib.h zlib.h",
     "compressor/graph": "formats/error formats/base formats/operators formats/onnx runtime/session fmt google",
@@ -99,7 +101,8 @@ SYSTEM = re.compile(r"[a-z_]+|(std(int|def|io|lib|bool)|string|math|time|errno|l
 CLOSED = [
     (r"(runtime|formats/(operators|entropy|coded|container|image))/.*",
      r"(compressor|formats/onnx)/.*|formats/error\.h|fmt|iostream"),
-    (r"runtime/.*", r"formats/(entropy/\w*encoder|container/(writer|encode)|base/atomic_file)\.h"),
+    (r"runtime/(?!image/).*", r"formats/(entropy/\w*encoder|container/(writer|encode)|base/atomic_file|image/\w+)\.h"),
+    (r"runtime/image/(?!encode).*", r"formats/(entropy|image)/(\w*encoder|writer)\.h"),
     (r"formats/(entropy/\w*decoder|container/(reader|decode)|image/\w*(decoder|reader))\..*",
      r"formats/(entropy/\w*encoder|container/writer|image/\w*(encoder|writer))\.h"),
     (r"formats/(entropy/\w*encoder|container/(writer|encode)|image/\w*(encoder|writer))\..*",
