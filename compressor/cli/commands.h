@@ -16,6 +16,10 @@ void add_bench(CLI::App& app);
 void add_data(CLI::App& app);
 void add_plot(CLI::App& app);
 
+// `codec`, whose own commands are added to what it returns.
+CLI::App& add_codec(CLI::App& app);
+void add_codec_files(CLI::App& codec);  // encode, decode, info
+
 // Of `quench-training`.
 void add_tune(CLI::App& app);
 void add_train(CLI::App& app);

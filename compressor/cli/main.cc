@@ -51,5 +51,6 @@ int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape)
   quench::cli::add_data(app);
   app.add_subcommand("train", "Train a residual network, an integrator of an ODE, to an .onnx file");
   quench::cli::add_plot(app);
+  quench::cli::add_codec_files(quench::cli::add_codec(app));
   return quench::cli::run_program(app, argc, argv);
 }

@@ -199,6 +199,7 @@ void guard_empty_values(const CLI::App& app, std::span<char*> arguments) {
       if (may_be_left_out) throw UsageError(fmt::format("{}: an empty value is given", arguments[i - 1]));
     }
   }
+  for (const CLI::App* command : app.get_subcommands({})) guard_empty_values(*command, arguments);
 }
 
 void guard_options(CLI::App& app) {

@@ -49,7 +49,10 @@ void set_signals() {
 
 int fail_usage(const CLI::App& app, const std::string& message) {
   std::string command = "quench";
-  for (const CLI::App* chosen : app.get_subcommands()) command += " " + chosen->get_name();
+  for (const CLI::App* chosen = &app; !chosen->get_subcommands().empty();) {
+    chosen = chosen->get_subcommands().front();
+    command += " " + chosen->get_name();
+  }
   return fail(fmt::format("{} (see {} --help)", message, command), 2);
 }
 

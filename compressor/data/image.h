@@ -24,6 +24,20 @@ struct Image {
 Image read_image(const std::filesystem::path& path);
 Image decode_image(std::span<const std::byte> file, const std::string& name);  // `name`: for messages
 
+// An image as a picture, for a codec: grey stays grey, and transparency stays.
+struct Picture {
+  int width = 0;
+  int height = 0;
+  int samples = 3;           // of a pixel: 1 grey, 3 RGB, 4 RGB and how opaque
+  bool had_16_bits = false;  // a sample; rounded to 8 here
+  std::vector<uint8_t> pixels;
+};
+
+// PNG or JPEG, as read_image() otherwise. Throws quench::Error.
+Picture read_picture(const std::filesystem::path& path);
+// A PNG; appears complete or not at all. Throws quench::Error.
+void write_png(const std::filesystem::path& path, const Picture& picture);
+
 // How a model wants its images.
 class ImageTarget {
  public:

@@ -37,6 +37,8 @@ struct PngReader {
   size_t position = 0;
   std::jmp_buf escape;
   char message[200] = {};
+  bool has_alpha = false;  // of the file
+  int bit_depth = 8;
 };
 
 void escape_from_png(png_structp png, png_const_charp message) {
@@ -77,6 +79,9 @@ bool decode_png_into(PngReader& reader, Image& image, std::vector<uint8_t>& rgba
   image.height = static_cast<int>(png_get_image_height(png, info));
   if (is_too_large(png_get_image_width(png, info), png_get_image_height(png, info), reader.file.size()))
     png_error(png, "the image is too large");
+  reader.has_alpha =
+      (png_get_color_type(png, info) & PNG_COLOR_MASK_ALPHA) != 0 || png_get_valid(png, info, PNG_INFO_tRNS) != 0;
+  reader.bit_depth = png_get_bit_depth(png, info);
   set_rgba(png, info);
   png_read_update_info(png, info);
   const size_t row_bytes = png_get_rowbytes(png, info);
@@ -89,14 +94,20 @@ bool decode_png_into(PngReader& reader, Image& image, std::vector<uint8_t>& rgba
   return true;
 }
 
-Image decode_png(std::span<const std::byte> file, const std::string& name) {
-  PngReader reader;
-  reader.file = file;
-  Image image;
+// RGBA of a PNG; `image` gets the size alone.
+std::vector<uint8_t> decode_png_rgba(PngReader& reader, Image& image, const std::string& name) {
   std::vector<uint8_t> rgba;
   std::vector<png_bytep> rows;
   if (!decode_png_into(reader, image, rgba, rows)) throw Error::make("{}: damaged PNG: {}", name, reader.message);
   check_size(static_cast<uint64_t>(image.width), static_cast<uint64_t>(image.height), name);
+  return rgba;
+}
+
+Image decode_png(std::span<const std::byte> file, const std::string& name) {
+  PngReader reader;
+  reader.file = file;
+  Image image;
+  const std::vector<uint8_t> rgba = decode_png_rgba(reader, image, name);
   image.pixels.resize(rgba.size() / 4 * 3);
   for (size_t pixel = 0; pixel < rgba.size() / 4; ++pixel) {
     for (size_t c = 0; c < 3; ++c)  // over black
@@ -174,20 +185,81 @@ Image decode_jpeg(std::span<const std::byte> file, const std::string& name) {
   return image;
 }
 
+bool starts_with(std::span<const std::byte> file, std::span<const unsigned char> start) {
+  return file.size() >= start.size() && std::memcmp(file.data(), start.data(), start.size()) == 0;
+}
+
+bool is_png(std::span<const std::byte> file) {
+  constexpr unsigned char kPngStart[] = {0x89, 'P', 'N', 'G'};
+  return starts_with(file, kPngStart);
+}
+
+// The pixels with fewer samples: the first `to` of each.
+void keep_samples(Picture& picture, int to) {
+  const auto from = static_cast<size_t>(picture.samples), kept = static_cast<size_t>(to);
+  const size_t count = picture.pixels.size() / from;
+  for (size_t pixel = 0; pixel < count; ++pixel) {
+    std::memmove(picture.pixels.data() + pixel * kept, picture.pixels.data() + pixel * from, kept);
+  }
+  picture.pixels.resize(count * kept);
+  picture.samples = to;
+}
+
+bool is_grey(const Picture& picture) {
+  const auto samples = static_cast<size_t>(picture.samples);
+  for (size_t i = 0; i < picture.pixels.size(); i += samples) {
+    const uint8_t* pixel = picture.pixels.data() + i;
+    if (pixel[0] != pixel[1] || pixel[0] != pixel[2]) return false;
+  }
+  return true;
+}
+
 }  // namespace
+
+Picture read_picture(const std::filesystem::path& path) {
+  const std::vector<std::byte> file = read_file(path, uint64_t{1} << 30);
+  Picture picture;
+  Image image;
+  if (is_png(file)) {
+    PngReader reader;
+    reader.file = file;
+    picture.pixels = decode_png_rgba(reader, image, path.string());
+    picture.samples = 4;
+    picture.had_16_bits = reader.bit_depth == 16;
+    if (!reader.has_alpha) keep_samples(picture, 3);
+  } else {
+    image = decode_image(file, path.string());
+    picture.pixels = std::move(image.pixels);
+  }
+  picture.width = image.width;
+  picture.height = image.height;
+  if (picture.samples == 3 && is_grey(picture)) keep_samples(picture, 1);
+  return picture;
+}
+
+void write_png(const std::filesystem::path& path, const Picture& picture) {
+  png_image image{};
+  image.version = PNG_IMAGE_VERSION;
+  image.width = static_cast<png_uint_32>(picture.width);
+  image.height = static_cast<png_uint_32>(picture.height);
+  image.format = picture.samples == 1 ? PNG_FORMAT_GRAY : picture.samples == 3 ? PNG_FORMAT_RGB : PNG_FORMAT_RGBA;
+  // First how long it can be, then the file.
+  png_alloc_size_t size = PNG_IMAGE_PNG_SIZE_MAX(image);
+  std::vector<std::byte> file(size);
+  if (png_image_write_to_memory(&image, file.data(), &size, 0, picture.pixels.data(), 0, nullptr) == 0) {
+    throw Error::make("{}: {}", path.string(), image.message);
+  }
+  write_file(path, std::span(file).first(size));
+}
 
 Image read_image(const std::filesystem::path& path) {
   return decode_image(read_file(path, uint64_t{1} << 30), path.string());
 }
 
 Image decode_image(std::span<const std::byte> file, const std::string& name) {
-  constexpr unsigned char kPngStart[] = {0x89, 'P', 'N', 'G'};
+  if (is_png(file)) return decode_png(file, name);
   constexpr unsigned char kJpegStart[] = {0xff, 0xd8, 0xff};
-  const auto starts_with = [&](std::span<const unsigned char> start) {
-    return file.size() >= start.size() && std::memcmp(file.data(), start.data(), start.size()) == 0;
-  };
-  if (starts_with(kPngStart)) return decode_png(file, name);
-  if (starts_with(kJpegStart)) return decode_jpeg(file, name);
+  if (starts_with(file, kJpegStart)) return decode_jpeg(file, name);
   throw Error::make("{}: this is neither a PNG nor a JPEG image", name);
 }
 

@@ -87,7 +87,7 @@ PARTS = {
     "compressor/cli": "formats/error formats/base formats/entropy runtime/include compressor/data compressor/networks "
                       "compressor/solver/tableau "
                       "compressor/measure compressor/compress compressor/report compressor/training/loop "
-                      "compressor/training fmt CLI",
+                      "compressor/training fmt CLI nlohmann",
     "examples": "runtime/include",
 }
 

@@ -3,7 +3,8 @@
 
     page_test.py QUENCH [--without-training]
 
-A command's options are those in the tables below its heading and below the headings that its text links to.
+A command's options are those in the tables below its heading and below the headings that its text links to; where it has
+commands of its own, they are those of all of these.
 """
 import os
 import re
@@ -25,6 +26,16 @@ def options_in_help(text):
     return options - {"-h", "--help"}
 
 
+def commands_in_help(text):
+    return re.findall(r"^  (\w+)  ", text.partition("Subcommands:")[2], re.M)
+
+
+def options_of(quench, command):
+    text = help_of(quench, command)
+    return options_in_help(text).union(*(options_in_help(help_of(quench, command, own))
+                                         for own in commands_in_help(text)))
+
+
 def sections_of(page):
     parts = re.split(r"^## (.+)\n", page, flags=re.M)
     return {heading.lower().replace(" ", "-"): text for heading, text in zip(parts[1::2], parts[2::2])}
@@ -42,7 +53,7 @@ def main():
     quench, without_training = sys.argv[1], "--without-training" in sys.argv[2:]
     with open(PAGE, encoding="utf-8") as file:
         sections = sections_of(file.read())
-    commands = re.findall(r"^  (\w+)  ", help_of(quench).split("Subcommands:")[1], re.M)
+    commands = commands_in_help(help_of(quench))
     errors = []
     for command in commands:
         if command in ("tune", "train") and without_training:
@@ -55,7 +66,7 @@ def main():
         told = options_in(text)
         for link in re.findall(r"\]\(#([-\w]+)\)", text):
             told |= options_in(sections[link])
-        real = options_in_help(help_of(quench, command))
+        real = options_of(quench, command)
         errors += [f"{command}: {option} is in --help and not on the page" for option in sorted(real - told)]
         errors += [f"{command}: {option} is on the page and not in --help" for option in sorted(told - real)]
     print("\n".join(errors) or f"{len(commands)} commands as the page says")

@@ -18,6 +18,7 @@ struct SampleCodec {
   static constexpr int kQualities = 4;
 
   std::vector<std::byte> encoder, decoder;
+  std::string encoder_onnx, decoder_onnx;  // the same as ModelProtos
 };
 
 namespace internal {
@@ -74,12 +75,16 @@ inline void add_common(GraphBuilder& graph) {
   graph.node("Reshape", {"flat_gain", "shape"}, {"gain"});
 }
 
-inline std::vector<std::byte> file_of(const GraphBuilder& graph, int zero = SampleCodec::kZero) {
+inline std::string model_of(const GraphBuilder& graph, int zero) {
+  const auto property = [](const char* key, int value) {
+    return rt::WireWriter().bytes(14, rt::WireWriter().bytes(1, key).bytes(2, std::to_string(value)).str()).str();
+  };
+  return graph.build() + property("codec.zero", zero) + property("codec.qualities", SampleCodec::kQualities);
+}
+
+inline std::vector<std::byte> file_of(const std::string& model) {
   container::Writer writer = container::Writer::in_memory();
-  const std::string proto = graph.build();
-  EXPECT_TRUE(writer.set_graph(rt::as_bytes(proto)).ok());
-  EXPECT_TRUE(writer.add_metadata("codec.zero", std::to_string(zero)).ok());
-  EXPECT_TRUE(writer.add_metadata("codec.qualities", std::to_string(SampleCodec::kQualities)).ok());
+  EXPECT_TRUE(writer.set_graph(rt::as_bytes(model)).ok());
   return *writer.finish_bytes();
 }
 
@@ -118,7 +123,8 @@ inline SampleCodec make_sample_codec(int zero = SampleCodec::kZero) {
   decoder.node("ConvTranspose", {"blurred", "synthesis"}, {"centred"}, {rt::ints("strides", {8, 8})});
   decoder.node("Add", {"centred", "grey"}, {"image"});
   decoder.output("image").output("prior", ElementType::kUint8);
-  return {file_of(encoder, zero), file_of(decoder, zero)};
+  const std::string encoder_model = model_of(encoder, zero), decoder_model = model_of(decoder, zero);
+  return {file_of(encoder_model), file_of(decoder_model), encoder_model, decoder_model};
 }
 
 }  // namespace quench::image::testing
