@@ -49,7 +49,7 @@ int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape)
   quench::cli::add_eval(app);
   quench::cli::add_bench(app);
   quench::cli::add_data(app);
-  app.add_subcommand("train", "Train a residual network, an integrator of an ODE, to an .onnx file");
+  app.add_subcommand("train", "Train a residual network, an ODE network or a flow to .onnx files");
   quench::cli::add_plot(app);
   quench::cli::add_codec_files(quench::cli::add_codec(app));
   return quench::cli::run_program(app, argc, argv);

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "compressor/cli/commands.h"
+#include "compressor/cli/flow.h"
 #include "compressor/cli/loop_options.h"
 #include "compressor/cli/options.h"
 #include "compressor/networks/integrator.h"
@@ -27,12 +28,14 @@ struct Arguments {
   bool exports_loop = false;
   // Options that mean something to some networks alone.
   const CLI::Option *integrator = nullptr, *classes = nullptr;
-  std::vector<const CLI::Option*> of_ode, of_loop;
+  std::vector<const CLI::Option*> of_ode, of_loop, of_solvers;
+  FlowArguments flow;
   LoopArguments loop;
   JsonOption json;
 };
 
 constexpr const char* kLoopSolver = "dopri5";
+constexpr const char* kFlow = "flow";
 
 training::LoopOptions defaults() {
   training::LoopOptions options;
@@ -126,16 +129,35 @@ void check_options(const Arguments& arguments) {
   const bool is_file = arguments.network.ends_with(".onnx"), is_ode = networks::is_ode_network(arguments.network);
   if (is_file || is_ode) refuse(arguments.integrator, "residual networks");
   if (is_file) refuse(arguments.classes, "new networks");
+  const bool is_flow = arguments.network == kFlow;
+  if (is_flow) {
+    refuse(arguments.integrator, "residual networks");
+    refuse(arguments.classes, "networks with classes");
+  } else {
+    for (const CLI::Option* option : arguments.flow.own()) refuse(option, "flow");
+  }
   if (!is_ode || arguments.network == "odenet-twin") {
     for (const CLI::Option* option : arguments.of_ode) refuse(option, "networks with ODE blocks");
+    if (!is_flow) {
+      for (const CLI::Option* option : arguments.of_solvers) refuse(option, "flow and networks with ODE blocks");
+    }
   }
   if (!arguments.exports_loop) {
     for (const CLI::Option* option : arguments.of_loop) refuse(option, "--export loop");
   }
 }
 
+void train_flow(const Arguments& arguments) {
+  networks::FlowOptions options;
+  const auto [solver, steps] = std::pair(arguments.of_solvers[0], arguments.of_solvers[1]);
+  if (solver->count() > 0) options.solver = arguments.ode.solver;
+  if (steps->count() > 0) options.steps = arguments.ode.steps;
+  arguments.flow.run(options, arguments.output, arguments.loop, arguments.json);
+}
+
 void run(const Arguments& arguments) {
   check_options(arguments);
+  if (arguments.network == kFlow) return train_flow(arguments);
   report::Progress progress;
   FileUse files;
   if (arguments.network.ends_with(".onnx")) files.reads_model(arguments.network);
@@ -153,12 +175,11 @@ void run(const Arguments& arguments) {
 
 void add_train(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command =
-      app.add_subcommand("train", "Train a residual network, an integrator of an ODE, to an .onnx file");
+  CLI::App* command = app.add_subcommand("train", "Train a residual network, an ODE network or a flow to .onnx files");
   command
       ->add_option("network", arguments->network,
-                   "resnet20, resnet32, resnet44, resnet56, resnet110; odenet, odenet-twin, odenet-cifar; or an .onnx "
-                   "file to go on with")
+                   "resnet20, resnet32, resnet44, resnet56, resnet110; odenet, odenet-twin, odenet-cifar; flow; or an "
+                   ".onnx file to go on with")
       ->required()
       ->type_name("NETWORK");
   command->add_option("-o,--output", arguments->output, "the .onnx file to write")->required()->type_name("OUT");
@@ -178,11 +199,11 @@ void add_train(CLI::App& app) {
       ->type_name("K");
   const std::string ode = "ODE networks";
   const std::vector<std::string_view> solvers = solver::tableau_names();
-  command->add_option("--solver", arguments->ode.solver, "of the ODE blocks; default rk4")
+  command->add_option("--solver", arguments->ode.solver, "of the ODE; default rk4")
       ->check(CLI::IsMember(std::vector<std::string>(solvers.begin(), solvers.end())).description(""))
       ->type_name(fmt::format("{}", fmt::join(solvers, "|")))
       ->group(ode);
-  command->add_option("--steps", arguments->ode.steps, "of equal size, of each ODE block; default 2")
+  command->add_option("--steps", arguments->ode.steps, "of equal size, of each ODE block or the flow; default 2 or 8")
       ->check(CLI::Range(1, 1000))
       ->type_name("N")
       ->group(ode);
@@ -208,11 +229,13 @@ void add_train(CLI::App& app) {
       ->check(above_zero())
       ->type_name("A")
       ->group(ode);
-  for (const char* name : {"--solver", "--steps", "--extra-channels", "--export", "--rtol", "--atol"}) {
+  for (const char* name : {"--solver", "--steps"}) arguments->of_solvers.push_back(command->get_option(name));
+  for (const char* name : {"--extra-channels", "--export", "--rtol", "--atol"}) {
     arguments->of_ode.push_back(command->get_option(name));
   }
   for (const char* name : {"--rtol", "--atol"}) arguments->of_loop.push_back(command->get_option(name));
   arguments->loop.add_to(*command, defaults());
+  arguments->flow.add_to(*command);
   command->callback([arguments] { run(*arguments); });
 }
 

@@ -82,7 +82,7 @@ class Flow {
     };
     const std::string start = graph_.node("Pad", "flow.start", {"x", integers("pads", {0, 0, 0, 1})});
     const std::string end = unroll(graph_, "flow", tableau_, options_.steps, 1, 0, f, start);
-    const std::string z = columns("base.z", end, 0, options_.dimensions);
+    const std::string z = graph_.node("Identity", "z", {columns("base.z", end, 0, options_.dimensions)}, {}, "z");
     const std::string gain = columns("base.trace", end, options_.dimensions, options_.dimensions + 1);
     const std::string square = sum("base.square", graph_.node("Mul", "base.power", {z, z}), 1, true);
     const std::string exponent = graph_.node("Mul", "base.exponent", {square, constant_of(graph_, -0.5)});
@@ -91,6 +91,7 @@ class Flow {
     graph_.node("Squeeze", "density", {graph_.node("Add", "density.sum", {base, gain}), integers("second", {1})}, {},
                 "log_density");
     graph_.output("log_density", {-1});
+    graph_.output("z", {-1, options_.dimensions});
   }
 
   // [K, N, D], or [K, 1, D] where all samples have the same.

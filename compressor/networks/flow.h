@@ -16,9 +16,9 @@
 // Graphs of one flow have the same weights by name, whatever their form (with_weights_of). They have opset 13, N open:
 //
 //     kSampler   `z` [N, D] to `x` [N, D], from t = 0 to 1
-//     kDensity   `x` [N, D] to `log_density` [N] in nats, with the exact trace, D times the work of f; beyond
-//                kMostExactDimensions with the mean of as many estimates as below, by noise that lies in the graph
-//     kEstimate  `x` and `noise` [N, D] to `log_density` [N], with Hutchinson's estimate e df/dz e^T of the trace: it
+//     kDensity   `x` [N, D] to `log_density` [N] in nats and `z` [N, D], with the exact trace, D times the work of f;
+//                beyond kMostExactDimensions with the mean of as many estimates as below, by noise that lies in the graph
+//     kEstimate  `x` and `noise` [N, D] to the same, with Hutchinson's estimate e df/dz e^T of the trace: it
 //                is right in the mean where e is noise of mean 0 and covariance I: of -1 and 1, say
 //
 // Solvers take steps of equal size. Weights start uniform in +-1/sqrt(inputs of a neuron), as in the authors' code.

@@ -166,6 +166,8 @@ std::string to_json(const training::TrainReport& training) {
                {"output_bytes", training.output_bytes},
                {"top1", number(training.accuracy)},
                {"validation_top1", number(training.validation_accuracy)},
+               {"log_likelihood", number(training.log_likelihood)},
+               {"validation_log_likelihood", number(training.validation_log_likelihood)},
                {"column", training.column},
                {"columns_top1", training.column_accuracies}});
 }

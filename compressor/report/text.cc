@@ -232,6 +232,10 @@ std::string to_text(const training::TrainReport& training, std::string_view outp
   if (training.column > 0) text += fmt::format(", column {} alone", training.column);
   if (training.accuracy) text += fmt::format(", top-1 {}", percent(*training.accuracy, 2));
   if (training.validation_accuracy) text += fmt::format(", validation {}", percent(*training.validation_accuracy, 2));
+  if (training.log_likelihood) text += fmt::format(", log likelihood {:.4f} nats", *training.log_likelihood);
+  if (training.validation_log_likelihood) {
+    text += fmt::format(", validation {:.4f} nats", *training.validation_log_likelihood);
+  }
   text += "\n";
   for (size_t i = 0; i < training.column_accuracies.size(); ++i) {
     text += fmt::format("column {} alone: top-1 {}\n", i + 1, percent(training.column_accuracies[i], 2));

@@ -170,6 +170,7 @@ std::string to_line(const TrainingRecord& record) {
                                  human_duration(record.seconds), record.loss);
   if (record.soft_accuracy) line += fmt::format("  soft {:.2f} %", 100 * *record.soft_accuracy);
   if (record.accuracy) line += fmt::format("  accuracy {:.2f} %", 100 * *record.accuracy);
+  if (record.log_likelihood) line += fmt::format("  log likelihood {:.4f} nats", *record.log_likelihood);
   if (record.snr_db) line += fmt::format("  SNR {:.1f} dB", *record.snr_db);
   if (record.quantization) {
     const TrainingRecord::Quantization& q = *record.quantization;

@@ -15,7 +15,9 @@ struct TrainReport {
   uint64_t output_bytes = 0;                  // of the .onnx file; 0: another process has written it
   std::optional<double> accuracy;             // 0 to 1, of the file on the test data
   std::optional<double> validation_accuracy;  // the same on the validation split
-  int column = 0;                             // that the file holds alone; 0: it is the whole network
+  // Of a density, mean log p in nats per sample, of the file on the test data and on the validation split.
+  std::optional<double> log_likelihood, validation_log_likelihood;
+  int column = 0;  // that the file holds alone; 0: it is the whole network
   // Of a network of columns, of each column alone; empty where there are none, or no test data.
   std::vector<double> column_accuracies;
 };

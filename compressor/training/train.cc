@@ -24,7 +24,8 @@ std::vector<OnnxModel> columns_alone(GraphModule& module, Trainer& trainer) {
 }
 
 TrainReport run(const OnnxModel& model, const std::filesystem::path& output, const LoopOptions& options,
-                const RunKey& network, int column, const std::function<OnnxModel(const OnnxModel&)>& finish) {
+                const RunKey& network, int column, const std::function<OnnxModel(const OnnxModel&)>& finish,
+                const std::function<OnnxModel(const OnnxModel&)>& judged) {
   if (column != 0) graph::column_alone(model, column);  // throws where there is none, before the work
   const Process process(options);
   GraphModule module(model, process.device(), &process.communicator());
@@ -33,6 +34,7 @@ TrainReport run(const OnnxModel& model, const std::filesystem::path& output, con
   TrainReport report;
   for (const auto& [name, tensor] : module.parameters()) report.parameters += static_cast<uint64_t>(tensor.numel());
   Trainer trainer(module, teacher.get(), options, process.communicator());
+  trainer.set_judged_form(judged);
   RunKey key = run_key(options);
   key.add(network);
   trainer.run(std::move(key));
@@ -46,7 +48,11 @@ TrainReport run(const OnnxModel& model, const std::filesystem::path& output, con
   report.column = column;
   if (const std::unique_ptr<data::Dataset> data = open_test_data(model, options)) {
     const std::unique_ptr<Teacher> file = open_teacher(output, torch::kCPU, options.threads);
-    report.accuracy = measure(*file, input_batch(model), *data, nullptr).accuracy;
+    if (options.likelihood) {
+      report.log_likelihood = log_likelihood(*file, *data);
+    } else {
+      report.accuracy = measure(*file, input_batch(model), *data, nullptr).accuracy;
+    }
     for (const OnnxModel& each : columns) {
       const TestResult alone = measure(*runtime_teacher(each, options.threads), input_batch(model), *data, nullptr);
       if (alone.accuracy) report.column_accuracies.push_back(*alone.accuracy);
@@ -54,7 +60,11 @@ TrainReport run(const OnnxModel& model, const std::filesystem::path& output, con
   }
   if (const std::unique_ptr<data::Dataset> data = open_validation_data(model, options)) {
     const std::unique_ptr<Teacher> file = open_teacher(output, torch::kCPU, options.threads);
-    report.validation_accuracy = measure(*file, input_batch(model), *data, nullptr).accuracy;
+    if (options.likelihood) {
+      report.validation_log_likelihood = log_likelihood(*file, *data);
+    } else {
+      report.validation_accuracy = measure(*file, input_batch(model), *data, nullptr).accuracy;
+    }
   }
   remove_checkpoint(options.checkpoint);
   return report;
@@ -63,8 +73,9 @@ TrainReport run(const OnnxModel& model, const std::filesystem::path& output, con
 }  // namespace
 
 TrainReport train(const OnnxModel& model, const std::filesystem::path& output, const LoopOptions& options,
-                  const RunKey& network, int column, const std::function<OnnxModel(const OnnxModel&)>& finish) {
-  return run_torch([&] { return run(model, output, options, network, column, finish); });
+                  const RunKey& network, int column, const std::function<OnnxModel(const OnnxModel&)>& finish,
+                  const std::function<OnnxModel(const OnnxModel&)>& judged) {
+  return run_torch([&] { return run(model, output, options, network, column, finish, judged); });
 }
 
 }  // namespace quench::training

@@ -32,6 +32,7 @@ std::string to_json_line(const TrainingRecord& record) {
                {"soft_accuracy", number(record.soft_accuracy)},
                {"test_loss", number(record.test_loss)},
                {"snr_db", number(record.snr_db)}};
+  if (record.log_likelihood) json["log_likelihood"] = number(record.log_likelihood);
   if (record.quantization) {
     const TrainingRecord::Quantization& q = *record.quantization;
     json["quantization"] = {{"sigma", number(q.sigma)},     {"price", number(q.price)}, {"beta", number(q.beta)},
@@ -55,6 +56,7 @@ TrainingRecord training_record(std::string_view line) {
     record.soft_accuracy = optional_number(json.at("soft_accuracy"));
     record.test_loss = optional_number(json.at("test_loss"));
     record.snr_db = optional_number(json.at("snr_db"));
+    if (json.contains("log_likelihood")) record.log_likelihood = optional_number(json.at("log_likelihood"));
     if (json.contains("quantization")) {
       const Json& from = json.at("quantization");
       TrainingRecord::Quantization q;

@@ -16,11 +16,12 @@ struct TrainingRecord {
   int64_t step = 0;    // steps done
   double seconds = 0;  // since the start, breaks left out
   double learning_rate = 0;
-  double loss = 0;                      // mean over the epoch, without the rate term
-  std::optional<double> accuracy;       // of the test data, 0 to 1: with hard weights where there are such
-  std::optional<double> soft_accuracy;  // with soft ones, while they are in use
-  std::optional<double> test_loss;      // cross entropy in nats
-  std::optional<double> snr_db;         // of the outputs against the teacher's, where there are no classes
+  double loss = 0;                       // mean over the epoch, without the rate term
+  std::optional<double> accuracy;        // of the test data, 0 to 1: with hard weights where there are such
+  std::optional<double> soft_accuracy;   // with soft ones, while they are in use
+  std::optional<double> test_loss;       // cross entropy in nats
+  std::optional<double> log_likelihood;  // of a density: mean of log p of the held-out data, nats per sample
+  std::optional<double> snr_db;          // of the outputs against the teacher's, where there are no classes
 
   struct Quantization {
     double sigma = 0;    // hardness

@@ -28,8 +28,9 @@ void visit_options(const data::DatasetOptions& options, Visitor& visitor) {
 template <typename Visitor>
 void visit_options(const LoopOptions& options, Visitor& visitor) {
   const auto& [data, test_data, preprocessing, samples, validation, epochs, batch, optimizer, schedule, learning_rate,
-               momentum, weight_decay, augment, drop_path, teacher, temperature, label_share, device, bfloat16,
-               recompute, threads, seed, checkpoint, checkpoint_minutes, resume, progress, on_epoch] = options;
+               momentum, weight_decay, augment, likelihood, drop_path, teacher, temperature, label_share, device,
+               bfloat16, recompute, threads, seed, checkpoint, checkpoint_minutes, resume, progress, on_epoch] =
+      options;
   visitor.must_match("--data", data);
   visitor.must_match("--test-data", test_data);
   visit_options(preprocessing, visitor);
@@ -43,6 +44,7 @@ void visit_options(const LoopOptions& options, Visitor& visitor) {
   visitor.must_match("--momentum", momentum);
   visitor.must_match("--weight-decay", weight_decay);
   visitor.must_match("--no-augment", !augment);
+  visitor.must_match("whether it is a density that is learned", likelihood);
   visitor.must_match("--drop-path", drop_path);
   visitor.must_match("--teacher", teacher);
   visitor.must_match("--temperature", temperature);

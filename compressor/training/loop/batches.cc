@@ -69,17 +69,25 @@ Batch Batches::make(int64_t index) const {
   const std::span<const uint64_t> indices(order_.data() + first, static_cast<size_t>(own));
   std::vector<int64_t> dims = {own};
   dims.insert(dims.end(), dataset_.sample_shape().begin(), dataset_.sample_shape().end());
-  Batch batch{torch::empty(dims, torch::kFloat32), {}};
+  Batch batch{torch::empty(dims, torch::kFloat32), {}, {}};
   if (dataset_.class_count() > 0) batch.labels = torch::empty({own}, torch::kInt64);
   const uint64_t elements = dataset_.sample_elements();
   float* values = batch.inputs.data_ptr<float>();
   dataset_.fill(indices, {values, static_cast<size_t>(own) * elements},
                 batch.labels.defined() ? std::span(batch.labels.data_ptr<int64_t>(), static_cast<size_t>(own))
                                        : std::span<int64_t>());
-  if (!options_.augment) return batch;
-  for (int64_t i = 0; i < own; ++i)
-    augment(values + static_cast<uint64_t>(i) * elements,
-            mix(mix(options_.seed, ~static_cast<uint64_t>(epoch_)), static_cast<uint64_t>(first + i)));
+  const auto key_of = [&](int64_t i) {
+    return mix(mix(options_.seed, ~static_cast<uint64_t>(epoch_)), static_cast<uint64_t>(first + i));
+  };
+  if (options_.noise) {
+    batch.noise = torch::empty(dims, torch::kFloat32);
+    float* noise = batch.noise.data_ptr<float>();
+    for (int64_t i = 0; i < own; ++i) {
+      for (uint64_t e = 0; e < elements; ++e) *noise++ = mix(key_of(i), e) >> 63 ? 1.0f : -1.0f;
+    }
+  }
+  for (int64_t i = 0; options_.augment && i < own; ++i)
+    augment(values + static_cast<uint64_t>(i) * elements, key_of(i));
   return batch;
 }
 

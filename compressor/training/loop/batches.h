@@ -20,6 +20,7 @@ struct BatchOptions {
   int64_t batch = 128;   // of all ranks together
   uint64_t samples = 0;  // of an epoch; 0: all
   bool augment = true;
+  bool noise = false;
   uint64_t seed = 1;
   int rank = 0, ranks = 1;  // each takes its part of every batch
 };
@@ -27,6 +28,7 @@ struct BatchOptions {
 struct Batch {
   torch::Tensor inputs;  // batch x sample shape, float32
   torch::Tensor labels;  // int64; undefined without labels
+  torch::Tensor noise;   // -1 and 1, of the inputs' shape; undefined where none is asked for
 };
 
 class Batches {

@@ -49,4 +49,8 @@ Tensor output_matching(const Tensors& outputs, const Tensors& teacher, int64_t o
   return total * (static_cast<double>(own_samples) / static_cast<double>(samples * std::max<int64_t>(count, 1)));
 }
 
+Tensor negative_log_likelihood(const Tensor& log_densities, int64_t samples) {
+  return -log_densities.sum() / static_cast<double>(samples);
+}
+
 }  // namespace quench::training

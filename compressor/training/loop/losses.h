@@ -23,4 +23,7 @@ torch::Tensor distillation(const torch::Tensor& scores, const torch::Tensor& tea
 torch::Tensor output_matching(const Tensors& outputs, const Tensors& teacher, int64_t own_samples, int64_t samples,
                               Communicator* communicator);
 
+// Of log densities, one for each sample. Nats.
+torch::Tensor negative_log_likelihood(const torch::Tensor& log_densities, int64_t samples);
+
 }  // namespace quench::training

@@ -61,6 +61,32 @@ void add_outputs(const Tensors& outputs, const Tensors& taught, Sums& sums) {
   }
 }
 
+// This rank's batches of a data set, an epoch of all samples: inputs and, where there are any, labels.
+template <typename Visit>
+void for_each_batch(const data::Dataset& dataset, int64_t declared_batch, Communicator* communicator,
+                    const Visit& visit) {
+  const uint64_t rank = communicator ? static_cast<uint64_t>(communicator->rank()) : 0;
+  const uint64_t ranks = communicator ? static_cast<uint64_t>(communicator->size()) : 1;
+  const uint64_t limit = dataset.size();
+  const uint64_t batch = declared_batch > 0 ? static_cast<uint64_t>(declared_batch) : kBatch;
+  const bool labelled = dataset.class_count() > 0;
+  for (uint64_t start = 0; start < limit; start += ranks * batch) {
+    if (communicator) communicator->barrier();  // or the fastest would wait too long at the end
+    const uint64_t first = start + rank * batch;
+    const uint64_t count = first < limit ? std::min(batch, limit - first) : 0;
+    if (count == 0 || (count < batch && declared_batch > 0)) continue;  // the model takes whole batches only
+    std::vector<uint64_t> indices(count);
+    for (uint64_t i = 0; i < count; ++i) indices[i] = data::spread_index(first + i, dataset.size());
+    std::vector<int64_t> dims = {static_cast<int64_t>(count)};
+    dims.insert(dims.end(), dataset.sample_shape().begin(), dataset.sample_shape().end());
+    torch::Tensor values = torch::empty(dims, torch::kFloat32);
+    torch::Tensor labels = torch::empty({labelled ? dims[0] : 0}, torch::kInt64);
+    dataset.fill(indices, {values.data_ptr<float>(), static_cast<size_t>(values.numel())},
+                 {labels.data_ptr<int64_t>(), static_cast<size_t>(labels.numel())});
+    visit(values, labels);
+  }
+}
+
 }  // namespace
 
 std::optional<torch::Tensor> scores_of(const Tensors& outputs, int64_t classes, bool has_teacher) {
@@ -80,33 +106,18 @@ int64_t input_batch(const OnnxModel& model) {
 
 TestResult measure(Teacher& model, int64_t declared_batch, const data::Dataset& dataset, Teacher* teacher,
                    Communicator* communicator) {
-  const uint64_t rank = communicator ? static_cast<uint64_t>(communicator->rank()) : 0;
-  const uint64_t ranks = communicator ? static_cast<uint64_t>(communicator->size()) : 1;
-  const uint64_t limit = dataset.size();
-  const uint64_t batch = declared_batch > 0 ? static_cast<uint64_t>(declared_batch) : kBatch;
   const bool labelled = dataset.class_count() > 0;
   Sums sums;
-  for (uint64_t start = 0; start < limit; start += ranks * batch) {
-    if (communicator) communicator->barrier();  // or the fastest would wait too long at the end
-    const uint64_t first = start + rank * batch;
-    const uint64_t count = first < limit ? std::min(batch, limit - first) : 0;
-    if (count == 0 || (count < batch && declared_batch > 0)) continue;  // the model takes whole batches only
-    std::vector<uint64_t> indices(count);
-    for (uint64_t i = 0; i < count; ++i) indices[i] = data::spread_index(first + i, dataset.size());
-    std::vector<int64_t> dims = {static_cast<int64_t>(count)};
-    dims.insert(dims.end(), dataset.sample_shape().begin(), dataset.sample_shape().end());
-    torch::Tensor values = torch::empty(dims, torch::kFloat32);
-    torch::Tensor labels = torch::empty({labelled ? dims[0] : 0}, torch::kInt64);
-    dataset.fill(indices, {values.data_ptr<float>(), static_cast<size_t>(values.numel())},
-                 {labels.data_ptr<int64_t>(), static_cast<size_t>(labels.numel())});
+  for_each_batch(dataset, declared_batch, communicator, [&](const torch::Tensor& values, const torch::Tensor& labels) {
+    const auto count = static_cast<double>(values.size(0));
     const Tensors outputs = model.outputs(values);
     const std::optional<torch::Tensor> scored =
         labelled ? scores_of(outputs, dataset.class_count(), teacher != nullptr) : std::nullopt;
     if (scored) add_scores(*scored, labels, sums);
     if (teacher && !scored) add_outputs(outputs, teacher->outputs(values), sums);
-    sums.samples += static_cast<double>(count);
-    if (!scored) sums.unscored += static_cast<double>(count);
-  }
+    sums.samples += count;
+    if (!scored) sums.unscored += count;
+  });
   if (communicator) sums = sum_of_ranks(sums, *communicator);
   TestResult result;
   if (sums.samples == 0) return result;
@@ -118,6 +129,17 @@ TestResult measure(Teacher& model, int64_t declared_batch, const data::Dataset& 
     result.snr_db = sums.fidelity.snr_db();
   }
   return result;
+}
+
+double log_likelihood(Teacher& model, const data::Dataset& dataset, Communicator* communicator) {
+  torch::Tensor sums = torch::zeros({2}, torch::kFloat64);
+  for_each_batch(dataset, 0, communicator, [&](const torch::Tensor& values, const torch::Tensor& /*labels*/) {
+    const torch::Tensor logs = model.outputs(values).at(0);
+    sums[0] += logs.to(torch::kCPU, torch::kFloat64).sum();
+    sums[1] += static_cast<double>(logs.numel());
+  });
+  if (communicator) communicator->all_reduce_sum({sums});
+  return (sums[0] / sums[1]).item<double>();
 }
 
 }  // namespace quench::training

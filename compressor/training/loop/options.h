@@ -54,7 +54,10 @@ struct LoopOptions {
   double momentum = 0.9;
   double weight_decay = 0;  // of tensors with two and more dimensions
   bool augment = true;      // images: pad by an eighth and crop, mirror half of them
-  double drop_path = 0;     // of the values of each join of a network of columns; see drop_path.h. 0: none is left out
+  // The model's first output is the log density of each sample in nats, whose mean over the samples is raised: no labels,
+  // no teacher. A second input has noise of -1 and 1 in the samples' shape, drawn anew for each sample of an epoch.
+  bool likelihood = false;
+  double drop_path = 0;  // of the values of each join of a network of columns; see drop_path.h. 0: none is left out
 
   std::filesystem::path teacher;      // an .onnx or .quench file to learn from
   double temperature = 4;             // of the distillation of class scores (Hinton et al. 2015)

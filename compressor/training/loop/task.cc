@@ -38,6 +38,10 @@ void Task::check_labels(const Tensors& outputs) const {
 }
 
 void Task::check(const Tensors& outputs, const Tensors& taught) const {
+  if (options_.likelihood) {
+    if (!outputs.empty() && outputs[0].dim() == 1 && outputs[0].is_floating_point()) return;
+    throw Error::make("{}: its first output is not a log density for each sample", model_);
+  }
   check_labels(outputs);
   if (!has_teacher_) return;
   bool alike = taught.size() == outputs.size(), has_floats = false;
@@ -57,6 +61,7 @@ Tensor Task::imitation(const Tensors& outputs, const Tensors& taught, int64_t ow
 }
 
 Tensor Task::loss(const Tensors& outputs, const Tensors& taught, const Batch& batch) const {
+  if (options_.likelihood) return negative_log_likelihood(outputs[0], options_.batch);
   const std::optional<Tensor> scores = scores_of(outputs, classes_, has_teacher_);
   const auto of_labels = [&] { return cross_entropy(*scores, batch.labels.to(scores->device()), options_.batch); };
   if (!has_teacher_) return of_labels();

@@ -1,4 +1,5 @@
-// What a training learns from its batches: the labels, what a teacher makes of the same inputs, or both.
+// What a training learns from its batches: the labels, what a teacher makes of the same inputs, or both; or the density
+// of the inputs.
 #pragma once
 
 #include <torch/types.h>
@@ -19,7 +20,7 @@ class Task {
   // `model`: its name, for errors. `classes`: of the labels; 0: there are none. The rest must outlive this object.
   Task(std::string model, int64_t classes, bool has_teacher, const LoopOptions& options, Communicator& communicator);
 
-  // Throws quench::Error where the outputs cannot be compared with the labels or with the teacher's.
+  // Throws quench::Error where the outputs cannot be compared with the labels or with the teacher's, or are no densities.
   void check(const Tensors& outputs, const Tensors& taught) const;
   torch::Tensor loss(const Tensors& outputs, const Tensors& taught, const Batch& batch) const;
   // How far outputs are from others, labels left aside. `own`: samples of this rank.

@@ -82,28 +82,31 @@ double Trainer::rate_at(int64_t step) const {
   return learning_rate(options_, static_cast<double>(step) / static_cast<double>(steps_));
 }
 
-Tensor Trainer::to_device(const Tensor& inputs) const {
-  const Tensor moved = inputs.to(module_.device());
-  return moved.dim() == 4 ? moved.contiguous(torch::MemoryFormat::ChannelsLast) : moved;
+Batch Trainer::to_device(const Batch& batch) const {
+  const auto moved = [this](const Tensor& tensor) { return tensor.defined() ? tensor.to(module_.device()) : tensor; };
+  const Tensor inputs = moved(batch.inputs);
+  return {inputs.dim() == 4 ? inputs.contiguous(torch::MemoryFormat::ChannelsLast) : inputs, moved(batch.labels),
+          moved(batch.noise)};
 }
 
-Tensors Trainer::forward(const Tensor& inputs, GraphModule::Mode mode, const NamedTensors& weights) {
+Tensors Trainer::forward(const Batch& batch, GraphModule::Mode mode, const NamedTensors& weights) {
   const Autocast autocast(module_.device(), options_.bfloat16);
-  return module_.forward({{module_.inputs().front(), inputs}}, mode, weights);
+  NamedTensors inputs = {{module_.inputs()[0], batch.inputs}};
+  if (batch.noise.defined()) inputs[module_.inputs()[1]] = batch.noise;
+  return module_.forward(inputs, mode, weights);
 }
 
 // The host waits for the device once: where the loss is read, when all but the last of the work is under way.
 double Trainer::step(const Batch& made) {
-  const Batch batch{to_device(made.inputs), made.labels.defined() ? made.labels.to(module_.device()) : Tensor()};
-  const Tensor& inputs = batch.inputs;
-  const Tensors taught = teacher_ ? teacher_->outputs(inputs) : Tensors();
+  const Batch batch = to_device(made);
+  const Tensors taught = teacher_ ? teacher_->outputs(batch.inputs) : Tensors();
   WeightBinding::Pass pass;
   if (annealer_) {
     annealer_->begin_step(progress_.step, steps_);
     pass = annealer_->quantizer().quantize(module_.parameters());
   }
   draw_paths();
-  const Tensors outputs = forward(inputs, GraphModule::Mode::kTrain, pass.weights);
+  const Tensors outputs = forward(batch, GraphModule::Mode::kTrain, pass.weights);
   task_.check(outputs, taught);
   const Tensor task = task_.loss(outputs, taught, batch);
   Tensor total = task;
@@ -159,7 +162,7 @@ void Trainer::reduce_gradients() {
 void Trainer::observe_gap(const Batch& batch, const Tensors& taught, double soft_loss) {
   torch::NoGradGuard no_grad;
   const StatisticsGuard guard(module_.buffers());
-  const Tensors outputs = forward(to_device(batch.inputs), GraphModule::Mode::kTrain, hard_weights());
+  const Tensors outputs = forward(batch, GraphModule::Mode::kTrain, hard_weights());
   Tensor loss = task_.loss(outputs, taught, batch).detach().clone();
   communicator_.all_reduce_sum({loss});
   annealer_->observe_gap(loss.item<double>() - soft_loss);
@@ -168,26 +171,30 @@ void Trainer::observe_gap(const Batch& batch, const Tensors& taught, double soft
 std::map<std::string, double> Trainer::balanced_steps(const std::vector<std::string>& names, bool per_channel) {
   torch::NoGradGuard no_grad;
   const StatisticsGuard guard(module_.buffers());
-  std::vector<Tensor> inputs;
+  std::vector<Batch> batches;
   std::vector<Tensors> clean;
   data_.batches().start(0);
   for (int64_t i = 0; i < std::min(kSensitivityBatches, data_.batches().count()); ++i) {
-    inputs.push_back(to_device(data_.batches().next().inputs));
-    clean.push_back(forward(inputs.back(), GraphModule::Mode::kTrain, {}));
+    batches.push_back(to_device(data_.batches().next()));
+    clean.push_back(forward(batches.back(), GraphModule::Mode::kTrain, {}));
     task_.check(clean.back(), clean.back());
   }
   double done = 0;
   const auto change = [&](const NamedTensors& weights) {
     Tensor sum = torch::zeros({1});
-    for (size_t i = 0; i < inputs.size(); ++i) {
-      const Tensors noisy = forward(inputs[i], GraphModule::Mode::kTrain, weights);
-      sum += task_.imitation(noisy, clean[i], inputs[i].size(0)).cpu();
+    for (size_t i = 0; i < batches.size(); ++i) {
+      const Tensors noisy = forward(batches[i], GraphModule::Mode::kTrain, weights);
+      sum += task_.imitation(noisy, clean[i], batches[i].inputs.size(0)).cpu();
     }
     communicator_.all_reduce_sum({sum});
     if (options_.progress) options_.progress("measuring", ++done / static_cast<double>(names.size()));
     return sum.item<double>();
   };
   return training::balanced_steps(module_.parameters(), names, per_channel, change, options_.seed);
+}
+
+void Trainer::set_judged_form(std::function<OnnxModel(const OnnxModel&)> judged_form) {
+  judged_form_ = std::move(judged_form);
 }
 
 void Trainer::set_earlier(std::vector<TrainingRecord> records) {
@@ -273,26 +280,32 @@ void Trainer::evaluate(TrainingRecord& record) {
   const auto result = [&](const NamedTensors& weights) {
     // Running statistics lag behind weights that jump from center to center: accuracy with them is points too low.
     const StatisticsGuard guard(module_.buffers());
-    if (!module_.buffers().empty()) estimate_statistics(kEpochStatisticsBatches, weights);
-    const OnnxModel model = module_.to_onnx(weights);
-    return measure(*runtime_teacher(model, options_.threads), input_batch(model), *data_.judging(), teacher_,
-                   &communicator_);
+    estimate_statistics(kEpochStatisticsBatches, weights);
+    OnnxModel model = module_.to_onnx(weights);
+    if (judged_form_) model = judged_form_(model);
+    const std::unique_ptr<Teacher> judged = runtime_teacher(model, options_.threads);
+    if (!options_.likelihood) return measure(*judged, input_batch(model), *data_.judging(), teacher_, &communicator_);
+    TestResult densities;
+    densities.log_likelihood = log_likelihood(*judged, *data_.judging(), &communicator_);
+    return densities;
   };
   const TestResult hard = result(hard_weights());
   record.accuracy = hard.accuracy;
   record.test_loss = hard.loss;
   record.snr_db = hard.snr_db;
+  record.log_likelihood = hard.log_likelihood;
   if (!hard.accuracy || !annealer_ || !annealer_->is_soft()) return;
   torch::NoGradGuard no_grad;
   record.soft_accuracy = result(annealer_->quantizer().soft_weights(module_.parameters())).accuracy;
 }
 
 void Trainer::estimate_statistics(int64_t batches, const NamedTensors& weights) {
+  if (module_.buffers().empty()) return;
   torch::NoGradGuard no_grad;
   module_.reset_statistics();
   data_.batches().start(options_.epochs);
   for (int64_t i = 0; i < std::min(batches, data_.batches().count()); ++i) {
-    forward(to_device(data_.batches().next().inputs), GraphModule::Mode::kEstimate, weights);
+    forward(to_device(data_.batches().next()), GraphModule::Mode::kEstimate, weights);
   }
 }
 

@@ -48,6 +48,9 @@ class Trainer {
   // Before run(). `after_step` may keep parameters in their range.
   void set_annealer(Annealer* annealer, std::function<void()> after_step = nullptr);
 
+  // Before run(): what is measured of the model after each epoch, where it is not the model itself.
+  void set_judged_form(std::function<OnnxModel(const OnnxModel&)> judged_form);
+
   // Records of earlier runs, which this one's follow.
   void set_earlier(std::vector<TrainingRecord> records);
 
@@ -67,8 +70,8 @@ class Trainer {
 
  private:
   double step(const Batch& batch);
-  torch::Tensor to_device(const torch::Tensor& inputs) const;
-  Tensors forward(const torch::Tensor& inputs, GraphModule::Mode mode, const NamedTensors& weights);
+  Batch to_device(const Batch& batch) const;
+  Tensors forward(const Batch& batch, GraphModule::Mode mode, const NamedTensors& weights);
   void draw_paths();
   void reduce_gradients();
   void observe_gap(const Batch& batch, const Tensors& taught, double soft_loss);
@@ -90,6 +93,7 @@ class Trainer {
   Task task_;
   Annealer* annealer_ = nullptr;
   std::function<void()> after_step_;
+  std::function<OnnxModel(const OnnxModel&)> judged_form_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Checkpointing> checkpointing_;
   TrainingProgress progress_;

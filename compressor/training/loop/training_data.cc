@@ -1,5 +1,8 @@
 #include "compressor/training/loop/training_data.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "compressor/measure/runner.h"
 #include "compressor/training/loop/measure.h"
 #include "formats/error.h"
@@ -39,15 +42,24 @@ std::string test_spec(const LoopOptions& options) {
   return spec;
 }
 
-// For the model's only input.
+// For the model's only input, or the one before the noise.
 data::DatasetOptions preprocessing_of(const OnnxModel& model, const LoopOptions& options) {
   const std::vector<measure::ValueSpec> inputs = measure::declared_inputs(model.proto.graph());
-  if (inputs.size() != 1) {
+  if (inputs.size() != 1 && !(options.likelihood && inputs.size() == 2 && inputs[1].dims == inputs[0].dims)) {
     throw Error::make("{}: has {} inputs; training takes models with one", model.name, inputs.size());
   }
   data::DatasetOptions preprocessing = options.preprocessing;
   preprocessing.model_input = inputs.front().dims;
   return preprocessing;
+}
+
+void check_finite(const data::Dataset& dataset, const std::string& spec) {
+  std::vector<float> sample(dataset.sample_elements());
+  for (uint64_t i = 0; i < dataset.size(); ++i) {
+    dataset.fill(std::span(&i, 1), sample, {});
+    if (std::ranges::all_of(sample, [](float value) { return std::isfinite(value); })) continue;
+    throw Error::make("{}: sample {} is not finite, and has no density: leave it out", spec, i);
+  }
 }
 
 }  // namespace
@@ -62,6 +74,10 @@ TrainingData::TrainingData(const OnnxModel& model, const LoopOptions& options, b
   } else {
     judging_ = open_test_data(model, options);
   }
+  if (options.likelihood) {
+    check_finite(*training_, options.data);
+    if (judging_) check_finite(*judging_, options.validation > 0 ? options.data : options.test_data);
+  }
   const int64_t own_batch = options.batch / communicator.size();
   if (const int64_t batch = input_batch(model); has_teacher && batch > 0 && batch != own_batch) {
     throw Error::make("{}: takes batches of {}: give --batch {}", model.name, batch, batch * communicator.size());
@@ -70,11 +86,12 @@ TrainingData::TrainingData(const OnnxModel& model, const LoopOptions& options, b
   batches.batch = options.batch;
   batches.samples = options.samples;
   batches.augment = options.augment;
+  batches.noise = measure::declared_inputs(model.proto.graph()).size() > 1;
   batches.seed = options.seed;
   batches.rank = communicator.rank();
   batches.ranks = communicator.size();
   batches_ = std::make_unique<Batches>(*training_, batches);
-  if (!has_teacher && class_count() == 0) {
+  if (!has_teacher && !options.likelihood && class_count() == 0) {
     throw Error::make("{}: there are no labels: a teacher is needed to learn from", options.data);
   }
 }

@@ -16,7 +16,8 @@ namespace quench::training {
 class TrainingData {
  public:
   // Throws quench::Error for data that is missing or does not fit the model, that has fewer samples than a batch takes,
-  // or no labels where no teacher tells what to learn.
+  // or no labels where neither a teacher nor a density tells what to learn; for one that is learned, also where a value
+  // is not finite.
   TrainingData(const OnnxModel& model, const LoopOptions& options, bool has_teacher, const Communicator& communicator);
 
   Batches& batches() { return *batches_; }

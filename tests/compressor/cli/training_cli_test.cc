@@ -380,11 +380,119 @@ TEST_F(TrainingCli, OdeNetworksTrainAndAreWrittenAsStepsOrLoops) {
     return run_program(Arguments{"train", network, "-o", path("x.onnx")} + data + more);
   };
   expect_error(plain("odenet-twin", {"--export", "loop"}), "odenet-twin: --export is for networks with ODE blocks");
-  expect_error(plain("resnet8", {"--steps", "3"}), "resnet8: --steps is for networks with ODE blocks");
+  expect_error(plain("resnet8", {"--steps", "3"}), "resnet8: --steps is for flow and networks with ODE blocks");
   expect_error(plain(model(), {"--classes", "3"}), "--classes is for new networks");
   expect_error(train("odenet", "x.onnx", {"--rtol", "0"}), "--rtol: 0 is not above 0", 2);
   expect_error(train("odenet", "x.onnx", {"--extra-channels", "3"}), "3 extra channels");
   EXPECT_FALSE(fs::exists(path("x.onnx")));
+}
+
+// `quench train flow`, small.
+Arguments flow(const std::string& output, const Arguments& more = {}) {
+  return with({"train",
+               "flow",
+               "-o",
+               output,
+               "--data",
+               "synthetic:moons,count=64",
+               "--test-data",
+               "synthetic:moons,count=50",
+               "--hidden",
+               "8",
+               "--steps",
+               "2",
+               "--export-steps",
+               "4",
+               "--batch",
+               "16",
+               "--epochs",
+               "2",
+               "--threads",
+               "1"},
+              more);
+}
+
+TEST_F(TrainingCli, FlowsTrainToASamplerAndADensity) {
+  Outcome outcome = run_program(flow(path("a.onnx"), {"--metrics", path("m.jsonl"), "--json"}));
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const Json report = Json::parse(outcome.out);
+  EXPECT_EQ(report["parameters"], (2 * 8 + 8 * 2) + 4 * (8 + 2));
+  const std::vector<Json> records = metrics_of(path("m.jsonl"));
+  ASSERT_EQ(records.size(), 2u);
+  EXPECT_GT(records[1]["log_likelihood"], records[0]["log_likelihood"]);
+  EXPECT_EQ(records[1]["log_likelihood"], report["log_likelihood"]) << "epochs are judged by what is written";
+  // Held-out nats are the mean of what the density's file says of the test data.
+  ASSERT_EQ(run_program({"data", "synthetic:moons,count=50", "-o", path("x.npy")}).code, 0);
+  for (const char* file : {"a.density.onnx", "a.density.quench"}) {
+    if (!fs::exists(path(file))) {
+      ASSERT_EQ(run_program({"compress", path("a.density.onnx"), "-o", path(file), "--min-snr", "50"}).code, 0);
+      ASSERT_EQ(
+          run_program({"compress", path("a.sampler.onnx"), "-o", path("a.sampler.quench"), "--min-snr", "50"}).code, 0);
+    }
+    outcome = run_program({"run", path(file), "--input", path("x.npy"), "--output", "log_density=" + path("log.npy"),
+                           "--output", "z=" + path("z.npy")});
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    double mean = 0;
+    for (const float log : data::read_npy(path("log.npy")).to_float()) mean += double{log} / 50;
+    EXPECT_NEAR(mean, report["log_likelihood"].get<double>(), fs::path(file).extension() == ".onnx" ? 1e-5 : 0.02)
+        << file;
+  }
+  // And back.
+  ASSERT_EQ(run_program({"run", path("a.sampler.quench"), "--input", path("z.npy"), "--output", path("y.npy")}).code,
+            0);
+  const std::vector<float> x = data::read_npy(path("x.npy")).to_float(), y = data::read_npy(path("y.npy")).to_float();
+  for (size_t i = 0; i < x.size(); ++i) ASSERT_NEAR(x[i], y[i], 0.05);
+}
+
+TEST_F(TrainingCli, FlowsOfManyDimensionsHaveAnEstimate) {
+  write_npz("x.npz", {48, 70}, {});
+  for (const Arguments& more :
+       {Arguments{"--validation", "16"}, Arguments{"--validation", "16", "--nonlinearity", "softplus"}}) {
+    Arguments arguments = flow(path("a.onnx"), more + Arguments{"--data", path("x.npz"), "--json"});
+    arguments.erase(std::find(arguments.begin(), arguments.end(), "--test-data") + 1);
+    arguments.erase(std::find(arguments.begin(), arguments.end(), "--test-data"));
+    const Outcome outcome = run_program(arguments);
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    EXPECT_TRUE(Json::parse(outcome.out)["validation_log_likelihood"].is_number());
+  }
+  expect_error(run_program(flow(path("b.onnx"), {"--data", path("x.npz"), "--trace", "exact"})),
+               "--trace exact takes 64 dimensions at most, and these are 70: give --trace hutchinson");
+  EXPECT_FALSE(fs::exists(path("b.density.onnx")));
+}
+
+TEST_F(TrainingCli, FlowsGoOnFromACheckpoint) {
+  const Arguments more = {"--epochs", "40", "--trace", "hutchinson", "--metrics", path("m.jsonl")};
+  expect_resumed(flow(path("a.onnx"), more), flow(path("b.onnx"), more), path("a.density.onnx"), path("b.density.onnx"),
+                 path("m.jsonl"));
+  EXPECT_EQ(read_bytes(path("a.sampler.onnx")), read_bytes(path("b.sampler.onnx")));
+}
+
+TEST_F(TrainingCli, WhatNoFlowCanLearnIsRefused) {
+  const auto expect_refused = [&](const Arguments& more, const std::string& part) {
+    expect_error(run_program(flow(path("x.onnx"), more)), part);
+    EXPECT_FALSE(fs::exists(path("x.density.onnx")));
+  };
+  write_npz("three.npz", {40, 3}, {});
+  write_npz("images.npz", {40, 3, 4}, {});
+  write_npz("numbers.npz", {40}, {});
+  std::vector<float> values(80, 0.5f);
+  values[61] = std::nanf("");
+  data::write_npy(path("nan.npy"), data::Array::float32({40, 2}, values));
+  expect_refused({"--data", "synthetic:squares"}, "synthetic:squares: there is no such set: choose one of");
+  expect_refused({"--data", path("images.npz")}, "images.npz: its samples are 3x4: a flow takes rows of numbers");
+  expect_refused({"--data", path("numbers.npz")}, "numbers.npz: its samples are single numbers");
+  expect_refused({"--data", path("nan.npy")}, "nan.npy: sample 30 is not finite, and has no density: leave it out");
+  expect_refused({"--test-data", path("nan.npy")}, "nan.npy: sample 30 is not finite");
+  expect_refused({"--test-data", path("three.npz")}, "three.npz: an array of 40x3 does not fit the model's input Nx2");
+  expect_refused({"--hidden", "8,9999"}, "a flow with a layer of 9999 cannot be built");
+  expect_refused({"--teacher", model()}, "flow: --teacher is for networks that learn labels or from a teacher");
+  expect_refused({"--integrator", "euler"}, "flow: --integrator is for residual networks");
+  expect_refused({"--export", "loop"}, "flow: --export is for networks with ODE blocks");
+  expect_error(run_program(flow(path("x.density"))), "x.density: give a name that ends in .onnx");
+  expect_error(run_program({"train", "resnet8", "-o", path("x.onnx"), "--data", kData, "--hidden", "8"}),
+               "resnet8: --hidden is for flow");
+  expect_error(run_program({"train", "resnet8", "-o", path("x.onnx"), "--data", kData, "--steps", "3"}),
+               "resnet8: --steps is for flow and networks with ODE blocks");
 }
 
 // Not a classifier: an image in, an image out; no labels.

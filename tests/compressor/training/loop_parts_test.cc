@@ -97,6 +97,32 @@ TEST(Batches, RanksShareABatch) {
 }
 
 // Each augmented image is the plain one, shifted by at most an eighth and perhaps mirrored, with zeros moved in.
+TEST(Batches, NoiseIsOfSignsAndAnewInEachEpoch) {
+  const Counted data(512, {6});
+  const BatchOptions options{.batch = 64, .augment = false, .noise = true, .seed = 3};
+  Batches batches(data, options), broken(data, options);
+  BatchOptions half = options;
+  half.ranks = 2;
+  half.rank = 1;
+  Batches second(data, half);
+  const std::vector<Batch> first = epoch_of(batches, 0), next = epoch_of(batches, 1), rest = epoch_of(broken, 0, 5);
+  Tensor signs = torch::zeros({6});
+  for (const Batch& batch : first) {
+    ASSERT_EQ(batch.noise.sizes(), batch.inputs.sizes());
+    ASSERT_TRUE(batch.noise.abs().eq(1).all().item<bool>());
+    signs += batch.noise.sum(0);
+  }
+  EXPECT_LT(signs.abs().max().item<float>(), 4 * std::sqrt(512.0f));
+  const Tensor products = first[0].noise.t().mm(first[0].noise) - 64 * torch::eye(6);
+  EXPECT_LT(products.abs().max().item<float>(), 40) << "a sample's own signs have nothing to do with each other";
+  EXPECT_FALSE(torch::equal(first[0].noise, first[1].noise));
+  EXPECT_FALSE(torch::equal(first[0].noise, next[0].noise));
+  EXPECT_TRUE(torch::equal(first[5].noise, rest[0].noise));
+  EXPECT_TRUE(torch::equal(first[2].noise.slice(0, 32), epoch_of(second, 0)[2].noise));
+  Batches plain(data, {.batch = 64, .augment = false});
+  EXPECT_FALSE(epoch_of(plain, 0)[0].noise.defined());
+}
+
 TEST(Batches, AugmentsByShiftsAndMirrors) {
   for (const std::vector<int64_t>& shape : {std::vector<int64_t>{1, 8, 8}, std::vector<int64_t>{8, 8, 1}}) {
     const Counted data(64, shape);
@@ -161,6 +187,11 @@ TEST(Losses, CrossEntropyIsTorchs) {
   EXPECT_NEAR(cross_entropy(scores, labels, 12).item<double>(),
               torch::nn::functional::cross_entropy(scores, labels).item<double>() / 2, 1e-6)
       << "half of a batch that two ranks share";
+}
+
+TEST(Losses, LikelihoodIsOverAllRanksSamples) {
+  const Tensor logs = torch::tensor({-1.0f, -2.0f, -4.5f});
+  EXPECT_FLOAT_EQ(negative_log_likelihood(logs, 5).item<float>(), 1.5f);
 }
 
 TEST(Losses, DistillationIsTheDivergenceFromTheTeacher) {

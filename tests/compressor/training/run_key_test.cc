@@ -95,6 +95,7 @@ const std::vector<Change>& changes() {
       {"--momentum 0.9, not 0.8", [](TuneOptions& o) { o.loop.momentum = 0.8; }},
       {"--weight-decay 0, not 1", [](TuneOptions& o) { o.loop.weight_decay = 1; }},
       {"--no-augment off, not on", [](TuneOptions& o) { o.loop.augment = false; }},
+      {"whether it is a density that is learned off, not on", [](TuneOptions& o) { o.loop.likelihood = true; }},
       {"--drop-path 0, not 0.5", [](TuneOptions& o) { o.loop.drop_path = 0.5; }},
       {"--recompute off, not on", [](TuneOptions& o) { o.loop.recompute = true; }},
       {"--teacher none, not t.onnx", [](TuneOptions& o) { o.loop.teacher = "t.onnx"; }},
