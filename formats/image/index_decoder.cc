@@ -10,6 +10,7 @@ Status decode_indices(const IndexLayout& layout, std::span<const uint8_t> prior,
                       std::span<uint8_t> indices, std::span<uint8_t> scratch) {
   QUENCH_RETURN_IF_ERROR(check_index_call(layout, prior.size(), indices.size(), scratch));
   auto& state = *new (scratch.data()) IndexState;
+  auto* levels = reinterpret_cast<int8_t*>(scratch.data() + sizeof(IndexState));
   IndexMixer& mixer = state.mixer;
   mixer.begin_tile(layout.levels);
   const IndexTree tree(layout.levels, layout.zero);
@@ -24,7 +25,7 @@ Status decode_indices(const IndexLayout& layout, std::span<const uint8_t> prior,
       return bit != 0;
     });
   };
-  if (!walk_indices(layout, state.planes, indices.data(), begin_channel, decode,
+  if (!walk_indices(layout, state.planes, levels, prior.data(), indices.data(), begin_channel, decode,
                     [&] { return !decoder.exhausted(); })) {
     return Status(StatusCode::kTruncated);
   }

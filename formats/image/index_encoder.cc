@@ -14,6 +14,7 @@ Status encode_indices(const IndexLayout& layout, std::span<const uint8_t> prior,
     return Status::error(StatusCode::kInvalidArgument, "an index is beyond the codec's %u levels", layout.levels);
   }
   auto& state = *new (scratch.data()) IndexState;
+  auto* levels = reinterpret_cast<int8_t*>(scratch.data() + sizeof(IndexState));
   IndexMixer& mixer = state.mixer;
   mixer.begin_tile(layout.levels);
   const IndexTree tree(layout.levels, layout.zero);
@@ -28,7 +29,7 @@ Status encode_indices(const IndexLayout& layout, std::span<const uint8_t> prior,
       return bit;
     });
   };
-  walk_indices(layout, state.planes, indices.data(), begin_channel, encode, [] { return true; });
+  walk_indices(layout, state.planes, levels, prior.data(), indices.data(), begin_channel, encode, [] { return true; });
   encoder.finish();
   return out.failed ? Status(StatusCode::kOutOfMemory) : Status();
 }

@@ -27,7 +27,7 @@ Status check_index_call(const IndexLayout& layout, size_t prior, size_t indices,
   if (prior != layout.prior_size() || indices != layout.symbols()) {
     return Status::error(StatusCode::kInvalidArgument, "the prior or the indices have a wrong size");
   }
-  if (scratch.size() < kIndexScratch || reinterpret_cast<uintptr_t>(scratch.data()) % 64 != 0) {
+  if (scratch.size() < index_scratch_size(layout.channels) || reinterpret_cast<uintptr_t>(scratch.data()) % 64 != 0) {
     return Status::error(StatusCode::kInvalidArgument, "the scratch memory is too small or not aligned");
   }
   return Status();

@@ -2,13 +2,15 @@
 // their probabilities are mixed. QIM.md says the same in words.
 //
 // A tile's indices are coded channel by channel, each in rows. An index is a walk through a fixed tree of levels - 1
-// decisions, away from the index that stands for zero. The probability of a decision is mixed from estimates, each of
-// which has seen the decisions under one context of the neighbours that are known (logistic mixing: Mahoney 2005). All
-// arithmetic is in integers.
+// decisions, away from the index that stands for zero. Two linear predictions, of its level and of the level's magnitude, by
+// weights of the codec's, see all channels before it. The probability of a decision is mixed from estimates, each of which
+// has seen the decisions under one context of the predictions and of the neighbours that are known (logistic mixing:
+// Mahoney 2005). All arithmetic is in integers.
 #pragma once
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -23,8 +25,23 @@ namespace quench::image {
 inline constexpr uint32_t kMinLevels = 2;
 inline constexpr uint32_t kMaxLevels = 16;
 inline constexpr uint32_t kMaxChannels = 256;
-inline constexpr uint32_t kTileSide = 128;      // latents
-inline constexpr uint32_t kPriorContexts = 16;  // activities that the prior tells apart
+inline constexpr uint32_t kTileSide = 128;   // latents
+inline constexpr uint32_t kActivities = 16;  // sizes of the predicted magnitude that the prior tells apart
+
+// A channel's weights of the predictions, as bytes with 128 for 0: how far either prediction is shifted (bytes from 0), the
+// magnitude's constant, both predictions' weights of neighbours in the channel, and for each channel before
+// kChannelWeights: of the magnitude at the same place and around it, and of the level at the same place, its slope to the
+// right and its slope downward.
+inline constexpr uint32_t kNeighbours = 6;  // left, above, above left, above right, two to the left, two above
+inline constexpr uint32_t kFixedWeights = 3 + 2 * kNeighbours;
+inline constexpr uint32_t kChannelWeights = 5;
+inline constexpr int32_t kMaxShift = 10;  // predictions are in 1/2^kMaxShift
+constexpr uint32_t weight_count(uint32_t channel) { return kFixedWeights + kChannelWeights * channel; }
+
+// Rows of levels - 1 bytes that each channel has in the prior: the decisions' probabilities by activity, then its weights.
+constexpr uint32_t prior_rows(uint32_t channels, uint32_t levels) {
+  return kActivities + (weight_count(channels - 1) + levels - 2) / (levels - 1);
+}
 
 // The indices of one tile: channels x height x width, row-major, each below `levels`.
 struct IndexLayout {
@@ -34,7 +51,7 @@ struct IndexLayout {
   uint32_t height = 0, width = 0;  // 1 .. kTileSide
 
   size_t symbols() const { return size_t{channels} * height * width; }
-  size_t channel_prior() const { return size_t{kPriorContexts} * (levels - 1); }
+  size_t channel_prior() const { return size_t{prior_rows(channels, levels)} * (levels - 1); }
   size_t prior_size() const { return channels * channel_prior(); }
 };
 
@@ -71,29 +88,25 @@ class IndexTree {
   uint32_t above_, below_;  // indices on either side
 };
 
-// How many magnitudes are told apart, on a scale of 1.45^n, and the scale's first numbers.
-inline constexpr uint32_t kActivities = kPriorContexts;
-inline constexpr uint16_t kActivitySteps[kActivities - 1] = {1, 2, 3, 4, 5, 7, 10, 14, 20, 29, 42, 60, 87, 126, 182};
-
-constexpr std::array<uint8_t, 256> make_activities() {
-  std::array<uint8_t, 256> table{};
-  for (uint32_t i = 0; i < table.size(); ++i) {
-    for (const uint16_t step : kActivitySteps) table[i] = static_cast<uint8_t>(table[i] + (i >= step ? 1 : 0));
-  }
-  return table;
+// Where a number, at least 1, is on a scale with 2^kBits steps an octave.
+template <uint32_t kBits>
+constexpr uint32_t log_step(uint32_t number) {
+  const auto top = static_cast<uint32_t>(std::bit_width(number)) - 1;
+  return (top << kBits) + ((number << kBits >> top) & ((1u << kBits) - 1));
 }
-inline constexpr auto kActivityTable = make_activities();
-constexpr uint32_t activity(uint32_t magnitude) { return kActivityTable[std::min(magnitude, 255u)]; }
+
+inline constexpr uint32_t kMagnitudeSteps = 40;
+inline constexpr uint32_t kLeanSteps = 12;  // to either side, zero counted
 
 // The contexts of the estimates that are mixed, in their order.
 inline constexpr uint32_t kContextSizes[] = {
-    kActivities,               // the activity around, near and in the channels before
-    5 * 5,                     // left and above
-    kActivities* kActivities,  // the activity near, and in the channels before
-    kActivities,               // the activity in the channels before
-    3 * 3 * 3 * 3,             // signs of left, above, above left, above right
-    15 * kActivities,          // their sum, and the activity around
-    5 * 5,                     // the same place in the two channels before
+    1,                                   // nothing
+    (2 * kLeanSteps - 1) * kActivities,  // both predictions
+    63,                                  // the predicted level, in even steps
+    kMagnitudeSteps,                     // the predicted magnitude, finely
+    7 * 7,                               // the same place in the two channels before
+    7 * 7,                               // and in the two before these
+    3 * 3 * 3 * 3,                       // signs of left, above, above left, above right
 };
 inline constexpr uint32_t kContexts = std::size(kContextSizes);
 constexpr uint32_t context_offset(uint32_t which) {
@@ -108,80 +121,116 @@ struct IndexContext {
   uint32_t places[kContexts];  // each below kContextSizes, plus context_offset()
 };
 
-// The levels (index - zero) that contexts look at, with a border of zeros: those of the channel at hand and of the two
-// before it, and sums of magnitudes over all channels before.
+// The levels (index - zero) of a tile, with a border of zeros, and what is predicted from them.
 class LevelPlanes {
  public:
-  void begin_tile() { std::memset(this, 0, sizeof *this); }
+  static constexpr ptrdiff_t kBorder = 2;
+  static constexpr ptrdiff_t kStride = kTileSide + 2 * kBorder;
+  static constexpr size_t kPlane = kStride * kStride;
 
-  // `channel` follows the one before. What it looks at of its own plane it has set before.
-  void begin_channel(uint32_t channel) {
+  // `levels`: kPlane for each channel.
+  void begin_tile(const IndexLayout& layout, int8_t* levels) {
+    std::memset(static_cast<void*>(this), 0, sizeof *this);
+    std::memset(levels, 0, layout.channels * kPlane);
+    levels_ = levels;
+    height_ = layout.height;
+    width_ = layout.width;
+  }
+
+  // `channel` follows the one before; `weights`: its weight_count(channel).
+  void begin_channel(uint32_t channel, const uint8_t* weights) {
     channel_ = channel;
-    current_ = levels_[channel % 3];
-    before_[0] = levels_[(channel + 2) % 3];
-    before_[1] = levels_[(channel + 1) % 3];
+    current_ = levels_ + channel * kPlane;
+    magnitude_shift_ = kMaxShift - std::min<int32_t>(weights[0], kMaxShift);
+    level_shift_ = kMaxShift - std::min<int32_t>(weights[1], kMaxShift);
+    constant_ = weight(weights[2]);
+    for (uint32_t i = 0; i < kNeighbours; ++i) {
+      magnitude_weights_[i] = weight(weights[3 + i]);
+      level_weights_[i] = weight(weights[3 + kNeighbours + i]);
+    }
+    for (uint32_t row = 0; row < height_; ++row) sum_row(place(row, 0), weights + kFixedWeights);
   }
 
   IndexContext context(uint32_t row, uint32_t column) const {
     const size_t at = place(row, column);
     const int8_t* here = current_ + at;
-    const int32_t left = here[-1], above = here[-kStride];
-    const int32_t above_left = here[-kStride - 1], above_right = here[-kStride + 1];
-    const uint32_t near = 16 * (magnitude(left) + magnitude(above)) +
-                          8 * (magnitude(above_left) + magnitude(above_right)) +
-                          6 * (magnitude(here[-2]) + magnitude(here[-2 * kStride]));
-    const uint16_t* sum = sums_ + at;
-    const uint32_t around = uint32_t{sum[-1]} + sum[1] + sum[-kStride] + sum[kStride];
-    const uint32_t across = channel_ > 0 ? (64 * sum[0] + 4 * around) * 4 / channel_ : 0;
+    const int32_t near[kNeighbours] = {here[-1],           here[-kStride], here[-kStride - 1],
+                                       here[-kStride + 1], here[-2],       here[-2 * kStride]};
+    int32_t magnitude = constant_ + same_magnitude_[at] + around_magnitude_[at - 1] + around_magnitude_[at + 1] +
+                        around_magnitude_[at - kStride] + around_magnitude_[at + kStride];
+    int32_t level = same_level_[at] + slope_right_[at + 1] - slope_right_[at - 1] + slope_down_[at + kStride] -
+                    slope_down_[at - kStride];
+    for (uint32_t i = 0; i < kNeighbours; ++i) {
+      magnitude += magnitude_weights_[i] * std::abs(near[i]);
+      level += level_weights_[i] * near[i];
+    }
+    magnitude = std::max(magnitude, 0) * (1 << magnitude_shift_);
+    level = level * (1 << level_shift_);
 
-    const uint32_t all_activity = activity((near + across) / 8);
-    const uint32_t across_activity = activity(across / 4);
-    const int32_t lean = std::clamp(2 * (left + above) + above_left + above_right, -7, 7);
+    const uint32_t fine = std::min(log_step<2>(static_cast<uint32_t>(magnitude) + 16) - 16, kMagnitudeSteps - 1);
+    const uint32_t lean = std::min(log_step<1>(static_cast<uint32_t>(std::abs(level)) + 64) - 12, kLeanSteps - 1);
+    const auto before = [&](uint32_t distance) {
+      return channel_ >= distance ? here[-static_cast<ptrdiff_t>(distance * kPlane)] : int8_t{0};
+    };
     IndexContext context;
-    context.activity = all_activity;
+    context.activity = std::min(fine / 2, kActivities - 1);
     uint32_t i = 0, offset = 0;
     const auto add = [&](uint32_t value) {
       context.places[i] = offset + value;
       offset += kContextSizes[i++];
     };
-    add(all_activity);
-    add(clipped(left, 2) * 5 + clipped(above, 2));
-    add(activity(near / 4) * kActivities + across_activity);
-    add(across_activity);
-    add(((clipped(left, 1) * 3 + clipped(above, 1)) * 3 + clipped(above_left, 1)) * 3 + clipped(above_right, 1));
-    add(clipped(lean, 7) * kActivities + all_activity);
-    add(clipped(before_[0][at], 2) * 5 + clipped(before_[1][at], 2));
+    add(0);
+    add((level < 0 ? kLeanSteps - 1 - lean : kLeanSteps - 1 + lean) * kActivities + context.activity);
+    add(clipped((level + 128) >> 8, 31));
+    add(fine);
+    add(clipped(before(1), 3) * 7 + clipped(before(2), 3));
+    add(clipped(before(3), 3) * 7 + clipped(before(4), 3));
+    add(((clipped(near[0], 1) * 3 + clipped(near[1], 1)) * 3 + clipped(near[2], 1)) * 3 + clipped(near[3], 1));
     return context;
   }
 
   void set(uint32_t row, uint32_t column, int32_t level) { current_[place(row, column)] = static_cast<int8_t>(level); }
 
-  void end_channel(uint32_t height, uint32_t width) {
-    for (uint32_t row = 0; row < height; ++row) {
-      const int8_t* level = current_ + place(row, 0);
-      uint16_t* sum = sums_ + place(row, 0);
-      for (uint32_t column = 0; column < width; ++column) {
-        sum[column] = static_cast<uint16_t>(sum[column] + magnitude(level[column]));
-      }
-    }
-  }
-
  private:
-  static constexpr ptrdiff_t kBorder = 2;
-  static constexpr ptrdiff_t kStride = kTileSide + 2 * kBorder;
-
   static size_t place(uint32_t row, uint32_t column) { return (size_t{row} + kBorder) * kStride + column + kBorder; }
-  static uint32_t magnitude(int32_t level) { return static_cast<uint32_t>(std::abs(level)); }
+  static int16_t weight(uint8_t byte) { return static_cast<int16_t>(byte - 128); }
   // 0 .. 2 * most.
   static uint32_t clipped(int32_t level, int32_t most) {
     return static_cast<uint32_t>(std::clamp(level, -most, most) + most);
   }
 
-  uint32_t channel_;
+  // Sums over the channels before, of a row. They wrap around at 16 bits, which only weights that no codec has let happen.
+  void sum_row(size_t first, const uint8_t* weights) {
+    constexpr size_t kStep = 8;  // a compile-time number, so that it becomes vectors; what is behind the row is 0
+    for (size_t column = 0; column < width_; column += kStep) {
+      const size_t at = first + column;
+      int16_t sums[kChannelWeights][kStep] = {};
+      for (uint32_t before = 0; before < channel_; ++before) {
+        const int8_t* from = levels_ + before * kPlane + at;
+        const uint8_t* w = weights + size_t{kChannelWeights} * before;
+        const int16_t of[kChannelWeights] = {weight(w[0]), weight(w[1]), weight(w[2]), weight(w[3]), weight(w[4])};
+        for (size_t i = 0; i < kStep; ++i) {
+          const int16_t level = from[i];
+          const auto magnitude = static_cast<int16_t>(level < 0 ? -level : level);
+          sums[0][i] = static_cast<int16_t>(sums[0][i] + of[0] * magnitude);
+          sums[1][i] = static_cast<int16_t>(sums[1][i] + of[1] * magnitude);
+          sums[2][i] = static_cast<int16_t>(sums[2][i] + of[2] * level);
+          sums[3][i] = static_cast<int16_t>(sums[3][i] + of[3] * level);
+          sums[4][i] = static_cast<int16_t>(sums[4][i] + of[4] * level);
+        }
+      }
+      int16_t* const to[kChannelWeights] = {same_magnitude_, around_magnitude_, same_level_, slope_right_, slope_down_};
+      for (uint32_t i = 0; i < kChannelWeights; ++i) std::memcpy(to[i] + at, sums[i], sizeof sums[i]);
+    }
+  }
+
+  uint32_t channel_, height_, width_;
+  int8_t* levels_;
   int8_t* current_;
-  const int8_t* before_[2];
-  int8_t levels_[3][kStride * kStride];
-  uint16_t sums_[kStride * kStride];
+  int32_t magnitude_shift_, level_shift_, constant_;
+  int32_t magnitude_weights_[kNeighbours], level_weights_[kNeighbours];
+  int16_t same_magnitude_[kPlane], around_magnitude_[kPlane], same_level_[kPlane], slope_right_[kPlane],
+      slope_down_[kPlane];
 };
 
 // An estimate of a decision that has been seen a few times or often: the more often, the slower it moves.
@@ -224,7 +273,7 @@ class IndexMixer {
     for (Weights& weights : weights_) weights = Weights();
   }
 
-  // `prior`: that of the channel, kPriorContexts x nodes.
+  // `prior`: the channel's probabilities, kActivities x nodes.
   void begin_channel(const uint8_t* prior) {
     prior_ = prior;
     std::memset(static_cast<void*>(own_), 0, sizeof own_);
@@ -291,20 +340,21 @@ struct IndexState {
   IndexMixer mixer;
 };
 
-inline constexpr size_t kIndexScratch = size_t{512} << 10;
-static_assert(sizeof(IndexState) <= kIndexScratch);
+// Bytes of scratch for either end: an IndexState, then the levels of all channels.
+constexpr size_t index_scratch_size(uint32_t channels) { return sizeof(IndexState) + channels * LevelPlanes::kPlane; }
 
-// What both ends ask of a call: numbers of bytes in the prior and of indices, and scratch for an IndexState.
+// What both ends ask of a call: numbers of bytes in the prior and of indices, and scratch.
 Status check_index_call(const IndexLayout& layout, size_t prior, size_t indices, std::span<const uint8_t> scratch);
 
-// Goes over the symbols of a tile in coding order. visit(context, symbol) sets or reads the symbol; false from end_of_row()
-// ends the walk.
+// Goes over the symbols of a tile in coding order. `levels`: as of LevelPlanes; visit(context, symbol) sets or reads the
+// symbol; false from end_of_row() ends the walk.
 template <typename Index, typename BeginChannel, typename Visit, typename EndOfRow>
-bool walk_indices(const IndexLayout& layout, LevelPlanes& planes, Index* indices, BeginChannel&& begin_channel,
-                  Visit&& visit, EndOfRow&& end_of_row) {
-  planes.begin_tile();
+bool walk_indices(const IndexLayout& layout, LevelPlanes& planes, int8_t* levels, const uint8_t* prior, Index* indices,
+                  BeginChannel&& begin_channel, Visit&& visit, EndOfRow&& end_of_row) {
+  planes.begin_tile(layout, levels);
   for (uint32_t channel = 0; channel < layout.channels; ++channel) {
-    planes.begin_channel(channel);
+    const uint8_t* of_channel = prior + layout.channel_prior() * channel;
+    planes.begin_channel(channel, of_channel + size_t{kActivities} * (layout.levels - 1));
     begin_channel(channel);
     for (uint32_t row = 0; row < layout.height; ++row) {
       for (uint32_t column = 0; column < layout.width; ++column, ++indices) {
@@ -313,7 +363,6 @@ bool walk_indices(const IndexLayout& layout, LevelPlanes& planes, Index* indices
       }
       if (!end_of_row()) return false;
     }
-    planes.end_channel(layout.height, layout.width);
   }
   return true;
 }

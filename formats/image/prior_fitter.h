@@ -9,11 +9,14 @@
 
 namespace quench::image {
 
-// Counts how decisions fall, and turns that into a codec's prior. One object per codec:
+// Turns the indices of many pictures into a codec's prior:
 //
 //     PriorFitter fitter(channels, levels, zero);
 //     for each picture: fitter.add(height, width, indices);      // in latents, cut into tiles here
-//     std::vector<uint8_t> prior = fitter.finish();               // channels x kPriorContexts x (levels - 1)
+//     std::vector<uint8_t> prior = fitter.finish();               // channels x prior_rows() x (levels - 1)
+//
+// Weights of the linear predictions are those of least squares, to which finish() takes some seconds; then probabilities are
+// counted as the coder meets them. The pictures are kept until then.
 class PriorFitter {
  public:
   PriorFitter(uint32_t channels, uint32_t levels, uint32_t zero);
@@ -23,12 +26,16 @@ class PriorFitter {
   std::vector<uint8_t> finish() const;
 
  private:
-  struct Count {
-    uint64_t of[2] = {0, 0};
+  struct Tile {
+    IndexLayout layout;
+    std::vector<uint8_t> indices;
   };
 
+  void fit_weights(std::vector<uint8_t>& prior) const;
+  void count_decisions(std::vector<uint8_t>& prior) const;
+
   IndexLayout layout_;
-  std::vector<Count> counts_;  // as the prior
+  std::vector<Tile> tiles_;
 };
 
 }  // namespace quench::image

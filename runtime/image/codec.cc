@@ -162,10 +162,11 @@ Status Codec::read_network(Network& network, int64_t network_channels) {
   double zero_number = 0, qualities_number = 0;
   QUENCH_RETURN_IF_ERROR(network.read_number("codec.zero", zero_number));
   QUENCH_RETURN_IF_ERROR(network.read_number("codec.qualities", qualities_number));
-  if (table.type != QUENCH_UINT8 || table.rank != 3 || table.shape[0] != network_channels ||
-      table.shape[1] != kPriorContexts || table.shape[2] >= kMaxLevels) {
-    return Status::error(StatusCode::kShape, "the codec's prior is not uint8 [channels, %u, levels - 1]",
-                         kPriorContexts);
+  if (table.type != QUENCH_UINT8 || table.rank != 3 || table.shape[0] != network_channels || table.shape[2] < 1 ||
+      table.shape[2] >= kMaxLevels ||
+      table.shape[1] !=
+          prior_rows(static_cast<uint32_t>(network_channels), static_cast<uint32_t>(table.shape[2] + 1))) {
+    return Status::error(StatusCode::kShape, "the codec's prior is not uint8 [channels, rows, levels - 1]");
   }
   if (!(qualities_number >= 1 && qualities_number < 256)) {
     return Status::error(StatusCode::kInvalidArgument, "a codec has 1 to 255 qualities");

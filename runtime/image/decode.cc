@@ -59,12 +59,14 @@ class ImageDecoder {
 
   Status decode_indices() {
     const size_t latents = size_t{header_.latent_height()} * header_.latent_width();
-    rt::Block tile(codec_.memory, header_.tile_layout(0).symbols()), scratch(codec_.memory, kIndexScratch);
+    rt::Block tile(codec_.memory, header_.tile_layout(0).symbols()),
+        scratch(codec_.memory, index_scratch_size(header_.channels));
     if (!indices_.allocate(codec_.memory, header_.channels * latents) || !tile || !scratch) return rt::out_of_memory();
     for (uint32_t i = 0; i < header_.tiles(); ++i) {
       const std::span<uint8_t> symbols(static_cast<uint8_t*>(tile.data()), header_.tile_layout(i).symbols());
-      QUENCH_RETURN_IF_ERROR(reader_.decode_indices(i, codec_.prior_table(), symbols,
-                                                    {static_cast<uint8_t*>(scratch.data()), kIndexScratch}));
+      QUENCH_RETURN_IF_ERROR(
+          reader_.decode_indices(i, codec_.prior_table(), symbols,
+                                 {static_cast<uint8_t*>(scratch.data()), static_cast<size_t>(scratch.bytes())}));
       paste_tile(header_.tile(i), header_, symbols.data(), static_cast<uint8_t*>(indices_.data()));
     }
     return Status();

@@ -118,7 +118,8 @@ class ImageEncoder {
   }
 
   Status add_indices(Writer& writer) {
-    rt::Block tile(codec_.memory, header_.tile_layout(0).symbols()), scratch(codec_.memory, kIndexScratch);
+    rt::Block tile(codec_.memory, header_.tile_layout(0).symbols()),
+        scratch(codec_.memory, index_scratch_size(header_.channels));
     if (!tile || !scratch) return rt::out_of_memory();
     for (uint32_t i = 0; i < header_.tiles(); ++i) {
       const TileArea area = header_.tile(i);
@@ -132,7 +133,7 @@ class ImageEncoder {
       }
       QUENCH_RETURN_IF_ERROR(writer.add_indices(
           i, codec_.prior_table(), {static_cast<const uint8_t*>(tile.data()), header_.tile_layout(i).symbols()},
-          {static_cast<uint8_t*>(scratch.data()), kIndexScratch}));
+          {static_cast<uint8_t*>(scratch.data()), static_cast<size_t>(scratch.bytes())}));
     }
     return Status();
   }

@@ -3,13 +3,13 @@
 //     image_bench --levels L --zero Z [--prior PRIOR.npy] INDICES.npy...
 //
 // Each file holds what a codec's encoder makes of one image: uint8 [channels, height, width] or with a 1 before. The
-// prior is uint8 [channels, contexts, L - 1]; without it, it is fitted to the files with odd numbers where even ones
+// prior is uint8 [channels, rows, L - 1]; without it, it is fitted to the files with odd numbers where even ones
 // are coded, and the other way round. Sizes are over the order-0 entropy of each channel of each file, for which no
-// table is counted.
-#include <chrono>
+// table is counted; times are of the processor.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <string>
 #include <vector>
 
@@ -58,19 +58,16 @@ struct Totals {
 
 void measure(const Picture& picture, uint32_t levels, uint32_t zero, const std::vector<uint8_t>& prior,
              Totals& totals) {
-  using Clock = std::chrono::steady_clock;
-  const auto seconds = [](Clock::time_point from) {
-    return std::chrono::duration<double>(Clock::now() - from).count();
-  };
+  const auto seconds = [](std::clock_t from) { return static_cast<double>(std::clock() - from) / CLOCKS_PER_SEC; };
   for (uint32_t number = 0; number < tile_count(picture.height, picture.width); ++number) {
     const TileArea area = tile_area(picture.height, picture.width, number);
     const IndexLayout layout{picture.channels, levels, zero, area.height, area.width};
     const std::vector<uint8_t> tile = cut_tile(area, picture.channels, picture.height, picture.width, picture.indices);
-    const auto begun = Clock::now();
+    const auto begun = std::clock();
     const std::vector<uint8_t> coded = testing::encoded_indices(layout, prior, tile);
     totals.encode_seconds += seconds(begun);
     std::vector<uint8_t> decoded(tile.size());
-    const auto again = Clock::now();
+    const auto again = std::clock();
     const Status status = decode_indices(layout, prior, coded, decoded, testing::index_scratch());
     totals.decode_seconds += seconds(again);
     if (!status.ok() || decoded != tile) throw Error(std::string("the indices do not come back: ") + status.detail());

@@ -147,7 +147,7 @@ TEST(IndexCoder, RefusesWhatIsNoTile) {
   EXPECT_TRUE(refused([](IndexLayout& l) { l.height = 0; }));
   EXPECT_TRUE(refused([](IndexLayout& l) { l.width = kTileSide + 1; }));
 
-  alignas(64) static uint8_t scratch[kIndexScratch + 64];
+  alignas(64) static uint8_t scratch[index_scratch_size(kMaxChannels) + 64];
   Bytes indices(good.symbols()), prior = flat_prior(good);
   const Bytes coded = encoded_indices(good, prior, indices);
   const auto code = [&](std::span<const uint8_t> p, std::span<uint8_t> out, std::span<uint8_t> memory) {
@@ -157,7 +157,7 @@ TEST(IndexCoder, RefusesWhatIsNoTile) {
   EXPECT_EQ(code(prior, indices, memory), StatusCode::kOk);
   EXPECT_EQ(code(std::span(prior).first(prior.size() - 1), indices, memory), StatusCode::kInvalidArgument);
   EXPECT_EQ(code(prior, std::span(indices).first(indices.size() - 1), memory), StatusCode::kInvalidArgument);
-  EXPECT_EQ(code(prior, indices, memory.first(kIndexScratch - 1)), StatusCode::kInvalidArgument);
+  EXPECT_EQ(code(prior, indices, memory.first(index_scratch_size(good.channels) - 1)), StatusCode::kInvalidArgument);
   EXPECT_EQ(code(prior, indices, memory.subspan(1)), StatusCode::kInvalidArgument);
 }
 
@@ -192,10 +192,14 @@ TEST(Prior, IsTheLogitOfWhatWasCounted) {
   add(0, 300);  // the decision "is it zero" falls as 1
   add(1, 100);
   const std::vector<uint8_t> prior = fitter.finish();
-  ASSERT_EQ(prior.size(), size_t{kPriorContexts});
-  EXPECT_EQ(prior[0], 128 + std::lround(16 * std::log(3.0)));
-  // Where nothing was counted, the mean of all activities.
-  EXPECT_EQ(prior[kPriorContexts - 1], 128 + std::lround(16 * std::log(300.4 / 100.4)));
+  ASSERT_EQ(prior.size(), size_t{prior_rows(1, 2)});
+  // Where nothing was counted, the mean of all activities, which is the same here.
+  for (uint32_t i = 0; i < kActivities; ++i) EXPECT_EQ(prior[i], 128 + std::lround(16 * std::log(3.0)));
+  // Without neighbours the mean magnitude is all there is to predict: of every fourth symbol, 25 in 100, and 20 more that
+  // hold it near 0.
+  EXPECT_EQ(prior[kActivities], 9);
+  EXPECT_EQ(prior[kActivities + 2] - 128, std::lround(512 * 25.0 / 120));
+  for (uint32_t i = 3; i < kFixedWeights; ++i) EXPECT_EQ(prior[kActivities + i], 128);
 }
 
 // All but one index of forty are zero, beyond what picture() has.
@@ -208,16 +212,36 @@ Bytes sparse_picture(const IndexLayout& layout, uint64_t seed) {
 
 // A small picture ends before the coder has learned what the prior says.
 TEST(Prior, SavesBits) {
-  const IndexLayout layout{6, 9, 4, 8, 12};
+  const IndexLayout layout{12, 9, 4, 8, 12}, large{12, 9, 4, 60, 90};
   PriorFitter fitter(layout.channels, layout.levels, layout.zero);
-  for (uint64_t seed = 10; seed < 40; ++seed) fitter.add(layout.height, layout.width, sparse_picture(layout, seed));
+  for (uint64_t seed = 10; seed < 18; ++seed) fitter.add(large.height, large.width, sparse_picture(large, seed));
   const Bytes prior = fitter.finish();
   size_t with = 0, without = 0;
   for (uint64_t seed = 40; seed < 50; ++seed) {
     with += encoded_indices(layout, prior, sparse_picture(layout, seed)).size();
     without += encoded_indices(layout, flat_prior(layout), sparse_picture(layout, seed)).size();
   }
-  EXPECT_LT(static_cast<double>(with), 0.9 * static_cast<double>(without));
+  EXPECT_LT(static_cast<double>(with), 0.98 * static_cast<double>(without));
+}
+
+// The second channel is the slope of the first to the right, which is noise: a linear prediction knows it all.
+TEST(Prior, PredictsFromChannelsBefore) {
+  const IndexLayout layout{2, 15, 7, 60, 60};
+  const auto slopes = [&](uint64_t seed) {
+    Bytes indices = random_bytes(layout.symbols(), 7, seed);
+    for (size_t i = 0; i < 3600; ++i) indices[i] = static_cast<uint8_t>(indices[i] + 4);
+    for (size_t i = 0; i < 3600; ++i) {
+      const int right = i % 60 < 59 ? indices[i + 1] : 7, left = i % 60 > 0 ? indices[i - 1] : 7;
+      indices[3600 + i] = static_cast<uint8_t>(7 + right - left);
+    }
+    return indices;
+  };
+  PriorFitter fitter(layout.channels, layout.levels, layout.zero);
+  for (uint64_t seed = 1; seed < 5; ++seed) fitter.add(layout.height, layout.width, slopes(seed));
+  const double noise_bytes = 3600 * std::log2(7) / 8;
+  const Bytes indices = slopes(9);
+  EXPECT_LT(static_cast<double>(encoded_indices(layout, fitter.finish(), indices).size()), 1.15 * noise_bytes);
+  EXPECT_GT(static_cast<double>(encoded_indices(layout, flat_prior(layout), indices).size()), 1.9 * noise_bytes);
 }
 
 TEST(Prior, IsCountedByTiles) {

@@ -35,7 +35,7 @@ class VectorSink : public ByteSink {
 };
 
 inline std::span<uint8_t> index_scratch() {
-  alignas(64) static uint8_t scratch[kIndexScratch];
+  alignas(64) static uint8_t scratch[index_scratch_size(kMaxChannels)];
   return scratch;
 }
 

@@ -58,9 +58,9 @@ inline std::vector<float> blur() {
   return weights;
 }
 
+inline constexpr int kRows = prior_rows(SampleCodec::kChannels, SampleCodec::kLevels);
 inline std::vector<uint8_t> prior() {
-  std::vector<uint8_t> table(size_t{SampleCodec::kChannels} * kPriorContexts * (SampleCodec::kLevels - 1), 120);
-  return table;
+  return std::vector<uint8_t>(size_t{SampleCodec::kChannels} * kRows * (SampleCodec::kLevels - 1), 120);
 }
 
 inline void add_common(GraphBuilder& graph) {
@@ -69,7 +69,7 @@ inline void add_common(GraphBuilder& graph) {
   graph.initializer("zero", {1}, std::vector<float>{SampleCodec::kZero});
   graph.initializer("unit", {1}, std::vector<float>{1 / 72.0f});
   graph.initializer("shape", {4}, std::vector<int64_t>{1, 1, 1, 1});
-  graph.initializer("table", {SampleCodec::kChannels, kPriorContexts, SampleCodec::kLevels - 1}, prior());
+  graph.initializer("table", {SampleCodec::kChannels, kRows, SampleCodec::kLevels - 1}, prior());
   graph.node("Identity", {"table"}, {"prior"});
   graph.node("Mul", {"quality", "unit"}, {"flat_gain"});
   graph.node("Reshape", {"flat_gain", "shape"}, {"gain"});
