@@ -1,9 +1,14 @@
 // The C API of .qim files, with a codec that is made here.
 #include <gtest/gtest.h>
 #include <quench/image.h>
+#include <unistd.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 
 #include "runtime/image/windows.h"
 #include "tests/formats/image/sample_file.h"
@@ -361,6 +366,40 @@ TEST(ImageApi, MemoryMayRunOut) {
   }
   EXPECT_TRUE(worked);
 }
+
+#if defined(QUENCH_DECODE_IMAGE)
+void write_bytes(const std::string& path, const void* bytes, size_t size) {
+  std::ofstream(path, std::ios::binary).write(static_cast<const char*>(bytes), static_cast<std::streamsize>(size));
+}
+
+TEST(ImageApi, TheExampleDecodes) {
+  const std::string folder = ::testing::TempDir() + "decode_image_test." + std::to_string(::getpid());
+  std::filesystem::create_directory(folder);
+  write_bytes(folder + "/decoder.quench", sample_codec().decoder.data(), sample_codec().decoder.size());
+  const Codec codec;
+  const auto decode = [&] {
+    const std::string command = std::string(QUENCH_DECODE_IMAGE) + " " + folder + "/decoder.quench " + folder +
+                                "/in.qim " + folder + "/out.ppm 2> " + folder + "/errors";
+    return std::system(command.c_str());
+  };
+  for (const quench_image_format format : {QUENCH_IMAGE_RGB8, QUENCH_IMAGE_GREY8}) {
+    Picture picture = scene(75, 40, format), expected(75, 40, format);
+    const Bytes file = codec.encode(picture, 3);
+    ASSERT_EQ(codec.decode(file, expected), QUENCH_OK);
+    write_bytes(folder + "/in.qim", file.data(), file.size());
+    ASSERT_EQ(decode(), 0);
+    std::ifstream out(folder + "/out.ppm", std::ios::binary);
+    const std::string bytes((std::istreambuf_iterator<char>(out)), {});
+    EXPECT_EQ(bytes, (format == QUENCH_IMAGE_RGB8 ? "P6\n75 40\n255\n" : "P5\n75 40\n255\n") +
+                         std::string(expected.data.begin(), expected.data.end()));
+  }
+  write_bytes(folder + "/in.qim", "no such file", 12);
+  EXPECT_NE(decode(), 0);
+  std::ifstream errors(folder + "/errors");
+  EXPECT_EQ(std::string((std::istreambuf_iterator<char>(errors)), {}), folder + "/in.qim: this is not a .qim file\n");
+  std::filesystem::remove_all(folder);
+}
+#endif
 
 }  // namespace
 }  // namespace quench::image::testing
