@@ -2,9 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+
+#include "compressor/data/files.h"
+#include "compressor/measure/runner.h"
+#include "compressor/networks/initial_values.h"
 #include "compressor/networks/ode_network.h"
 #include "compressor/report/json.h"
 #include "compressor/report/text.h"
+#include "compressor/report/training_page.h"
 #include "compressor/training/train.h"
 
 namespace quench::cli {
@@ -12,6 +19,7 @@ namespace {
 
 constexpr int64_t kMostTrainedExactly = 8;  // dimensions: beyond, an estimate of the trace is less work
 constexpr std::string_view kSuffix = ".onnx";
+constexpr const char* kTitle = "flow";
 
 struct Outputs {
   std::string sampler, density;
@@ -45,6 +53,57 @@ training::RunKey key_of(const networks::FlowOptions& options) {
   key.add("--steps", std::to_string(steps));
   key.add("--trace", form == networks::FlowForm::kDensity ? "exact" : "hutchinson");
   return key;
+}
+
+constexpr size_t kPictureSide = 120;     // squares of the density
+constexpr size_t kPicturePoints = 2000;  // of the data, and samples
+
+std::vector<float> run_file(const std::string& file, const std::string& input, const std::vector<float>& points,
+                            int threads) {
+  const std::vector<int64_t> dims = {static_cast<int64_t>(points.size() / 2), 2};
+  const std::vector<graph::HostTensor> inputs = {graph::HostTensor::float32(input, dims, points)};
+  const std::vector<graph::HostTensor> outputs = measure::Runner::open(file, threads)->run(inputs);
+  return {outputs.at(0).floats().begin(), outputs.at(0).floats().end()};
+}
+
+std::vector<float> some_of(const data::Dataset& dataset) {
+  std::vector<uint64_t> indices(std::min<uint64_t>(kPicturePoints, dataset.size()));
+  for (uint64_t i = 0; i < indices.size(); ++i) indices[i] = data::spread_index(i, dataset.size());
+  std::vector<float> points(indices.size() * 2);
+  dataset.fill(indices, points, {});
+  return points;
+}
+
+report::PlanePanels::Panel panel_of(const std::string& caption, const std::vector<float>& points) {
+  report::PlanePanels::Panel panel{caption, {}, {}, {}};
+  for (size_t i = 0; i < points.size(); i += 2) {
+    panel.x.push_back(points[i]);
+    panel.y.push_back(points[i + 1]);
+  }
+  return panel;
+}
+
+// Of two dimensions, by the files: data, samples and density.
+report::PlanePanels picture_of(const Outputs& outputs, const training::LoopOptions& loop) {
+  const std::vector<float> points = some_of(*data::open_dataset(loop.data, loop.preprocessing));
+  const auto [least, most] = std::ranges::minmax(points);
+  const double room = 0.1 * std::max(1e-3, double{most} - double{least});
+  const double low = least - room, high = most + room;
+  const double cell = (high - low) / kPictureSide;
+  std::vector<float> grid;
+  for (size_t i = 0; i < kPictureSide * kPictureSide; ++i) {
+    grid.push_back(static_cast<float>(low + cell * (static_cast<double>(i % kPictureSide) + 0.5)));
+    grid.push_back(static_cast<float>(low + cell * (static_cast<double>(i / kPictureSide) + 0.5)));
+  }
+  const std::vector<float> z = networks::normal_values(loop.seed, "picture", 2 * int64_t{kPicturePoints}, 1);
+  report::PlanePanels picture{"What was learned", {low, high}, {}};
+  picture.panels = {panel_of("data", points),
+                    panel_of("samples", run_file(outputs.sampler, "z", z, loop.threads)),
+                    {"density", {}, {}, {}}};
+  for (const float log : run_file(outputs.density, "x", grid, loop.threads)) {
+    picture.panels.back().density.push_back(std::exp(double{log}));
+  }
+  return picture;
 }
 
 }  // namespace
@@ -105,7 +164,12 @@ void FlowArguments::run(networks::FlowOptions options, const std::string& output
   const Outputs outputs = outputs_of(output);
   report::Progress progress;
   const std::string note = fmt::format("  {} evaluations a pass", networks::evaluations_of(options));
-  const training::LoopOptions loop = with_defaults(arguments.get({}, outputs.density, "flow", json, progress, note));
+  training::LoopOptions loop = with_defaults(arguments.get({}, outputs.density, kTitle, json, progress, note));
+  std::vector<training::TrainingRecord> records;
+  loop.on_epoch = [&records, tell = loop.on_epoch](std::span<const training::TrainingRecord> all) {
+    records.assign(all.begin(), all.end());
+    tell(all);
+  };
   FileUse files;
   files.reads_data(loop.data);
   files.reads_data(loop.test_data);
@@ -132,6 +196,11 @@ void FlowArguments::run(networks::FlowOptions options, const std::string& output
   progress.finish();
   if (report.output_bytes == 0) return;  // another process has written it
   save(outputs.sampler, in_file(FlowForm::kSampler, load(outputs.density)));
+  if (!arguments.page().empty() && options.dimensions == 2 && !records.empty()) {
+    const report::PlanePanels picture = picture_of(outputs, loop);
+    const std::string page = report::training_page(kTitle, records, &picture);
+    data::write_file(arguments.page(), std::as_bytes(std::span(page)));
+  }
   const uint64_t sampler_bytes = std::filesystem::file_size(outputs.sampler);
   json.show(fmt::format("{}{}: the sampler, {} bytes\n", report::to_text(report, outputs.density), outputs.sampler,
                         sampler_bytes),

@@ -27,6 +27,7 @@ class LoopArguments {
   training::LoopOptions get(FileUse files, const std::filesystem::path& output, const std::string& title,
                             const JsonOption& json, report::Progress& progress, const std::string& note = {}) const;
   const PreprocessingOptions& preprocessing() const { return preprocessing_; }
+  const std::filesystem::path& page() const { return page_; }  // empty: none is asked for
 
  private:
   training::LoopOptions options_;

@@ -69,11 +69,12 @@ void add_plot(CLI::App& app) {
   command->add_option("--value", arguments->value, "what to draw; default accuracy")
       ->transform(one_of<Quantity>({{"accuracy", Quantity::kAccuracy},
                                     {"snr", Quantity::kSnr},
+                                    {"likelihood", Quantity::kLikelihood},
                                     {"loss", Quantity::kLoss},
                                     {"entropy", Quantity::kEntropy},
                                     {"flips", Quantity::kFlips},
                                     {"ratio", Quantity::kRatio}}))
-      ->type_name("accuracy|snr|loss|entropy|flips|ratio")
+      ->type_name("accuracy|snr|likelihood|loss|entropy|flips|ratio")
       ->default_str("");
   command->callback([arguments] { run(*arguments); });
 }

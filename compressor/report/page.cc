@@ -112,6 +112,8 @@ void Page::bars(const BarPanels& plot) { body_ += to_figure(plot); }
 
 void Page::bars(const BarTable& plot) { body_ += to_figure(plot); }
 
+void Page::planes(const PlanePanels& plot) { body_ += to_figure(plot); }
+
 std::string Page::html() const {
   const std::string title = escape(title_);
   std::string page = "<!DOCTYPE html>\n<html xmlns=\"http://www.w3.org/1999/xhtml\" lang=\"en\">\n<head>\n";

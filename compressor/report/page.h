@@ -35,6 +35,7 @@ class Page {
   void bars(const BarPlot& plot);
   void bars(const BarPanels& plot);
   void bars(const BarTable& plot);
+  void planes(const PlanePanels& plot);
 
   // The whole page, UTF-8. More may be added afterwards.
   std::string html() const;

@@ -44,6 +44,21 @@ struct BarPanels {
   std::vector<Panel> panels = {};
 };
 
+// Points in the plane, or how dense they are, as a row of small plots with common axes: y points up, and a unit is as
+// long in x as in y.
+struct PlanePanels {
+  struct Panel {
+    std::string caption = {};
+    std::vector<double> x = {}, y = {};  // of points, as many of each
+    // Of squares that cover the range: rows from low to high y, each from low to high x, as many rows as columns. The
+    // highest value is darkest; what is below 0 or not finite is left out.
+    std::vector<double> density = {};
+  };
+  std::string title = {};
+  std::pair<double, double> range = {-1, 1};  // of x and of y, low < high; what is outside is not drawn
+  std::vector<Panel> panels = {};
+};
+
 // A row for each name, with a horizontal bar and its number for each series: names may be long and rows many.
 struct BarTable {
   struct Row {
@@ -61,6 +76,7 @@ std::string to_figure(const LinePlot& plot, double width);
 std::string to_figure(const BarPlot& plot, double width);
 std::string to_figure(const BarPanels& plot);
 std::string to_figure(const BarTable& plot);
+std::string to_figure(const PlanePanels& plot);
 
 // A whole SVG file, for where no page can be shown; it follows the reader's light or dark mode, too. Lines are named at
 // their ends, however many there are.

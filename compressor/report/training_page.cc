@@ -56,6 +56,9 @@ Course course_of(Quantity quantity) {
     case Quantity::kSnr:
       return {"Outputs against the teacher's", "SNR, dB",
               [](const TrainingRecord& r) { return r.snr_db.value_or(kNothing); }};
+    case Quantity::kLikelihood:
+      return {"Held-out log likelihood", "nats per sample",
+              [](const TrainingRecord& r) { return r.log_likelihood.value_or(kNothing); }};
     case Quantity::kEntropy:
       return {"Entropy of the indices", "bits per weight, order 0", of_quantization(&Quantization::entropy)};
     case Quantity::kFlips:
@@ -83,6 +86,9 @@ bool was_soft(Records records) {
 void add_course(Page& page, Records records) {
   const LinePlot loss = plot_of(Quantity::kLoss, "loss", records);
   if (records.back().snr_db) return page.side_by_side({loss, plot_of(Quantity::kSnr, "SNR", records)});
+  if (records.back().log_likelihood) {
+    return page.side_by_side({loss, plot_of(Quantity::kLikelihood, "log likelihood", records)});
+  }
   LinePlot accuracy = plot_of(Quantity::kAccuracy, "hard weights", records);
   if (was_soft(records)) {
     accuracy.series.push_back(series("soft weights", records, [](const auto& r) { return percent(r.soft_accuracy); }));
@@ -139,7 +145,7 @@ void add_quantization(Page& page, Records records) {
 
 }  // namespace
 
-std::string training_page(std::string_view model, Records records) {
+std::string training_page(std::string_view model, Records records, const PlanePanels* picture) {
   Page page(fmt::format("Training of {}", model));
   if (records.empty()) return page.html();
   const TrainingRecord& last = records.back();
@@ -147,6 +153,8 @@ std::string training_page(std::string_view model, Records records) {
                                                 {"time", human_duration(last.seconds)},
                                                 {"training loss", fmt::format("{:.4f}", last.loss)}};
   if (last.accuracy) rows.push_back({"test accuracy", fmt::format("{:.2f} %", 100 * *last.accuracy)});
+  if (last.log_likelihood)
+    rows.push_back({"held-out log likelihood", fmt::format("{:.4f} nats", *last.log_likelihood)});
   if (last.snr_db) rows.push_back({"output SNR", fmt::format("{:.1f} dB", *last.snr_db)});
   if (last.quantization) {
     rows.push_back({"entropy", fmt::format("{:.3f} bits per weight", last.quantization->entropy)});
@@ -154,6 +162,7 @@ std::string training_page(std::string_view model, Records records) {
   }
   page.table({"", "at the end"}, rows);
   add_course(page, records);
+  if (picture != nullptr) page.planes(*picture);
   if (last.quantization) add_quantization(page, records);
   return page.html();
 }

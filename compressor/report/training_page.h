@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "compressor/report/plot.h"
 #include "compressor/training/training_record.h"
 
 namespace quench::report {
@@ -13,11 +14,13 @@ namespace quench::report {
 // "epoch 3/20  1:10  loss 0.1234  accuracy 92.10 %  entropy 1.10 bits  sigma 1  ratio 31.20", without a newline.
 std::string to_line(const training::TrainingRecord& record);
 
-// HTML (see page.h): loss and accuracy over time and, where weights were quantized, their entropy, hardness and ratio,
+// HTML (see page.h): loss and accuracy (or SNR, or log likelihood) over time and, where weights were quantized, their entropy, hardness and ratio,
 // the histogram of the centers' use as it condenses, and the rate of each tensor.
-std::string training_page(std::string_view model, std::span<const training::TrainingRecord> records);
+// `picture`, where there is one: of what was learned.
+std::string training_page(std::string_view model, std::span<const training::TrainingRecord> records,
+                          const PlanePanels* picture = nullptr);
 
-enum class Quantity : uint8_t { kAccuracy, kSnr, kLoss, kEntropy, kFlips, kRatio };
+enum class Quantity : uint8_t { kAccuracy, kSnr, kLikelihood, kLoss, kEntropy, kFlips, kRatio };
 
 struct TrainingRun {
   std::string name;

@@ -413,8 +413,10 @@ Arguments flow(const std::string& output, const Arguments& more = {}) {
 }
 
 TEST_F(TrainingCli, FlowsTrainToASamplerAndADensity) {
-  Outcome outcome = run_program(flow(path("a.onnx"), {"--metrics", path("m.jsonl"), "--json"}));
+  Outcome outcome =
+      run_program(flow(path("a.onnx"), {"--metrics", path("m.jsonl"), "--page", path("p.html"), "--json"}));
   ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_NE(read_bytes(path("p.html")).find("What was learned"), std::string::npos);
   const Json report = Json::parse(outcome.out);
   EXPECT_EQ(report["parameters"], (2 * 8 + 8 * 2) + 4 * (8 + 2));
   const std::vector<Json> records = metrics_of(path("m.jsonl"));

@@ -342,6 +342,32 @@ TEST(BarPlot, HeightsFollowValues) {
   EXPECT_NE(figure.find("<title>0.25: 2</title>"), std::string::npos);
 }
 
+size_t count_of(const std::string& text, const std::string& part) {
+  size_t count = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+  return count;
+}
+
+TEST(PlanePanels, PointsAndDensityLieWhereTheyAre) {
+  const double nothing = std::numeric_limits<double>::quiet_NaN();
+  PlanePanels plot{
+      "plane", {-1, 1}, {{"points", {0.5, 3, nothing}, {-1, 0, 0}, {}}, {"density", {}, {}, {1, 0, 2, 2}}}};
+  const std::string figure = to_figure(plot);
+  // The square begins at (30, 7) and has a side of 270.
+  EXPECT_EQ(count_of(figure, "h0"), 1u) << "what is outside or no number is left out: " << figure;
+  EXPECT_NE(figure.find("d=\"M232.5 277.0h0\""), std::string::npos) << figure;
+  // y points up: the second row lies above the first, and the first is half as dark.
+  EXPECT_NE(figure.find("stroke-opacity=\"1.000\" d=\"M0 0h2\""), std::string::npos) << figure;
+  EXPECT_EQ(2 * count_of(figure, "M0 1h1"), count_of(figure, "M0 0h2"));
+  plot.panels[1].density = {0, nothing, -1, 0};
+  EXPECT_EQ(to_figure(plot).find("stroke-opacity=\"1.000\""), std::string::npos);
+  plot.panels[1].density.push_back(1);
+  EXPECT_THROW(to_figure(plot), Error);
+  plot.panels[1] = {"points", {1}, {}, {}};
+  EXPECT_THROW(to_figure(plot), Error);
+  EXPECT_THROW(to_figure(PlanePanels{"plane", {1, 1}, {}}), Error);
+}
+
 TEST(BarPanels, ShareTheirAxes) {
   const std::string figure = to_figure(BarPanels{.panels = {{"early", {1, 1, 1}, {}}, {"late", {0, 3, 0}, {}}}});
   const std::vector<double> heights = heights_of_bars(figure);
