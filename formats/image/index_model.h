@@ -201,26 +201,29 @@ class LevelPlanes {
 
   // Sums over the channels before, of a row. They wrap around at 16 bits, which only weights that no codec has let happen.
   void sum_row(size_t first, const uint8_t* weights) {
-    constexpr size_t kStep = 8;  // a compile-time number, so that it becomes vectors; what is behind the row is 0
-    for (size_t column = 0; column < width_; column += kStep) {
+    // Vectors of the compiler's, for any machine; what is behind the row is 0.
+    constexpr size_t kLanes = 8;
+    using Bytes = int8_t __attribute__((vector_size(kLanes)));
+    using Signed = int16_t __attribute__((vector_size(2 * kLanes)));
+    using Lanes = uint16_t __attribute__((vector_size(2 * kLanes)));
+    for (size_t column = 0; column < width_; column += kLanes) {
       const size_t at = first + column;
-      int16_t sums[kChannelWeights][kStep] = {};
+      Lanes sums[kChannelWeights] = {};
       for (uint32_t before = 0; before < channel_; ++before) {
-        const int8_t* from = levels_ + before * kPlane + at;
-        const uint8_t* w = weights + size_t{kChannelWeights} * before;
-        const int16_t of[kChannelWeights] = {weight(w[0]), weight(w[1]), weight(w[2]), weight(w[3]), weight(w[4])};
-        for (size_t i = 0; i < kStep; ++i) {
-          const int16_t level = from[i];
-          const auto magnitude = static_cast<int16_t>(level < 0 ? -level : level);
-          sums[0][i] = static_cast<int16_t>(sums[0][i] + of[0] * magnitude);
-          sums[1][i] = static_cast<int16_t>(sums[1][i] + of[1] * magnitude);
-          sums[2][i] = static_cast<int16_t>(sums[2][i] + of[2] * level);
-          sums[3][i] = static_cast<int16_t>(sums[3][i] + of[3] * level);
-          sums[4][i] = static_cast<int16_t>(sums[4][i] + of[4] * level);
-        }
+        const uint8_t* of = weights + size_t{kChannelWeights} * before;
+        Bytes bytes;
+        std::memcpy(&bytes, levels_ + before * kPlane + at, sizeof bytes);
+        const auto level = __builtin_convertvector(bytes, Signed);
+        const Signed sign = level >> 15;
+        const auto magnitude = (Lanes)((level ^ sign) - sign);
+        sums[0] += magnitude * static_cast<uint16_t>(weight(of[0]));
+        sums[1] += magnitude * static_cast<uint16_t>(weight(of[1]));
+        sums[2] += (Lanes)level * static_cast<uint16_t>(weight(of[2]));
+        sums[3] += (Lanes)level * static_cast<uint16_t>(weight(of[3]));
+        sums[4] += (Lanes)level * static_cast<uint16_t>(weight(of[4]));
       }
       int16_t* const to[kChannelWeights] = {same_magnitude_, around_magnitude_, same_level_, slope_right_, slope_down_};
-      for (uint32_t i = 0; i < kChannelWeights; ++i) std::memcpy(to[i] + at, sums[i], sizeof sums[i]);
+      for (uint32_t i = 0; i < kChannelWeights; ++i) std::memcpy(to[i] + at, &sums[i], sizeof sums[i]);
     }
   }
 
