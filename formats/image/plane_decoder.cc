@@ -6,6 +6,8 @@
 namespace quench::image {
 
 Status decode_plane(std::span<const uint8_t> bytes, const PlaneView<uint8_t>& plane) {
+  const auto pixel_bytes = static_cast<ptrdiff_t>(plane.pixel_bytes),
+             row_bytes = static_cast<ptrdiff_t>(plane.row_bytes);
   PlaneContexts contexts;
   entropy::RangeDecoder decoder(bytes);
   const auto decide = [&](entropy::SteadyBit& context, bool) {
@@ -14,9 +16,9 @@ Status decode_plane(std::span<const uint8_t> bytes, const PlaneView<uint8_t>& pl
     return bit != 0;
   };
   for (uint32_t row = 0; row < plane.height; ++row) {
-    uint8_t* pixel = plane.first + plane.row_bytes * static_cast<ptrdiff_t>(row);
-    for (uint32_t column = 0; column < plane.width; ++column, pixel += plane.pixel_bytes) {
-      const PlaneNeighbours near(pixel, plane.pixel_bytes, plane.row_bytes, row, column, plane.width);
+    uint8_t* pixel = plane.first + row_bytes * static_cast<ptrdiff_t>(row);
+    for (uint32_t column = 0; column < plane.width; ++column, pixel += pixel_bytes) {
+      const PlaneNeighbours near(pixel, pixel_bytes, row_bytes, row, column, plane.width);
       *pixel = walk_plane_pixel(contexts, near, 0, decide);
     }
     if (decoder.exhausted()) return Status(StatusCode::kTruncated);

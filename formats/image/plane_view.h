@@ -1,7 +1,6 @@
 // One byte of each pixel of an image in memory.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 
 namespace quench::image {
@@ -11,7 +10,7 @@ template <typename Byte>
 struct PlaneView {
   Byte* first = nullptr;
   uint32_t height = 0, width = 0;
-  ptrdiff_t pixel_bytes = 1, row_bytes = 0;
+  int64_t pixel_bytes = 1, row_bytes = 0;
 };
 
 }  // namespace quench::image

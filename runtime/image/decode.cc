@@ -135,7 +135,7 @@ class ImageDecoder {
     for (uint32_t i = 0; header_.has_alpha && i < header_.tiles(); ++i) {
       const TileArea area = header_.tile_pixels(i);
       QUENCH_RETURN_IF_ERROR(reader_.decode_alpha(
-          i, {pixel(area.left, area.top) + 3, area.height, area.width, 4, static_cast<ptrdiff_t>(pixels_.row_bytes)}));
+          i, {pixel(area.left, area.top) + 3, area.height, area.width, 4, static_cast<int64_t>(pixels_.row_bytes)}));
     }
     return Status();
   }

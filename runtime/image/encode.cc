@@ -23,7 +23,7 @@ class ImageEncoder {
     for (uint32_t i = 0; header_.has_alpha && i < header_.tiles(); ++i) {
       const TileArea area = header_.tile_pixels(i);
       QUENCH_RETURN_IF_ERROR(writer.add_alpha(
-          i, {pixel(area.left, area.top) + 3, area.height, area.width, 4, static_cast<ptrdiff_t>(pixels_.row_bytes)}));
+          i, {pixel(area.left, area.top) + 3, area.height, area.width, 4, static_cast<int64_t>(pixels_.row_bytes)}));
     }
     return writer.finish(file);
   }
