@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <iterator>
+#include <string>
 
 #include "tests/formats/image/sample_file.h"
 
@@ -185,6 +187,24 @@ TEST(QimFile, WritesWhatItAlwaysWrote) {
             (std::pair<size_t, uint32_t>{1120, 3456487379u}));
   const uint8_t head[] = {0x89, 'Q', 'I', 'M', 1, 2, 0x86, 8, 50, 77, 3, 3, 7, 3};
   EXPECT_TRUE(std::equal(std::begin(head), std::end(head), file.begin()));
+}
+
+// A file that must decode for ever; tests/qim_reader.py finds the same sums.
+TEST(QimFile, KeptFileDecodes) {
+  const auto read = [](const char* name) {
+    std::ifstream file(std::string(QUENCH_SOURCE_DIR "/tests/formats/image/golden/") + name, std::ios::binary);
+    return Bytes((std::istreambuf_iterator<char>(file)), {});
+  };
+  std::vector<Bytes> indices, alpha;
+  const Status status = decode_all(read("v1-sample.qim"), read("v1-sample.prior"), &indices, &alpha);
+  ASSERT_TRUE(status.ok()) << status.detail();
+  const auto sum = [](const std::vector<Bytes>& tiles) {
+    Bytes all;
+    for (const Bytes& tile : tiles) all.insert(all.end(), tile.begin(), tile.end());
+    return plain_crc32c(all);
+  };
+  EXPECT_EQ(sum(indices), 0x8cc7a8c9u);
+  EXPECT_EQ(sum(alpha), 0x486fc848u);
 }
 
 }  // namespace
