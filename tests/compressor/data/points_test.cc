@@ -84,10 +84,9 @@ TEST(Points, APointDependsOnSetSeedSplitAndIndexOnly) {
 TEST(Points, MomentsAreThoseOfTheDefinitions) {
   const auto expect = [](const std::string& set, const Moments& wanted) {
     const Moments m = moments_of(set);
-    const double of_mean = 4 * std::sqrt(std::max(wanted.xx, wanted.yy) / kCount);
     const double of_product = 4 * 1.5 * std::max(wanted.xx, wanted.yy) / std::sqrt(kCount);
-    EXPECT_NEAR(m.x, wanted.x, of_mean) << set;
-    EXPECT_NEAR(m.y, wanted.y, of_mean) << set;
+    EXPECT_NEAR(m.x, wanted.x, 4 * std::sqrt(wanted.xx / kCount)) << set;
+    EXPECT_NEAR(m.y, wanted.y, 4 * std::sqrt(wanted.yy / kCount)) << set;
     EXPECT_NEAR(m.xx, wanted.xx, of_product) << set;
     EXPECT_NEAR(m.yy, wanted.yy, of_product) << set;
     EXPECT_NEAR(m.xy, wanted.xy, of_product) << set;
