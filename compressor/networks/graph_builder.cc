@@ -2,6 +2,8 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <span>
 #include <utility>
 
 #include "formats/error.h"
@@ -11,13 +13,16 @@ namespace {
 
 constexpr int64_t kIrVersion = 8;
 
-void declare(onnx::ValueInfoProto& info, std::string_view name, const std::vector<int64_t>& dims) {
+void declare(onnx::ValueInfoProto& info, std::string_view name, const std::vector<int64_t>& dims, int32_t dtype,
+             const std::vector<std::string>& open) {
   info.set_name(std::string(name));
   onnx::TypeProto::Tensor& type = *info.mutable_type()->mutable_tensor_type();
-  type.set_elem_type(onnx::TensorProto::FLOAT);
+  type.set_elem_type(dtype);
+  type.mutable_shape();
+  size_t opened = 0;
   for (const int64_t dim : dims) {
     if (dim < 0) {
-      type.mutable_shape()->add_dim()->set_dim_param("N");
+      type.mutable_shape()->add_dim()->set_dim_param(open.at(std::min(opened++, open.size() - 1)));
     } else {
       type.mutable_shape()->add_dim()->set_dim_value(dim);
     }
@@ -61,13 +66,15 @@ GraphBuilder::GraphBuilder(std::string name, int64_t opset) {
   graph_ = model_.proto.mutable_graph();
 }
 
-void GraphBuilder::input(std::string_view name, const std::vector<int64_t>& dims) {
-  declare(*model_.proto.mutable_graph()->add_input(), name, dims);
+void GraphBuilder::input(std::string_view name, const std::vector<int64_t>& dims, int32_t type,
+                         const std::vector<std::string>& open) {
+  declare(*model_.proto.mutable_graph()->add_input(), name, dims, type, open);
   add_value(std::string(name));
 }
 
-void GraphBuilder::output(std::string_view name, const std::vector<int64_t>& dims) {
-  declare(*model_.proto.mutable_graph()->add_output(), name, dims);
+void GraphBuilder::output(std::string_view name, const std::vector<int64_t>& dims, int32_t type,
+                          const std::vector<std::string>& open) {
+  declare(*model_.proto.mutable_graph()->add_output(), name, dims, type, open);
 }
 
 std::string GraphBuilder::floats(const std::string& name, const std::vector<int64_t>& dims,
@@ -84,6 +91,13 @@ std::string GraphBuilder::floats(const std::string& name, const std::vector<int6
 
 std::string GraphBuilder::integers(const std::string& name, const std::vector<int64_t>& values) {
   add_initializer(name, {static_cast<int64_t>(values.size())}, onnx::TensorProto::INT64, little_endian(values));
+  return name;
+}
+
+std::string GraphBuilder::bytes(const std::string& name, const std::vector<int64_t>& dims,
+                                const std::vector<uint8_t>& values) {
+  const auto all = std::as_bytes(std::span(values));
+  add_initializer(name, dims, onnx::TensorProto::UINT8, {all.begin(), all.end()});
   return name;
 }
 

@@ -33,9 +33,12 @@ class GraphBuilder {
  public:
   GraphBuilder(std::string name, int64_t opset);
 
-  // float32; -1 leaves a dimension open, and it is called N.
-  void input(std::string_view name, const std::vector<int64_t>& dims);
-  void output(std::string_view name, const std::vector<int64_t>& dims);
+  // `type`: of onnx::TensorProto. -1 leaves a dimension open; `open`: what those are called, in their order, the last
+  // name for all that follow.
+  void input(std::string_view name, const std::vector<int64_t>& dims, int32_t type = onnx::TensorProto::FLOAT,
+             const std::vector<std::string>& open = {"N"});
+  void output(std::string_view name, const std::vector<int64_t>& dims, int32_t type = onnx::TensorProto::FLOAT,
+              const std::vector<std::string>& open = {"N"});
 
   // An initializer that training may change. When the name exists already, with the same dims, that one is meant and
   // `values` is not called: this is how nodes share weights. `values` returns the product of dims.
@@ -43,6 +46,8 @@ class GraphBuilder {
                      const std::function<std::vector<float>()>& values);
   // A rank-1 initializer of structure (the starts of a Slice, say).
   std::string integers(const std::string& name, const std::vector<int64_t>& values);
+  // A uint8 initializer, which no training changes.
+  std::string bytes(const std::string& name, const std::vector<int64_t>& dims, const std::vector<uint8_t>& values);
 
   // A node with one output, which is returned: `result`, or "<name>.out". A node's name that exists already gets a
   // number behind it, and so does its output: the same piece of a graph may be emitted several times.

@@ -23,7 +23,7 @@
 namespace quench::image {
 
 inline constexpr uint32_t kMinLevels = 2;
-inline constexpr uint32_t kMaxLevels = 16;
+inline constexpr uint32_t kMaxLevels = 64;
 inline constexpr uint32_t kMaxChannels = 256;
 inline constexpr uint32_t kTileSide = 128;   // latents
 inline constexpr uint32_t kActivities = 16;  // sizes of the predicted magnitude that the prior tells apart

@@ -80,6 +80,12 @@ PARTS = {
                                 "compressor/training/autocast "
                                 "compressor/training/operators compressor/training/graph_module "
                                 "compressor/training/quantization torch ATen c10",
+    "compressor/training/codec/codec_options": "compressor/networks compressor/training/loop/options",
+    "compressor/training/codec": "formats/error formats/image compressor/data compressor/measure compressor/networks "
+                                 "compressor/training/training_record compressor/training/reports "
+                                 "compressor/training/run_key compressor/training/autocast "
+                                 "compressor/training/graph_module compressor/training/loop "
+                                 "compressor/training/codec/codec_options fmt torch",
     "compressor/training": "formats/error formats/base formats/onnx compressor/graph compressor/compress "
                            "compressor/training/quantization compressor/training/loop torch",
     "compressor/solver/tableau": "formats/error formats/base fmt",
@@ -87,7 +93,7 @@ PARTS = {
     "compressor/cli": "formats/error formats/base formats/entropy runtime/include compressor/data compressor/networks "
                       "compressor/solver/tableau "
                       "compressor/measure compressor/compress compressor/report compressor/training/loop "
-                      "compressor/training fmt CLI nlohmann",
+                      "compressor/training compressor/training/codec fmt CLI nlohmann",
     "examples": "runtime/include",
 }
 

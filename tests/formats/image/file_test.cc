@@ -124,7 +124,7 @@ TEST(QimFile, RefusesWhatItDoesNotKnow) {
   EXPECT_EQ(with(6, 0), StatusCode::kCorrupt);   // the width
   EXPECT_EQ(with(7, 0), StatusCode::kCorrupt);   // the height
   EXPECT_EQ(with(11, 1), StatusCode::kCorrupt);  // levels
-  EXPECT_EQ(with(11, 17), StatusCode::kCorrupt);
+  EXPECT_EQ(with(11, 65), StatusCode::kCorrupt);
   EXPECT_EQ(with(12, 7), StatusCode::kCorrupt);  // the zero
   EXPECT_EQ(with(12, 6), StatusCode::kOk);
 }
