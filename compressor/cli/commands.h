@@ -23,5 +23,6 @@ void add_codec_files(CLI::App& codec);  // encode, decode, info
 // Of `quench-training`.
 void add_tune(CLI::App& app);
 void add_train(CLI::App& app);
+void add_codec_train(CLI::App& codec);
 
 }  // namespace quench::cli

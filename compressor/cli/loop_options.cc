@@ -26,8 +26,14 @@ using training::LoopOptions;
 using training::RateSchedule;
 
 void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
-  options_ = defaults;
-  const std::string data = "Data and loss", loop = "Loop", record = "Records";
+  add_data_to(command);
+  add_loop_to(command, defaults);
+  add_classifier_loop_to(command);
+  preprocessing_.add_to(command);
+}
+
+void LoopArguments::add_data_to(CLI::App& command) {
+  const std::string data = "Data and loss";
   command
       .add_option("--data", options_.data,
                   "cifar10:DIR, mnist:DIR, synthetic:shapes (their training images), a folder of images, .npy or .npz")
@@ -63,12 +69,11 @@ void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
           ->group(data);
   command.add_flag("--no-augment", no_augment_, "do not shift and mirror samples of 1 to 4 channels x height x width")
       ->group(data);
-  command
-      .add_option("--drop-path", options_.drop_path,
-                  fmt::format("how often a column is left out of a join; default {}", defaults.drop_path))
-      ->check(CLI::Range(0.0, 0.9))
-      ->type_name("P")
-      ->group(loop);
+}
+
+void LoopArguments::add_loop_to(CLI::App& command, const LoopOptions& defaults) {
+  options_ = defaults;
+  const std::string loop = "Loop", record = "Records";
   command.add_option("--epochs", options_.epochs, fmt::format("default {}", defaults.epochs))
       ->check(CLI::Range(1, 100000))
       ->type_name("N")
@@ -76,11 +81,6 @@ void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
   command.add_option("--batch", options_.batch, fmt::format("of all processes together; default {}", defaults.batch))
       ->check(CLI::Range(1, 1 << 20))
       ->type_name("N")
-      ->group(loop);
-  command.add_option("--optimizer", options_.optimizer, "default sgd, with Nesterov's momentum")
-      ->transform(one_of(training::kOptimizers))
-      ->type_name("sgd|adam")
-      ->default_str("")
       ->group(loop);
   command
       .add_option("--schedule", options_.schedule,
@@ -96,20 +96,8 @@ void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
       ->check(above_zero())
       ->type_name("R")
       ->group(loop);
-  command.add_option("--momentum", options_.momentum, "default 0.9")
-      ->check(CLI::Range(0.0, 0.9999))
-      ->type_name("M")
-      ->group(loop);
-  command.add_option("--weight-decay", options_.weight_decay, fmt::format("default {}", defaults.weight_decay))
-      ->check(at_least_zero())
-      ->type_name("W")
-      ->group(loop);
   command.add_option("--device", options_.device, "default cpu")->type_name("cpu|cuda|cuda:N")->group(loop);
   command.add_flag("--float32", float32_, "compute in float32 even where the device is faster in bfloat16")
-      ->group(loop);
-  command
-      .add_flag("--recompute", options_.recompute,
-                "compute activations again in the backward pass: less memory, a third more time")
       ->group(loop);
   command.add_option("--seed", options_.seed, "of everything random; default 1")->type_name("S")->group(loop);
   command.add_option("--threads", threads_, "default: all processors; results depend on it")
@@ -129,14 +117,40 @@ void LoopArguments::add_to(CLI::App& command, const LoopOptions& defaults) {
   command.add_option("--page", page_, "the course of the training with plots, as HTML")
       ->type_name("FILE")
       ->group(record);
-  preprocessing_.add_to(command);
+}
+
+void LoopArguments::add_classifier_loop_to(CLI::App& command) {
+  const std::string loop = "Loop";
+  command.add_option("--optimizer", options_.optimizer, "default sgd, with Nesterov's momentum")
+      ->transform(one_of(training::kOptimizers))
+      ->type_name("sgd|adam")
+      ->default_str("")
+      ->group(loop);
+  command.add_option("--momentum", options_.momentum, "default 0.9")
+      ->check(CLI::Range(0.0, 0.9999))
+      ->type_name("M")
+      ->group(loop);
+  command.add_option("--weight-decay", options_.weight_decay, fmt::format("default {}", options_.weight_decay))
+      ->check(at_least_zero())
+      ->type_name("W")
+      ->group(loop);
+  command
+      .add_option("--drop-path", options_.drop_path,
+                  fmt::format("how often a column is left out of a join; default {}", options_.drop_path))
+      ->check(CLI::Range(0.0, 0.9))
+      ->type_name("P")
+      ->group(loop);
+  command
+      .add_flag("--recompute", options_.recompute,
+                "compute activations again in the backward pass: less memory, a third more time")
+      ->group(loop);
 }
 
 LoopOptions LoopArguments::get(FileUse files, const std::filesystem::path& output, const std::string& title,
                                const JsonOption& json, report::Progress& progress, const std::string& note) const {
   LoopOptions options = options_;
   options.preprocessing = preprocessing_.get();
-  if (label_share_option_->count() > 0) options.label_share = label_share_;
+  if (label_share_option_ && label_share_option_->count() > 0) options.label_share = label_share_;
   options.augment = !no_augment_;
   options.bfloat16 = !float32_ && training::bfloat16_pays(options.device);
   options.threads = resolve_threads(threads_);

@@ -20,6 +20,8 @@ CLI::Validator one_of(const training::Named<Value> (&names)[kCount]) {
 class LoopArguments {
  public:
   void add_to(CLI::App& command, const training::LoopOptions& defaults);
+  // The options of a training that has data and a loss of its own: what the loop does, and the records of it.
+  void add_loop_to(CLI::App& command, const training::LoopOptions& defaults);
   // `files`: what the command itself reads; `output` and `json`: of the command; `title`: of the page. Throws
   // quench::Error where output, checkpoint, metrics, page or the file of `json` cannot be written (see FileUse). Progress
   // goes to `progress`; after each epoch come a line to standard output, or to standard error where JSON goes to standard
@@ -30,6 +32,9 @@ class LoopArguments {
   const std::filesystem::path& page() const { return page_; }  // empty: none is asked for
 
  private:
+  void add_data_to(CLI::App& command);
+  void add_classifier_loop_to(CLI::App& command);
+
   training::LoopOptions options_;
   PreprocessingOptions preprocessing_;
   std::filesystem::path metrics_, page_;

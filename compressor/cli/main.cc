@@ -15,8 +15,9 @@ namespace {
 
 constexpr const char* kTrainingProgram = "quench-training";
 
-bool is_training_command(const char* command) {
-  return std::strcmp(command, "tune") == 0 || std::strcmp(command, "train") == 0;
+bool is_training_command(int argc, char** argv) {
+  const auto is = [&](int i, const char* word) { return i < argc && std::strcmp(argv[i], word) == 0; };
+  return is(1, "tune") || is(1, "train") || (is(1, "codec") && is(2, "train"));
 }
 
 // Where this program is, else where PATH says. Returns only when that fails.
@@ -37,7 +38,7 @@ int hand_over(char** argv) {
 
 // What CLI11 throws while options are declared is a slip in this program, and ends it.
 int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape)
-  if (argc > 1 && is_training_command(argv[1])) return hand_over(argv);
+  if (is_training_command(argc, argv)) return hand_over(argv);
   CLI::App app("Makes ONNX models small, and runs what it made.\n");
   quench::cli::set_up(app);
   quench::cli::add_check(app);
@@ -51,6 +52,8 @@ int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape)
   quench::cli::add_data(app);
   app.add_subcommand("train", "Train a residual network, an ODE network or a flow to .onnx files");
   quench::cli::add_plot(app);
-  quench::cli::add_codec_files(quench::cli::add_codec(app));
+  CLI::App& codec = quench::cli::add_codec(app);
+  quench::cli::add_codec_files(codec);
+  codec.add_subcommand("train", "Train the two networks of an image codec on photographs");
   return quench::cli::run_program(app, argc, argv);
 }

@@ -29,5 +29,6 @@ int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape)
   quench::cli::set_up(app);
   quench::cli::add_tune(app);
   quench::cli::add_train(app);
+  quench::cli::add_codec_train(*app.add_subcommand("codec", "Images as files of an image codec of networks"));
   return quench::cli::run_program(app, argc, argv);
 }

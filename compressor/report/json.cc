@@ -172,6 +172,20 @@ std::string to_json(const training::TrainReport& training) {
                {"columns_top1", training.column_accuracies}});
 }
 
+std::string to_json(const training::CodecReport& training) {
+  Json rates = Json::array();
+  for (const training::TrainingRecord::RatePoint& point : training.rates) {
+    rates.push_back({{"quality", point.quality},
+                     {"bits_per_pixel", number(point.bits_per_pixel)},
+                     {"ms_ssim", number(point.ms_ssim)},
+                     {"psnr_db", number(point.psnr_db)}});
+  }
+  return text({{"parameters", training.parameters},
+               {"encoder_bytes", training.encoder_bytes},
+               {"decoder_bytes", training.decoder_bytes},
+               {"rates", std::move(rates)}});
+}
+
 std::string to_json(const training::TuneReport& tuning) {
   Json json = json_of(tuning.file);
   json["top1"] = number(tuning.accuracy_after);

@@ -22,6 +22,7 @@ std::string to_json(const measure::Benchmark& benchmark);
 std::string to_json(const measure::Inspection& inspection);
 std::string to_json(const quantizer::ModelCheck& check);
 std::string to_json(const training::TrainReport& training);
+std::string to_json(const training::CodecReport& training);
 
 // As of the file, and "top1", "top1_before", "snr_db", and "paper_ratios" with a number for each coder.
 std::string to_json(const training::TuneReport& tuning);

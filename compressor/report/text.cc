@@ -243,6 +243,16 @@ std::string to_text(const training::TrainReport& training, std::string_view outp
   return text;
 }
 
+std::string to_text(const training::CodecReport& training, std::string_view prefix) {
+  std::string text = fmt::format("{}: {} parameters, encoder {}, decoder {}\n", prefix, training.parameters,
+                                 human_bytes(training.encoder_bytes), human_bytes(training.decoder_bytes));
+  for (const training::TrainingRecord::RatePoint& point : training.rates) {
+    text += fmt::format("quality {:g}: {:.3f} bits per pixel, MS-SSIM {:.4f}, PSNR {:.2f} dB\n", point.quality,
+                        point.bits_per_pixel, point.ms_ssim, point.psnr_db);
+  }
+  return text;
+}
+
 std::string to_text(const training::TuneReport& tuning, std::string_view input, std::string_view output) {
   std::string text = to_text(tuning.file, nullptr, input, output);
   const char* before = "as papers count, with each coder: ";

@@ -25,6 +25,8 @@ std::string to_text(const quantizer::ModelCheck& check);
 // One line, or two where the runtime lacks operators.
 std::string headline(const quantizer::ModelCheck& check);
 std::string to_text(const training::TrainReport& training, std::string_view output);
+// `prefix`: of the files' names.
+std::string to_text(const training::CodecReport& training, std::string_view prefix);
 std::string to_text(const training::TuneReport& tuning, std::string_view input, std::string_view output);
 
 }  // namespace quench::report

@@ -83,7 +83,35 @@ bool was_soft(Records records) {
   });
 }
 
+// Of an image codec: its pictures by their bits, and both in the course of the training.
+void add_rates(Page& page, Records records) {
+  using RatePoint = TrainingRecord::RatePoint;
+  LinePlot curve{"Rate and distortion", "bits per pixel", "MS-SSIM", {}, {}, {}};
+  for (const size_t at : {size_t{0}, (records.size() - 1) / 2, records.size() - 1}) {
+    Series series{fmt::format("epoch {}", records[at].epoch), {}, {}};
+    for (const RatePoint& point : records[at].rates) {
+      series.x.push_back(point.bits_per_pixel);
+      series.y.push_back(point.ms_ssim);
+    }
+    if (curve.series.empty() || curve.series.back().name != series.name) curve.series.push_back(std::move(series));
+  }
+  const auto course = [&](const char* title, const char* label, double RatePoint::*member) {
+    LinePlot plot{title, "epoch", label, {}, {}, {}};
+    for (size_t i = 0; i < records.back().rates.size(); ++i) {
+      plot.series.push_back(
+          series(fmt::format("quality {:g}", records.back().rates[i].quality), records,
+                 [&](const TrainingRecord& r) { return i < r.rates.size() ? r.rates[i].*member : kNothing; }));
+    }
+    return plot;
+  };
+  page.side_by_side({plot_of(Quantity::kLoss, "loss", records), curve});
+  page.side_by_side({course("Rate", "bits per pixel", &RatePoint::bits_per_pixel),
+                     course("Quality", "MS-SSIM", &RatePoint::ms_ssim)});
+  page.side_by_side({course("Error", "PSNR, dB", &RatePoint::psnr_db)});
+}
+
 void add_course(Page& page, Records records) {
+  if (!records.back().rates.empty()) return add_rates(page, records);
   const LinePlot loss = plot_of(Quantity::kLoss, "loss", records);
   if (records.back().snr_db) return page.side_by_side({loss, plot_of(Quantity::kSnr, "SNR", records)});
   if (records.back().log_likelihood) {
@@ -156,6 +184,11 @@ std::string training_page(std::string_view model, Records records, const PlanePa
   if (last.log_likelihood)
     rows.push_back({"held-out log likelihood", fmt::format("{:.4f} nats", *last.log_likelihood)});
   if (last.snr_db) rows.push_back({"output SNR", fmt::format("{:.1f} dB", *last.snr_db)});
+  for (const TrainingRecord::RatePoint& point : last.rates) {
+    rows.push_back({fmt::format("quality {:g}", point.quality),
+                    fmt::format("{:.3f} bits per pixel, MS-SSIM {:.4f}, PSNR {:.2f} dB", point.bits_per_pixel,
+                                point.ms_ssim, point.psnr_db)});
+  }
   if (last.quantization) {
     rows.push_back({"entropy", fmt::format("{:.3f} bits per weight", last.quantization->entropy)});
     if (last.quantization->ratio > 0) rows.push_back({"ratio", fmt::format("{:.2f}", last.quantization->ratio)});
@@ -181,6 +214,9 @@ std::string to_line(const TrainingRecord& record) {
   if (record.accuracy) line += fmt::format("  accuracy {:.2f} %", 100 * *record.accuracy);
   if (record.log_likelihood) line += fmt::format("  log likelihood {:.4f} nats", *record.log_likelihood);
   if (record.snr_db) line += fmt::format("  SNR {:.1f} dB", *record.snr_db);
+  for (const TrainingRecord::RatePoint& point : record.rates) {
+    line += fmt::format("  {:.3f} bpp {:.4f}/{:.2f} dB", point.bits_per_pixel, point.ms_ssim, point.psnr_db);
+  }
   if (record.quantization) {
     const TrainingRecord::Quantization& q = *record.quantization;
     line += fmt::format("  entropy {:.3f} bits  sigma {:.3g}", q.entropy, q.sigma);

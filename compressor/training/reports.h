@@ -1,4 +1,4 @@
-// What training made of a network, and tuning of a model. No libtorch here.
+// What training made of a network or an image codec, and tuning of a model. No libtorch here.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +29,12 @@ struct TuneReport {
   std::optional<double> validation_before, validation_after;  // the same on the validation split
   std::optional<double> snr_db;                               // of the outputs, where there are no classes
   std::vector<TrainingRecord> records;
+};
+
+struct CodecReport {
+  uint64_t parameters = 0;
+  uint64_t encoder_bytes = 0, decoder_bytes = 0;  // of the .onnx files; 0: another process has written them
+  std::vector<TrainingRecord::RatePoint> rates;   // on the test pictures at the end, where there are such
 };
 
 }  // namespace quench::training

@@ -39,6 +39,12 @@ std::string to_json_line(const TrainingRecord& record) {
                             {"entropy", number(q.entropy)}, {"flips", number(q.flips)}, {"ratio", number(q.ratio)},
                             {"tensor_bits", q.tensor_bits}, {"histogram", q.histogram}, {"centers", q.centers}};
   }
+  for (const TrainingRecord::RatePoint& point : record.rates) {
+    json["rates"].push_back({{"quality", number(point.quality)},
+                             {"bits_per_pixel", number(point.bits_per_pixel)},
+                             {"ms_ssim", number(point.ms_ssim)},
+                             {"psnr_db", number(point.psnr_db)}});
+  }
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -70,6 +76,11 @@ TrainingRecord training_record(std::string_view line) {
       q.histogram = from.at("histogram").get<std::vector<int64_t>>();
       q.centers = from.at("centers").get<std::vector<float>>();
       record.quantization = std::move(q);
+    }
+    if (json.contains("rates")) {
+      for (const Json& from : json.at("rates")) {
+        record.rates.push_back({from.at("quality"), from.at("bits_per_pixel"), from.at("ms_ssim"), from.at("psnr_db")});
+      }
     }
     return record;
   } catch (const Json::exception&) {

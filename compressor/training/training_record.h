@@ -36,6 +36,15 @@ struct TrainingRecord {
     std::vector<float> centers;                 // of the first codebook, L x d
   };
   std::optional<Quantization> quantization;
+
+  // Of an image codec: means over the test pictures at one quality, with nearest centers.
+  struct RatePoint {
+    double quality = 0;
+    double bits_per_pixel = 0;  // by the frequencies of the training; a file's coder does better
+    double ms_ssim = 0;
+    double psnr_db = 0;
+  };
+  std::vector<RatePoint> rates;  // by quality; empty: this is no codec, or there are no test pictures
 };
 
 // One line of JSON without a newline, and back; throws quench::Error for what is no such line. Keys keep their names and

@@ -1,0 +1,36 @@
+#include "compressor/training/codec/codec_key.h"
+
+#include <fmt/format.h>
+
+namespace quench::training {
+namespace {
+
+template <typename Value, size_t kCount>
+std::string name_in(const Named<Value> (&names)[kCount], Value value) {
+  for (const Named<Value>& each : names) {
+    if (each.value == value) return each.name;
+  }
+  return "unknown";
+}
+
+}  // namespace
+
+RunKey run_key(const CodecOptions& options) {
+  const auto& [network, loop, centers, assignment, distortion, coarsest_beta, finest_beta, crop] = options;
+  const auto& [channels, latents, blocks, qualities, seed] = network;  // the seed is the loop's
+  RunKey key = run_key(loop);
+  const auto add = [&key](const char* name, const auto& value) { key.add(name, fmt::format("{}", value)); };
+  add("--channels", channels);
+  add("--latents", latents);
+  add("--blocks", blocks);
+  add("--qualities", qualities);
+  add("--centers", centers);
+  add("--assignment", name_in(kAssignments, assignment));
+  add("--loss", name_in(kDistortions, distortion));
+  add("--beta (coarsest)", coarsest_beta);
+  add("--beta (finest)", finest_beta);
+  add("--crop", crop);
+  return key;
+}
+
+}  // namespace quench::training
