@@ -51,9 +51,8 @@ ImageCodec build(const ImageCodecOptions& options);
 
 // What is learned beside the weights.
 struct ImageCodecTables {
-  std::vector<float> centers;  // L, 2 to 256, ascending
-  std::vector<int64_t>
-      prior_dims;  // latents, rows, L - 1: what the coder of the indices expects; see formats/image
+  std::vector<float> centers;       // L, 2 to 256, ascending
+  std::vector<int64_t> prior_dims;  // latents, rows, L - 1: what the coder of the indices expects; see formats/image
   std::vector<uint8_t> prior;
   int zero = 0;  // the index that stands for nothing, below L
 };
