@@ -40,7 +40,7 @@ void run(const Arguments& arguments) {
   FileUse files;
   files.reads_data(arguments.data);
   files.reads_data(arguments.test_data);
-  files.may_write(file_of(arguments.prefix, "decoder"));
+  files.writes(file_of(arguments.prefix, "decoder"), FileUse::Place::kFile);
   training::CodecOptions options = arguments.options;
   options.loop =
       arguments.loop.get(files, file_of(arguments.prefix, "encoder"), arguments.prefix, arguments.json, progress);

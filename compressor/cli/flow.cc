@@ -143,7 +143,7 @@ void FlowArguments::check_options() const {
   }
 }
 
-// What was tried: see compressor/networks/README.md.
+// They are not tuned.
 training::LoopOptions FlowArguments::with_defaults(training::LoopOptions loop) const {
   const auto is_given = [this](const char* name) { return command_->get_option(name)->count() > 0; };
   loop.likelihood = true;

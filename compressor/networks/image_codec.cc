@@ -17,7 +17,7 @@ namespace {
 constexpr int64_t kOpset = 13;
 constexpr int64_t kMaxChannels = 1024, kMaxLatents = 192;  // the transform is complete then
 constexpr int kMaxBlocks = 100, kMaxQualities = 64;
-constexpr size_t kMaxCenters = 256;
+constexpr size_t kMaxCenters = 64;               // as many levels as the coder of the indices takes
 constexpr double kMiddle = 127.5, kSpread = 64;  // of pixels
 // Of the second convolution of a residual block at first, beside He's: the blocks begin near the identity.
 constexpr double kBranch = 0.3;

@@ -13,14 +13,6 @@ namespace {
 
 constexpr const char* kPrefix = "option.";
 
-template <typename Value, size_t kCount>
-std::string name_in(const Named<Value> (&names)[kCount], Value value) {
-  for (const Named<Value>& each : names) {
-    if (each.value == value) return each.name;
-  }
-  return "unknown";
-}
-
 std::string text_of(bool value) { return value ? "on" : "off"; }
 std::string text_of(const std::string& value) { return value.empty() ? "none" : value; }
 std::string text_of(const std::filesystem::path& value) { return text_of(value.string()); }

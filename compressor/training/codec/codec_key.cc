@@ -3,18 +3,6 @@
 #include <fmt/format.h>
 
 namespace quench::training {
-namespace {
-
-template <typename Value, size_t kCount>
-std::string name_in(const Named<Value> (&names)[kCount], Value value) {
-  for (const Named<Value>& each : names) {
-    if (each.value == value) return each.name;
-  }
-  return "unknown";
-}
-
-}  // namespace
-
 RunKey run_key(const CodecOptions& options) {
   const auto& [network, loop, centers, assignment, distortion, coarsest_beta, finest_beta, crop] = options;
   const auto& [channels, latents, blocks, qualities, seed] = network;  // the seed is the loop's

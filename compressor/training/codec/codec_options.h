@@ -38,7 +38,8 @@ struct CodecOptions {
 struct Betas {
   double coarsest, finest;
 };
-// Those with which a codec of 64 channels has about 0.15 and 0.8 bits per pixel on photographs.
+// For ms-ssim, those with which a codec of 64 channels had 0.28 and 0.93 bits per pixel after 15 epochs of 40, by the
+// frequencies of the training; for mse, a guess.
 Betas default_betas(Distortion distortion);
 
 }  // namespace quench::training

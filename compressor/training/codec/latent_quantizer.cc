@@ -9,8 +9,6 @@ namespace quench::training {
 namespace {
 
 using torch::Tensor;
-using torch::indexing::None;
-using torch::indexing::Slice;
 
 // Thresholds of the two parts of a context, in steps from the center in the middle: a weighted sum over the four
 // neighbours in the channel (weights 2, 2, 1, 1), and the mean over the channels before.
@@ -22,6 +20,7 @@ constexpr int64_t kContexts = 8 * 4;
 // share is below e^-9.
 constexpr int64_t kWindow = 7;
 
+// These and the thresholds are first guesses: no others were tried.
 constexpr double kMemory = 0.995;     // of the frequencies, from step to step
 constexpr double kChannelWeight = 8;  // indices that the channel's own frequencies count for in each context
 constexpr double kEvenWeight = 0.5;   // indices that even frequencies count for in each channel

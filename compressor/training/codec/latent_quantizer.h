@@ -11,8 +11,6 @@
 #include <torch/types.h>
 
 #include <cstdint>
-#include <map>
-#include <string>
 
 namespace quench::training {
 

@@ -7,7 +7,7 @@
 
 namespace quench::training {
 
-// Pixels of the smaller side that five scales need: the window of 11 pixels must fit into the last.
+// Pixels of the smaller side from which on the window of 11 pixels fits into the last of five scales without padding.
 constexpr int64_t kMsSsimLeast = 176;
 
 // Wang, Simoncelli and Bovik, "Multiscale structural similarity for image quality assessment", 2003; compressor/measure/

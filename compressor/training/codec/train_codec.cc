@@ -34,7 +34,7 @@ using torch::Tensor;
 // Of the soft assignment, where centers are about 1 apart: its gradient is then that of the identity within the range of
 // the centers.
 constexpr double kFirstSigma = 1, kLastSigma = 100;
-// Of all gradients together; steps above it are shortened.
+// Of all gradients together, which are shortened to it; not tuned.
 constexpr double kLargestGradient = 1;
 constexpr double kWhite = 255;
 constexpr size_t kPriorPictures = 64;

@@ -23,6 +23,15 @@ struct Named {
   Value value;
 };
 
+// The name of a value in its table.
+template <typename Value, size_t kCount>
+std::string name_in(const Named<Value> (&names)[kCount], Value value) {
+  for (const Named<Value>& each : names) {
+    if (each.value == value) return each.name;
+  }
+  return "unknown";
+}
+
 enum class OptimizerKind : uint8_t { kSgd, kAdam };
 
 inline constexpr Named<OptimizerKind> kOptimizers[] = {{"sgd", OptimizerKind::kSgd}, {"adam", OptimizerKind::kAdam}};

@@ -143,6 +143,11 @@ TEST(TrainCodec, LearnsAndGoesOnWhereItWasStopped) {
   EXPECT_LT(records[2].rates[0].bits_per_pixel, records[0].rates[0].bits_per_pixel);
   ASSERT_EQ(report.rates.size(), 3U);
   EXPECT_EQ(report.rates[2].quality, 3);
+  const TrainingRecord read = training_record(to_json_line(records[2]));
+  ASSERT_EQ(read.rates.size(), 3U);
+  EXPECT_EQ(read.rates[2].bits_per_pixel, records[2].rates[2].bits_per_pixel);
+  EXPECT_EQ(read.rates[2].ms_ssim, records[2].rates[2].ms_ssim);
+  EXPECT_EQ(read.rates[2].psnr_db, records[2].rates[2].psnr_db);
   EXPECT_GT(report.encoder_bytes, 0U);
   EXPECT_FALSE(std::filesystem::exists(options.loop.checkpoint));
 

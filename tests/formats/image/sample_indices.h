@@ -7,24 +7,11 @@
 #include <vector>
 
 #include "formats/image/index_model.h"
+#include "tests/formats/random.h"
 
 namespace quench::image::testing {
 
-// splitmix64 (Steele, Lea and Flood 2014).
-class Random {
- public:
-  explicit Random(uint64_t seed) : state_(seed) {}
-  uint64_t next() {
-    uint64_t z = state_ += 0x9e3779b97f4a7c15;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-    z = (z ^ z >> 27) * 0x94d049bb133111eb;
-    return z ^ z >> 31;
-  }
-  uint32_t below(uint32_t bound) { return static_cast<uint32_t>(next() % bound); }
-
- private:
-  uint64_t state_;
-};
+using ::quench::testing::Random;
 
 inline std::vector<uint8_t> random_bytes(size_t size, uint32_t bound, uint64_t seed) {
   Random random(seed);
