@@ -32,7 +32,7 @@ struct Arguments {
 
 // The file of one side of a codec: PREFIX.encoder.quench, or else PREFIX.encoder.onnx.
 fs::path codec_file(const std::string& prefix, const std::string& side) {
-  const fs::path quench_file = prefix + "." + side + ".quench", onnx_file = prefix + "." + side + ".onnx";
+  fs::path quench_file = prefix + "." + side + ".quench", onnx_file = prefix + "." + side + ".onnx";
   std::error_code error;
   if (fs::exists(quench_file, error)) return quench_file;
   if (fs::exists(onnx_file, error)) return onnx_file;

@@ -128,8 +128,9 @@ const std::array<double, kSsimWindow>& ssim_window() {
   static const std::array<double, kSsimWindow> kTaps = [] {
     std::array<double, kSsimWindow> taps{};
     double sum = 0;
+    constexpr int kMiddle = kSsimWindow / 2;
     for (int i = 0; i < kSsimWindow; ++i) {
-      const double x = i - kSsimWindow / 2;
+      const double x = i - kMiddle;
       sum += taps[static_cast<size_t>(i)] = std::exp(-x * x / (2 * kSigma * kSigma));
     }
     for (double& tap : taps) tap /= sum;

@@ -130,16 +130,17 @@ class Flow {
       const std::string weight = uniform(name + ".weight", {widths_[layer], widths_[layer + 1]}, widths_[layer]);
       const std::string bias = uniform(name + ".bias", {widths_[layer + 1]}, widths_[layer]);
       const std::string linear = graph_.node("Gemm", name, {z, weight, bias});
-      z = graph_.node("Add", name + ".add", {graph_.node("Mul", name + ".mul", {linear, gate.scale}), gate.shift});
+      const std::string scaled = graph_.node("Mul", name + ".mul", {linear, gate.scale});
+      z = graph_.node("Add", fmt::format("{}.add", name), {scaled, gate.shift});
       std::string slope = gate.scale;
       if (layer + 2 < widths_.size()) {
         const std::string before = z;
-        z = graph_.node(options_.nonlinearity == "tanh" ? "Tanh" : "Softplus", name + ".act", {z});
+        z = graph_.node(options_.nonlinearity == "tanh" ? "Tanh" : "Softplus", fmt::format("{}.act", name), {z});
         if (has_trace()) slope = graph_.node("Mul", name + ".slope", {slope_of(name, before, z), gate.scale});
       }
       if (has_trace()) {
-        tangents =
-            graph_.node("Mul", name + ".tangents", {graph_.node("MatMul", name + ".along", {tangents, weight}), slope});
+        tangents = graph_.node("Mul", fmt::format("{}.tangents", name),
+                               {graph_.node("MatMul", fmt::format("{}.along", name), {tangents, weight}), slope});
       }
     }
     if (!has_trace()) return {z, ""};

@@ -8,7 +8,6 @@
 #include "runtime/session/c_support.h"
 
 using quench::Status;
-using quench::StatusCode;
 namespace image = quench::image;
 namespace rt = quench::rt;
 using rt::null_argument;

@@ -134,7 +134,7 @@ Status Codec::open(std::span<const std::byte> encoder_file, std::span<const std:
   if (!encoder_file.empty()) {
     QUENCH_RETURN_IF_ERROR(encoder.open(encoder_file, options, "encoder", "image", "indices"));
     const float pixels[3 * kLatentPixels * kLatentPixels] = {};
-    quench_tensor indices;
+    quench_tensor indices{};
     QUENCH_RETURN_IF_ERROR(encoder.run(pixels, {1, 3, kLatentPixels, kLatentPixels}, quality, indices));
     if (indices.type != QUENCH_UINT8 || indices.rank != 4 || indices.shape[2] != 1 || indices.shape[3] != 1) {
       return Status::error(StatusCode::kShape, "the encoder's indices are not uint8 [1, channels, 1, 1]: %s", kNoCodec);
