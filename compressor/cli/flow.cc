@@ -91,9 +91,11 @@ report::PlanePanels picture_of(const Outputs& outputs, const training::LoopOptio
   const double low = least - room, high = most + room;
   const double cell = (high - low) / kPictureSide;
   std::vector<float> grid;
-  for (size_t i = 0; i < kPictureSide * kPictureSide; ++i) {
-    grid.push_back(static_cast<float>(low + cell * (static_cast<double>(i % kPictureSide) + 0.5)));
-    grid.push_back(static_cast<float>(low + cell * (static_cast<double>(i / kPictureSide) + 0.5)));
+  for (size_t row = 0; row < kPictureSide; ++row) {
+    for (size_t column = 0; column < kPictureSide; ++column) {
+      grid.push_back(static_cast<float>(low + cell * (static_cast<double>(column) + 0.5)));
+      grid.push_back(static_cast<float>(low + cell * (static_cast<double>(row) + 0.5)));
+    }
   }
   const std::vector<float> z = networks::normal_values(loop.seed, "picture", 2 * int64_t{kPicturePoints}, 1);
   report::PlanePanels picture{"What was learned", {low, high}, {}};

@@ -121,6 +121,7 @@ void draw_point(const PointsOptions& options, uint64_t index, std::span<float, 2
 
 std::vector<std::string_view> point_set_names() {
   std::vector<std::string_view> names;
+  names.reserve(kSets.size());
   for (const PointSet& set : kSets) names.push_back(set.name);
   return names;
 }
