@@ -203,18 +203,8 @@ class LineFigure {
     return figure(plot_.title, "plot", out + "</svg>");
   }
 
-  std::string svg_file() const {
-    std::string out = fmt::format(
-        R"(<svg xmlns="http://www.w3.org/2000/svg" viewBox="{0} {0} {1:.0f} {2:.0f}" width="{1:.0f}" height="{2:.0f}">)",
-        -kFileMargin, width_ + 2 * kFileMargin, height_ + 2 * kFileMargin);
-    add(out, "<title>{}</title><style>{}text {{ font-family: {}; }}</style>\n", escape(plot_.title), kStyle,
-        R"(system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif)");
-    out += R"(<rect x="-50%" y="-50%" width="200%" height="200%" class="paper"/>)";
-    draw(out);
-    return out + "</svg>\n";
-  }
+  double height() const { return height_; }
 
- private:
   void draw(std::string& out) const {
     draw_y_axis(out, frame_, y_axis_, plot_.y_label);
     draw_x_ticks(out, frame_, x_axis_);
@@ -223,6 +213,7 @@ class LineFigure {
     if (has_direct_labels()) draw_direct_labels(out);
   }
 
+ private:
   using Line = std::vector<Segment>;
 
   static std::vector<std::vector<double>> xs_of_all(const LinePlot& plot) {
@@ -520,7 +511,28 @@ size_t columns_for(size_t panels) { return panels <= 4 ? std::max<size_t>(panels
 
 std::string to_figure(const LinePlot& plot, double width) { return LineFigure(plot, width, true).html(); }
 
-std::string to_svg_file(const LinePlot& plot, double width) { return LineFigure(plot, width, false).svg_file(); }
+std::string to_svg_file(const LinePlot& plot, double width) { return to_svg_file(std::span(&plot, 1), width); }
+
+std::string to_svg_file(std::span<const LinePlot> plots, double width) {
+  std::string title, drawn;
+  double height = 0;
+  for (const LinePlot& plot : plots) {
+    const LineFigure figure(plot, width, false);
+    title += (title.empty() ? "" : ", ") + plot.title;
+    if (height > 0) height += kFileMargin;
+    add(drawn, R"-(<g transform="translate(0 {:.0f})">)-", height);
+    figure.draw(drawn);
+    drawn += "</g>";
+    height += figure.height();
+  }
+  std::string out = fmt::format(
+      R"(<svg xmlns="http://www.w3.org/2000/svg" viewBox="{0} {0} {1:.0f} {2:.0f}" width="{1:.0f}" height="{2:.0f}">)",
+      -kFileMargin, width + 2 * kFileMargin, height + 2 * kFileMargin);
+  add(out, "<title>{}</title><style>{}text {{ font-family: {}; }}</style>\n", escape(title), kStyle,
+      R"(system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif)");
+  out += R"(<rect x="-50%" y="-50%" width="200%" height="200%" class="paper"/>)";
+  return out + drawn + "</svg>\n";
+}
 
 std::string_view plot_style() { return kStyle; }
 

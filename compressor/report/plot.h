@@ -5,6 +5,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -81,6 +82,8 @@ std::string to_figure(const PlanePanels& plot);
 // A whole SVG file, for where no page can be shown; it follows the reader's light or dark mode, too. Lines are named at
 // their ends, however many there are.
 std::string to_svg_file(const LinePlot& plot, double width);
+// Several below each other.
+std::string to_svg_file(std::span<const LinePlot> plots, double width);
 
 // The CSS that figures need.
 std::string_view plot_style();
