@@ -1,19 +1,15 @@
 // `quench codec encode | decode | info`: images as .qim files.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <optional>
 
+#include "compressor/cli/codec_files.h"
 #include "compressor/cli/commands.h"
 #include "compressor/cli/options.h"
-#include "compressor/cli/temporary_folder.h"
-#include "compressor/compress/compress.h"
 #include "compressor/data/files.h"
 #include "compressor/data/image.h"
 #include "compressor/measure/image_codec.h"
-#include "compressor/measure/quench_file.h"
 #include "compressor/report/progress.h"
 #include "formats/error.h"
 
@@ -30,27 +26,6 @@ struct Arguments {
   JsonOption json;
 };
 
-// The file of one side of a codec: PREFIX.encoder.quench, or else PREFIX.encoder.onnx.
-fs::path codec_file(const std::string& prefix, const std::string& side) {
-  fs::path quench_file = prefix + "." + side + ".quench", onnx_file = prefix + "." + side + ".onnx";
-  std::error_code error;
-  if (fs::exists(quench_file, error)) return quench_file;
-  if (fs::exists(onnx_file, error)) return onnx_file;
-  throw Error::make("{}: there is no such codec: neither {} nor {}", prefix, quench_file.string(), onnx_file.string());
-}
-
-// As a .quench file; an .onnx file becomes one without loss.
-std::vector<std::byte> read_network(const fs::path& file) {
-  if (measure::is_quench_file(file)) return data::read_file(file);
-  const TemporaryFolder folder;
-  const fs::path converted = folder.path() / "network.quench";
-  quantizer::CompressOptions options;
-  options.quality = quantizer::Quality::kLossless;
-  options.calibrate = false;
-  quantizer::compress(file, converted, options);
-  return data::read_file(converted);
-}
-
 // What is done to each of the input files: one, or all in a folder whose names fit.
 struct Job {
   fs::path input, output;
@@ -63,12 +38,8 @@ std::vector<Job> find_jobs(const Arguments& arguments, bool (*fits)(const fs::pa
   if (!fs::is_directory(input)) {
     jobs.push_back({input, output});
   } else {
-    for (const fs::directory_entry& entry : fs::directory_iterator(input)) {
-      if (!entry.is_regular_file() || !fits(entry.path())) continue;
-      jobs.push_back({entry.path(), output / entry.path().filename().replace_extension(extension)});
-    }
-    std::sort(jobs.begin(), jobs.end(), [](const Job& a, const Job& b) { return a.input < b.input; });
-    if (jobs.empty()) throw Error::make("{}: there is nothing in the folder to work on", input.string());
+    for (const fs::path& file : files_in(input, fits))
+      jobs.push_back({file, output / file.filename().replace_extension(extension)});
     std::error_code error;
     fs::create_directories(output, error);
     if (!fs::is_directory(output)) {

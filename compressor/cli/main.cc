@@ -54,6 +54,7 @@ int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape)
   quench::cli::add_plot(app);
   CLI::App& codec = quench::cli::add_codec(app);
   quench::cli::add_codec_files(codec);
+  quench::cli::add_codec_eval(codec);
   codec.add_subcommand("train", "Train the two networks of an image codec on photographs");
   return quench::cli::run_program(app, argc, argv);
 }

@@ -17,20 +17,9 @@
 namespace quench::cli {
 namespace {
 
-// CLI11's own way of cutting at commas skips empty parts.
-std::vector<std::string> parts_of(const std::string& list) {
-  std::vector<std::string> parts(1);
-  for (const char c : list) c == ',' ? parts.emplace_back() : parts.back() += c;
-  return parts;
-}
-
-// Of lists that guard_options has seen.
-std::vector<float> numbers_of(const std::vector<std::string>& lists) {
-  std::vector<float> numbers;
-  for (const std::string& list : lists) {
-    for (const std::string& part : parts_of(list)) numbers.push_back(std::strtof(part.c_str(), nullptr));
-  }
-  return numbers;
+std::vector<float> floats_of(const std::vector<std::string>& lists) {
+  const std::vector<double> numbers = numbers_of(lists);
+  return {numbers.begin(), numbers.end()};
 }
 
 // `complaint`: of a number that does not hold.
@@ -76,8 +65,8 @@ bool PreprocessingOptions::is_given() const {
 
 data::DatasetOptions PreprocessingOptions::get() const {
   data::DatasetOptions options = data::preset(preset_).value_or(data::DatasetOptions());
-  if (!mean_.empty()) options.mean = numbers_of(mean_);
-  if (!std_.empty()) options.std = numbers_of(std_);
+  if (!mean_.empty()) options.mean = floats_of(mean_);
+  if (!std_.empty()) options.std = floats_of(std_);
   if (scale_) options.scale = scale_;
   if (!layout_.empty()) options.layout = layout_ == "nhwc" ? data::Layout::kNhwc : data::Layout::kNchw;
   if (!order_.empty()) options.bgr = order_ == "bgr";
@@ -150,6 +139,20 @@ CLI::Validator above_zero() {
 
 CLI::Validator at_least_zero() {
   return each([](double value) { return value >= 0; }, " is below 0");
+}
+
+std::vector<std::string> parts_of(const std::string& list) {
+  std::vector<std::string> parts(1);
+  for (const char c : list) c == ',' ? parts.emplace_back() : parts.back() += c;
+  return parts;
+}
+
+std::vector<double> numbers_of(const std::vector<std::string>& lists) {
+  std::vector<double> numbers;
+  for (const std::string& list : lists) {
+    for (const std::string& part : parts_of(list)) numbers.push_back(std::strtod(part.c_str(), nullptr));
+  }
+  return numbers;
 }
 
 namespace {

@@ -100,6 +100,11 @@ CLI::Validator one_of(const std::map<std::string, T>& names) {
   return named_number(std::move(numbers));
 }
 
+// What stands between the commas; CLI11's own way of cutting skips empty parts.
+std::vector<std::string> parts_of(const std::string& list);
+// Of lists that guard_options has seen.
+std::vector<double> numbers_of(const std::vector<std::string>& lists);
+
 // Of numbers; guard_options has seen to it that they are some.
 CLI::Validator above_zero();
 CLI::Validator at_least_zero();

@@ -10,7 +10,6 @@ namespace quench::measure {
 namespace {
 
 constexpr double kSigma = 1.5;
-constexpr int kLeast = (kSsimWindow - 1) * 16 + 1;  // of the smaller side: it is halved four times
 
 // One channel.
 struct Plane {
@@ -141,9 +140,9 @@ const std::array<double, kSsimWindow>& ssim_window() {
 
 double ms_ssim(const data::Picture& a, const data::Picture& b) {
   check(a, b);
-  if (std::min(a.width, a.height) < kLeast) {
+  if (std::min(a.width, a.height) < kLeastMsSsimSide) {
     throw Error::make("a picture of {} x {} pixels is too small for MS-SSIM, which takes {} and more", a.width,
-                      a.height, kLeast);
+                      a.height, kLeastMsSsimSide);
   }
   double sum = 0;
   for (int channel = 0; channel < channels_of(a); ++channel) {

@@ -5,6 +5,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "compressor/report/image_comparison.h"
 #include "formats/entropy/coder.h"
 
 namespace quench::report {
@@ -98,6 +99,54 @@ Json json_of(const quantizer::CompressReport& report, const measure::Evaluation*
   for (const quantizer::TensorReport& tensor : report.tensors) json["tensors"].push_back(json_of(tensor));
   for (const auto& [pass, count] : report.graph_changes) json["graph_changes"][pass] = count;
   return json;
+}
+
+// The mean at each rate.
+Json means_of(const measure::ImageComparison& comparison, const measure::ImageComparison::Codec& codec) {
+  Json means = Json::array();
+  for (size_t r = 0; r < comparison.rates.size(); ++r) {
+    const measure::MeanRate mean = mean_of(comparison, codec, r);
+    means.push_back({{"rate", comparison.rates[r]},
+                     {"bits_per_pixel", mean.bits_per_pixel},
+                     {"psnr_db", number(mean.psnr)},
+                     {"ms_ssim", mean.ms_ssim},
+                     {"ms_ssim_db", number(ms_ssim_db(mean.ms_ssim))}});
+  }
+  return means;
+}
+
+Json better_than(const measure::ImageComparison& comparison, const measure::ImageComparison::Codec& codec) {
+  Json better = Json::array();
+  for (const measure::ImageComparison::Codec& peer : comparison.codecs) {
+    for (size_t r = 0; peer.is_peer() && r < comparison.rates.size(); ++r) {
+      const measure::Wins wins = wins_of(codec, peer, r);
+      better.push_back({{"codec", codec.name},
+                        {"against", peer.name},
+                        {"rate", comparison.rates[r]},
+                        {"by_ms_ssim", wins.ms_ssim},
+                        {"by_psnr", wins.psnr},
+                        {"of", comparison.pictures.size()}});
+    }
+  }
+  return better;
+}
+
+Json json_of_picture(const measure::ImageComparison& comparison, size_t p) {
+  const measure::ImageComparison::Picture& picture = comparison.pictures[p];
+  Json files = Json::array();
+  for (const measure::ImageComparison::Codec& codec : comparison.codecs) {
+    for (size_t r = 0; r < comparison.rates.size(); ++r) {
+      const measure::CodedPicture& file = codec.files[p][r];
+      files.push_back({{"codec", codec.name},
+                       {"rate", comparison.rates[r]},
+                       {"setting", file.setting},
+                       {"bytes", file.bytes},
+                       {"bits_per_pixel", 8 * file.bytes / picture.width / picture.height},
+                       {"psnr_db", number(file.psnr)},
+                       {"ms_ssim", file.ms_ssim}});
+    }
+  }
+  return {{"file", picture.file}, {"width", picture.width}, {"height", picture.height}, {"files", std::move(files)}};
 }
 
 Json json_of(const quantizer::CheckedValue& value) {
@@ -196,6 +245,27 @@ std::string to_json(const training::TuneReport& tuning) {
   for (size_t i = 0; i < tuning.paper_ratios.size(); ++i) {
     json["paper_ratios"][entropy::kCoders[i].name] = number(tuning.paper_ratios[i]);
   }
+  return text(json);
+}
+
+std::string to_json(const measure::ImageComparison& comparison) {
+  Json json = {{"pictures", comparison.pictures.size()},
+               {"rates", comparison.rates},
+               {"rates_are", comparison.by_quality ? "quality" : "bits_per_pixel"},
+               {"codecs", Json::array()},
+               {"better", Json::array()},
+               {"left_out", Json::array()},
+               {"images", Json::array()}};
+  for (const measure::ImageComparison::Codec& codec : comparison.codecs) {
+    json["codecs"].push_back({{"name", codec.name},
+                              {"command", codec.is_peer() ? Json(codec.command) : Json(nullptr)},
+                              {"means", means_of(comparison, codec)}});
+    if (codec.is_peer()) continue;
+    for (Json& each : better_than(comparison, codec)) json["better"].push_back(std::move(each));
+  }
+  for (const measure::ImageComparison::LeftOut& each : comparison.left_out)
+    json["left_out"].push_back({{"name", each.name}, {"reason", each.reason}});
+  for (size_t p = 0; p < comparison.pictures.size(); ++p) json["images"].push_back(json_of_picture(comparison, p));
   return text(json);
 }
 

@@ -9,6 +9,7 @@
 #include "compressor/compress/model_check.h"
 #include "compressor/measure/benchmark.h"
 #include "compressor/measure/evaluation.h"
+#include "compressor/measure/image_comparison.h"
 #include "compressor/measure/inspection.h"
 #include "compressor/training/reports.h"
 
@@ -21,6 +22,7 @@ std::string to_json(const measure::Evaluation& evaluation);
 std::string to_json(const measure::Benchmark& benchmark);
 std::string to_json(const measure::Inspection& inspection);
 std::string to_json(const quantizer::ModelCheck& check);
+std::string to_json(const measure::ImageComparison& comparison);
 std::string to_json(const training::TrainReport& training);
 std::string to_json(const training::CodecReport& training);
 

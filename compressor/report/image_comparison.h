@@ -1,0 +1,20 @@
+// Image codecs compared, for people: tables, and curves of quality over rate.
+#pragma once
+
+#include <string>
+
+#include "compressor/measure/image_comparison.h"
+
+namespace quench::report {
+
+// Lines that end in a newline: means over the pictures for each rate, how often a learned codec is better, what was left
+// out.
+std::string to_text(const measure::ImageComparison& comparison);
+
+// An SVG file: MS-SSIM in dB, and PSNR, over bits per pixel.
+std::string rate_curves(const measure::ImageComparison& comparison);
+
+// -10 log10(1 - ms_ssim); infinite for 1.
+double ms_ssim_db(double ms_ssim);
+
+}  // namespace quench::report
