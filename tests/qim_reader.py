@@ -50,39 +50,43 @@ class Tile:
     def __init__(self, data, prior, channels, levels, zero, height, width):
         self.range, self.prior = RangeDecoder(data), prior
         self.channels, self.levels, self.zero, self.height, self.width = channels, levels, zero, height, width
-        self.planes = [[[0] * width for _ in range(height)] for _ in range(channels)]
+        self.levels_of, self.distances_of = ([[[0] * width for _ in range(height)] for _ in range(channels)]
+                                             for _ in range(2))
         self.weights = [[8192] * 10 for _ in range(levels - 1)]
         self.shared = {}
 
-    def level(self, channel, y, x):
+    def at(self, planes, channel, y, x):
         inside = channel >= 0 and 0 <= y < self.height and 0 <= x < self.width
-        return self.planes[channel][y][x] if inside else 0
+        return planes[channel][y][x] if inside else 0
 
     def sum(self, which, channel, y, x):
         total = 0
         for j in range(channel):
-            s = self.level(j, y, x)
-            total += self.w[13 + 5 * j + which] * (abs(s) if which < 2 else s)
+            s, r = self.at(self.levels_of, j, y, x), self.at(self.distances_of, j, y, x)
+            total += self.w[13 + 5 * j + which] * (abs(r) if which < 2 else s)
         return (total + 32768) % 65536 - 32768
 
     def contexts(self, k, y, x):
-        n = [self.level(k, y + dy, x + dx) for dy, dx in ((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0))]
+        around = [(k, y + dy, x + dx) for dy, dx in ((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0))]
+        n, r = ([self.at(planes, *place) for place in around] for planes in (self.levels_of, self.distances_of))
         left, right, up, down = (k, y, x - 1), (k, y, x + 1), (k, y - 1, x), (k, y + 1, x)
         m = self.w[0] + self.sum(0, k, y, x) + sum(self.sum(1, *place) for place in (left, right, up, down))
-        m += sum(self.w[1 + i] * abs(n[i]) for i in range(6))
-        v = self.sum(2, k, y, x) + self.sum(3, *right) - self.sum(3, *left) + self.sum(4, *down) - self.sum(4, *up)
-        v += sum(self.w[7 + i] * n[i] for i in range(6))
-        m, v = max(m, 0) << 10 - self.shifts[0], v * (1 << 10 - self.shifts[1])
+        m += sum(self.w[1 + i] * abs(r[i]) for i in range(6))
+        p = self.sum(2, k, y, x) + self.sum(3, *right) - self.sum(3, *left) + self.sum(4, *down) - self.sum(4, *up)
+        p += sum(self.w[7 + i] * n[i] for i in range(6))
+        m, p = max(m, 0) << 10 - self.shifts[0], p * (1 << 10 - self.shifts[1])
+        center = clamp(p + 512 >> 10, -self.zero, self.levels - 1 - self.zero) if self.predicted else 0
+        v = p - 1024 * center
         f = min(log(m + 16, 2) - 16, 39)
         a, g = min(f // 2, 15), min(log(abs(v) + 64, 1) - 12, 11)
 
         def c(value, most):
             return clamp(value, -most, most) + most
 
-        s = [self.level(k - i, y, x) for i in (1, 2, 3, 4)]
-        return a, (0, (11 - g if v < 0 else 11 + g) * 16 + a, c(v + 128 >> 8, 31), f, c(s[0], 3) * 7 + c(s[1], 3),
+        s = [self.at(self.distances_of, k - i, y, x) for i in (1, 2, 3, 4)]
+        return center, a, (0, (11 - g if v < 0 else 11 + g) * 16 + a, c(v + 128 >> 8, 31), f, c(s[0], 3) * 7 + c(s[1], 3),
                    c(s[2], 3) * 7 + c(s[3], 3),
-                   ((c(n[0], 1) * 3 + c(n[1], 1)) * 3 + c(n[2], 1)) * 3 + c(n[3], 1))
+                   ((c(r[0], 1) * 3 + c(r[1], 1)) * 3 + c(r[2], 1)) * 3 + c(r[3], 1))
 
     def decide(self, activity, values, node):
         q = (self.probabilities[activity * (self.levels - 1) + node] - 128) * 16
@@ -104,17 +108,18 @@ class Tile:
             estimate.update(bit)
         return bit
 
-    def symbol(self, activity, values):
-        above, below = self.levels - 1 - self.zero, self.zero
+    def symbol(self, center, activity, values):
+        above, below = self.levels - 1 - self.zero - center, self.zero + center
         if self.decide(activity, values, 0):
-            return 0
-        both = above > 0 and below > 0
-        up = self.decide(activity, values, 1) if both else above > 0
-        node = (2 if up else 1 + above) if both else 1
+            return center
+        up = self.decide(activity, values, 1) if above > 0 and below > 0 else above > 0
+        nodes_above, nodes_below = self.levels - 2 - self.zero, self.zero - 1
+        first = 2 if 0 < self.zero < self.levels - 1 else 1
+        first, nodes = (first, nodes_above) if up else (first + max(nodes_above, 0), nodes_below)
         distance = 1
-        while distance < (above if up else below) and not self.decide(activity, values, node + distance - 1):
+        while distance < (above if up else below) and not self.decide(activity, values, first + min(distance, nodes) - 1):
             distance += 1
-        return distance if up else -distance
+        return center + distance if up else center - distance
 
     def decode(self):
         out = bytearray()
@@ -123,12 +128,16 @@ class Tile:
             part = self.prior[k * rows * (self.levels - 1) :]
             self.probabilities, rest = part, part[16 * (self.levels - 1) :]
             self.shifts = [min(rest[0], 10), min(rest[1], 10)]
-            self.w = [byte - 128 for byte in rest[2 : 15 + 5 * k]]
+            self.predicted = rest[2] % 2 == 1 and self.levels - 2 - self.zero > 0 and self.zero > 1
+            self.w = [byte - 128 for byte in rest[3 : 16 + 5 * k]]
             self.own = {}
             for y in range(self.height):
                 for x in range(self.width):
-                    self.planes[k][y][x] = self.symbol(*self.contexts(k, y, x))
-                    out.append(self.planes[k][y][x] + self.zero)
+                    center, activity, values = self.contexts(k, y, x)
+                    level = self.symbol(center, activity, values)
+                    self.levels_of[k][y][x] = level
+                    self.distances_of[k][y][x] = clamp(level - center, -127, 127)
+                    out.append(level + self.zero)
         self.range.finish()
         return bytes(out)
 

@@ -91,7 +91,7 @@ void add_codec_train(CLI::App& codec) {
       ->group(data);
   command
       ->add_option("--beta", arguments->betas,
-                   "loss that a bit per pixel costs, at the coarsest and at the finest quality; default 0.3 and 0.01 "
+                   "loss that a bit per pixel costs, at the coarsest and at the finest quality; default 0.4 and 0.02 "
                    "for ms-ssim, 0.0085 and 0.0001 for mse")
       ->expected(2)
       ->check(above_zero())
@@ -113,8 +113,8 @@ void add_codec_train(CLI::App& codec) {
       ->check(CLI::Range(1, 64))
       ->type_name("N")
       ->group(network);
-  command->add_option("--centers", options.centers, "of the latent values; default 63")
-      ->check(CLI::Range(2, 64))
+  command->add_option("--centers", options.centers, "of the latent values; default 255")
+      ->check(CLI::Range(2, 255))
       ->type_name("L")
       ->group(network);
   command

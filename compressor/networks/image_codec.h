@@ -10,10 +10,10 @@
 // convolutions with a shortcut around all of them, and a 3x3 convolution to the latents, at an eighth of the resolution.
 // Decoder: the mirror image, at channels, channels / 2 and channels / 4; to go up, a 3x3 convolution to four times as
 // many channels, a quarter of which becomes each of four pixels (DepthToSpace). One residual block stands at a quarter
-// of the resolution, too. Relu everywhere, no normalization. Beside each network stands a linear transform between blocks
-// of 8 x 8 pixels and the latents at their place, whose result is added to the network's: at first it is JPEG's, the
-// cosine transform of luma and chroma in the order of their frequencies, and the network adds nothing. Codecs that began from
-// random values alone were behind that after a thousand steps and more.
+// of the resolution, too. Relu everywhere, no normalization. Beside each network stands a linear transform between
+// 16 x 16 pixels and the latents in their middle, whose result is added to the network's: at first it is a lapped cosine
+// transform of luma and chroma, with weights by what errors cost, and the network adds nothing. Codecs that began from random
+// values alone were behind that after a thousand steps and more. At its borders an image is continued by its mirror image.
 //
 // One codec serves all qualities: latent channel k is multiplied by exp(g_k(q)) before it is quantized and by
 // exp(h_k(q)) behind it, where g and h are learned at the qualities 1 to Q and linear between them.
@@ -51,7 +51,7 @@ ImageCodec build(const ImageCodecOptions& options);
 
 // What is learned beside the weights.
 struct ImageCodecTables {
-  std::vector<float> centers;       // L, 2 to 64, ascending
+  std::vector<float> centers;       // L, 2 to 255, ascending
   std::vector<int64_t> prior_dims;  // latents, rows, L - 1: what the coder of the indices expects; see formats/image
   std::vector<uint8_t> prior;
   int zero = 0;  // the index that stands for nothing, below L

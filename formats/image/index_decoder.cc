@@ -19,7 +19,7 @@ Status decode_indices(const IndexLayout& layout, std::span<const uint8_t> prior,
     mixer.begin_channel(prior.data() + layout.channel_prior() * channel);
   };
   const auto decode = [&](const IndexContext& context, uint8_t& index) {
-    index = tree.walk(0, [&](uint32_t node, bool) {
+    index = tree.walk(0, context.center, [&](uint32_t node, bool) {
       const uint32_t bit = decoder.decode(mixer.predict(context, node));
       mixer.update(bit);
       return bit != 0;

@@ -23,7 +23,7 @@ Status encode_indices(const IndexLayout& layout, std::span<const uint8_t> prior,
     mixer.begin_channel(prior.data() + layout.channel_prior() * channel);
   };
   const auto encode = [&](const IndexContext& context, uint8_t index) {
-    tree.walk(index, [&](uint32_t node, bool bit) {
+    tree.walk(index, context.center, [&](uint32_t node, bool bit) {
       encoder.encode(bit ? 1 : 0, mixer.predict(context, node));
       mixer.update(bit ? 1 : 0);
       return bit;

@@ -14,6 +14,10 @@ Status check_index_layout(const IndexLayout& layout) {
   if (layout.zero >= layout.levels) {
     return Status::error(StatusCode::kInvalidArgument, "level %u stands for zero, of %u", layout.zero, layout.levels);
   }
+  if (layout.zero > kMaxLevel || layout.levels - 1 - layout.zero > kMaxLevel) {
+    return Status::error(StatusCode::kInvalidArgument, "level %u of %u stands for zero; either side has at most %u",
+                         layout.zero, layout.levels, kMaxLevel);
+  }
   const auto fits = [](uint32_t side) { return side >= 1 && side <= kTileSide; };
   if (!fits(layout.height) || !fits(layout.width)) {
     return Status::error(StatusCode::kInvalidArgument, "a tile of %u x %u latents; its sides are 1 to %u", layout.width,

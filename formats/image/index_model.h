@@ -1,9 +1,10 @@
 // What the two ends of the index coder share: how a symbol falls into decisions, what they are conditioned on, and how
 // their probabilities are mixed. QIM.md says the same in words.
 //
-// A tile's indices are coded channel by channel, each in rows. An index is a walk through a fixed tree of levels - 1
-// decisions, away from the index that stands for zero. Two linear predictions, of its level and of the level's magnitude, by
-// weights of the codec's, see all channels before it. The probability of a decision is mixed from estimates, each of which
+// A tile's indices are coded channel by channel, each in rows. An index is a walk through a tree of levels - 1 decisions,
+// away from a center: the index that stands for zero, or in channels that change slowly, as the mean brightness does, the one
+// that is predicted. Two linear predictions, of its level and of the distance to the center, by weights of the codec's, see
+// all channels before it. The probability of a decision is mixed from estimates, each of which
 // has seen the decisions under one context of the predictions and of the neighbours that are known (logistic mixing:
 // Mahoney 2005). All arithmetic is in integers.
 #pragma once
@@ -23,17 +24,18 @@
 namespace quench::image {
 
 inline constexpr uint32_t kMinLevels = 2;
-inline constexpr uint32_t kMaxLevels = 64;
+inline constexpr uint32_t kMaxLevels = 255;
+inline constexpr uint32_t kMaxLevel = 127;  // to either side of zero
 inline constexpr uint32_t kMaxChannels = 256;
 inline constexpr uint32_t kTileSide = 128;   // latents
 inline constexpr uint32_t kActivities = 16;  // sizes of the predicted magnitude that the prior tells apart
 
-// A channel's weights of the predictions, as bytes with 128 for 0: how far either prediction is shifted (bytes from 0), the
-// magnitude's constant, both predictions' weights of neighbours in the channel, and for each channel before
-// kChannelWeights: of the magnitude at the same place and around it, and of the level at the same place, its slope to the
-// right and its slope downward.
+// A channel's weights of the predictions, as bytes with 128 for 0: how far either prediction is shifted (bytes from 0),
+// whether its lowest bit says that levels are counted from their prediction, the distance's constant, both predictions'
+// weights of neighbours in the channel, and for each channel before kChannelWeights: of the distance at the same place and
+// around it, and of the level at the same place, its slope to the right and its slope downward.
 inline constexpr uint32_t kNeighbours = 6;  // left, above, above left, above right, two to the left, two above
-inline constexpr uint32_t kFixedWeights = 3 + 2 * kNeighbours;
+inline constexpr uint32_t kFixedWeights = 4 + 2 * kNeighbours;
 inline constexpr uint32_t kChannelWeights = 5;
 inline constexpr int32_t kMaxShift = 10;  // predictions are in 1/2^kMaxShift
 constexpr uint32_t weight_count(uint32_t channel) { return kFixedWeights + kChannelWeights * channel; }
@@ -57,35 +59,42 @@ struct IndexLayout {
 
 Status check_index_layout(const IndexLayout& layout);
 
-// Which decisions make an index. Node 0: is it zero? Then, where zero has indices on both sides, node 1: is it above?
-// Then outward one by one, each side with nodes of its own: is it this one? The last of a side needs no asking.
+// Which decisions make an index, from a center outward. Node 0: is it the center? Then, where that has indices on both
+// sides, node 1: is it above? Then one by one, each side with nodes of its own: is it this one? The last of a side needs no
+// asking. Each side has as many nodes as zero's sides need; beyond those, a center that is not zero has the last one again.
 class IndexTree {
  public:
   IndexTree(uint32_t levels, uint32_t zero)
-      : zero_(static_cast<int32_t>(zero)), above_(levels - 1 - zero), below_(zero) {}
+      : last_(static_cast<int32_t>(levels) - 1),
+        zero_(static_cast<int32_t>(zero)),
+        two_sides_(zero_ > 0 && zero_ < last_),
+        above_nodes_(std::max(last_ - zero_ - 1, 0)),
+        below_nodes_(std::max(zero_ - 1, 0)) {}
+
+  // Whether a center may be another index than zero.
+  bool can_move() const { return above_nodes_ > 0 && below_nodes_ > 0; }
 
   // Calls decide(node, bit) for each decision until the index is known, and returns that. `bit` is how the decision falls
-  // if `index` is the one; decide() returns how it does fall: a decoder ignores the argument.
+  // if `index` is the one; decide() returns how it does fall: a decoder ignores the argument. `center`: a level.
   template <typename Decide>
-  uint8_t walk(uint8_t index, Decide&& decide) const {
-    const int32_t level = index - zero_;
-    if (decide(0, level == 0)) return static_cast<uint8_t>(zero_);
-    const bool two_sides = above_ > 0 && below_ > 0;
-    const bool is_above = two_sides ? decide(1, level > 0) : above_ > 0;
-    const uint32_t most = is_above ? above_ : below_;
-    uint32_t node = two_sides ? 2 : 1;
-    if (!is_above && two_sides) node += above_ - 1;
+  uint8_t walk(uint8_t index, int32_t center, Decide&& decide) const {
+    const int32_t from = zero_ + center, offset = index - from;
+    if (decide(0, offset == 0)) return static_cast<uint8_t>(from);
+    const bool is_above = from > 0 && from < last_ ? decide(1, offset > 0) : from == 0;
+    const int32_t most = is_above ? last_ - from : from, nodes = is_above ? above_nodes_ : below_nodes_;
+    const int32_t first = (two_sides_ ? 2 : 1) + (!is_above && two_sides_ ? above_nodes_ : 0);
     int32_t distance = 1;
-    while (static_cast<uint32_t>(distance) < most && !decide(node, std::abs(level) == distance)) {
-      ++node;
+    while (distance < most &&
+           !decide(static_cast<uint32_t>(first + std::min(distance, nodes) - 1), std::abs(offset) == distance)) {
       ++distance;
     }
-    return static_cast<uint8_t>(is_above ? zero_ + distance : zero_ - distance);
+    return static_cast<uint8_t>(is_above ? from + distance : from - distance);
   }
 
  private:
-  int32_t zero_;
-  uint32_t above_, below_;  // indices on either side
+  int32_t last_, zero_;
+  bool two_sides_;
+  int32_t above_nodes_, below_nodes_;
 };
 
 // Where a number, at least 1, is on a scale with 2^kBits steps an octave.
@@ -102,11 +111,11 @@ inline constexpr uint32_t kLeanSteps = 12;  // to either side, zero counted
 inline constexpr uint32_t kContextSizes[] = {
     1,                                   // nothing
     (2 * kLeanSteps - 1) * kActivities,  // both predictions
-    63,                                  // the predicted level, in even steps
-    kMagnitudeSteps,                     // the predicted magnitude, finely
-    7 * 7,                               // the same place in the two channels before
+    63,                                  // the predicted level, in even steps from the center
+    kMagnitudeSteps,                     // the predicted distance, finely
+    7 * 7,                               // distances at the same place in the two channels before
     7 * 7,                               // and in the two before these
-    3 * 3 * 3 * 3,                       // signs of left, above, above left, above right
+    3 * 3 * 3 * 3,                       // signs of those to the left, above, above left, above right
 };
 inline constexpr uint32_t kContexts = std::size(kContextSizes);
 constexpr uint32_t context_offset(uint32_t which) {
@@ -117,22 +126,29 @@ constexpr uint32_t context_offset(uint32_t which) {
 
 // What is known of a symbol before its first decision.
 struct IndexContext {
+  int32_t center;              // a level
   uint32_t activity;           // selects the prior
   uint32_t places[kContexts];  // each below kContextSizes, plus context_offset()
 };
 
-// The levels (index - zero) of a tile, with a border of zeros, and what is predicted from them.
+// The levels (index - zero) of a tile and their distances to the centers, with a border of zeros, and what is predicted
+// from them.
 class LevelPlanes {
  public:
   static constexpr ptrdiff_t kBorder = 2;
   static constexpr ptrdiff_t kStride = kTileSide + 2 * kBorder;
   static constexpr size_t kPlane = kStride * kStride;
+  static constexpr size_t planes_size(uint32_t channels) { return 2 * channels * kPlane; }
 
-  // `levels`: kPlane for each channel.
+  // `levels`: room for planes_size() of them.
   void begin_tile(const IndexLayout& layout, int8_t* levels) {
     std::memset(static_cast<void*>(this), 0, sizeof *this);
-    std::memset(levels, 0, layout.channels * kPlane);
+    std::memset(levels, 0, planes_size(layout.channels));
     levels_ = levels;
+    distances_ = levels + layout.channels * kPlane;
+    lowest_ = -static_cast<int32_t>(layout.zero);
+    highest_ = static_cast<int32_t>(layout.levels - 1 - layout.zero);
+    can_move_ = IndexTree(layout.levels, layout.zero).can_move();
     height_ = layout.height;
     width_ = layout.width;
   }
@@ -141,38 +157,45 @@ class LevelPlanes {
   void begin_channel(uint32_t channel, const uint8_t* weights) {
     channel_ = channel;
     current_ = levels_ + channel * kPlane;
+    current_distances_ = distances_ + channel * kPlane;
     magnitude_shift_ = kMaxShift - std::min<int32_t>(weights[0], kMaxShift);
     level_shift_ = kMaxShift - std::min<int32_t>(weights[1], kMaxShift);
-    constant_ = weight(weights[2]);
+    is_moved_ = can_move_ && weights[2] % 2 == 1;
+    constant_ = weight(weights[3]);
     for (uint32_t i = 0; i < kNeighbours; ++i) {
-      magnitude_weights_[i] = weight(weights[3 + i]);
-      level_weights_[i] = weight(weights[3 + kNeighbours + i]);
+      magnitude_weights_[i] = weight(weights[4 + i]);
+      level_weights_[i] = weight(weights[4 + kNeighbours + i]);
     }
     for (uint32_t row = 0; row < height_; ++row) sum_row(place(row, 0), weights + kFixedWeights);
   }
 
   IndexContext context(uint32_t row, uint32_t column) const {
     const size_t at = place(row, column);
-    const int8_t* here = current_ + at;
-    const int32_t near[kNeighbours] = {here[-1],           here[-kStride], here[-kStride - 1],
-                                       here[-kStride + 1], here[-2],       here[-2 * kStride]};
+    const auto neighbours = [at](const int8_t* plane) {
+      const int8_t* here = plane + at;
+      return std::array<int32_t, kNeighbours>{here[-1],           here[-kStride], here[-kStride - 1],
+                                              here[-kStride + 1], here[-2],       here[-2 * kStride]};
+    };
+    const std::array<int32_t, kNeighbours> near = neighbours(current_distances_), levels = neighbours(current_);
     int32_t magnitude = constant_ + same_magnitude_[at] + around_magnitude_[at - 1] + around_magnitude_[at + 1] +
                         around_magnitude_[at - kStride] + around_magnitude_[at + kStride];
     int32_t level = same_level_[at] + slope_right_[at + 1] - slope_right_[at - 1] + slope_down_[at + kStride] -
                     slope_down_[at - kStride];
     for (uint32_t i = 0; i < kNeighbours; ++i) {
       magnitude += magnitude_weights_[i] * std::abs(near[i]);
-      level += level_weights_[i] * near[i];
+      level += level_weights_[i] * levels[i];
     }
     magnitude = std::max(magnitude, 0) * (1 << magnitude_shift_);
     level = level * (1 << level_shift_);
+    IndexContext context;
+    context.center = is_moved_ ? std::clamp((level + 512) >> kMaxShift, lowest_, highest_) : 0;
+    level -= context.center * (1 << kMaxShift);
 
     const uint32_t fine = std::min(log_step<2>(static_cast<uint32_t>(magnitude) + 16) - 16, kMagnitudeSteps - 1);
     const uint32_t lean = std::min(log_step<1>(static_cast<uint32_t>(std::abs(level)) + 64) - 12, kLeanSteps - 1);
     const auto before = [&](uint32_t distance) {
-      return channel_ >= distance ? here[-static_cast<ptrdiff_t>(distance * kPlane)] : int8_t{0};
+      return channel_ >= distance ? current_distances_[at - distance * kPlane] : int8_t{0};
     };
-    IndexContext context;
     context.activity = std::min(fine / 2, kActivities - 1);
     uint32_t i = 0, offset = 0;
     const auto add = [&](uint32_t value) {
@@ -189,7 +212,11 @@ class LevelPlanes {
     return context;
   }
 
-  void set(uint32_t row, uint32_t column, int32_t level) { current_[place(row, column)] = static_cast<int8_t>(level); }
+  void set(uint32_t row, uint32_t column, int32_t level, int32_t center) {
+    constexpr auto kMost = static_cast<int32_t>(kMaxLevel);
+    current_[place(row, column)] = static_cast<int8_t>(level);
+    current_distances_[place(row, column)] = static_cast<int8_t>(std::clamp(level - center, -kMost, kMost));
+  }
 
  private:
   static size_t place(uint32_t row, uint32_t column) { return (size_t{row} + kBorder) * kStride + column + kBorder; }
@@ -211,11 +238,13 @@ class LevelPlanes {
       Lanes sums[kChannelWeights] = {};
       for (uint32_t before = 0; before < channel_; ++before) {
         const uint8_t* of = weights + size_t{kChannelWeights} * before;
-        Bytes bytes;
-        std::memcpy(&bytes, levels_ + before * kPlane + at, sizeof bytes);
-        const auto level = __builtin_convertvector(bytes, Signed);
-        const Signed sign = level >> 15;
-        const auto magnitude = (Lanes)((level ^ sign) - sign);
+        const auto lanes = [&](const int8_t* planes) {
+          Bytes bytes;
+          std::memcpy(&bytes, planes + before * kPlane + at, sizeof bytes);
+          return __builtin_convertvector(bytes, Signed);
+        };
+        const Signed level = lanes(levels_), distance = lanes(distances_), sign = distance >> 15;
+        const auto magnitude = (Lanes)((distance ^ sign) - sign);
         sums[0] += magnitude * static_cast<uint16_t>(weight(of[0]));
         sums[1] += magnitude * static_cast<uint16_t>(weight(of[1]));
         sums[2] += (Lanes)level * static_cast<uint16_t>(weight(of[2]));
@@ -228,8 +257,10 @@ class LevelPlanes {
   }
 
   uint32_t channel_, height_, width_;
-  int8_t* levels_;
-  int8_t* current_;
+  int8_t *levels_, *distances_;
+  int8_t *current_, *current_distances_;  // of the channel
+  int32_t lowest_, highest_;              // levels
+  bool can_move_, is_moved_;              // the centers
   int32_t magnitude_shift_, level_shift_, constant_;
   int32_t magnitude_weights_[kNeighbours], level_weights_[kNeighbours];
   int16_t same_magnitude_[kPlane], around_magnitude_[kPlane], same_level_[kPlane], slope_right_[kPlane],
@@ -343,8 +374,10 @@ struct IndexState {
   IndexMixer mixer;
 };
 
-// Bytes of scratch for either end: an IndexState, then the levels of all channels.
-constexpr size_t index_scratch_size(uint32_t channels) { return sizeof(IndexState) + channels * LevelPlanes::kPlane; }
+// Bytes of scratch for either end: an IndexState, then the planes of all channels.
+constexpr size_t index_scratch_size(uint32_t channels) {
+  return sizeof(IndexState) + LevelPlanes::planes_size(channels);
+}
 
 // What both ends ask of a call: numbers of bytes in the prior and of indices, and scratch.
 Status check_index_call(const IndexLayout& layout, size_t prior, size_t indices, std::span<const uint8_t> scratch);
@@ -361,8 +394,9 @@ bool walk_indices(const IndexLayout& layout, LevelPlanes& planes, int8_t* levels
     begin_channel(channel);
     for (uint32_t row = 0; row < layout.height; ++row) {
       for (uint32_t column = 0; column < layout.width; ++column, ++indices) {
-        visit(planes.context(row, column), *indices);
-        planes.set(row, column, static_cast<int32_t>(*indices) - static_cast<int32_t>(layout.zero));
+        const IndexContext context = planes.context(row, column);
+        visit(context, *indices);
+        planes.set(row, column, static_cast<int32_t>(*indices) - static_cast<int32_t>(layout.zero), context.center);
       }
       if (!end_of_row()) return false;
     }

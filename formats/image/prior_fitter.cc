@@ -1,8 +1,10 @@
 #include "formats/image/prior_fitter.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <memory>
+#include <numeric>
 
 #include "formats/image/tiles.h"
 
@@ -57,12 +59,15 @@ class LeastSquares {
   std::vector<double> products_, target_;  // products: the lower triangle
 };
 
-// The largest shift with which all weights fit their bytes.
-int shift_of(const std::vector<double>& weights) {
-  double most = 0;
-  for (const double weight : weights) most = std::max(most, std::abs(weight));
+// The largest shift with which all weights fit their bytes, and the sum of their products with `extremes` is below 2^15.
+int shift_of(const std::vector<double>& weights, const std::vector<double>& extremes) {
+  double most = 0, sum = 0;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    most = std::max(most, std::abs(weights[i]));
+    sum += std::abs(weights[i]) * extremes[i];
+  }
   int shift = kMaxShift;
-  while (shift > 0 && std::ldexp(most, shift) > 127) --shift;
+  while (shift > 0 && (std::ldexp(most, shift) > 127 || std::ldexp(sum, shift) >= 32767)) --shift;
   return shift;
 }
 
@@ -70,7 +75,69 @@ uint8_t weight_byte(double weight, int shift) {
   return static_cast<uint8_t>(128 + std::clamp(std::lround(std::ldexp(weight, shift)), -127L, 127L));
 }
 
+// Values of a tile, channels x height x width, and 0 outside.
+class Plane {
+ public:
+  Plane(const IndexLayout& layout, const std::vector<int16_t>& values) : layout_(layout), values_(values) {}
+
+  double operator()(uint32_t channel, int64_t row, int64_t column) const {
+    const int64_t height = layout_.height, width = layout_.width;
+    if (row < 0 || column < 0 || row >= height || column >= width) return 0;
+    return values_[static_cast<size_t>((channel * height + row) * width + column)];
+  }
+  // Those that the coder knows, in its order.
+  std::array<double, kNeighbours> neighbours(uint32_t channel, int64_t row, int64_t column) const {
+    const Plane& at = *this;
+    return {at(channel, row, column - 1),     at(channel, row - 1, column), at(channel, row - 1, column - 1),
+            at(channel, row - 1, column + 1), at(channel, row, column - 2), at(channel, row - 2, column)};
+  }
+
+ private:
+  const IndexLayout& layout_;
+  const std::vector<int16_t>& values_;
+};
+
 }  // namespace
+
+// What is fitted to: levels as they are, and their distances to the centers, in which channels follow each other.
+struct PriorFitter::Sample {
+  const IndexLayout& layout;
+  std::vector<int16_t> levels, distances;
+
+  explicit Sample(const Tile& tile) : layout(tile.layout) {
+    for (const uint8_t index : tile.indices)
+      levels.push_back(static_cast<int16_t>(index - static_cast<int>(layout.zero)));
+    distances = levels;
+  }
+  template <typename Visit>
+  void for_each_place(Visit&& visit) const {
+    for (int64_t row = 0; row < layout.height; ++row) {
+      for (int64_t column = 0; column < layout.width; ++column) visit(row, column);
+    }
+  }
+  // What the level of a place is predicted from.
+  void level_features(uint32_t channel, int64_t row, int64_t column, std::vector<double>& features) const {
+    const Plane level(layout, levels);
+    features.clear();
+    for (const double neighbour : level.neighbours(channel, row, column)) features.push_back(neighbour);
+    for (uint32_t before = 0; before < channel; ++before) {
+      features.push_back(level(before, row, column));
+      features.push_back(level(before, row, column + 1) - level(before, row, column - 1));
+      features.push_back(level(before, row + 1, column) - level(before, row - 1, column));
+    }
+  }
+  // Likewise its distance from the center.
+  void distance_features(uint32_t channel, int64_t row, int64_t column, std::vector<double>& features) const {
+    const Plane distance(layout, distances);
+    features.assign(1, 1);
+    for (const double neighbour : distance.neighbours(channel, row, column)) features.push_back(std::abs(neighbour));
+    for (uint32_t before = 0; before < channel; ++before) {
+      features.push_back(std::abs(distance(before, row, column)));
+      features.push_back(std::abs(distance(before, row, column - 1)) + std::abs(distance(before, row, column + 1)) +
+                         std::abs(distance(before, row - 1, column)) + std::abs(distance(before, row + 1, column)));
+    }
+  }
+};
 
 PriorFitter::PriorFitter(uint32_t channels, uint32_t levels, uint32_t zero) : layout_{channels, levels, zero, 0, 0} {}
 
@@ -85,59 +152,93 @@ void PriorFitter::add(uint32_t height, uint32_t width, std::span<const uint8_t> 
 }
 
 void PriorFitter::fit_weights(std::vector<uint8_t>& prior) const {
-  constexpr uint32_t kOneIn = 4;  // symbols
+  std::vector<Sample> samples(tiles_.begin(), tiles_.end());
   for (uint32_t channel = 0; channel < layout_.channels; ++channel) {
-    LeastSquares magnitudes(1 + kNeighbours + 2 * channel), levels(kNeighbours + 3 * channel);
-    std::vector<double> magnitude_features(1 + kNeighbours + 2 * channel), level_features(kNeighbours + 3 * channel);
-    uint32_t count = 0;
-    for (const Tile& tile : tiles_) {
-      const auto level = [&](uint32_t of, int64_t row, int64_t column) {
-        const int64_t height = tile.layout.height, width = tile.layout.width;
-        if (row < 0 || column < 0 || row >= height || column >= width) return 0.0;
-        return static_cast<double>(tile.indices[static_cast<size_t>((of * height + row) * width + column)]) -
-               layout_.zero;
-      };
-      for (int64_t row = 0; row < tile.layout.height; ++row) {
-        for (int64_t column = 0; column < tile.layout.width; ++column) {
-          if (count++ % kOneIn != 0) continue;
-          const double own[] = {level(channel, row, column - 1),     level(channel, row - 1, column),
-                                level(channel, row - 1, column - 1), level(channel, row - 1, column + 1),
-                                level(channel, row, column - 2),     level(channel, row - 2, column)};
-          magnitude_features[0] = 1;
-          for (size_t i = 0; i < kNeighbours; ++i) {
-            magnitude_features[1 + i] = std::abs(own[i]);
-            level_features[i] = own[i];
-          }
-          double* m = magnitude_features.data() + 1 + kNeighbours;
-          double* l = level_features.data() + kNeighbours;
-          for (uint32_t before = 0; before < channel; ++before) {
-            const double left = level(before, row, column - 1), right = level(before, row, column + 1);
-            const double above = level(before, row - 1, column), below = level(before, row + 1, column);
-            const double same = level(before, row, column);
-            *m++ = std::abs(same);
-            *m++ = std::abs(left) + std::abs(right) + std::abs(above) + std::abs(below);
-            *l++ = same;
-            *l++ = right - left;
-            *l++ = below - above;
-          }
-          const double target = level(channel, row, column);
-          magnitudes.add(magnitude_features, std::abs(target));
-          levels.add(level_features, target);
-        }
-      }
-    }
-    const std::vector<double> m = magnitudes.solve(), l = levels.solve();
+    const Fit levels = fit_levels(samples, channel);
+    const bool is_moved = IndexTree(layout_.levels, layout_.zero).can_move() && move_centers(samples, channel, levels);
+    const Fit distances = fit_distances(samples, channel);
     uint8_t* out = prior.data() + layout_.channel_prior() * channel + kActivities * (layout_.levels - 1);
-    const int magnitude_shift = shift_of(m), level_shift = shift_of(l);
-    *out++ = static_cast<uint8_t>(magnitude_shift);
-    *out++ = static_cast<uint8_t>(level_shift);
-    for (uint32_t i = 0; i <= kNeighbours; ++i) *out++ = weight_byte(m[i], magnitude_shift);
-    for (uint32_t i = 0; i < kNeighbours; ++i) *out++ = weight_byte(l[i], level_shift);
+    *out++ = static_cast<uint8_t>(distances.shift);
+    *out++ = static_cast<uint8_t>(levels.shift);
+    *out++ = is_moved ? 129 : 128;
+    const auto put = [&out](const Fit& fit, size_t first, size_t count) {
+      for (size_t i = first; i < first + count; ++i) *out++ = weight_byte(fit.weights[i], fit.shift);
+    };
+    put(distances, 0, 1 + kNeighbours);
+    put(levels, 0, kNeighbours);
     for (uint32_t before = 0; before < channel; ++before) {
-      for (uint32_t i = 0; i < 2; ++i) *out++ = weight_byte(m[1 + kNeighbours + 2 * before + i], magnitude_shift);
-      for (uint32_t i = 0; i < 3; ++i) *out++ = weight_byte(l[kNeighbours + 3 * before + i], level_shift);
+      put(distances, 1 + kNeighbours + 2 * before, 2);
+      put(levels, kNeighbours + 3 * before, 3);
     }
   }
+}
+
+// Of every fourth symbol.
+template <typename Features, typename Target>
+PriorFitter::Fit PriorFitter::fit(const std::vector<Sample>& samples, size_t size, Features&& find_features,
+                                  Target&& target) {
+  constexpr uint32_t kOneIn = 4;
+  LeastSquares squares(size);
+  std::vector<double> features, extremes(size);
+  uint32_t count = 0;
+  for (const Sample& sample : samples) {
+    sample.for_each_place([&](int64_t row, int64_t column) {
+      if (count++ % kOneIn != 0) return;
+      find_features(sample, row, column, features);
+      squares.add(features, target(sample, row, column));
+      for (size_t i = 0; i < size; ++i) extremes[i] = std::max(extremes[i], std::abs(features[i]));
+    });
+  }
+  Fit fit{squares.solve(), 0};
+  fit.shift = shift_of(fit.weights, extremes);
+  return fit;
+}
+
+PriorFitter::Fit PriorFitter::fit_levels(const std::vector<Sample>& samples, uint32_t channel) {
+  return fit(
+      samples, kNeighbours + 3 * channel,
+      [channel](const Sample& sample, int64_t row, int64_t column, std::vector<double>& features) {
+        sample.level_features(channel, row, column, features);
+      },
+      [channel](const Sample& sample, int64_t row, int64_t column) {
+        return Plane(sample.layout, sample.levels)(channel, row, column);
+      });
+}
+
+PriorFitter::Fit PriorFitter::fit_distances(const std::vector<Sample>& samples, uint32_t channel) {
+  return fit(
+      samples, 1 + kNeighbours + 2 * channel,
+      [channel](const Sample& sample, int64_t row, int64_t column, std::vector<double>& features) {
+        sample.distance_features(channel, row, column, features);
+      },
+      [channel](const Sample& sample, int64_t row, int64_t column) {
+        return std::abs(Plane(sample.layout, sample.distances)(channel, row, column));
+      });
+}
+
+// Counts a channel's levels from their predictions where that makes them small enough.
+bool PriorFitter::move_centers(std::vector<Sample>& samples, uint32_t channel, const Fit& levels) {
+  constexpr double kSmallEnough = 0.7;  // of what they are without; no other was tried
+  double still = 0, moved = 0;
+  std::vector<std::vector<int16_t>> distances;
+  std::vector<double> features;
+  for (const Sample& sample : samples) {
+    std::vector<int16_t>& of_sample = distances.emplace_back();
+    const Plane level(sample.layout, sample.levels);
+    sample.for_each_place([&](int64_t row, int64_t column) {
+      sample.level_features(channel, row, column, features);
+      const double predicted = std::inner_product(features.begin(), features.end(), levels.weights.begin(), 0.0);
+      of_sample.push_back(static_cast<int16_t>(level(channel, row, column) - std::round(predicted)));
+      still += std::abs(level(channel, row, column));
+      moved += std::abs(of_sample.back());
+    });
+  }
+  if (moved >= kSmallEnough * still) return false;
+  for (size_t i = 0; i < samples.size(); ++i) {
+    const auto plane = static_cast<ptrdiff_t>(distances[i].size());
+    std::copy(distances[i].begin(), distances[i].end(), samples[i].distances.begin() + plane * channel);
+  }
+  return true;
 }
 
 void PriorFitter::count_decisions(std::vector<uint8_t>& prior) const {
@@ -148,7 +249,7 @@ void PriorFitter::count_decisions(std::vector<uint8_t>& prior) const {
   std::vector<Count> counts(size_t{layout_.channels} * kActivities * nodes);
   const IndexTree tree(layout_.levels, layout_.zero);
   const auto planes = std::make_unique<LevelPlanes>();
-  std::vector<int8_t> levels(layout_.channels * LevelPlanes::kPlane);
+  std::vector<int8_t> levels(LevelPlanes::planes_size(layout_.channels));
   for (const Tile& tile : tiles_) {
     Count* channel_counts = nullptr;
     const auto begin_channel = [&](uint32_t channel) {
@@ -156,7 +257,7 @@ void PriorFitter::count_decisions(std::vector<uint8_t>& prior) const {
     };
     const auto count = [&](const IndexContext& context, uint8_t index) {
       Count* count_of = channel_counts + size_t{context.activity} * nodes;
-      tree.walk(index, [&](uint32_t node, bool bit) {
+      tree.walk(index, context.center, [&](uint32_t node, bool bit) {
         count_of[node].of[bit ? 1 : 0] += 1;
         return bit;
       });

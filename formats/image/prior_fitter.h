@@ -15,8 +15,9 @@ namespace quench::image {
 //     for each picture: fitter.add(height, width, indices);      // in latents, cut into tiles here
 //     std::vector<uint8_t> prior = fitter.finish();               // channels x prior_rows() x (levels - 1)
 //
-// Weights of the linear predictions are those of least squares, to which finish() takes some seconds; then probabilities are
-// counted as the coder meets them. The pictures are kept until then.
+// Weights of the linear predictions are those of least squares, to which finish() takes some seconds; indices of a channel
+// are counted from their predictions where that makes them much smaller. Then probabilities are counted as the coder meets
+// them. The pictures are kept until then.
 class PriorFitter {
  public:
   PriorFitter(uint32_t channels, uint32_t levels, uint32_t zero);
@@ -31,6 +32,17 @@ class PriorFitter {
     std::vector<uint8_t> indices;
   };
 
+  struct Sample;
+  struct Fit {
+    std::vector<double> weights;
+    int shift;
+  };
+
+  template <typename Features, typename Target>
+  static Fit fit(const std::vector<Sample>& samples, size_t size, Features&& find_features, Target&& target);
+  static Fit fit_levels(const std::vector<Sample>& samples, uint32_t channel);
+  static Fit fit_distances(const std::vector<Sample>& samples, uint32_t channel);
+  static bool move_centers(std::vector<Sample>& samples, uint32_t channel, const Fit& levels);
   void fit_weights(std::vector<uint8_t>& prior) const;
   void count_decisions(std::vector<uint8_t>& prior) const;
 

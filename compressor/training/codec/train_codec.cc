@@ -170,9 +170,9 @@ class CodecTrainer {
     const double value = reduce(loss.detach().clone());
     optimizer_->step(learning_rate(loop_, static_cast<double>(step_) / static_cast<double>(steps_)));
     quantizer_.sort();
-    Tensor counts = quantizer_.count(made.latents.indices, qualities);
-    communicator_.all_reduce_sum({counts});
-    quantizer_.learn(counts);
+    const LatentQuantizer::Evidence evidence = quantizer_.evidence(made.latents.indices, qualities);
+    communicator_.all_reduce_sum({evidence.counts, evidence.moments});
+    quantizer_.learn(evidence);
     return value;
   }
 
@@ -291,6 +291,7 @@ class CodecTrainer {
     for (auto& [name, tensor] : decoder_.parameters()) tensors.emplace_back("decoder." + name, tensor);
     tensors.emplace_back("centers", quantizer_.centers());
     tensors.emplace_back("frequencies", quantizer_.frequencies());
+    tensors.emplace_back("moments", quantizer_.moments());
     return tensors;
   }
 
@@ -376,7 +377,7 @@ class CodecTrainer {
 }  // namespace
 
 Betas default_betas(Distortion distortion) {
-  return distortion == Distortion::kMsSsim ? Betas{0.3, 0.01} : Betas{8.5e-3, 1e-4};
+  return distortion == Distortion::kMsSsim ? Betas{0.4, 0.02} : Betas{8.5e-3, 1e-4};
 }
 
 CodecReport train_codec(const std::filesystem::path& prefix, const CodecOptions& options) {

@@ -87,7 +87,7 @@ TEST(LatentQuantizer, BitsFollowWhatItHasSeen) {
   };
   for (int i = 0; i < 200; ++i) {
     draw();
-    quantizer.learn(quantizer.count(indices, qualities));
+    quantizer.learn(quantizer.evidence(indices, qualities));
   }
   draw();
   const Tensor latents = (indices.to(torch::kFloat32) - 2).set_requires_grad(true);

@@ -35,15 +35,23 @@ void expect_round_trip(const IndexLayout& layout, const Bytes& prior, const Byte
   EXPECT_EQ(encoded_indices(layout, prior, indices), coded);
 }
 
+// Some numbers of levels, and zeros of each.
+const uint32_t kSomeLevels[] = {2, 3, 4, 5, 6, 7, 16, 17, 63, 64, 128, kMaxLevels};
+
+std::set<uint32_t> some_zeros(uint32_t levels) {
+  const uint32_t least = levels - 1 - std::min(levels - 1, kMaxLevel);
+  return {least, levels / 2, std::min(levels - 1, kMaxLevel)};
+}
+
 TEST(IndexTree, TellsAllIndicesApartByAllNodes) {
-  for (uint32_t levels = kMinLevels; levels <= kMaxLevels; ++levels) {
+  for (uint32_t levels = kMinLevels; levels <= 64; ++levels) {
     for (uint32_t zero = 0; zero < levels; ++zero) {
       const IndexTree tree(levels, zero);
       std::set<std::vector<std::pair<uint32_t, bool>>> paths;
       std::set<uint32_t> nodes;
       for (uint32_t index = 0; index < levels; ++index) {
         std::vector<std::pair<uint32_t, bool>> path;
-        const uint8_t found = tree.walk(static_cast<uint8_t>(index), [&](uint32_t node, bool bit) {
+        const uint8_t found = tree.walk(static_cast<uint8_t>(index), 0, [&](uint32_t node, bool bit) {
           path.emplace_back(node, bit);
           nodes.insert(node);
           return bit;
@@ -59,11 +67,39 @@ TEST(IndexTree, TellsAllIndicesApartByAllNodes) {
   }
 }
 
+TEST(IndexTree, TellsAllIndicesApartFromAnyCenter) {
+  for (const uint32_t levels : {5u, 6u, 9u, 64u, kMaxLevels}) {
+    for (const uint32_t zero : {2u, levels / 2, std::min(levels - 3, kMaxLevel)}) {
+      if (levels - 1 - zero > kMaxLevel) continue;
+      const IndexTree tree(levels, zero);
+      ASSERT_TRUE(tree.can_move());
+      for (uint32_t center = 0; center < levels; ++center) {
+        std::set<std::vector<bool>> paths;
+        for (uint32_t index = 0; index < levels; ++index) {
+          std::vector<bool> path;
+          const auto level = static_cast<int32_t>(center) - static_cast<int32_t>(zero);
+          const uint8_t found = tree.walk(static_cast<uint8_t>(index), level, [&](uint32_t node, bool bit) {
+            EXPECT_LT(node, levels - 1);
+            path.push_back(bit);
+            return bit;
+          });
+          EXPECT_EQ(found, index);
+          paths.insert(path);
+        }
+        EXPECT_EQ(paths.size(), levels);
+      }
+    }
+  }
+  for (const auto& [levels, zero] : {std::pair{3u, 1u}, {4u, 1u}, {9u, 0u}, {9u, 7u}}) {
+    EXPECT_FALSE(IndexTree(levels, zero).can_move());
+  }
+}
+
 TEST(IndexCoder, EverythingComesBack) {
   const uint32_t sides[][2] = {{1, 1}, {1, 128}, {128, 1}, {5, 7}, {16, 17}};
   uint64_t seed = 1;
-  for (uint32_t levels = kMinLevels; levels <= kMaxLevels; ++levels) {
-    for (const uint32_t zero : {0u, levels / 2, levels - 1}) {
+  for (const uint32_t levels : kSomeLevels) {
+    for (const uint32_t zero : some_zeros(levels)) {
       for (const auto& side : sides) {
         const IndexLayout layout{1 + static_cast<uint32_t>(seed % 5), levels, zero, side[0], side[1]};
         const Bytes prior = random_bytes(layout.prior_size(), 256, seed);
@@ -144,6 +180,8 @@ TEST(IndexCoder, RefusesWhatIsNoTile) {
   EXPECT_TRUE(refused([](IndexLayout& l) { l.levels = 1; }));
   EXPECT_TRUE(refused([](IndexLayout& l) { l.levels = kMaxLevels + 1; }));
   EXPECT_TRUE(refused([](IndexLayout& l) { l.zero = l.levels; }));
+  EXPECT_TRUE(refused([](IndexLayout& l) { l = {1, 130, 1, 4, 4}; }));
+  EXPECT_TRUE(refused([](IndexLayout& l) { l = {1, 130, 128, 4, 4}; }));
   EXPECT_TRUE(refused([](IndexLayout& l) { l.height = 0; }));
   EXPECT_TRUE(refused([](IndexLayout& l) { l.width = kTileSide + 1; }));
 
@@ -198,8 +236,9 @@ TEST(Prior, IsTheLogitOfWhatWasCounted) {
   // Without neighbours the mean magnitude is all there is to predict: of every fourth symbol, 25 in 100, and 20 more that
   // hold it near 0.
   EXPECT_EQ(prior[kActivities], 9);
-  EXPECT_EQ(prior[kActivities + 2] - 128, std::lround(512 * 25.0 / 120));
-  for (uint32_t i = 3; i < kFixedWeights; ++i) EXPECT_EQ(prior[kActivities + i], 128);
+  EXPECT_EQ(prior[kActivities + 2], 128);  // counted from zero
+  EXPECT_EQ(prior[kActivities + 3] - 128, std::lround(512 * 25.0 / 120));
+  for (uint32_t i = 4; i < kFixedWeights; ++i) EXPECT_EQ(prior[kActivities + i], 128);
 }
 
 // All but one index of forty are zero, beyond what picture() has.
@@ -242,6 +281,26 @@ TEST(Prior, PredictsFromChannelsBefore) {
   const Bytes indices = slopes(9);
   EXPECT_LT(static_cast<double>(encoded_indices(layout, fitter.finish(), indices).size()), 1.15 * noise_bytes);
   EXPECT_GT(static_cast<double>(encoded_indices(layout, flat_prior(layout), indices).size()), 1.9 * noise_bytes);
+}
+
+// A channel that rises slowly through all its levels: steps of a few, from one place to the next.
+TEST(Prior, CountsFromPredictionsWhereLevelsChangeSlowly) {
+  const IndexLayout layout{1, kMaxLevels, 127, 60, 60};
+  const auto slow = [&](uint64_t seed) {
+    const Bytes steps = random_bytes(layout.symbols(), 3, seed);
+    Bytes indices(layout.symbols());
+    for (size_t i = 0; i < 3600; ++i) indices[i] = static_cast<uint8_t>(2 * (i / 60) + 2 * (i % 60) + steps[i]);
+    return indices;
+  };
+  PriorFitter fitter(1, layout.levels, layout.zero);
+  for (uint64_t seed = 1; seed < 5; ++seed) fitter.add(layout.height, layout.width, slow(seed));
+  Bytes prior = fitter.finish();
+  uint8_t& moved = prior[size_t{kActivities} * (layout.levels - 1) + 2];
+  EXPECT_EQ(moved, 129);
+  const Bytes indices = slow(9);
+  const size_t from_predictions = encoded_indices(layout, prior, indices).size();
+  moved = 128;
+  EXPECT_LT(2 * from_predictions, encoded_indices(layout, prior, indices).size());
 }
 
 TEST(Prior, IsCountedByTiles) {

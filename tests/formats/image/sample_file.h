@@ -32,11 +32,17 @@ inline std::vector<uint8_t> disc(const TileArea& area, uint32_t width, uint32_t 
   return plane;
 }
 
+// Logits from -2.5 to 2.5.
+inline std::vector<uint8_t> random_prior(const ImageHeader& header, uint64_t seed) {
+  std::vector<uint8_t> prior = random_bytes(header.tile_layout(0).prior_size(), 80, seed);
+  for (uint8_t& byte : prior) byte = static_cast<uint8_t>(byte + 88);
+  return prior;
+}
+
 // The header's codec is set.
-inline SampleFile make_file(ImageHeader header, uint64_t seed) {
+inline SampleFile make_file(ImageHeader header, uint64_t seed, std::vector<uint8_t> prior) {
   SampleFile sample;
-  sample.prior = random_bytes(header.tile_layout(0).prior_size(), 80, seed);
-  for (uint8_t& byte : sample.prior) byte = static_cast<uint8_t>(byte + 88);
+  sample.prior = std::move(prior);
   header.codec = codec_identity(header.channels, header.levels, header.zero, sample.prior);
   sample.header = header;
   VectorSink streams, lengths, file;
@@ -56,6 +62,10 @@ inline SampleFile make_file(ImageHeader header, uint64_t seed) {
   require(writer.finish(file));
   sample.bytes = file.bytes();
   return sample;
+}
+
+inline SampleFile make_file(const ImageHeader& header, uint64_t seed) {
+  return make_file(header, seed, random_prior(header, seed));
 }
 
 // Puts a right checksum at the end of a damaged file, so that a reader looks further.
