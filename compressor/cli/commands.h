@@ -20,6 +20,7 @@ void add_plot(CLI::App& app);
 CLI::App& add_codec(CLI::App& app);
 void add_codec_files(CLI::App& codec);  // encode, decode, info
 void add_codec_eval(CLI::App& codec);
+void add_codec_compress(CLI::App& codec);
 
 // Of `quench-training`.
 void add_tune(CLI::App& app);

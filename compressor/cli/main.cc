@@ -55,6 +55,7 @@ int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape)
   CLI::App& codec = quench::cli::add_codec(app);
   quench::cli::add_codec_files(codec);
   quench::cli::add_codec_eval(codec);
+  quench::cli::add_codec_compress(codec);
   codec.add_subcommand("train", "Train the two networks of an image codec on photographs");
   return quench::cli::run_program(app, argc, argv);
 }

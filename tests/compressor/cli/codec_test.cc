@@ -157,6 +157,37 @@ TEST_F(CodecProgram, OnnxFilesAreACodecToo) {
             0);
 }
 
+TEST_F(CodecProgram, CompressKeepsWhatTheCodecIsWorth) {
+  fs::create_directory(path("photographs"));
+  data::write_png(path("photographs/wide.png"), scene(230, 192, 3));
+  data::write_png(path("photographs/high.png"), scene(192, 200, 3));
+  const auto compress = [&](const std::string& loss, const std::string& out) {
+    const Outcome outcome = run_program({"codec", "compress", path("graphs"), "-o", path(out), "--data",
+                                         path("photographs"), "--max-loss", loss, "--json"});
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return nlohmann::json::parse(outcome.out);
+  };
+  const nlohmann::json fine = compress("0.0001", "fine"), coarse = compress("0.05", "coarse");
+  EXPECT_LE(fine["ms_ssim_loss"], 0.0002);
+  EXPECT_LE(coarse["ms_ssim_loss"], 0.1);
+  EXPECT_EQ(fine["decoder_bytes"], fs::file_size(path("fine.decoder.quench")));
+  EXPECT_LT(coarse["decoder_bytes"], fine["decoder_bytes"]);
+  EXPECT_LT(fine["encoder_bytes"], fs::file_size(path("codec.encoder.quench")));
+  const Outcome encoded = run_program(
+      {"codec", "encode", path("rgb.png"), "-o", path("fine.qim"), "--codec", path("fine"), "--quality", "2"});
+  EXPECT_EQ(encoded.code, 0) << encoded.err;
+  const Outcome decoded =
+      run_program({"codec", "decode", path("fine.qim"), "-o", path("fine.png"), "--codec", path("fine")});
+  EXPECT_EQ(decoded.code, 0) << decoded.err;
+
+  data::write_png(path("photographs/small.png"), scene(191, 300, 3));
+  expect_error(run_program({"codec", "compress", path("graphs"), "-o", path("x"), "--data", path("photographs")}), 1,
+               "small.png: 191 x 300 pixels are too few");
+  expect_error(run_program({"codec", "compress", path("none"), "-o", path("x"), "--data", path("photographs")}), 1,
+               "none.encoder.onnx");
+  EXPECT_FALSE(fs::exists(path("x.encoder.quench")));
+}
+
 TEST_F(CodecProgram, WrongUsageIsSaid) {
   expect_error(encode("rgb.png", "x.qim", {}), 2, "--quality, --bpp or --bytes");
   expect_error(encode("rgb.png", "x.qim", {"--quality", "2", "--bpp", "1"}), 2, "(see quench codec encode --help)");
