@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # From a fresh Debian 12 to a compressed model in a C program: installs the packages that are missing (as root or with
 # sudo), builds, compresses the bundled ResNet-20, runs the result through the C API, measures the accuracy before and
-# after, and lets a ResNet-32 that was tuned to a thirtieth of its size name a few pictures.
+# after, lets a ResNet-32 that was tuned to a thirtieth of its size name a few pictures, and takes one of these through
+# the bundled image codec.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . examples/packages.sh
@@ -31,3 +32,7 @@ ls -l examples/models/resnet32-cifar10.*
 show quench data examples/pictures --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 -o "$out/pictures.npy"
 (cd examples/pictures && ls)
 show "$out/classify" examples/models/resnet32-cifar10.quench "$out/pictures.npy" airplane automobile bird cat deer dog frog horse ship truck
+
+ls -l examples/models/photo.*
+show quench codec encode examples/pictures/frog.png -o "$out/frog.qim" --codec examples/models/photo --quality 6
+show quench codec decode "$out/frog.qim" -o "$out/frog.png" --codec examples/models/photo

@@ -45,10 +45,12 @@ data::Picture middle(const data::Picture& picture, int side) {
   part.height = std::min(picture.height, side);
   part.pixels.clear();
   const auto samples = static_cast<size_t>(picture.samples);
-  const auto left = static_cast<size_t>((picture.width - part.width) / 2);
+  const int left = (picture.width - part.width) / 2;
   for (int y = 0; y < part.height; ++y) {
-    const auto row = static_cast<size_t>((picture.height - part.height) / 2 + y);
-    const auto* first = picture.pixels.data() + (row * static_cast<size_t>(picture.width) + left) * samples;
+    const int row = (picture.height - part.height) / 2 + y;
+    const auto* first =
+        picture.pixels.data() +
+        (static_cast<size_t>(row) * static_cast<size_t>(picture.width) + static_cast<size_t>(left)) * samples;
     part.pixels.insert(part.pixels.end(), first, first + static_cast<size_t>(part.width) * samples);
   }
   return part;

@@ -38,8 +38,7 @@ struct CodecOptions {
 struct Betas {
   double coarsest, finest;
 };
-// For ms-ssim, those with which a codec of 64 channels had files of 0.13 and 0.47 bits per pixel after 1,000 steps; for mse,
-// a guess.
+// For ms-ssim, such that photographs take about 0.1 to 0.8 bits per pixel; for mse, a guess.
 Betas default_betas(Distortion distortion);
 
 }  // namespace quench::training
