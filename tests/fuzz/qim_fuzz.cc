@@ -9,7 +9,7 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   namespace image = quench::image;
-  constexpr uint64_t kMostSymbols = 1 << 19, kMostPixels = 1 << 21;  // that a run may take
+  constexpr uint64_t kMostSymbols = 1 << 16, kMostPixels = 1 << 21;  // that a run may take
   std::vector<uint8_t> file(data, data + size);
   image::testing::fix_checksum(file);
   const quench::Result<image::Reader> reader = image::Reader::open(file);
