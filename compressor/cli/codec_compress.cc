@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -13,7 +14,6 @@
 #include "compressor/compress/compress.h"
 #include "compressor/data/files.h"
 #include "compressor/data/image.h"
-#include "compressor/graph/evaluator.h"
 #include "compressor/measure/image_codec.h"
 #include "compressor/measure/ms_ssim.h"
 #include "compressor/report/progress.h"
