@@ -129,7 +129,7 @@ class CodecCompression {
     make_samples(some_of(files, kPieces));
     // Between these the loss of a codec with other rates is found.
     const measure::ImageCodec codec = open(encoder_, decoder_);
-    const auto steps = static_cast<int>(2 * (kQualities - 1));
+    constexpr int steps = 2 * (kQualities - 1);
     for (int i = 0; i <= steps; ++i)
       curve_.push_back(measure(encoder_, decoder_, 1 + (codec.qualities() - 1) * i / steps));
   }
@@ -184,7 +184,8 @@ class CodecCompression {
     size_t i = 1;
     while (i + 1 < curve_.size() && curve_[i].bpp < bpp) ++i;
     const Point &a = curve_[i - 1], &b = curve_[i];
-    return a.ms_ssim + (b.ms_ssim - a.ms_ssim) * (bpp - a.bpp) / (b.bpp - a.bpp);
+    const double run = b.bpp - a.bpp;  // 0 where the codec has one quality
+    return run > 0 ? a.ms_ssim + (b.ms_ssim - a.ms_ssim) * (bpp - a.bpp) / run : b.ms_ssim;
   }
 
   double loss(const std::vector<std::byte>& encoder, const std::vector<std::byte>& decoder) const {

@@ -62,6 +62,18 @@ TEST(ImageCodec, GainsAreContinuousInTheQuality) {
   }
 }
 
+// Of 255 centers, 1 apart, the last is 127.
+TEST(ImageCodec, WhiteStaysWithinTheCenters) {
+  const ImageCodec codec = build(kSmall);
+  Evaluator encoder(codec.encoder);
+  HostTensor white = HostTensor::float32("image", {1, 3, 24, 24});
+  std::fill(white.floats().begin(), white.floats().end(), 255.0F);
+  const HostTensor latent = encoder.run({{white, quality_of(4)}})[0];
+  const float most = *std::max_element(latent.floats().begin(), latent.floats().end());
+  EXPECT_LE(most, 127.01F);
+  EXPECT_GT(most, 120);
+}
+
 TEST(ImageCodec, ShipsIndicesOfTheNearestCenters) {
   const ImageCodecTables tables{{-1.5F, -0.5F, 0, 0.25F, 2}, {3, 2, 4}, std::vector<uint8_t>(24, 9), 2};
   const ImageCodec trained = build(kSmall), shipped = build(kSmall, tables);
