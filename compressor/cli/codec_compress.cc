@@ -134,18 +134,21 @@ class CodecCompression {
       curve_.push_back(measure(encoder_, decoder_, 1 + (codec.qualities() - 1) * i / steps));
   }
 
-  void compress(const fs::path& encoder, const fs::path& decoder) {
-    const std::vector<std::byte> small_encoder =
-        compress("encoder", encoder_file_, encoder, encoder_samples_,
-                 [&](const std::vector<std::byte>& file) { return loss(file, decoder_); });
-    const double encoder_loss = loss(small_encoder, decoder_);
-    compress("decoder", decoder_file_, decoder, decoder_samples_,
-             [&](const std::vector<std::byte>& file) { return loss(small_encoder, file) - encoder_loss; });
-    loss_ = loss(small_encoder, data::read_file(decoder));
+  struct Networks {
+    std::vector<std::byte> encoder, decoder;
+    double loss;  // of MS-SSIM at the same rates, by both
+  };
+  Networks compress() {
+    Networks small;
+    small.encoder = compress("encoder", encoder_file_, encoder_samples_,
+                             [&](const std::vector<std::byte>& file) { return loss(file, decoder_); });
+    const double encoder_loss = loss(small.encoder, decoder_);
+    small.decoder = compress("decoder", decoder_file_, decoder_samples_, [&](const std::vector<std::byte>& file) {
+      return loss(small.encoder, file) - encoder_loss;
+    });
+    small.loss = loss(small.encoder, small.decoder);
+    return small;
   }
-
-  // Of MS-SSIM at the same rates, by both networks.
-  double loss() const { return loss_; }
 
  private:
   measure::ImageCodec open(std::vector<std::byte> encoder, std::vector<std::byte> decoder) const {
@@ -198,8 +201,7 @@ class CodecCompression {
     return sum / kQualities;
   }
 
-  std::vector<std::byte> compress(const char* side, const fs::path& input, const fs::path& output,
-                                  const std::vector<Sample>& samples,
+  std::vector<std::byte> compress(const char* side, const fs::path& input, const std::vector<Sample>& samples,
                                   const std::function<double(const std::vector<std::byte>&)>& loss_of) {
     const TemporaryFolder folder;
     quantizer::CompressOptions options;
@@ -210,6 +212,7 @@ class CodecCompression {
     options.progress = [&](std::string_view stage, double share) {
       progress_.update(fmt::format("{}: {}", side, stage), share);
     };
+    const fs::path output = folder.path() / "network.quench";
     quantizer::compress(input, output, options);
     return data::read_file(output);
   }
@@ -222,7 +225,6 @@ class CodecCompression {
   std::vector<data::Picture> pictures_;
   std::vector<Sample> encoder_samples_, decoder_samples_;
   std::vector<Point> curve_;
-  double loss_ = 0;
 };
 
 fs::path onnx_file(const std::string& prefix, const char* side) {
@@ -245,14 +247,16 @@ void run(const Arguments& arguments) {
   arguments.json.declare(files);
   report::Progress progress;
   CodecCompression compression(arguments, encoder, decoder, progress);
-  compression.compress(small_encoder, small_decoder);
+  const CodecCompression::Networks small = compression.compress();
+  data::write_file(small_encoder, small.encoder);
+  data::write_file(small_decoder, small.decoder);
   progress.finish();
-  const uint64_t encoder_bytes = fs::file_size(small_encoder), decoder_bytes = fs::file_size(small_decoder);
+  const size_t encoder_bytes = small.encoder.size(), decoder_bytes = small.decoder.size();
   const nlohmann::ordered_json json = {
-      {"encoder_bytes", encoder_bytes}, {"decoder_bytes", decoder_bytes}, {"ms_ssim_loss", compression.loss()}};
+      {"encoder_bytes", encoder_bytes}, {"decoder_bytes", decoder_bytes}, {"ms_ssim_loss", small.loss}};
   arguments.json.show(
       fmt::format("{}: {} bytes\n{}: {} bytes\nMS-SSIM lost at the same rates: {:.5f}\n", small_encoder.string(),
-                  encoder_bytes, small_decoder.string(), decoder_bytes, compression.loss()),
+                  encoder_bytes, small_decoder.string(), decoder_bytes, small.loss),
       json.dump(2) + "\n");
 }
 
