@@ -26,8 +26,15 @@ constexpr double kMiddle = 127.5, kSpread = 64;  // of pixels
 constexpr double kBranch = 0.3;
 // Of the last convolution of each network at first, likewise: the transforms begin alone.
 constexpr double kNetwork = 0;
-// Of the gains at first: steps at the finest quality are about an eleventh of those at the coarsest.
-constexpr double kFirstGain = -1.5, kLastGain = 0.9;  // natural logarithms
+// Of the gains at first: steps at the finest quality are about a fifteenth of those at the coarsest.
+constexpr double kFirstGain = -1.1, kLastGain = 1.6;  // natural logarithms
+// At a contrast of 40 levels of a pixel errors begin to be masked by it. In the model below 40 was better than 20, 60 and
+// none, by 0.0018 in MS-SSIM at 0.3 bits per pixel.
+constexpr double kContrast = 40;
+// Values are moved so much towards 0 before they go to the nearest center: rounding costs less in error than the other
+// way costs in bits. Of 0.05, 0.1 and 0.15 for a codec trained without, on six validation photographs, 0.1 was best by a
+// hair: MS-SSIM 0.9649 instead of 0.9636 at 0.2 bits per pixel, 0.9782 instead of 0.9775 at 0.3.
+constexpr double kThreshold = 0.1;
 // Of the transform at first. At a gain of 1 the lowest frequency of luma has steps of 13 levels of a pixel; others have wider
 // ones. Found on five validation photographs by a model of this transform outside the tree, with steps of 9 to 40 levels
 // and the entropy under adaptive contexts; MS-SSIM at 0.2 bits per pixel: 0.949 with weights of 1 / (1 + 0.5 f) for luma and
@@ -99,13 +106,14 @@ struct Frequency {
     const double rise = 1 + kFall * std::hypot(static_cast<double>(u), static_cast<double>(v));
     return (component == 0 ? 1 : kChromaWeight) / (rise * rise);
   }
+  bool is_mean() const { return u + v == 0; }
 };
 
 // The logarithm of a latent's gain at first, at a share of the way from the coarsest to the finest quality. The lowest
 // frequencies reach kSide * kMiddle / kSpread, which must not be beyond the centers.
 double first_gain(const Frequency& frequency, double share) {
   const double gain = kFirstGain + (kLastGain - kFirstGain) * share;
-  if (frequency.u + frequency.v > 0) return gain;
+  if (!frequency.is_mean()) return gain;
   const double reach = kSide * kMiddle / kSpread * kScale * frequency.weight();
   return std::min(gain, std::log((kMaxCenters - 1) / (2 * reach)));
 }
@@ -157,10 +165,9 @@ class CodecWriter {
     u = relu("down2.relu", conv("down2", u, channels / 2, channels, {.stride = 2}));
     u = relu("down3.relu", conv("down3", u, channels, channels, {.stride = 2}));
     u = conv("latents", blocks(u), channels, options_.latents, {.gain = kNetwork});
-    u = graph_.node("Add", "transformed", {u, analysis(pixels)});
-    const std::string gain = gains("gain", 1);
-    const std::string latent = tables_ ? "" : "latent";
-    u = graph_.node("Mul", "gained", {u, gain}, {}, latent);
+    u = masked(graph_.node("Add", "transformed", {u, analysis(pixels)}), true);
+    u = graph_.node("Mul", "gained", {u, gains("gain", 1)});
+    u = graph_.node("Sub", "lessened", {u, excess(u)}, {}, tables_ ? "" : "latent");
     if (tables_) {
       indices_of(u);
       graph_.output("indices", {-1, options_.latents, -1, -1}, kBytes, {"N", "rows", "columns"});
@@ -175,7 +182,8 @@ class CodecWriter {
     graph_.input(from, {-1, options_.latents, -1, -1}, tables_ ? kBytes : kFloat, {"N", "rows", "columns"});
     graph_.input("quality", {-1, 1});
     const int64_t channels = options_.channels;
-    const std::string latents = graph_.node("Mul", "gained", {tables_ ? centers() : from, gains("gain", -1)});
+    std::string latents = graph_.node("Mul", "gained", {tables_ ? centers() : from, gains("gain", -1)});
+    latents = masked(latents, false);
     std::string u = relu("first.relu", conv("first", latents, options_.latents, channels, {}));
     u = blocks(u);
     u = relu("up1.relu", up("up1", u, channels, channels / 2));
@@ -319,6 +327,57 @@ class CodecWriter {
     u = graph_.node("DepthToSpace", "transform.pixels", {u}, {{"blocksize", side}, {"mode", std::string("CRD")}});
     for (const int64_t axis : {2, 3}) u = slice(axis == 2 ? "crop.rows" : "crop.columns", u, axis, half, -half);
     return u;
+  }
+
+  // A value for each latent channel, as an initializer to be learned.
+  std::string of_channels(const std::string& name, double (*value)(const Frequency&)) {
+    return graph_.floats(name, {options_.latents, 1, 1}, [&] {
+      std::vector<float> values;
+      for (const Frequency& each : frequencies(options_.latents)) values.push_back(static_cast<float>(value(each)));
+      return values;
+    });
+  }
+
+  // Errors are seen less where contrast is high: the frequencies of a place but the lowest are divided by sqrt(1 + s^2), of
+  // s, their length behind that, in kContrast; the decoder undoes it (`is_forward` false), as s is all that it needs. That is
+  // r / s of the length r before it: r = s sqrt(1 + s^2).
+  std::string masked(const std::string& u, bool is_forward) {
+    const auto shared = [](const Frequency& each) { return each.is_mean() ? 0.0 : 1.0; };
+    const std::string weight = graph_.floats("contrast.weight", {1, options_.latents, 1, 1}, [&] {
+      constexpr double kLength = kContrast / kSpread * kScale;
+      std::vector<float> values;
+      for (const Frequency& each : frequencies(options_.latents)) {
+        const bool is_counted = each.component == 0 && !each.is_mean();
+        values.push_back(is_counted ? static_cast<float>(1 / (kLength * kLength)) : 0.0F);
+      }
+      return values;
+    });
+    const auto add = [this](const std::string& name, double a, const std::string& b) {
+      return graph_.node("Add", name, {constant_of(graph_, a), b});
+    };
+    std::string length = graph_.node("Conv", "contrast", {graph_.node("Mul", "contrast.squares", {u, u}), weight},
+                                     {{"kernel_shape", std::vector<int64_t>{1, 1}}});
+    length = relu("contrast.length", length);  // squared
+    if (is_forward) {                          // 1 / (1 + s^2) = 2 / (1 + sqrt(1 + 4 r^2))
+      length = graph_.node("Mul", "contrast.four", {constant_of(graph_, 4), length});
+      length = graph_.node("Sqrt", "contrast.root", {add("contrast.discriminant", 1, length)});
+      length = graph_.node("Div", "contrast.share", {constant_of(graph_, 2), add("contrast.sum", 1, length)});
+    } else {
+      length = add("contrast.share", 1, length);
+    }
+    const std::string change = add("contrast.change", -1, graph_.node("Sqrt", "contrast.factor", {length}));
+    const std::string factors =
+        add("contrast.factors", 1,
+            graph_.node("Mul", "contrast.changes", {of_channels("contrast.shared", shared), change}));
+    return graph_.node("Mul", "masked", {u, factors});
+  }
+
+  // What values are above their threshold's effect: thresholds times the values, and no more than the thresholds.
+  std::string excess(const std::string& u) {
+    const auto threshold = [](const Frequency& each) { return each.is_mean() ? 0.0 : kThreshold; };
+    const std::string sign =
+        graph_.node("Clip", "threshold.sign", {u, constant_of(graph_, -1), constant_of(graph_, 1)});
+    return graph_.node("Mul", "threshold.excess", {sign, of_channels("threshold", threshold)});
   }
 
   // exp(g(quality)) as [N, latents, 1, 1]: g is learned at 1 to Q, and between them the mean by distance. At first it is

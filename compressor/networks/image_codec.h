@@ -16,7 +16,9 @@
 // values alone were behind that after a thousand steps and more. At its borders an image is continued by its mirror image.
 //
 // One codec serves all qualities: latent channel k is multiplied by exp(g_k(q)) before it is quantized and by
-// exp(h_k(q)) behind it, where g and h are learned at the qualities 1 to Q and linear between them.
+// exp(h_k(q)) behind it, where g and h are learned at the qualities 1 to Q and linear between them. Before that, latents
+// of places with much contrast are lessened, which the decoder undoes from what it has; after it all values are moved
+// a little towards 0, where indices cost less.
 //
 // What is trained: `image` float32 [N, 3, height, width] (RGB, 0 to 255; multiples of 8) and `quality` [N, 1] (1 to Q)
 // become `latent` [N, latents, height/8, width/8]; `latent` and `quality` become `image`, neither clipped nor rounded.
