@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -11,6 +10,7 @@
 
 #include "compressor/networks/graph_builder.h"
 #include "compressor/networks/initial_values.h"
+#include "compressor/networks/lapped_transform.h"
 #include "compressor/networks/ode_block.h"
 #include "formats/error.h"
 
@@ -42,58 +42,13 @@ constexpr double kThreshold = 0.1;
 // lowest frequencies.
 constexpr double kScale = 4.8, kChromaWeight = 0.7, kFall = 0.3;
 
-constexpr size_t kSide = kImageCodecStride;
+constexpr size_t kSide = kImageCodecStride, kTaps = kLappedTaps;
+constexpr size_t kHalf = (kTaps - kSide) / 2;
+static_assert(kSide == kLappedSide);
 
 // Luma and the two chroma components of red, green, blue, and back (ITU-R BT.601, as JPEG has them).
 constexpr double kToLuma[3][3] = {{0.299, 0.587, 0.114}, {-0.168736, -0.331264, 0.5}, {0.5, -0.418688, -0.081312}};
 constexpr double kFromLuma[3][3] = {{1, 1, 1}, {0, -0.344136, 1.772}, {1.402, -0.714136, 0}};
-
-// The transform is lapped: along one side it sees kTaps pixels, half a block on each side of its own.
-constexpr size_t kHalf = kSide / 2, kTaps = kSide + 2 * kHalf;
-
-double cosine(size_t frequency, size_t at, size_t size) {
-  const auto angle = static_cast<double>(frequency * (2 * at + 1)), length = static_cast<double>(size);
-  return std::sqrt((frequency == 0 ? 1.0 : 2.0) / length) * std::cos(M_PI * angle / (2 * length));
-}
-
-// What is done to the eight pixels around a border between blocks before the cosine transform: the mean of two that the
-// border mirrors stays, and their differences go through V = J C2^T C4 J, of the cosine transforms of types 2 and 4 (Tran,
-// Liang and Tu, "Lapped Transform via Time-Domain Pre- and Post-Filtering", 2003). Orthonormal.
-using Filter = std::array<std::array<double, kSide>, kSide>;
-
-Filter border_filter() {
-  Filter filter{};
-  for (size_t i = 0; i < kHalf; ++i) {
-    for (size_t j = 0; j < kHalf; ++j) {
-      double v = 0;
-      for (size_t k = 0; k < kHalf; ++k) {
-        const auto angle = static_cast<double>((2 * k + 1) * (2 * (kHalf - 1 - j) + 1));
-        v += cosine(k, kHalf - 1 - i, kHalf) * std::sqrt(2.0 / kHalf) * std::cos(M_PI * angle / (4 * kHalf));
-      }
-      const double mean = i == j ? 0.5 : 0;
-      filter[kHalf - 1 - i][kHalf - 1 - j] = filter[kHalf + i][kHalf + j] = mean + v / 2;
-      filter[kHalf - 1 - i][kHalf + j] = filter[kHalf + i][kHalf - 1 - j] = mean - v / 2;
-    }
-  }
-  return filter;
-}
-
-// The waves of the transform along one side, [frequency][tap], orthonormal: the same there and back.
-using Waves = std::array<std::array<double, kTaps>, kSide>;
-
-Waves lapped_waves() {
-  const Filter filter = border_filter();
-  Waves waves{};
-  for (size_t frequency = 0; frequency < kSide; ++frequency) {
-    for (size_t at = 0; at < kSide; ++at) {
-      const size_t first_tap = at < kHalf ? 0 : kSide;
-      for (size_t tap = 0; tap < kSide; ++tap) {
-        waves[frequency][first_tap + tap] += cosine(frequency, at, kSide) * filter[(at + kHalf) % kSide][tap];
-      }
-    }
-  }
-  return waves;
-}
 
 // A frequency of the transform of one component.
 struct Frequency {
@@ -284,7 +239,7 @@ class CodecWriter {
   std::string analysis(const std::string& pixels) {
     const int64_t latents = options_.latents, taps = kTaps, side = kSide;
     const std::string weight = graph_.floats("transform.weight", {latents, 3, taps, taps}, [&] {
-      const Waves waves = lapped_waves();
+      const LappedWaves waves = lapped_waves();
       std::vector<float> values;
       for (const Frequency& each : frequencies(latents)) {
         for (size_t color = 0; color < 3; ++color) {
@@ -307,7 +262,7 @@ class CodecWriter {
   std::string synthesis(const std::string& latents) {
     const int64_t side = kSide, half = kHalf, outputs = 3 * side * side;
     const std::string weight = graph_.floats("transform.weight", {outputs, options_.latents, 2, 2}, [&] {
-      const Waves waves = lapped_waves();
+      const LappedWaves waves = lapped_waves();
       std::vector<float> values;
       for (size_t color = 0; color < 3; ++color) {
         for (size_t at = 0; at < kSide * kSide; ++at) {
