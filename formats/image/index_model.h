@@ -194,7 +194,7 @@ class LevelPlanes {
     const uint32_t fine = std::min(log_step<2>(static_cast<uint32_t>(magnitude) + 16) - 16, kMagnitudeSteps - 1);
     const uint32_t lean = std::min(log_step<1>(static_cast<uint32_t>(std::abs(level)) + 64) - 12, kLeanSteps - 1);
     const auto before = [&](uint32_t distance) {
-      return channel_ >= distance ? current_distances_[at - distance * kPlane] : int8_t{0};
+      return channel_ >= distance ? (current_distances_ - distance * kPlane)[at] : int8_t{0};
     };
     context.activity = std::min(fine / 2, kActivities - 1);
     uint32_t i = 0, offset = 0;
