@@ -38,24 +38,6 @@ struct Arguments {
   JsonOption json;
 };
 
-// The middle of a picture, of at most side x side pixels.
-data::Picture middle(const data::Picture& picture, int side) {
-  data::Picture part = picture;
-  part.width = std::min(picture.width, side);
-  part.height = std::min(picture.height, side);
-  part.pixels.clear();
-  const auto samples = static_cast<size_t>(picture.samples);
-  const int left = (picture.width - part.width) / 2;
-  for (int y = 0; y < part.height; ++y) {
-    const int row = (picture.height - part.height) / 2 + y;
-    const auto* first =
-        picture.pixels.data() +
-        (static_cast<size_t>(row) * static_cast<size_t>(picture.width) + static_cast<size_t>(left)) * samples;
-    part.pixels.insert(part.pixels.end(), first, first + static_cast<size_t>(part.width) * samples);
-  }
-  return part;
-}
-
 // Pictures of which at most `count` are taken, evenly from all.
 std::vector<fs::path> some_of(const std::vector<fs::path>& all, size_t count) {
   std::vector<fs::path> some;
@@ -124,7 +106,7 @@ class CodecCompression {
         decoder_(read_network(decoder)) {
     const std::vector<fs::path> files = files_in(arguments.data, data::is_image_name);
     for (const fs::path& file : some_of(files, kJudgedPictures)) {
-      pictures_.push_back(middle(data::read_picture(file), kJudgedSide));
+      pictures_.push_back(data::middle_of(data::read_picture(file), kJudgedSide));
     }
     make_samples(some_of(files, kPieces));
     // Between these the loss of a codec with other rates is found.

@@ -139,4 +139,19 @@ void ImageTarget::convert(const Image& image, std::span<float> out) const {
   }
 }
 
+Picture middle_of(const Picture& picture, int side) {
+  Picture middle = picture;
+  middle.width = std::min(picture.width, side);
+  middle.height = std::min(picture.height, side);
+  middle.pixels.clear();
+  const auto samples = static_cast<size_t>(picture.samples), row_bytes = static_cast<size_t>(picture.width) * samples;
+  const auto left = static_cast<size_t>((picture.width - middle.width) / 2);
+  for (int y = 0; y < middle.height; ++y) {
+    const auto row = static_cast<size_t>((picture.height - middle.height) / 2 + y);
+    const uint8_t* first = picture.pixels.data() + row * row_bytes + left * samples;
+    middle.pixels.insert(middle.pixels.end(), first, first + static_cast<size_t>(middle.width) * samples);
+  }
+  return middle;
+}
+
 }  // namespace quench::data

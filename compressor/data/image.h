@@ -35,8 +35,13 @@ struct Picture {
 
 // PNG or JPEG, as read_image() otherwise. Throws quench::Error.
 Picture read_picture(const std::filesystem::path& path);
-// A PNG; appears complete or not at all. Throws quench::Error.
+// A PNG file; `name`: for messages. Throws quench::Error.
+std::vector<std::byte> encode_png(const Picture& picture, const std::string& name);
+// Appears complete or not at all. Throws quench::Error.
 void write_png(const std::filesystem::path& path, const Picture& picture);
+
+// The middle of a picture: a square of `side` pixels, or less where the picture is smaller.
+Picture middle_of(const Picture& picture, int side);
 
 // How a model wants its images.
 class ImageTarget {

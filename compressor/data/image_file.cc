@@ -237,7 +237,7 @@ Picture read_picture(const std::filesystem::path& path) {
   return picture;
 }
 
-void write_png(const std::filesystem::path& path, const Picture& picture) {
+std::vector<std::byte> encode_png(const Picture& picture, const std::string& name) {
   png_image image{};
   image.version = PNG_IMAGE_VERSION;
   image.width = static_cast<png_uint_32>(picture.width);
@@ -247,9 +247,14 @@ void write_png(const std::filesystem::path& path, const Picture& picture) {
   png_alloc_size_t size = PNG_IMAGE_PNG_SIZE_MAX(image);
   std::vector<std::byte> file(size);
   if (png_image_write_to_memory(&image, file.data(), &size, 0, picture.pixels.data(), 0, nullptr) == 0) {
-    throw Error::make("{}: {}", path.string(), image.message);
+    throw Error::make("{}: {}", name, image.message);
   }
-  write_file(path, std::span(file).first(size));
+  file.resize(size);
+  return file;
+}
+
+void write_png(const std::filesystem::path& path, const Picture& picture) {
+  write_file(path, encode_png(picture, path.string()));
 }
 
 Image read_image(const std::filesystem::path& path) {

@@ -239,6 +239,21 @@ TEST(FitImage, HalvingAveragesAndDoublingInterpolates) {
   EXPECT_EQ(doubled.pixels[9], 100);
 }
 
+TEST(MiddleOfAPicture, IsASquareOrWhatThereIs) {
+  Picture picture{5, 4, 3, false, {}};
+  for (uint8_t y = 0; y < 4; ++y) {
+    for (uint8_t x = 0; x < 5; ++x) picture.pixels.insert(picture.pixels.end(), {x, y, 9});
+  }
+  const Picture two = middle_of(picture, 2), high = middle_of(picture, 4), all = middle_of(picture, 8);
+  EXPECT_EQ(two.width, 2);
+  EXPECT_EQ(two.height, 2);
+  EXPECT_EQ(two.pixels, (std::vector<uint8_t>{1, 1, 9, 2, 1, 9, 1, 2, 9, 2, 2, 9}));
+  EXPECT_EQ(high.width, 4);
+  EXPECT_EQ(high.height, 4);
+  EXPECT_EQ(high.pixels.size(), 48u);
+  EXPECT_EQ(all.pixels, picture.pixels);
+}
+
 TEST(FitImage, CropsTheMiddle) {
   const Image wide = gradient(300, 100);
   const Image square = fit_image(wide, 100, 100);
