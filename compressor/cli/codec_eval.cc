@@ -24,9 +24,10 @@ namespace fs = std::filesystem;
 
 constexpr const char* kAll = "all";
 constexpr const char* kNone = "none";
+constexpr size_t kCrops = 4;  // pictures
 
 struct Arguments {
-  std::string input, against = kAll, plot;
+  std::string input, against = kAll, plot, crops;
   std::vector<std::string> prefixes, bpp, qualities;
   int threads = 0;
   JsonOption json;
@@ -91,7 +92,12 @@ std::vector<fs::path> declare(const Arguments& arguments) {
   for (const fs::path& picture : pictures) files.reads(picture);
   arguments.json.declare(files);
   if (!arguments.plot.empty()) files.writes(arguments.plot);
+  if (!arguments.crops.empty()) files.writes(arguments.crops);
   return pictures;
+}
+
+void write_text(const std::string& file, const std::string& text) {
+  data::write_file(file, std::as_bytes(std::span(text)));
 }
 
 void run(const Arguments& arguments) {
@@ -104,6 +110,7 @@ void run(const Arguments& arguments) {
   options.rates = rates_of(arguments);
   options.by_quality = !arguments.qualities.empty();
   options.threads = resolve_threads(arguments.threads);
+  options.shown = arguments.crops.empty() ? 0 : kCrops;
   const std::vector<fs::path> pictures = declare(arguments);
   std::vector<measure::ImageCodec> codecs = open_codecs(arguments);
   for (size_t i = 0; i < codecs.size(); ++i)
@@ -114,10 +121,8 @@ void run(const Arguments& arguments) {
   options.progress = [&](std::string_view stage, double share) { progress.update(stage, share); };
   const measure::ImageComparison comparison = measure::compare_codecs(pictures, options);
   progress.finish();
-  if (!arguments.plot.empty()) {
-    const std::string curves = report::rate_curves(comparison);
-    data::write_file(arguments.plot, std::as_bytes(std::span(curves)));
-  }
+  if (!arguments.plot.empty()) write_text(arguments.plot, report::rate_curves(comparison));
+  if (!arguments.crops.empty()) write_text(arguments.crops, report::middles(comparison));
   arguments.json.show(report::to_text(comparison), report::to_json(comparison));
 }
 
@@ -151,6 +156,11 @@ void add_codec_eval(CLI::App& codec) {
                    "other codecs, of " + peer_names() + "; default: all that are installed")
       ->type_name("all|none|NAME,...");
   command->add_option("--plot", arguments->plot, "an .svg file of quality over rate")->type_name("FILE");
+  command
+      ->add_option("--crops", arguments->crops,
+                   "an .svg file to look at: the middles of the first 4 pictures and what each codec makes of them, at "
+                   "the lowest rate")
+      ->type_name("FILE");
   add_threads(*command, arguments->threads);
   arguments->json.add_to(*command);
   command->callback([arguments] { run(*arguments); });

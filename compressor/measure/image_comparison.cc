@@ -28,10 +28,11 @@ data::Picture with_samples(const data::Picture& picture, int to) {
   return result;
 }
 
-data::Picture read_opaque(const fs::path& file) {
-  data::Picture picture = data::read_picture(file);
-  return picture.samples == 4 ? with_samples(picture, 3) : picture;
+data::Picture opaque(data::Picture picture) {
+  return picture.samples == 4 ? with_samples(picture, 3) : std::move(picture);
 }
+
+data::Picture read_opaque(const fs::path& file) { return opaque(data::read_picture(file)); }
 
 // As RGB, which a decoder may make of grey.
 void score(CodedPicture& file, const data::Picture& original, const data::Picture& decoded) {
@@ -45,11 +46,11 @@ ImageCodec::File file_within(ImageCodec& codec, const data::Picture& picture, ui
   return smallest.bytes.size() >= most ? std::move(smallest) : codec.encode_within(picture, most);
 }
 
-CodedPicture coded(ImageCodec& codec, const data::Picture& picture, const ImageCodec::File& file) {
+CodedPicture coded(const data::Picture& picture, const ImageCodec::File& file, const data::Picture& decoded) {
   CodedPicture result;
   result.bytes = static_cast<double>(file.bytes.size());
   result.setting = fmt::format("{:.2f}", file.quality);
-  score(result, picture, codec.decode(file.bytes, "a file of it"));
+  score(result, picture, decoded);
   return result;
 }
 
@@ -67,6 +68,12 @@ class PeerOnPicture {
     if (found.within < 0) return at(0);
     const CodedPicture within = at(found.within);
     return found.above == peer_.settings ? within : between(within, at(found.above), static_cast<double>(most));
+  }
+
+  // Of the largest file that fits, or the smallest.
+  CodedMiddle middle_within(uint64_t most) {
+    const int setting = std::max(search_.around(most).within, 0);
+    return {at(setting), data::middle_of(files_.decode(setting), kMiddleSide)};
   }
 
  private:
@@ -111,6 +118,8 @@ class Comparison {
                         file.string(), picture.width, picture.height, kLeastMsSsimSide);
     }
     result_.pictures.push_back({file.filename().string(), picture.width, picture.height});
+    if (result_.pictures.size() <= options_.shown)
+      result_.pictures.back().middle = data::middle_of(opaque(picture), kMiddleSide);
     const double pixels = static_cast<double>(picture.width) * picture.height;
     budgets_.emplace_back();
     for (const double rate : options_.rates) budgets_.back().push_back(static_cast<uint64_t>(rate * pixels / 8));
@@ -123,7 +132,7 @@ class Comparison {
       for (size_t c = 0; c < options_.learned.size(); ++c) {
         show("the learned codecs", p * options_.learned.size() + c, files_.size() * options_.learned.size());
         try {
-          result_.codecs[c].files.push_back(learned_files(c, p, picture));
+          add_learned_files(c, p, picture);
         } catch (const Error& error) {
           throw Error::make("{}: {}", files_[p].string(), error.what());
         }
@@ -131,17 +140,19 @@ class Comparison {
     }
   }
 
-  std::vector<CodedPicture> learned_files(size_t c, size_t p, const data::Picture& picture) {
+  void add_learned_files(size_t c, size_t p, const data::Picture& picture) {
     ImageCodec& codec = *options_.learned[c].codec;
     const bool sets_budgets = options_.by_quality && c == 0;
-    std::vector<CodedPicture> files;
+    std::vector<CodedPicture>& files = result_.codecs[c].files.emplace_back();
     for (size_t r = 0; r < options_.rates.size(); ++r) {
       const ImageCodec::File file =
           sets_budgets ? codec.encode(picture, options_.rates[r]) : file_within(codec, picture, budgets_[p][r]);
       if (sets_budgets) budgets_[p][r] = file.bytes.size();
-      files.push_back(coded(codec, picture, file));
+      const data::Picture decoded = codec.decode(file.bytes, "a file of it");
+      files.push_back(coded(picture, file, decoded));
+      if (r == 0 && p < result_.shown())
+        result_.codecs[c].middles.push_back({files.back(), data::middle_of(decoded, kMiddleSide)});
     }
-    return files;
   }
 
   // Pictures and peers at once; a peer that has failed is not asked again.
@@ -149,15 +160,15 @@ class Comparison {
     std::vector<ImageComparison::Codec> codecs;
     for (const Peer* peer : options_.peers) {
       failures_.push_back(what_is_missing(*peer));
-      codecs.push_back({peer->name, command_of(*peer), std::vector<std::vector<CodedPicture>>(files_.size())});
+      codecs.push_back({peer->name, command_of(*peer), std::vector<std::vector<CodedPicture>>(files_.size()),
+                        std::vector<CodedMiddle>(result_.shown())});
     }
     const size_t peers = options_.peers.size(), jobs = files_.size() * peers;
     size_t done = 0;
     parallel_for(jobs, options_.threads, [&](size_t job) {
       const size_t picture = job / peers, peer = job % peers;
-      std::vector<CodedPicture> files = peer_files(peer, picture, fmt::format("{}", job));
+      add_peer_files(codecs[peer], peer, picture, fmt::format("{}", job));
       const std::lock_guard lock(mutex_);
-      codecs[peer].files[picture] = std::move(files);
       show("the other codecs", ++done, jobs);
     });
     for (size_t i = 0; i < peers; ++i) {
@@ -169,21 +180,20 @@ class Comparison {
     }
   }
 
-  std::vector<CodedPicture> peer_files(size_t peer, size_t p, const std::string& name) {
+  void add_peer_files(ImageComparison::Codec& codec, size_t peer, size_t p, const std::string& name) {
     {
       const std::lock_guard lock(mutex_);
-      if (!failures_[peer].empty()) return {};
+      if (!failures_[peer].empty()) return;
     }
-    std::vector<CodedPicture> files;
     try {
       const data::Picture picture = read_opaque(files_[p]);
       PeerOnPicture coder(*options_.peers[peer], picture, options_.folder / name);
-      for (const uint64_t most : budgets_[p]) files.push_back(coder.within(most));
+      for (const uint64_t most : budgets_[p]) codec.files[p].push_back(coder.within(most));
+      if (p < codec.middles.size()) codec.middles[p] = coder.middle_within(budgets_[p].front());
     } catch (const Error& error) {
       const std::lock_guard lock(mutex_);
       if (failures_[peer].empty()) failures_[peer] = fmt::format("{}: {}", files_[p].string(), error.what());
     }
-    return files;
   }
 
   void show(std::string_view stage, size_t done, size_t all) const {
@@ -199,6 +209,11 @@ class Comparison {
 };
 
 }  // namespace
+
+size_t ImageComparison::shown() const {
+  return static_cast<size_t>(std::count_if(pictures.begin(), pictures.end(),
+                                           [](const Picture& picture) { return !picture.middle.pixels.empty(); }));
+}
 
 ImageComparison compare_codecs(const std::vector<fs::path>& pictures, const ComparisonOptions& options) {
   return Comparison(pictures, options).run();

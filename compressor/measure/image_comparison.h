@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "compressor/data/image.h"
 #include "compressor/measure/image_codec.h"
 #include "compressor/measure/peer_codec.h"
 
@@ -26,15 +27,23 @@ struct CodedPicture {
   std::string setting;  // of a learned codec the quality; of a peer the option's value, "30 to 31" between two
 };
 
+// The middle of a picture as a file has it; a peer's file is one that fits, not between two.
+struct CodedMiddle {
+  CodedPicture file;  // of the whole picture
+  data::Picture pixels;
+};
+
 struct ImageComparison {
   struct Picture {
     std::string file;  // without folders
     int width = 0, height = 0;
+    data::Picture middle = {};  // without pixels where it is not shown
   };
   struct Codec {
     std::string name;
     std::string command;                           // of a peer; empty: a learned codec
     std::vector<std::vector<CodedPicture>> files;  // [picture][rate]
+    std::vector<CodedMiddle> middles = {};         // [picture], of those that are shown, at the first rate
     bool is_peer() const { return !command.empty(); }
   };
   struct LeftOut {
@@ -47,7 +56,11 @@ struct ImageComparison {
   std::vector<Picture> pictures;
   std::vector<Codec> codecs;  // learned ones first
   std::vector<LeftOut> left_out;
+
+  size_t shown() const;  // pictures
 };
+
+inline constexpr int kMiddleSide = 128;  // pixels
 
 struct ComparisonOptions {
   struct Learned {
@@ -58,6 +71,7 @@ struct ComparisonOptions {
   std::vector<const Peer*> peers;
   std::vector<double> rates;
   bool by_quality = false;
+  size_t shown = 0;                                                    // pictures, from the first, to keep middles of
   std::filesystem::path folder;                                        // for the peers' files, which go away again
   int threads = 1;                                                     // for the peers
   std::function<void(std::string_view stage, double share)> progress;  // share 0 to 1 of the stage

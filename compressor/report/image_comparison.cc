@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
+#include "compressor/data/image.h"
+#include "compressor/report/markup.h"
 #include "compressor/report/plot.h"
 #include "compressor/report/table.h"
 #include "formats/base/printable.h"
@@ -16,6 +19,12 @@ using measure::MeanRate;
 
 constexpr auto kLeft = Table::Align::kLeft;
 constexpr double kCurvesWidth = 760;  // pixels
+
+// Of middles side by side.
+constexpr size_t kColumns = 4;
+constexpr double kTileSide = 2 * measure::kMiddleSide;
+constexpr double kTileGap = 12, kHeadHeight = 26, kLabelHeight = 44;  // a label has two lines
+constexpr size_t kMostName = 34;                                      // characters
 
 std::string rate_text(const ImageComparison& comparison, size_t rate) {
   return fmt::format("{}{:g}{}", comparison.by_quality ? "quality " : "", comparison.rates[rate],
@@ -67,6 +76,34 @@ LinePlot curves(const ImageComparison& comparison, const char* title, const char
   return plot;
 }
 
+struct Tile {
+  const data::Picture* pixels;
+  std::string name, label;
+};
+
+// The original, then the codecs.
+std::vector<Tile> tiles_of(const ImageComparison& comparison, size_t p) {
+  const ImageComparison::Picture& picture = comparison.pictures[p];
+  std::vector<Tile> tiles = {{&picture.middle, "original", ""}};
+  for (const ImageComparison::Codec& codec : comparison.codecs) {
+    const auto& [file, pixels] = codec.middles[p];
+    tiles.push_back(
+        {&pixels, codec.name,
+         fmt::format("{:.3f} bpp, MS-SSIM {:.4f}", 8 * file.bytes / picture.width / picture.height, file.ms_ssim)});
+  }
+  return tiles;
+}
+
+std::string drawn(const Tile& tile, double x, double y) {
+  return fmt::format(R"-(<image x="{0:.0f}" y="{1:.0f}" width="{2}" height="{3}" style="image-rendering: pixelated" )-"
+                     R"-(href="data:image/png;base64,{4}"/><text class="label" x="{0:.0f}" y="{5:.0f}">{6}</text>)-"
+                     R"-(<text x="{0:.0f}" y="{7:.0f}">{8}</text>)-"
+                     "\n",
+                     x, y, 2 * tile.pixels->width, 2 * tile.pixels->height,
+                     base64(data::encode_png(*tile.pixels, tile.name)), y + kTileSide + 16,
+                     escape(shorten(tile.name, kMostName)), y + kTileSide + 32, tile.label);
+}
+
 }  // namespace
 
 double ms_ssim_db(double ms_ssim) { return -10 * std::log10(1 - ms_ssim); }
@@ -94,6 +131,26 @@ std::string rate_curves(const ImageComparison& comparison) {
              [](const MeanRate& mean) { return ms_ssim_db(mean.ms_ssim); }),
       curves(comparison, "PSNR over rate", "PSNR, dB", [](const MeanRate& mean) { return mean.psnr; })};
   return to_svg_file(plots, kCurvesWidth);
+}
+
+std::string middles(const ImageComparison& comparison) {
+  const size_t columns = std::min(kColumns, comparison.codecs.size() + 1);
+  const double step = kTileSide + kTileGap, width = static_cast<double>(columns) * step - kTileGap;
+  std::string out;
+  double y = 0;
+  for (size_t p = 0; p < comparison.shown(); ++p) {
+    const ImageComparison::Picture& picture = comparison.pictures[p];
+    out += fmt::format(R"(<text class="label" x="0" y="{:.0f}">{}: the middle of {} x {} pixels</text>)", y + 14,
+                       escape(shorten(picture.file, kMostName)), picture.width, picture.height);
+    y += kHeadHeight;
+    const std::vector<Tile> tiles = tiles_of(comparison, p);
+    for (size_t i = 0; i < tiles.size(); ++i) {
+      if (i > 0 && i % columns == 0) y += kTileSide + kLabelHeight;
+      out += drawn(tiles[i], static_cast<double>(i % columns) * step, y);
+    }
+    y += kTileSide + kLabelHeight;
+  }
+  return to_svg_file("Pictures and what codecs make of them", width, y, out);
 }
 
 }  // namespace quench::report

@@ -108,6 +108,17 @@ std::string shorten(std::string_view text, size_t characters) {
   return shortened;
 }
 
+std::string base64(std::span<const std::byte> bytes) {
+  constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string text;
+  for (size_t at = 0; at < bytes.size(); at += 3) {
+    const auto byte = [&](size_t i) { return at + i < bytes.size() ? std::to_integer<uint32_t>(bytes[at + i]) : 0; };
+    const uint32_t three = byte(0) << 16 | byte(1) << 8 | byte(2);
+    for (size_t i = 0; i < 4; ++i) text += at + i > bytes.size() ? '=' : kDigits[three >> (18 - 6 * i) & 63];
+  }
+  return text;
+}
+
 double width_in_ems(std::string_view text) {
   constexpr double kLatin = 0.58, kWide = 1.05;
   double width = 0;

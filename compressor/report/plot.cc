@@ -525,13 +525,17 @@ std::string to_svg_file(std::span<const LinePlot> plots, double width) {
     drawn += "</g>";
     height += figure.height();
   }
+  return to_svg_file(title, width, height, drawn);
+}
+
+std::string to_svg_file(std::string_view title, double width, double height, std::string_view drawn) {
   std::string out = fmt::format(
       R"(<svg xmlns="http://www.w3.org/2000/svg" viewBox="{0} {0} {1:.0f} {2:.0f}" width="{1:.0f}" height="{2:.0f}">)",
       -kFileMargin, width + 2 * kFileMargin, height + 2 * kFileMargin);
   add(out, "<title>{}</title><style>{}text {{ font-family: {}; }}</style>\n", escape(title), kStyle,
       R"(system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif)");
   out += R"(<rect x="-50%" y="-50%" width="200%" height="200%" class="paper"/>)";
-  return out + drawn + "</svg>\n";
+  return out.append(drawn).append("</svg>\n");
 }
 
 std::string_view plot_style() { return kStyle; }

@@ -85,6 +85,9 @@ std::string to_svg_file(const LinePlot& plot, double width);
 // Several below each other.
 std::string to_svg_file(std::span<const LinePlot> plots, double width);
 
+// A whole SVG file of what is drawn in `width` x `height`, with a margin, on the page's colour. `title` is escaped here.
+std::string to_svg_file(std::string_view title, double width, double height, std::string_view drawn);
+
 // The CSS that figures need.
 std::string_view plot_style();
 

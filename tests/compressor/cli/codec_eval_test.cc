@@ -1,5 +1,6 @@
 // `quench codec eval` end to end: a codec that was not trained, and peers that are shell scripts or, where they are
 // installed, real ones.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
@@ -7,6 +8,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -93,6 +95,33 @@ class CodecEval : public ::testing::Test {
     EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
     EXPECT_NE(outcome.err.find(part), std::string::npos) << outcome.err;
   }
+  static std::string text_of(const std::string& file) {
+    std::ifstream in(file);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+  // The PNGs that an SVG file carries.
+  std::vector<data::Picture> crops_in(const std::string& svg) const {
+    constexpr std::string_view kStart = "data:image/png;base64,";
+    std::vector<data::Picture> crops;
+    for (size_t at = svg.find(kStart); at != std::string::npos; at = svg.find(kStart, at)) {
+      at += kStart.size();
+      data::write_file(path("crop.png"), bytes_of(std::string_view(svg).substr(at, svg.find('"', at) - at)));
+      crops.push_back(data::read_picture(path("crop.png")));
+    }
+    return crops;
+  }
+  static std::vector<std::byte> bytes_of(std::string_view base64) {
+    constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    std::vector<std::byte> bytes;
+    uint32_t bits = 0;
+    int count = 0;
+    for (const char letter : base64) {
+      if (letter == '=') break;
+      bits = bits << 6 | static_cast<uint32_t>(kDigits.find(letter));
+      if ((count += 6) >= 8) bytes.push_back(static_cast<std::byte>(bits >> (count -= 8) & 255));
+    }
+    return bytes;
+  }
   std::string left_out(const char* encoder, const char* decoder) const {
     write_program("cwebp", encoder);
     write_program("dwebp", decoder);
@@ -169,6 +198,52 @@ TEST_F(CodecEval, AQualityOfTheFirstCodecSaysHowManyBytesAllGet) {
   for (const json& file : files)
     EXPECT_EQ(file["bytes"], std::max(bytes, file["codec"] == "webp" ? 1000.0 : 0)) << file;
   EXPECT_EQ(files[0]["setting"], "4.00");
+}
+
+// 2,250 bytes are between 2,200 (far) and 2,300 (near): the picture is that of the file that fits.
+TEST_F(CodecEval, CropsAreOfFilesWithinTheBytes) {
+  write_webp();
+  const std::string picture = path("picture.png"), codec = path("codec");
+  const Outcome outcome =
+      eval_with_fakes({picture, "--codec", codec, "--against", "webp", "--bpp", "1,0.5", "--crops", path("crops.svg")});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  ASSERT_EQ(run_program({"codec", "encode", picture, "-o", path("x.qim"), "--codec", codec, "--bpp", "0.5"}).code, 0);
+  ASSERT_EQ(run_program({"codec", "decode", path("x.qim"), "-o", path("x.png"), "--codec", codec}).code, 0);
+  const std::string svg = text_of(path("crops.svg"));
+  const std::vector<data::Picture> crops = crops_in(svg);
+  const data::Picture own = data::read_picture(path("x.png"));
+  ASSERT_EQ(crops.size(), 3u);
+  EXPECT_EQ(crops[0].pixels, data::middle_of(picture_, 128).pixels);
+  EXPECT_EQ(crops[1].pixels, data::middle_of(own, 128).pixels);
+  EXPECT_EQ(crops[2].pixels, data::middle_of(far_, 128).pixels);
+  const auto label = [&](double bytes, const data::Picture& decoded) {
+    return fmt::format("{:.3f} bpp, MS-SSIM {:.4f}<", bytes / kBytesPerBpp, measure::ms_ssim(picture_, decoded));
+  };
+  for (const std::string& text : {std::string(">original<"), std::string(">codec<"), std::string(">webp<"),
+                                  label(static_cast<double>(fs::file_size(path("x.qim"))), own), label(2200, far_)}) {
+    EXPECT_NE(svg.find(text), std::string::npos) << text;
+  }
+}
+
+TEST_F(CodecEval, CropsAreOfTheFirstFourPictures) {
+  fs::create_directory(path("pictures"));
+  for (const char* name : {"1.png", "2.png", "3.png", "4.png", "5.png"})
+    fs::copy_file(path("picture.png"), path("pictures/") + name);
+  const Outcome outcome = eval_with_fakes(
+      {path("pictures"), "--codec", path("codec"), "--against", "none", "--bpp", "1", "--crops", path("crops.svg")});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const std::string svg = text_of(path("crops.svg"));
+  EXPECT_EQ(crops_in(svg).size(), 8u);
+  EXPECT_NE(svg.find(">4.png"), std::string::npos);
+  EXPECT_EQ(svg.find(">5.png"), std::string::npos);
+}
+
+TEST_F(CodecEval, CropsThatCannotBeWrittenAreRefusedBeforeTheWork) {
+  const std::string picture = path("picture.png"), codec = path("codec"), svg = path("x.svg");
+  expect_error(run_program({"codec", "eval", picture, "--codec", codec, "--crops", picture}), 1, "picture.png");
+  expect_error(run_program({"codec", "eval", picture, "--codec", codec, "--crops", path("none/x.svg")}), 1, "none");
+  expect_error(run_program({"codec", "eval", picture, "--codec", codec, "--plot", svg, "--crops", svg}), 1, "x.svg");
+  EXPECT_FALSE(fs::exists(svg));
 }
 
 TEST_F(CodecEval, ProgramsGetTheirWordsAsTheyAre) {

@@ -2,10 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <utility>
 
 #include "compressor/report/json.h"
+#include "compressor/report/markup.h"
 
 namespace quench::report {
 namespace {
@@ -82,6 +86,56 @@ TEST(RateCurves, DrawBothQualitiesOfAllCodecs) {
     EXPECT_NE(svg.find(text), std::string::npos) << text;
   }
   EXPECT_TRUE(svg.starts_with("<svg xmlns"));
+}
+
+size_t count_of(const std::string& text, std::string_view part) {
+  size_t count = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+  return count;
+}
+
+TEST(Middles, StandBesideTheOriginalWithTheNumbersOfTheirOwnFile) {
+  measure::ImageComparison comparison = two_codecs();
+  comparison.pictures = {{"a&b.png", 100, 80, {2, 1, 1, false, {7, 8}}}, {"b.png", 100, 80}};
+  comparison.codecs[0].middles = {{{250, 30, 0.9, "1.50"}, {2, 1, 1, false, {1, 2}}}};
+  comparison.codecs[1].middles = {{{240, 29, 0.75, "7"}, {2, 1, 1, false, {3, 4}}}};
+  const std::string svg = middles(comparison);
+  EXPECT_EQ(count_of(svg, "<image "), 3u);
+  for (const char* text : {">a&amp;b.png: the middle of 100 x 80 pixels<", ">original<", ">photo<",
+                           ">0.250 bpp, MS-SSIM 0.9000<", ">webp<", ">0.240 bpp, MS-SSIM 0.7500<"}) {
+    EXPECT_EQ(count_of(svg, text), 1u) << text << svg;
+  }
+  EXPECT_EQ(svg.find("b.png: the middle", svg.find("<image ")), std::string::npos) << "only the first is shown";
+}
+
+// Four in a row, each place taken once.
+TEST(Middles, DoNotOverlapAndStayWithinTheFile) {
+  measure::ImageComparison comparison = two_codecs();
+  const measure::CodedMiddle middle = {{250, 30, 0.9, "1"}, {2, 1, 1, false, {1, 2}}};
+  comparison.pictures = {{"a.png", 100, 80, middle.pixels}, {"b.png", 100, 80, middle.pixels}};
+  comparison.codecs.resize(1);
+  for (const char* name : {"1", "2", "3", "4"}) comparison.codecs.push_back({name, "", {}});
+  for (auto& codec : comparison.codecs) codec.middles = {middle, middle};
+  const std::string svg = middles(comparison);
+  std::set<std::pair<int, int>> places;
+  for (size_t at = svg.find("<image "); at != std::string::npos; at = svg.find("<image ", at + 1)) {
+    int x = 0, y = 0;
+    ASSERT_EQ(std::sscanf(svg.c_str() + at, "<image x=\"%d\" y=\"%d\"", &x, &y), 2);
+    EXPECT_EQ(x % 268, 0);
+    EXPECT_TRUE(places.insert({x, y}).second) << x << " " << y;
+  }
+  EXPECT_EQ(places.size(), 12u);
+  EXPECT_EQ(places.rbegin()->first, 3 * 268);
+  int width = 0, height = 0;
+  ASSERT_EQ(std::sscanf(svg.c_str() + svg.find("viewBox"), "viewBox=\"-14 -14 %d %d", &width, &height), 2);
+  EXPECT_EQ(width, 4 * 268 - 12 + 28);
+  EXPECT_EQ(height, 2 * (26 + 2 * 300) + 28);
+}
+
+TEST(Base64, IsThatOfTheRfc) {
+  const std::pair<std::string_view, std::string_view> cases[] = {
+      {"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foobar", "Zm9vYmFy"}, {"\xfb\xff\xbf", "+/+/"}};
+  for (const auto& [bytes, text] : cases) EXPECT_EQ(base64(std::as_bytes(std::span(bytes))), text);
 }
 
 }  // namespace
