@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "compressor/cli/temporary_folder.h"
-#include "compressor/compress/compress.h"
+#include "compressor/compress/codec_compression.h"
 #include "compressor/data/files.h"
 #include "compressor/measure/quench_file.h"
 #include "formats/error.h"
@@ -23,12 +23,7 @@ fs::path codec_file(const std::string& prefix, const std::string& side) {
 std::vector<std::byte> read_network(const fs::path& file) {
   if (measure::is_quench_file(file)) return data::read_file(file);
   const TemporaryFolder folder;
-  const fs::path converted = folder.path() / "network.quench";
-  quantizer::CompressOptions options;
-  options.quality = quantizer::Quality::kLossless;
-  options.calibrate = false;
-  quantizer::compress(file, converted, options);
-  return data::read_file(converted);
+  return quantizer::lossless_network(file, folder.path());
 }
 
 std::vector<fs::path> files_in(const fs::path& folder, bool (*fits)(const fs::path&)) {

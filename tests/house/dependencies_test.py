@@ -49,7 +49,8 @@ PARTS = {
                           "runtime/include compressor/data compressor/graph",
     "compressor/compress": "formats/error formats/base formats/operators formats/entropy formats/coded "
                            "formats/container "
-                           "formats/onnx compressor/graph compressor/quantizer compressor/measure hwy Eigen",
+                           "formats/onnx compressor/data compressor/graph compressor/quantizer compressor/measure "
+                           "fmt hwy Eigen",
     "compressor/training/training_record": "formats/error formats/base nlohmann",
     "compressor/training/reports": "compressor/compress compressor/training/training_record",
     "compressor/training/loop/options": "compressor/data compressor/training/training_record",
