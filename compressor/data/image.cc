@@ -145,10 +145,10 @@ Picture middle_of(const Picture& picture, int side) {
   middle.height = std::min(picture.height, side);
   middle.pixels.clear();
   const auto samples = static_cast<size_t>(picture.samples), row_bytes = static_cast<size_t>(picture.width) * samples;
-  const auto left = static_cast<size_t>((picture.width - middle.width) / 2);
+  const int left = (picture.width - middle.width) / 2, top = (picture.height - middle.height) / 2;
   for (int y = 0; y < middle.height; ++y) {
-    const auto row = static_cast<size_t>((picture.height - middle.height) / 2 + y);
-    const uint8_t* first = picture.pixels.data() + row * row_bytes + left * samples;
+    const uint8_t* first =
+        picture.pixels.data() + static_cast<size_t>(top + y) * row_bytes + static_cast<size_t>(left) * samples;
     middle.pixels.insert(middle.pixels.end(), first, first + static_cast<size_t>(middle.width) * samples);
   }
   return middle;
