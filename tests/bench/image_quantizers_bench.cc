@@ -9,8 +9,8 @@
 //     D + beta H,    D: mean square difference of values from 0 to 255,    H: bits per pixel
 //
 // An index costs -log2 of how often its center was the nearest one in the last steps, in proportion to the soft
-// assignment phi = softmax(-sigma |z - c|^2). annealed: phi forward, and sigma grows from step to step; hard: the nearest
-// center forward, the gradients of phi. The centers learn by gradients, as the networks do.
+// assignment phi = softmax(-sigma |z - c|^2). annealed: phi forward, and sigma grows from step to step; hard: the
+// nearest center forward, the gradients of phi. The centers learn by gradients, as the networks do.
 //
 // Prints a line of comma-separated values for each run, of the test pictures with nearest centers: the order-0 entropy
 // of all their indices together, in bits per pixel; means of PSNR in dB and of MS-SSIM; how many centers were in use.
@@ -64,7 +64,8 @@ struct Plan {
 constexpr Plan kPlans[] = {
     {"curves",
      "1:6:100:annealed 1:6:300:annealed 1:6:1000:annealed 1:12:100:annealed 1:12:300:annealed 1:12:1000:annealed "
-     "1:32:100:annealed 1:32:300:annealed 1:32:1000:annealed 4:64:100:annealed 4:64:300:annealed 4:64:1000:annealed "
+     "1:32:100:annealed 1:32:300:annealed 1:32:1000:annealed 1:32:3000:annealed 1:64:1000:annealed 1:64:3000:annealed "
+     "4:64:100:annealed 4:64:300:annealed 4:64:1000:annealed "
      "4:256:100:annealed 4:256:300:annealed 4:256:1000:annealed "
      "4:1000:100:annealed 4:1000:300:annealed 4:1000:1000:annealed"},
     {"assignment", "1:32:300:annealed 1:32:300:hard 4:256:300:annealed 4:256:300:hard"},
