@@ -91,7 +91,7 @@ void add_codec_train(CLI::App& codec) {
       ->group(data);
   command
       ->add_option("--beta", arguments->betas,
-                   "loss that a bit per pixel costs, at the coarsest and at the finest quality; default 0.6 and 0.006 "
+                   "loss that a bit per pixel costs, at the coarsest and at the finest quality; default 1 and 0.005 "
                    "for ms-ssim, 0.0085 and 0.0001 for mse")
       ->expected(2)
       ->check(above_zero())
