@@ -293,9 +293,9 @@ class CodecWriter {
     });
   }
 
-  // Errors are seen less where contrast is high: the frequencies of a place but the lowest are divided by sqrt(1 + s^2), of
-  // s, their length behind that, in kContrast; the decoder undoes it (`is_forward` false), as s is all that it needs. That is
-  // r / s of the length r before it: r = s sqrt(1 + s^2).
+  // Errors are seen less where contrast is high. Of each place let r be the length of luma without its mean, in units of
+  // kContrast: all frequencies but the means are divided by sqrt(1 + s^2), with s from r = s sqrt(1 + s^2). Then s is the
+  // length behind the division, and the decoder (`is_forward` false) can undo it.
   std::string masked(const std::string& u, bool is_forward) {
     const auto shared = [](const Frequency& each) { return each.is_mean() ? 0.0 : 1.0; };
     const std::string weight = graph_.floats("contrast.weight", {1, options_.latents, 1, 1}, [&] {
@@ -327,7 +327,7 @@ class CodecWriter {
     return graph_.node("Mul", "masked", {u, factors});
   }
 
-  // What values are above their threshold's effect: thresholds times the values, and no more than the thresholds.
+  // What is taken from values: their share of the threshold, all of it from 1 on.
   std::string excess(const std::string& u) {
     const auto threshold = [](const Frequency& each) { return each.is_mean() ? 0.0 : kThreshold; };
     const std::string sign =
