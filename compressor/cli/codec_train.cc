@@ -48,6 +48,7 @@ void run(const Arguments& arguments) {
   options.loop.test_data = arguments.test_data;
   options.loop.samples = arguments.samples;
   options.network.seed = options.loop.seed;
+  options.network.weighted = options.distortion == training::Distortion::kMsSsim;
   if (!arguments.betas.empty()) {
     options.coarsest_beta = arguments.betas.front();
     options.finest_beta = arguments.betas.back();
@@ -92,7 +93,7 @@ void add_codec_train(CLI::App& codec) {
   command
       ->add_option("--beta", arguments->betas,
                    "loss that a bit per pixel costs, at the coarsest and at the finest quality; default 1 and 0.005 "
-                   "for ms-ssim, 0.0085 and 0.0001 for mse")
+                   "for ms-ssim, 0.015 and 0.00015 for mse")
       ->expected(2)
       ->check(above_zero())
       ->type_name("B")

@@ -27,7 +27,8 @@ constexpr double kBranch = 0.3;
 // Of the last convolution of each network at first, likewise: the transforms begin alone.
 constexpr double kNetwork = 0;
 // Of the gains at first: steps at the finest quality are about a twentieth of those at the coarsest.
-constexpr double kFirstGain = -1.4, kLastGain = 1.7;  // natural logarithms
+constexpr double kFirstGain = -1.4, kLastGain = 1.7;            // natural logarithms
+constexpr double kFirstPlainGain = -1.9, kLastPlainGain = 0.4;  // of a codec that is not weighted
 // At a contrast of 40 levels of a pixel errors begin to be masked by it. In the model below 40 was better than 20, 60 and
 // none, by 0.0018 in MS-SSIM at 0.3 bits per pixel.
 constexpr double kContrast = 40;
@@ -54,40 +55,46 @@ constexpr double kFromLuma[3][3] = {{1, 1, 1}, {0, -0.344136, 1.772}, {1.402, -0
 struct Frequency {
   size_t component;  // 0: luma
   size_t u, v;
+  double weight = 1;  // of errors in it
 
-  // What an error in it costs, beside one in the lowest one of luma; by MS-SSIM on photographs, where the finest scale has
-  // a small weight.
-  double weight() const {
-    const double rise = 1 + kFall * std::hypot(static_cast<double>(u), static_cast<double>(v));
-    return (component == 0 ? 1 : kChromaWeight) / (rise * rise);
-  }
   bool is_mean() const { return u + v == 0; }
 };
 
+// What an error in a frequency costs, beside one in the lowest one of luma; by MS-SSIM on photographs, where the finest
+// scale has a small weight.
+double cost(const Frequency& frequency) {
+  const double rise = 1 + kFall * std::hypot(static_cast<double>(frequency.u), static_cast<double>(frequency.v));
+  return (frequency.component == 0 ? 1 : kChromaWeight) / (rise * rise);
+}
+
 // The logarithm of a latent's gain at first, at a share of the way from the coarsest to the finest quality. The lowest
 // frequencies reach kSide * kMiddle / kSpread, which must not be beyond the centers.
-double first_gain(const Frequency& frequency, double share) {
-  const double gain = kFirstGain + (kLastGain - kFirstGain) * share;
+double first_gain(const Frequency& frequency, double share, bool is_weighted) {
+  const double gain =
+      is_weighted ? std::lerp(kFirstGain, kLastGain, share) : std::lerp(kFirstPlainGain, kLastPlainGain, share);
   if (!frequency.is_mean()) return gain;
-  const double reach = kSide * kMiddle / kSpread * kScale * frequency.weight();
+  const double reach = kSide * kMiddle / kSpread * kScale * frequency.weight;
   return std::min(gain, std::log((kMaxCenters - 1) / (2 * reach)));
 }
 
-// The `count` of them whose errors cost most.
-std::vector<Frequency> frequencies(int64_t count) {
+// Those whose errors cost most, as many as latents.
+std::vector<Frequency> frequencies(const ImageCodecOptions& options) {
   std::vector<Frequency> all;
   for (size_t component = 0; component < 3; ++component) {
     for (size_t v = 0; v < kSide; ++v) {
       for (size_t u = 0; u < kSide; ++u) all.push_back({component, u, v});
     }
   }
-  std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.weight() > b.weight(); });
-  all.resize(static_cast<size_t>(count));
+  std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return cost(a) > cost(b); });
+  all.resize(static_cast<size_t>(options.latents));
+  if (options.weighted) {
+    for (Frequency& each : all) each.weight = cost(each);
+  }
   return all;
 }
 
 void check(const ImageCodecOptions& options) {
-  const auto [channels, latents, blocks, qualities, seed] = options;
+  const auto [channels, latents, blocks, qualities, weighted, seed] = options;
   if (channels < 8 || channels > kMaxChannels || channels % 4 != 0) {
     throw Error::make("a codec of {} channels cannot be built: give a multiple of 4 from 8 to {}", channels,
                       kMaxChannels);
@@ -220,7 +227,7 @@ class CodecWriter {
       const std::string name = axis == 2 ? "mirror.rows" : "mirror.columns";
       const std::string signs = graph_.floats(name + ".signs", {options_.latents, 1, 1}, [&] {
         std::vector<float> values;
-        for (const Frequency& each : frequencies(options_.latents)) {
+        for (const Frequency& each : frequencies(options_)) {
           values.push_back((axis == 2 ? each.v : each.u) % 2 == 0 ? 1.0F : -1.0F);
         }
         return values;
@@ -241,11 +248,11 @@ class CodecWriter {
     const std::string weight = graph_.floats("transform.weight", {latents, 3, taps, taps}, [&] {
       const LappedWaves waves = lapped_waves();
       std::vector<float> values;
-      for (const Frequency& each : frequencies(latents)) {
+      for (const Frequency& each : frequencies(options_)) {
         for (size_t color = 0; color < 3; ++color) {
           for (size_t y = 0; y < kTaps; ++y) {
             for (size_t x = 0; x < kTaps; ++x) {
-              values.push_back(static_cast<float>(kScale * each.weight() * kToLuma[each.component][color] *
+              values.push_back(static_cast<float>(kScale * each.weight * kToLuma[each.component][color] *
                                                   waves[each.u][x] * waves[each.v][y]));
             }
           }
@@ -266,8 +273,8 @@ class CodecWriter {
       std::vector<float> values;
       for (size_t color = 0; color < 3; ++color) {
         for (size_t at = 0; at < kSide * kSide; ++at) {
-          for (const Frequency& each : frequencies(options_.latents)) {
-            const double scale = kFromLuma[each.component][color] / (kScale * each.weight());
+          for (const Frequency& each : frequencies(options_)) {
+            const double scale = kFromLuma[each.component][color] / (kScale * each.weight);
             for (size_t block = 0; block < 4; ++block) {  // pixels lie in the second half of the first one's taps
               const size_t y = at / kSide + (block < 2 ? kSide : 0), x = at % kSide + (block % 2 == 0 ? kSide : 0);
               values.push_back(static_cast<float>(scale * waves[each.u][x] * waves[each.v][y]));
@@ -288,7 +295,7 @@ class CodecWriter {
   std::string of_channels(const std::string& name, double (*value)(const Frequency&)) {
     return graph_.floats(name, {options_.latents, 1, 1}, [&] {
       std::vector<float> values;
-      for (const Frequency& each : frequencies(options_.latents)) values.push_back(static_cast<float>(value(each)));
+      for (const Frequency& each : frequencies(options_)) values.push_back(static_cast<float>(value(each)));
       return values;
     });
   }
@@ -301,8 +308,8 @@ class CodecWriter {
     const std::string weight = graph_.floats("contrast.weight", {1, options_.latents, 1, 1}, [&] {
       constexpr double kLength = kContrast / kSpread * kScale;
       std::vector<float> values;
-      for (const Frequency& each : frequencies(options_.latents)) {
-        const bool is_counted = each.component == 0 && !each.is_mean();
+      for (const Frequency& each : frequencies(options_)) {
+        const bool is_counted = options_.weighted && each.component == 0 && !each.is_mean();
         values.push_back(is_counted ? static_cast<float>(1 / (kLength * kLength)) : 0.0F);
       }
       return values;
@@ -350,8 +357,8 @@ class CodecWriter {
       std::vector<float> values;
       for (int64_t i = 0; i < count; ++i) {
         const double share = count > 1 ? double(i) / double(count - 1) : 0.5;
-        for (const Frequency& each : frequencies(latents)) {
-          values.push_back(static_cast<float>(sign * first_gain(each, share)));
+        for (const Frequency& each : frequencies(options_)) {
+          values.push_back(static_cast<float>(sign * first_gain(each, share, options_.weighted)));
         }
       }
       return values;

@@ -39,6 +39,7 @@ struct ImageCodecOptions {
   int64_t latents = 48;   // 1 to 192
   int blocks = 3;         // residual blocks on each side, 0 to 100
   int qualities = 8;      // Q, 1 to 64
+  bool weighted = true;   // the transform's first values, by what errors cost in MS-SSIM; false: in the mean square
   uint64_t seed = 1;      // same options, same bytes, on any machine
 };
 

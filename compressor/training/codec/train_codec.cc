@@ -377,7 +377,7 @@ class CodecTrainer {
 }  // namespace
 
 Betas default_betas(Distortion distortion) {
-  return distortion == Distortion::kMsSsim ? Betas{1, 0.005} : Betas{8.5e-3, 1e-4};
+  return distortion == Distortion::kMsSsim ? Betas{1, 0.005} : Betas{1.5e-2, 1.5e-4};
 }
 
 CodecReport train_codec(const std::filesystem::path& prefix, const CodecOptions& options) {

@@ -56,13 +56,17 @@ constexpr ImageCodecOptions kComplete{.channels = 8, .latents = 192, .blocks = 1
 // With all 192 frequencies nothing is lost before the indices but what the thresholds take, at the borders neither; the
 // contrast, which is high here, is undone.
 TEST(ImageCodec, BeginsAsATransformThatIsUndone) {
-  ImageCodec codec = build(kComplete);
-  remove_thresholds(codec.encoder);
   const HostTensor image = picture(24, 40);
-  HostTensor latent = Evaluator(codec.encoder).run({{image, quality_of(3)}})[0];
-  latent.name = "latent";
-  const HostTensor back = Evaluator(codec.decoder).run({{latent, quality_of(3)}})[0];
-  for (size_t i = 0; i < image.floats().size(); ++i) EXPECT_NEAR(back.floats()[i], image.floats()[i], 0.01) << i;
+  for (const bool weighted : {true, false}) {
+    ImageCodecOptions options = kComplete;
+    options.weighted = weighted;
+    ImageCodec codec = build(options);
+    remove_thresholds(codec.encoder);
+    HostTensor latent = Evaluator(codec.encoder).run({{image, quality_of(3)}})[0];
+    latent.name = "latent";
+    const HostTensor back = Evaluator(codec.decoder).run({{latent, quality_of(3)}})[0];
+    for (size_t i = 0; i < image.floats().size(); ++i) EXPECT_NEAR(back.floats()[i], image.floats()[i], 0.01) << i;
+  }
 }
 
 // A tenth at most, of all but the lowest frequencies.
