@@ -608,12 +608,13 @@ Status run_blocks(RunContext& context) {
       loop.add_axis(size, {deep_step, large_step});
     }
   };
+  // Along the deep one's columns in the innermost loop, which are many; all of a row of the large one lies together.
   add(large.shape[0], in_large[0], in_deep[0]);
-  add(channels, in_large[1], channel_step * in_deep[1]);
   add(deep.shape[2], in_large[2] * block, in_deep[2]);
   add(block, in_large[2], column_step * block * in_deep[1]);
-  add(deep.shape[3], in_large[3] * block, in_deep[3]);
+  add(channels, in_large[1], channel_step * in_deep[1]);
   add(block, in_large[3], column_step * in_deep[1]);
+  add(deep.shape[3], in_large[3] * block, in_deep[3]);
   loop.finish();
   copy_strided(context, loop, size_of(large.type), context.output(0)->data, context.input(0)->data);
   return Status();
