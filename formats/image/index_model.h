@@ -316,9 +316,9 @@ class IndexMixer {
   // Probability of a 1 in 1/65536.
   uint32_t predict(const IndexContext& context, uint32_t node) {
     const int32_t prior = (prior_[context.activity * nodes_ + node] - 128) * (kLogitUnit / 16);
-    for (uint32_t i = 0; i < kContexts; ++i) use(i, own_[context.places[i]][node], prior);
+    for (uint32_t i = 0; i < kContexts; ++i) use(i, own_[node][context.places[i]], prior);
     const auto trust = static_cast<uint32_t>(std::clamp((prior + 2048) >> 8, 0, 15));
-    use(kContexts, shared_[trust][context.activity][node], prior);
+    use(kContexts, shared_[node][trust][context.activity], prior);
     logits_[kContexts + 1] = prior;
     logits_[kContexts + 2] = kLogitUnit;
     weights_now_ = &weights_[node];
@@ -364,8 +364,9 @@ class IndexMixer {
   Estimate* estimates_[kEstimates] = {};
   int32_t logits_[kInputs] = {};
   Weights weights_[kMaxLevels - 1];
-  Estimate own_[context_offset(kContexts)][kMaxLevels - 1];  // of one channel
-  Estimate shared_[16][kActivities][kMaxLevels - 1];         // by the prior's logit and the activity
+  // By node, as few of these are asked often: those are near each other then.
+  Estimate own_[kMaxLevels - 1][context_offset(kContexts)];  // of one channel
+  Estimate shared_[kMaxLevels - 1][16][kActivities];         // by the prior's logit and the activity
 };
 
 // What either end keeps of a tile.
