@@ -89,7 +89,7 @@ class MemorySink : public ByteSink {
 template <typename Prepare>
 Status choose_windows(uint32_t height, uint32_t width, Prepare&& prepare, uint32_t& most) {
   Status status;
-  for (const uint32_t side : {144u, 112u, 80u, 64u, 48u, 32u}) {
+  for (const uint32_t side : {176u, 144u, 112u, 80u, 64u, 48u, 32u}) {
     most = side;
     status = prepare(Windows(height, side).size(), Windows(width, side).size());
     if (status.code() != StatusCode::kOutOfMemory && status.code() != StatusCode::kLimit) break;
