@@ -23,7 +23,7 @@ struct CodecModels {
 struct CodecCompressOptions {
   double max_loss = 0.001;  // by each network
   int threads = 1;
-  std::filesystem::path folder;  // for what is written on the way, and stays there
+  std::filesystem::path folder;  // exists; for what is written on the way, and stays there
   std::function<void(std::string_view stage, double share)> progress;  // share 0 to 1 of the stage
 };
 
@@ -32,7 +32,7 @@ struct CompressedCodec {
   double loss = 0;                          // by both
 };
 
-// `pictures`: PNG or JPEG, with sides of 192 pixels and more. The result does not depend on the number of threads. Throws
+// `pictures`: PNG or JPEG, one at least, with sides of 192 pixels and more. The result does not depend on the number of threads. Throws
 // quench::Error.
 CompressedCodec compress_codec(const CodecModels& models, const std::vector<std::filesystem::path>& pictures,
                                const CodecCompressOptions& options);

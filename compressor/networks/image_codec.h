@@ -17,8 +17,8 @@
 //
 // One codec serves all qualities: latent channel k is multiplied by exp(g_k(q)) before it is quantized and by
 // exp(h_k(q)) behind it, where g and h are learned at the qualities 1 to Q and linear between them. Before that, latents
-// of places with much contrast are lessened, which the decoder undoes from what it has; after it all values are moved
-// a little towards 0, where indices cost less.
+// of places with much contrast are lessened, which the decoder undoes from what it has; after it values are moved a
+// little towards 0, where indices cost less. Neither is done to the lowest frequency of luma and chroma, the means.
 //
 // What is trained: `image` float32 [N, 3, height, width] (RGB, 0 to 255; multiples of 8) and `quality` [N, 1] (1 to Q)
 // become `latent` [N, latents, height/8, width/8]; `latent` and `quality` become `image`, neither clipped nor rounded.
@@ -39,7 +39,7 @@ struct ImageCodecOptions {
   int64_t latents = 48;   // 1 to 192
   int blocks = 3;         // residual blocks on each side, 0 to 100
   int qualities = 8;      // Q, 1 to 64
-  bool weighted = true;   // the transform's first values, by what errors cost in MS-SSIM; false: in the mean square
+  bool weighted = true;   // for MS-SSIM: weights by what errors cost, steps by contrast; false: for the mean square
   uint64_t seed = 1;      // same options, same bytes, on any machine
 };
 

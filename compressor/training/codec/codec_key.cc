@@ -5,7 +5,8 @@
 namespace quench::training {
 RunKey run_key(const CodecOptions& options) {
   const auto& [network, loop, centers, assignment, distortion, coarsest_beta, finest_beta, crop] = options;
-  const auto& [channels, latents, blocks, qualities, weighted, seed] = network;  // as the loss says; the loop's seed
+  const auto& [channels, latents, blocks, qualities, weighted, seed] =
+      network;  // `weighted` follows from the loss; the loop's seed
   RunKey key = run_key(loop);
   const auto add = [&key](const char* name, const auto& value) { key.add(name, fmt::format("{}", value)); };
   add("--channels", channels);

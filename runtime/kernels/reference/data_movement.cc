@@ -608,7 +608,7 @@ Status run_blocks(RunContext& context) {
       loop.add_axis(size, {deep_step, large_step});
     }
   };
-  // Along the deep one's columns in the innermost loop, which are many; all of a row of the large one lies together.
+  // The deep one's columns are the innermost loop, as there are many; around it what else makes up a row of the large one.
   add(large.shape[0], in_large[0], in_deep[0]);
   add(deep.shape[2], in_large[2] * block, in_deep[2]);
   add(block, in_large[2], column_step * block * in_deep[1]);

@@ -89,6 +89,25 @@ TEST(ImageCodec, ThresholdsMoveValuesTowardsNought) {
   EXPECT_EQ(means, 3) << "of luma and chroma";
 }
 
+// The sum of the latents' sizes, of noise of so many levels around the middle.
+double strength(bool weighted, float levels) {
+  ImageCodecOptions options = kComplete;
+  options.weighted = weighted;
+  ImageCodec codec = build(options);
+  remove_thresholds(codec.encoder);
+  HostTensor image = picture(24, 40);
+  for (float& pixel : image.floats()) pixel = 127.5F + levels * (pixel / 127.5F - 1);
+  const HostTensor latents = Evaluator(codec.encoder).run({{image, quality_of(1)}})[0];
+  double sum = 0;
+  for (const float latent : latents.floats()) sum += std::abs(latent);
+  return sum;
+}
+
+TEST(ImageCodec, HighContrastIsLessenedForMsSsimAlone) {
+  EXPECT_NEAR(strength(false, 100) / strength(false, 50), 2, 1e-3);
+  EXPECT_LT(strength(true, 100) / strength(true, 50), 1.8);
+}
+
 // Between two qualities the logarithm of the gain is between theirs; a codec that was never trained has one gain for
 // all channels.
 TEST(ImageCodec, GainsAreContinuousInTheQuality) {
@@ -115,8 +134,10 @@ TEST(ImageCodec, WhiteStaysWithinTheCenters) {
 }
 
 TEST(ImageCodec, ShipsIndicesOfTheNearestCenters) {
-  const ImageCodecTables tables{{-1.5F, -0.5F, 0, 0.25F, 2}, {3, 2, 4}, std::vector<uint8_t>(24, 9), 2};
-  const ImageCodec trained = build(kSmall), shipped = build(kSmall, tables);
+  const ImageCodecTables tables{{-1.5F, -0.5F, 0, 0.25F, 2}, {12, 2, 4}, std::vector<uint8_t>(96, 9), 2};
+  ImageCodecOptions options = kSmall;
+  options.latents = 12;  // the means are three of them, which neither contrast nor thresholds touch
+  const ImageCodec trained = build(options), shipped = build(options, tables);
   const std::vector<HostTensor> coded = Evaluator(shipped.encoder).run({{picture(32, 40), quality_of(3)}});
   const HostTensor latent = Evaluator(trained.encoder).run({{picture(32, 40), quality_of(3)}})[0];
   ASSERT_EQ(coded.size(), 2U);

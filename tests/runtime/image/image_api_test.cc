@@ -180,16 +180,16 @@ TEST(ImageApi, GreyStaysGrey) {
   EXPECT_EQ(codec.decode(codec.encode(other, 2), decoded), QUENCH_INVALID_ARGUMENT);
 }
 
-// 1500 x 1300 pixels are 188 x 163 latents: several windows, and four tiles.
+// 1500 x 1500 pixels are 188 x 188 latents: several windows both ways, and four tiles.
 TEST(ImageApi, WindowsGiveWhatTheWholeWouldGive) {
   quench_image_options whole = {}, small = {};
   whole.size = small.size = sizeof whole;
   small.max_network_bytes = 6 << 20;
   const Codec in_large_windows(&whole), in_small_ones(&small);
-  Picture picture = scene(1500, 1300, QUENCH_IMAGE_RGB8);
+  Picture picture = scene(1500, 1500, QUENCH_IMAGE_RGB8);
   const Bytes file = in_large_windows.encode(picture, 2.5f);
   EXPECT_EQ(in_small_ones.encode(picture, 2.5f), file);
-  Picture one(1500, 1300, QUENCH_IMAGE_RGB8), other = one;
+  Picture one(1500, 1500, QUENCH_IMAGE_RGB8), other = one;
   ASSERT_EQ(in_large_windows.decode(file, one), QUENCH_OK);
   ASSERT_EQ(in_small_ones.decode(file, other), QUENCH_OK);
   EXPECT_LE(largest_difference(one, other), 1);
