@@ -5,7 +5,7 @@
 #
 # Two folders of PNG or JPEG files, whose sides are 192 pixels and more. OUT gets photo.encoder.quench, photo.decoder.quench,
 # the .onnx files that they are made of, and photo.html, the course of the training. Takes forty minutes of one core and
-# memory of 0.7 GB; a training that was stopped goes on where it was.
+# memory of 0.9 GB; a training that was stopped goes on where it was.
 set -euo pipefail
 [ $# -eq 3 ] || { echo "usage: examples/image_codec.sh PHOTOGRAPHS VALIDATION OUT" >&2; exit 2; }
 photographs=$1 validation=$2 out=$3

@@ -48,7 +48,6 @@ void run(const Arguments& arguments) {
   options.loop.test_data = arguments.test_data;
   options.loop.samples = arguments.samples;
   options.network.seed = options.loop.seed;
-  options.network.weighted = options.distortion == training::Distortion::kMsSsim;
   if (!arguments.betas.empty()) {
     options.coarsest_beta = arguments.betas.front();
     options.finest_beta = arguments.betas.back();

@@ -32,8 +32,8 @@ struct CompressedCodec {
   double loss = 0;                          // by both
 };
 
-// `pictures`: PNG or JPEG, one at least, with sides of 192 pixels and more. The result does not depend on the number of threads. Throws
-// quench::Error.
+// `pictures`: PNG or JPEG, one at least, with sides of 192 pixels and more. The result does not depend on the number of
+// threads. Throws quench::Error.
 CompressedCodec compress_codec(const CodecModels& models, const std::vector<std::filesystem::path>& pictures,
                                const CodecCompressOptions& options);
 

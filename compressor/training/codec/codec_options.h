@@ -23,7 +23,7 @@ enum class Assignment : uint8_t { kHard, kAnnealed };
 inline constexpr Named<Assignment> kAssignments[] = {{"hard", Assignment::kHard}, {"annealed", Assignment::kAnnealed}};
 
 struct CodecOptions {
-  networks::ImageCodecOptions network;  // `weighted` where the distortion is kMsSsim
+  networks::ImageCodecOptions network;  // `weighted` is as the distortion says
   // `data` and `test_data` are folders of pictures. `samples`: pieces of an epoch, 0: as many as the pictures have room
   // for. Teacher, labels, preprocessing, validation and what else is of classifiers are not looked at.
   LoopOptions loop;

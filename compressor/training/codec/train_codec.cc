@@ -39,7 +39,8 @@ constexpr double kLargestGradient = 1;
 constexpr double kWhite = 255;
 constexpr size_t kPriorPictures = 64;
 
-const CodecOptions& checked(const CodecOptions& options, const Communicator& communicator) {
+CodecOptions checked(CodecOptions options, const Communicator& communicator) {
+  options.network.weighted = options.distortion == Distortion::kMsSsim;
   if (options.crop % networks::kImageCodecStride != 0) {
     throw Error::make("pieces of {} pixels cannot be coded: give a multiple of {} as --crop", options.crop,
                       networks::kImageCodecStride);
@@ -62,7 +63,7 @@ class CodecTrainer {
         loop_(options.loop),
         communicator_(process.communicator()),
         device_(process.device()),
-        networks_(networks::build(options.network)),
+        networks_(networks::build(options_.network)),
         encoder_(networks_.encoder, device_),
         decoder_(networks_.decoder, device_),
         quantizer_(options.network.latents, options.centers, options.network.qualities, device_),
@@ -356,7 +357,7 @@ class CodecTrainer {
                       loop_.checkpoint.empty() ? "" : "; --resume goes on from " + loop_.checkpoint.string());
   }
 
-  const CodecOptions& options_;
+  const CodecOptions options_;
   const LoopOptions& loop_;
   Communicator& communicator_;
   torch::Device device_;
