@@ -170,6 +170,18 @@ TEST(TrainCodec, LearnsAndGoesOnWhereItWasStopped) {
   }
 }
 
+// Only those for MS-SSIM have weights of the contrast, one for each latent channel on either side.
+TEST(TrainCodec, TheLossDecidesOnTheNetworks) {
+  const testing::TemporaryFolder folder;
+  CodecOptions options = small_training(folder.path());
+  options.loop.samples = 2;
+  options.loop.epochs = 1;
+  options.loop.test_data.clear();
+  const uint64_t for_ms_ssim = train_codec(folder.path() / "codec", options).parameters;
+  options.distortion = Distortion::kMse;
+  EXPECT_EQ(train_codec(folder.path() / "codec", options).parameters + 2 * 4, for_ms_ssim);
+}
+
 TEST(TrainCodec, RefusesWhatItCannotLearnFrom) {
   const testing::TemporaryFolder folder;
   CodecOptions options = small_training(folder.path());
