@@ -207,7 +207,9 @@ void add_train(CLI::App& app) {
       ->check(CLI::Range(1, 1000))
       ->type_name("N")
       ->group(ode);
-  command->add_option("--extra-channels", arguments->ode.extra_channels, "of zeros, an even number; default 0")
+  command
+      ->add_option("--extra-channels", arguments->ode.extra_channels,
+                   "of zeros, a multiple of 2, of 8 with odenet-cifar; default 0")
       ->check(CLI::Range(0, 1024))
       ->type_name("N")
       ->group(ode);

@@ -7,23 +7,25 @@
 //
 //     f(t, u) = N conv([t, relu(N conv([t, relu(N u)]))])
 //
-// with 3x3 convolutions that see the time as one more channel, and N = GroupNormalization of two channels a group, each
-// with a scale and a shift of its own. The block is unrolled into steps of equal size, which share its weights.
+// with 3x3 convolutions that see the time as one more channel, and N = GroupNormalization, each with a scale and a shift of
+// its own. The block is unrolled into steps of equal size, which share its weights.
 //
 //     odenet        the paper's MNIST network: three convolutions to 64 channels of 6 x 6, an ODE block, normalization,
-//                   Relu, global average pooling, a linear layer; 208,266 parameters, 75,392 of them the block's
+//                   Relu, global average pooling, a linear layer; 208,266 parameters, 75,392 of them the block's;
+//                   two channels a group everywhere
 //     odenet-twin   the residual network that the paper compares it with: six pre-activation residual blocks in the
 //                   place of the ODE block; 576,778 parameters
 //     odenet-cifar  three stages of 16, 32 and 64 channels as in network.h, each with one ODE block in the place of its
 //                   steps of equal size; between the stages a pre-activation residual step to half the size with a
-//                   shortcut without parameters; 170,298 parameters
+//                   shortcut without parameters; 170,298 parameters; eight channels a group in the blocks,
+//                   BatchNormalization outside
 //
 // With `loop` each block is one ONNX Loop instead: the solver chooses its steps by a tolerance (ode_block.h). Such a graph
 // runs, compresses and unpacks, but is not trained; with_weights_of() gives it the weights of a trained one.
 //
 // The graph: opset 13; `input` [N, channels, height, width] and `logits` [N, classes], N open. Convolutions and the
-// linear layer start uniform in +-1/sqrt(inputs of a neuron), as in the authors' code. GroupNormalization is written as
-// InstanceNormalization of [N, groups, rest], which opset 13 has.
+// linear layer start uniform in +-1/sqrt(inputs of a neuron), as in the authors' code, those of odenet-cifar's convolutions
+// in sqrt(3) times that. GroupNormalization is written as InstanceNormalization of [N, groups, rest], which opset 13 has.
 #pragma once
 
 #include <array>
@@ -41,7 +43,7 @@ struct OdeNetworkOptions {
   std::string solver = "rk4";      // one of solver::tableau_names()
   int steps = 2;                   // of each ODE block, 1 to 1000
   // Of zeros beside the channels of each ODE block's u(0) (Dupont, Doucet and Teh, "Augmented Neural ODEs", 2019,
-  // arXiv:1904.01681); even, 0 to 1024.
+  // arXiv:1904.01681); whole groups, 0 to 1024.
   int64_t extra_channels = 0;
   // An adaptive solver in a Loop in place of `steps`: `solver` has an error estimate then (solver::adaptive_names()).
   bool loop = false;
