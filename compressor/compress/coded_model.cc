@@ -250,13 +250,15 @@ std::vector<TensorReport> CodedModel::blank_reports() const {
   return reports;
 }
 
-uint64_t CodedModel::size() const {
+CodedModel::Size CodedModel::size() const {
   container::Writer writer = container::Writer::in_memory();
   std::vector<TensorReport> reports = blank_reports();
   write(writer, reports);
   const Result<std::vector<std::byte>> bytes = writer.finish_bytes();
   if (!bytes.ok()) throw Error::make("{}: {}", model.name, bytes.status().detail());
-  return (*bytes).size();
+  Size size{(*bytes).size(), {}};
+  for (const TensorReport& report : reports) size.streams.push_back(report.bytes_after);
+  return size;
 }
 
 uint64_t float_weights(const OnnxModel& model) {

@@ -3,7 +3,7 @@
 //     CodedModel coded(model);
 //     coded.methods = ...; coded.codebooks = ...; coded.tensors = ...;
 //     coded.write(writer, reports);              // graph, codebooks, entropy models and tensors
-//     uint64_t bytes = coded.size();
+//     uint64_t bytes = coded.size().bytes;
 #pragma once
 
 #include <algorithm>
@@ -78,8 +78,11 @@ class CodedModel {
   // Adds everything to a writer; reports has an entry for each weight (see blank_reports). Throws quench::Error.
   void write(container::Writer& writer, std::vector<TensorReport>& reports) const;
   std::vector<TensorReport> blank_reports() const;
-  // Of the file, in bytes.
-  uint64_t size() const;
+  struct Size {
+    uint64_t bytes = 0;             // of the file
+    std::vector<uint64_t> streams;  // of that, each weight's
+  };
+  Size size() const;
   // The paper's ratio (CompressReport::paper_ratio) with each coder, in the order of entropy::kCoders.
   std::vector<double> paper_ratios() const;
   // Writes the file and fills in the report's tensors and sizes; `report.input_bytes` is set already.

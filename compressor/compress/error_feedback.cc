@@ -16,14 +16,15 @@ constexpr double kDamping = 0.01;
 // Rows do not see each other: so many at a time stay in the cache. A multiple of all dimensions of vectors.
 constexpr int64_t kRowsAtOnce = 64;
 
-// Upper triangular U with U^T U = H^-1 for the damped H with its columns in `order`. With the order reversed by P,
+// Upper triangular U with U^T U = H^-1 for H, damped and with `trust` in what is off its diagonal, its columns in `order`. With the order reversed by P,
 // P H P = L L^T, so that U = P L^-1 P: one decomposition and no inverse.
-Eigen::MatrixXf spread_matrix(const Eigen::MatrixXd& moment, const std::vector<int64_t>& order) {
+Eigen::MatrixXf spread_matrix(const Eigen::MatrixXd& moment, const std::vector<int64_t>& order, double trust) {
   const Eigen::Index n = moment.rows();
   Eigen::MatrixXd reversed(n, n);
   for (Eigen::Index j = 0; j < n; ++j) {
     const auto column = order[static_cast<size_t>(n - 1 - j)];
-    for (Eigen::Index i = 0; i < n; ++i) reversed(i, j) = moment(order[static_cast<size_t>(n - 1 - i)], column);
+    for (Eigen::Index i = 0; i < n; ++i)
+      reversed(i, j) = (i == j ? 1 : trust) * moment(order[static_cast<size_t>(n - 1 - i)], column);
   }
   const double mean = reversed.diagonal().mean();
   reversed.diagonal().array() += mean > 0 ? kDamping * mean : 1.0;
@@ -145,13 +146,14 @@ void ErrorFeedback::Assignment::run(PricedAssigners& assigners, std::span<const 
   }
 }
 
-ErrorFeedback::ErrorFeedback(const MatrixView& view, const Moments& moments, bool vectors_span_columns) : view_(view) {
+ErrorFeedback::ErrorFeedback(const MatrixView& view, const Moments& moments, double trust, bool vectors_span_columns)
+    : view_(view) {
   const bool keep_order = vectors_span_columns && view.column_stride == 1;
   for (int64_t g = 0; g < view.groups; ++g) {
     for (int64_t b = 0; b < moments.blocks_per_group(); ++b) {
       const Eigen::MatrixXd moment = moments.second_moment(g, b);
       Block block{g * (view.rows / view.groups), moments.block_begin(b), column_order(moment, keep_order), {}, {}};
-      block.spread = spread_matrix(moment, block.order);
+      block.spread = spread_matrix(moment, block.order, trust);
       const Eigen::ArrayXd weights = block.spread.diagonal().cast<double>().array().square();
       const double middle = std::exp(weights.log().mean());
       block.weights.resize(block.order.size());

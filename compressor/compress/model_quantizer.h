@@ -38,7 +38,7 @@ class ModelQuantizer {
   // The multiplier at which the predicted relative squared error of the outputs is `error`. At high rate, a tensor with
   // n elements, sensitivity s and step d adds s d^2 / 12 to the error and n log2(1 / d) to the bits, so that at equal
   // slope d^2 is proportional to n / s. Without a calibration, the outputs are taken to move as much, relatively, as
-  // each weight does.
+  // each weight does. Within the multipliers that make a difference.
   double first_guess(double error) const;
 
   // Steps = multiplier x the tensors' shares; then codebooks and assignments.
@@ -46,8 +46,9 @@ class ModelQuantizer {
   // False where all steps are what they were before the last quantize: at their limits, or the multiplier hardly another.
   bool has_new_steps() const { return has_new_steps_; }
 
-  // No step is to be larger than this, in units of its tensor's rms, from the next quantize on.
-  void limit_steps(double largest) { largest_step_ = largest; }
+  // No step is to be larger than this, in units of its tensor's rms, from the next quantize on; nor the multiplier than where
+  // most of the weights have come to that, for then coarser steps of the others cost much and save little.
+  void limit_steps(double largest);
 
   // From the next quantize on, steps may be as fine as 16 bits a weight, where a size or a goal asks for it. Otherwise they
   // stop where a quality gains nothing any more.
@@ -56,6 +57,8 @@ class ModelQuantizer {
   // What output_error is with the weights of codebooks rounded to nearest in 8 bits, one scale for each output channel:
   // what is widely taken for as good as the original.
   double int8_error() const;
+  // Bytes of the simplified model with such weights, without those that are stored as they are.
+  uint64_t int8_bytes() const;
 
   // Measured on the calibration inputs, which must be there.
   double output_error() const;
@@ -77,6 +80,7 @@ class ModelQuantizer {
   void assign_scopes();
   void share_out_steps();
   double middle_sensitivity() const;
+  static double fineness(const Tensor& tensor);
   double smallest_step(const Tensor& tensor, std::span<const float> values) const;
   void set_scales(Tensor& tensor, double multiplier, const std::vector<float>& values) const;
   std::vector<float> normalised(const Tensor& tensor, std::span<const float> values) const;
@@ -105,6 +109,7 @@ class ModelQuantizer {
   std::vector<operators::ChannelMap> channels_;  // of each weight
   bool holds_indices_ = true;
   double largest_step_ = std::numeric_limits<double>::infinity();
+  double largest_multiplier_ = std::numeric_limits<double>::infinity();
   bool is_finest_allowed_ = false;
   bool has_new_steps_ = false;
 };

@@ -172,7 +172,7 @@ void Tuning::make_annealer(std::optional<double> target_bytes) {
     const CodedExport file(module_, annealer_->quantizer(), storage_policy(options_), options_.coder,
                            options_.notes.metadata);
     // Ranks whose sums differ in their last bits must not decide differently whether it is small enough.
-    return static_cast<uint64_t>(process_.communicator().of_leader(static_cast<int64_t>(file.coded().size())));
+    return static_cast<uint64_t>(process_.communicator().of_leader(static_cast<int64_t>(file.coded().size().bytes)));
   };
   const auto make = [&](double step) {
     WeightBindingOptions& quantizer = annealing.quantizer;

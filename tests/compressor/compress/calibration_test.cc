@@ -142,7 +142,7 @@ TEST(ErrorFeedback, MovesTheOutputLessThanRoundingEachWeightAlone) {
     std::vector<uint32_t> plain(values.size()), fed(values.size());
     HardAssigner(grid, 0.05f).assign_all(values, plain);
     std::vector<float> scratch = values;
-    ASSERT_TRUE(ErrorFeedback(use.view, moments, false).assign(grid, 0.05f, scratch, fed));
+    ASSERT_TRUE(ErrorFeedback(use.view, moments, 1, false).assign(grid, 0.05f, scratch, fed));
     const auto output_error = [&](const std::vector<uint32_t>& indices) {
       const Eigen::MatrixXd h = moments.second_moment(0, 0);
       double sum = 0;
@@ -157,6 +157,14 @@ TEST(ErrorFeedback, MovesTheOutputLessThanRoundingEachWeightAlone) {
       return sum;
     };
     EXPECT_LT(output_error(fed), 0.5 * output_error(plain)) << by_columns;
+    // The less the moments are trusted, the less is spread: at last nothing.
+    std::vector<uint32_t> half(values.size()), none(values.size());
+    ASSERT_TRUE(ErrorFeedback(use.view, moments, 0.5, false).assign(grid, 0.05f, values, half));
+    EXPECT_LT(output_error(fed), output_error(half));
+    EXPECT_LT(output_error(half), output_error(plain));
+    ASSERT_TRUE(ErrorFeedback(use.view, moments, 0, false).assign(grid, 0, values, none));
+    HardAssigner(grid, 0).assign_all(values, plain);
+    EXPECT_EQ(none, plain);
   }
 }
 
@@ -168,7 +176,7 @@ TEST(ErrorFeedback, RefusesWhatCannotBeCutIntoVectors) {
   const Codebook pair{2, {0, 0, 1, 1}, {1, 1}, 0};
   std::vector<float> values(4 * 27, 0.4f);
   std::vector<uint32_t> indices(54);
-  EXPECT_FALSE(ErrorFeedback(use.view, moments, true).assign(pair, 0.1f, values, indices));
+  EXPECT_FALSE(ErrorFeedback(use.view, moments, 1, true).assign(pair, 0.1f, values, indices));
 }
 
 // Whatever the scale of the seeded inputs, the statistics of batch normalization bring activations to their real size:

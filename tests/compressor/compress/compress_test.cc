@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <map>
+#include <random>
 
 #include "compressor/measure/fidelity.h"
 #include "compressor/measure/seeded_inputs.h"
@@ -278,6 +279,67 @@ TEST_F(CompressTest, WhatIsNoSmallerQuantizedIsKeptAsItIs) {
   CompressOptions lossless;
   lossless.quality = Quality::kLossless;
   EXPECT_EQ(report.output_bytes, compress_to("lossless.quench", lossless).output_bytes);
+}
+
+// y = x a - x b with a and b so near to each other that errors of either are large beside y; with a table, its rows are
+// another output.
+onnx::ModelProto difference_of_products(bool has_table) {
+  std::mt19937 random(7);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(64 * 64);
+  for (float& value : values) value = normal(random);
+  onnx::ModelProto model = model_with_constant(values, "a");
+  onnx::GraphProto& graph = *model.mutable_graph();
+  onnx::TensorProto& b = *graph.add_initializer();
+  b = graph.initializer(0);
+  b.set_name("b");
+  for (float& value : *b.mutable_float_data()) value += 0.001f * normal(random);
+  const auto add_node = [&](const char* op, const std::vector<std::string>& inputs, const char* output) {
+    onnx::NodeProto& node = *graph.add_node();
+    node.set_op_type(op);
+    for (const std::string& input : inputs) node.add_input(input);
+    node.add_output(output);
+  };
+  graph.mutable_node(0)->set_output(0, "xa");
+  add_node("MatMul", {"x", "b"}, "xb");
+  add_node("Sub", {"xa", "xb"}, "y");
+  if (!has_table) return model;
+  onnx::TensorProto& table = *graph.add_initializer();
+  table.set_name("table");
+  table.set_data_type(onnx::TensorProto::INT64);
+  for (int i = 0; i < 2; ++i) table.add_dims(256);
+  for (int i = 0; i < 256 * 256; ++i) table.add_int64_data(random() % 256);
+  for (const char* name : {"row", "chosen"}) {
+    onnx::ValueInfoProto& value = std::string(name) == "row" ? *graph.add_input() : *graph.add_output();
+    value.set_name(name);
+    auto& type = *value.mutable_type()->mutable_tensor_type();
+    type.set_elem_type(onnx::TensorProto::INT64);
+    type.mutable_shape()->add_dim()->set_dim_value(1);
+    if (value.name() == "chosen") type.mutable_shape()->add_dim()->set_dim_value(256);
+  }
+  add_node("Gather", {"table", "row"}, "chosen");
+  return model;
+}
+
+// Where made-up inputs ask for more than weights of 8 bits would take, they get a part of that; what is stored as it is
+// counts for nothing in it.
+TEST_F(CompressTest, MadeUpInputsDoNotMakeLargeFiles) {
+  uint64_t bytes_of_weights[2] = {0, 0};
+  for (const bool has_table : {false, true}) {
+    write_model(folder_ / "model.onnx", difference_of_products(has_table));
+    const CompressReport report = compress_to("difference.quench", {});
+    EXPECT_LT(report.predicted_snr_db, 25);
+    EXPECT_EQ(report.warnings,
+              std::vector<std::string>({"the outputs are not as near to the original's as the quality asks for"}));
+    for (const TensorReport& tensor : report.tensors) {
+      if (tensor.method != TensorMethod::kLossless) bytes_of_weights[has_table ? 1 : 0] += tensor.bytes_after;
+    }
+  }
+  constexpr uint64_t kElements = 2 * 64 * 64;
+  for (const uint64_t bytes : bytes_of_weights) {
+    EXPECT_GT(bytes, kElements / 2);
+    EXPECT_LT(bytes, kElements * 6 / 10);
+  }
 }
 
 TEST_F(CompressTest, ANameWithBracketsIsNoPattern) {

@@ -69,7 +69,7 @@ TEST(ResidentWeights, SearchForAFinenessReadsNoWeightAgain) {
   ModelQuantizer quantizer(weights, options, choose_methods(counted.model, is_learned, {{}, {}, false, true}), nullptr);
   for (const double multiplier : {0.01, 0.02, 0.04}) {
     quantizer.quantize(multiplier);
-    EXPECT_GT(quantizer.coded().size(), 0u);
+    EXPECT_GT(quantizer.coded().size().bytes, 0u);
   }
   // Once to be quantized, once for how small they are as they are. Those that are stored like that go into each candidate
   // anew, in their own type.

@@ -47,7 +47,7 @@ class Exported {
     expected_ = run_model(module_.to_onnx(hard), inputs_);
     snapping_db = snr_db(expected_, unsnapped);
     const CodedExport coded(module_, quantizer, {}, options.coder);
-    predicted_size = coded.coded().size();
+    predicted_size = coded.coded().size().bytes;
     coded.coded().save(folder_ / "model.quench", report);
     size = std::filesystem::file_size(folder_ / "model.quench");
     file_db = snr_db(run_file(folder_ / "model.quench", inputs_), expected_);
