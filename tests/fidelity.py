@@ -86,7 +86,7 @@ def measure(name, model, samples, calibrating, options, more, folder):
     report = json.loads(run(QUENCH, "compress", model, "-o", out, "--json", *more, *(data + options if data else shapes)))
     row["seconds"] = time.time() - started
     row["bytes"], row["ratio"] = report["output_bytes"], report["ratio"]
-    row["expected_db"] = report.get("predicted_snr_db")
+    row["expected_db"], row["least_db"] = report.get("predicted_snr_db"), report.get("least_snr_db")
     row["snr_db"] = snr_of(out, model, samples, options)
     row["int8_bytes"] = int(run(WRITE_INT8, model, int8))
     row["int8_db"] = snr_of(int8, model, samples, options)
@@ -129,8 +129,10 @@ def main():
                   flush=True)
     good = [row for row in rows if "ratio" in row]
     if good:
+        below = [row["model"] for row in good if not arguments.data and row["snr_db"] < (row["least_db"] or -math.inf)]
         print(f"{sum(row['verdict'] == 'holds' for row in good)} of {len(rows)} hold; median ratio "
-              f"{statistics.median(row['ratio'] for row in good):.2f}")
+              f"{statistics.median(row['ratio'] for row in good):.2f}; below the least that was said to be expected: "
+              f"{', '.join(below) or 'none'}")
     if arguments.json:
         with open(arguments.json, "w") as file:
             json.dump(rows, file, indent=1)

@@ -108,6 +108,8 @@ struct CompressReport {
   double predicted_snr_db = 0;     // of the outputs, on the calibration inputs; 0 if not calibrated
   uint64_t predicted_samples = 0;  // how many these are
   bool on_data = false;            // they are real
+  // What the outputs had at least on real inputs, of all models that this was tried on; predicted_snr_db on real data.
+  double least_snr_db = 0;
   std::vector<TensorReport> tensors;
   std::vector<std::string> warnings;
   std::vector<std::pair<std::string, int>> graph_changes;  // pass, nodes or tensors that it changed

@@ -91,6 +91,7 @@ Json json_of(const quantizer::CompressReport& report, const measure::Evaluation*
                {"calibrated", report.calibrated},
                {"on_data", report.on_data},
                {"predicted_snr_db", report.calibrated ? number(report.predicted_snr_db) : Json(nullptr)},
+               {"least_snr_db", report.calibrated ? number(report.least_snr_db) : Json(nullptr)},
                {"measured_snr_db", evaluation ? number(evaluation->snr_db) : Json(nullptr)},
                {"predicted_samples", report.predicted_samples},
                {"tensors", Json::array()},

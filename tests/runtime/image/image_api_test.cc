@@ -137,6 +137,31 @@ TEST(ImageApi, EncodesAndDecodes) {
   }
 }
 
+Bytes read_file(const char* name) {
+  std::ifstream file(std::string(QUENCH_SOURCE_DIR "/") + name, std::ios::binary);
+  EXPECT_TRUE(file) << name;
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// The bundled codec and what it made of a bundled picture, at quality 8, and of that again, on x86-64 with AVX2:
+//
+//     quench codec encode examples/pictures/ship.png -o ship.qim --codec examples/models/photo --quality 8
+//     quench codec decode ship.qim -o ship.png --codec examples/models/photo
+//     python3 -c "from PIL import Image; open('ship.rgb', 'wb').write(Image.open('ship.png').tobytes())"
+TEST(ImageApi, PixelsDifferByALevelAtMostBetweenMachines) {
+  SampleCodec photo;
+  for (const uint8_t byte : read_file("examples/models/photo.encoder.quench")) photo.encoder.push_back(std::byte{byte});
+  for (const uint8_t byte : read_file("examples/models/photo.decoder.quench")) photo.decoder.push_back(std::byte{byte});
+  const Codec codec(nullptr, photo);
+  const Bytes expected = read_file("tests/runtime/image/golden/ship.rgb");
+  Picture decoded(32, 32, QUENCH_IMAGE_RGB8);
+  quench_status status = QUENCH_STATUS_INIT;
+  ASSERT_EQ(codec.decode(read_file("tests/runtime/image/golden/ship.qim"), decoded, &status), QUENCH_OK)
+      << status.message;
+  ASSERT_EQ(expected.size(), decoded.data.size());
+  for (size_t i = 0; i < expected.size(); ++i) EXPECT_LE(std::abs(decoded.data[i] - expected[i]), 1) << i;
+}
+
 TEST(ImageApi, AlphaIsKept) {
   const Codec codec;
   Picture picture = scene(100, 90, QUENCH_IMAGE_RGBA8, 1), decoded(100, 90, QUENCH_IMAGE_RGBA8);
