@@ -129,9 +129,9 @@ def main():
                   flush=True)
     good = [row for row in rows if "ratio" in row]
     if good:
-        below = [row["model"] for row in good if not arguments.data and row["snr_db"] < (row["least_db"] or -math.inf)]
+        below = [row["model"] for row in good if row["least_db"] is not None and row["snr_db"] < row["least_db"]]
         print(f"{sum(row['verdict'] == 'holds' for row in good)} of {len(rows)} hold; median ratio "
-              f"{statistics.median(row['ratio'] for row in good):.2f}; below the least that was said to be expected: "
+              f"{statistics.median(row['ratio'] for row in good):.2f}; less than was said to be the least: "
               f"{', '.join(below) or 'none'}")
     if arguments.json:
         with open(arguments.json, "w") as file:

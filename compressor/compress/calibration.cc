@@ -29,8 +29,8 @@ using onnx::TensorProto;
 // Samples that are run at once, or a quarter of them, and so on, where their activations need more than the budget.
 constexpr int64_t kBatch = 16;
 constexpr double kMaxSeconds = 40;  // of one processor; likewise: a loop may have no end
-// In the products of two activations on inputs that may be far from the real ones. With 1, 0.8, 0.5 and 0 a classifier of
-// sounds has on real ones 26.6, 29.5, 29.0 and 20.1 dB (st_yamnet256), one of a word 17.8, 21.6, 24.4 and 23.1 dB
+// In the products of two activations on inputs that may be far from the real ones. With 1, 0.8, 0.5 and 0 a classifier
+// of sounds has on real ones 26.6, 29.5, 29.0 and 20.1 dB (st_yamnet256), one of a word 17.8, 21.6, 24.4 and 23.1 dB
 // (oww_alexa), means over nine files of equal bytes; with 0.7 in place of 1, eight others have 3 dB less to 2 dB more.
 constexpr double kTrustInGuesses = 0.7;
 constexpr double kMomentOperations = 150e9;      // multiply-accumulates to spend on gathering moments

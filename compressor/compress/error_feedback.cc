@@ -16,8 +16,8 @@ constexpr double kDamping = 0.01;
 // Rows do not see each other: so many at a time stay in the cache. A multiple of all dimensions of vectors.
 constexpr int64_t kRowsAtOnce = 64;
 
-// Upper triangular U with U^T U = H^-1 for H, damped and with `trust` in what is off its diagonal, its columns in `order`. With the order reversed by P,
-// P H P = L L^T, so that U = P L^-1 P: one decomposition and no inverse.
+// Upper triangular U with U^T U = H^-1 for H, damped and with `trust` in what is off its diagonal, its columns in
+// `order`. With the order reversed by P, P H P = L L^T, so that U = P L^-1 P: one decomposition and no inverse.
 Eigen::MatrixXf spread_matrix(const Eigen::MatrixXd& moment, const std::vector<int64_t>& order, double trust) {
   const Eigen::Index n = moment.rows();
   Eigen::MatrixXd reversed(n, n);

@@ -17,8 +17,8 @@ namespace quench::quantizer {
 class ErrorFeedback {
  public:
   // trust, 0 to 1: how much of the products of two columns is believed, which say where errors cancel; of moments of
-  // inputs that are not the real ones, not all. vectors_span_columns: the codebooks to come have d > 1 and the columns of a row lie together, so columns must keep
-  // their order; otherwise those with the strongest activations come first.
+  // inputs that are not the real ones, not all. vectors_span_columns: the codebooks to come have d > 1 and the columns of
+  // a row lie together, so columns must keep their order; otherwise those with the strongest activations come first.
   ErrorFeedback(const MatrixView& view, const Moments& moments, double trust, bool vectors_span_columns);
 
   // values: the weight's elements divided by their scales, in memory order. indices: one for each vector of d elements

@@ -19,4 +19,8 @@ void round_to_int8(std::span<float> values, const operators::ChannelMap& map) {
   }
 }
 
+uint64_t int8_bytes(uint64_t elements, const operators::ChannelMap& map) {
+  return elements + sizeof(float) * static_cast<uint64_t>(map.axis < 0 ? 1 : map.channels);
+}
+
 }  // namespace quench::quantizer

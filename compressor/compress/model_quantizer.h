@@ -34,11 +34,14 @@ class ModelQuantizer {
                  const Calibration* calibration);
 
   bool has_quantized_tensors() const { return !tensors_.empty(); }
+  bool is_rounded(size_t weight) const { return tensor_of_[weight] >= 0; }
+  bool holds_indices() const { return holds_indices_; }
 
   // The multiplier at which the predicted relative squared error of the outputs is `error`. At high rate, a tensor with
   // n elements, sensitivity s and step d adds s d^2 / 12 to the error and n log2(1 / d) to the bits, so that at equal
   // slope d^2 is proportional to n / s. Without a calibration, the outputs are taken to move as much, relatively, as
-  // each weight does. Within the multipliers that make a difference.
+  // each weight does. No finer than where all steps are at their lower limits, no
+  // coarser than limit_steps allows.
   double first_guess(double error) const;
 
   // Steps = multiplier x the tensors' shares; then codebooks and assignments.
@@ -46,8 +49,8 @@ class ModelQuantizer {
   // False where all steps are what they were before the last quantize: at their limits, or the multiplier hardly another.
   bool has_new_steps() const { return has_new_steps_; }
 
-  // No step is to be larger than this, in units of its tensor's rms, from the next quantize on; nor the multiplier than where
-  // most of the weights have come to that, for then coarser steps of the others cost much and save little.
+  // No step is to be larger than this, in units of its tensor's rms, from the next quantize on; nor the multiplier than
+  // where most of the weights have come to that, for then coarser steps of the others cost much and save little.
   void limit_steps(double largest);
 
   // From the next quantize on, steps may be as fine as 16 bits a weight, where a size or a goal asks for it. Otherwise they

@@ -193,7 +193,7 @@ class OdeNetwork {
             (u.width + 2 * padding - kernel) / stride + 1};
   }
 
-  // Outside the blocks, whose evaluations differ in their statistics, a larger network may have those of the batch.
+  // Outside the blocks, whose evaluations differ in their statistics, odenet-cifar has those of the batch.
   Map normalize(const std::string& name, const Map& u) {
     if (!is_cifar(options_)) return normalize_groups(name, u);
     const std::string result =
@@ -300,7 +300,7 @@ int64_t evaluations_of(const OdeNetworkOptions& options) {
   if (options.network == "odenet-twin") return 0;
   const solver::Tableau& tableau = solver::find_tableau(options.solver);
   const auto stages = static_cast<int64_t>(tableau.stages()) - (tableau.is_fsal() ? 1 : 0);
-  return options.steps * stages * (options.network == "odenet-cifar" ? kCifarStages : 1);
+  return options.steps * stages * (is_cifar(options) ? kCifarStages : 1);
 }
 
 }  // namespace quench::networks

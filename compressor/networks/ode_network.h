@@ -25,7 +25,7 @@
 //
 // The graph: opset 13; `input` [N, channels, height, width] and `logits` [N, classes], N open. Convolutions and the
 // linear layer start uniform in +-1/sqrt(inputs of a neuron), as in the authors' code, those of odenet-cifar's convolutions
-// in sqrt(3) times that. GroupNormalization is written as InstanceNormalization of [N, groups, rest], which opset 13 has.
+// with sqrt(3) times such weights. GroupNormalization is written as InstanceNormalization of [N, groups, rest], which opset 13 has.
 #pragma once
 
 #include <array>

@@ -342,6 +342,19 @@ TEST_F(CompressTest, MadeUpInputsDoNotMakeLargeFiles) {
   }
 }
 
+TEST_F(CompressTest, LowerQualitiesAreSmallerWhereMadeUpInputsAskForMore) {
+  write_model(folder_ / "model.onnx", difference_of_products(false));
+  uint64_t before = UINT64_MAX;
+  for (const Quality quality : {Quality::kTransparent, Quality::kBalanced, Quality::kSmall}) {
+    CompressOptions options;
+    options.quality = quality;
+    const CompressReport report = compress_to("lower.quench", options);
+    EXPECT_LT(report.output_bytes, before);
+    EXPECT_EQ(report.least_snr_db, report.predicted_snr_db - 24);
+    before = report.output_bytes;
+  }
+}
+
 TEST_F(CompressTest, ANameWithBracketsIsNoPattern) {
   std::vector<float> values(64 * 64);
   for (size_t i = 0; i < values.size(); ++i) values[i] = std::sin(static_cast<float>(i * i));

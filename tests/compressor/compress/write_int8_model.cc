@@ -30,7 +30,7 @@ int main(int argc, char** argv) {
       std::vector<float> values = read_float(weight);
       quantizer::round_to_int8(values, channels[w]);
       before += weight.bytes();
-      after += values.size() + sizeof(float) * static_cast<uint64_t>(channels[w].axis < 0 ? 1 : channels[w].channels);
+      after += quantizer::int8_bytes(values.size(), channels[w]);
       weight.source = owned_source(from_float(weight.dtype, values));
     }
     save(argv[2], model);

@@ -1,4 +1,4 @@
-// The C API of .qim files, with a codec that is made here.
+// The C API of .qim files, mostly with a codec that is made here.
 #include <gtest/gtest.h>
 #include <quench/image.h>
 #include <unistd.h>
@@ -143,7 +143,7 @@ Bytes read_file(const char* name) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-// The bundled codec and what it made of a bundled picture, at quality 8, and of that again, on x86-64 with AVX2:
+// What the bundled codec makes of a bundled picture, and the pixels of that, on x86-64 with AVX2:
 //
 //     quench codec encode examples/pictures/ship.png -o ship.qim --codec examples/models/photo --quality 8
 //     quench codec decode ship.qim -o ship.png --codec examples/models/photo
