@@ -29,8 +29,8 @@ constexpr double kLargestGuessedStep = 0.35;
 constexpr double kLargestGuessedShare = 0.585;
 constexpr double kDecibelsPerBit = 6.02;
 // How much less real inputs gave than made-up ones, at most and rounded up, at transparent: 23 dB of an age (ssrnet_age),
-// 18 dB of a classifier (squeezenet_fp16); of those with the statistics of real inputs, 7 dB (bodypix).
-constexpr double kMostLessOnReal = 24, kMostLessAnchored = 8;
+// 18 dB of a classifier (squeezenet_fp16).
+constexpr double kMostLessOnReal = 24;
 constexpr double kDecibelsPerQuality = 5;
 constexpr double kRuinedDecibels = 2 * kDecibelsPerQuality;  // below transparent, as far as any quality goes
 constexpr double kDecibelTolerance = 0.3;
@@ -302,8 +302,7 @@ void Compression::describe_calibration() {
   report_.on_data = calibration_->on_real_data();
   constexpr double kExact = 299;
   if (report_.predicted_snr_db >= kExact) report_.predicted_snr_db = std::numeric_limits<double>::infinity();
-  const double less = calibration_->is_anchored() ? kMostLessAnchored : kMostLessOnReal;
-  report_.least_snr_db = report_.predicted_snr_db - (report_.on_data ? 0 : less);
+  report_.least_snr_db = report_.predicted_snr_db - (report_.on_data ? 0 : kMostLessOnReal);
 }
 
 // Halves the range between steps that are accepted and steps that are not, until they are a 20th of an octave apart: of
