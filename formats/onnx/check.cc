@@ -94,57 +94,6 @@ class StructureCheck {
   std::unordered_map<std::string, size_t> visible_;  // how often each name is defined here and around
 };
 
-// Functions of the model, which call each other: each call is replaced by the function's nodes.
-class FunctionCheck {
- public:
-  explicit FunctionCheck(const onnx::ModelProto& model) {
-    for (const onnx::FunctionProto& function : model.functions()) {
-      functions_[{function.domain(), function.name()}].function = &function;
-    }
-    for (auto& [name, function] : functions_) nodes_of(function, 0);
-  }
-
- private:
-  static constexpr int kDeepest = 100;
-  static constexpr uint64_t kMostNodes = uint64_t{1} << 20;
-
-  struct Function {
-    const onnx::FunctionProto* function = nullptr;
-    uint64_t nodes = 0;  // 0: not counted yet
-    bool is_being_counted = false;
-  };
-
-  uint64_t nodes_of(Function& function, int depth) {
-    const auto refuse = [&](const char* what) {
-      throw Error::make("function '{}' {}", printable(function.function->name()), what);
-    };
-    if (function.nodes != 0) return function.nodes;
-    if (function.is_being_counted) refuse("calls itself");
-    if (depth > kDeepest) refuse("is nested too deeply");
-    function.is_being_counted = true;
-    uint64_t nodes = 1;
-    for (const onnx::NodeProto& node : function.function->node()) nodes += nodes_of(node, depth);
-    if (nodes > kMostNodes) refuse("comes to more than a million nodes once its calls are replaced");
-    function.is_being_counted = false;
-    return function.nodes = nodes;
-  }
-
-  uint64_t nodes_of(const onnx::NodeProto& node, int depth) {
-    const auto called = functions_.find({node.domain(), node.op_type()});
-    uint64_t nodes = called == functions_.end() ? 1 : nodes_of(called->second, depth + 1);
-    const auto add = [&](const onnx::GraphProto& graph) {
-      for (const onnx::NodeProto& inner : graph.node()) nodes += nodes_of(inner, depth);
-    };
-    for (const onnx::AttributeProto& attribute : node.attribute()) {
-      if (attribute.has_g()) add(attribute.g());
-      for (const onnx::GraphProto& graph : attribute.graphs()) add(graph);
-    }
-    return nodes;
-  }
-
-  std::map<std::pair<std::string, std::string>, Function> functions_;
-};
-
 // Operators that ONNX does not have: a model of another runtime may hold some.
 void warn_of_unknown_operators(onnx::ModelProto& model, std::vector<std::string>& warnings) {
   int64_t opset = 0;
@@ -217,7 +166,6 @@ std::vector<std::string> check(const OnnxModel& model) {
   }
   try {
     StructureCheck().graph(model.proto.graph());
-    const FunctionCheck functions(model.proto);
   } catch (const Error& error) {
     throw Error::make("{}: not a valid model: {}", model.name, error.what());
   }

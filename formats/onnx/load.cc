@@ -7,6 +7,7 @@
 #include "formats/base/element_type.h"
 #include "formats/error.h"
 #include "formats/onnx/file_kind.h"
+#include "formats/onnx/inline_functions.h"
 #include "formats/onnx/input_file.h"
 #include "formats/onnx/model_file.h"
 #include "formats/onnx/normalize.h"
@@ -361,6 +362,11 @@ OnnxModel parse_file(const std::shared_ptr<const InputFile>& file, ExternalFiles
     }
   });
   use_one_domain_name(model.proto);
+  try {
+    inline_functions(model.proto);
+  } catch (const Error& error) {
+    throw Error::make("{}: {}", model.name, error.what());
+  }
   sort_nodes(model.proto);
   model.reindex();
   model.file_bytes = file->size() + files.bytes();

@@ -122,7 +122,7 @@ TEST(OnnxCheck, SoundModelsOfManyWritersAreAccepted) {
   }));
 }
 
-TEST(OnnxCheck, NodesOfSubgraphsAndFunctionsAreSortedByWhatTheyUse) {
+TEST(OnnxCheck, NodesOfSubgraphsAreSortedByWhatTheyUse) {
   const OnnxModel sorted = load_text(kNestedGraph);
   onnx::ModelProto proto = parse_text(kNestedGraph);
   auto& nodes = *proto.mutable_graph()->mutable_node();
@@ -146,47 +146,6 @@ TEST(OnnxCheck, NodesThatAreSortedKeepTheirPlaces) {
   const OnnxModel model = load_proto(proto);
   for (int n = 0; n < proto.graph().node_size(); ++n)
     EXPECT_EQ(model.proto.graph().node(n).op_type(), proto.graph().node(n).op_type());
-}
-
-onnx::ModelProto model_with_functions(const std::vector<std::vector<std::string>>& calls) {
-  onnx::ModelProto proto = parse_text("g (float[1] x) => (float[1] y) { y = Relu(x) }");
-  proto.mutable_graph()->mutable_node(0)->set_op_type("f0");
-  proto.mutable_graph()->mutable_node(0)->set_domain("local");
-  onnx::OperatorSetIdProto& import = *proto.add_opset_import();
-  import.set_domain("local");
-  import.set_version(1);
-  for (size_t f = 0; f < calls.size(); ++f) {
-    onnx::FunctionProto& function = *proto.add_functions();
-    function.set_name("f" + std::to_string(f));
-    function.set_domain("local");
-    function.add_input("a0");
-    *function.mutable_opset_import() = proto.opset_import();
-    for (size_t c = 0; c < calls[f].size(); ++c) {
-      onnx::NodeProto& node = *function.add_node();
-      node.set_op_type(calls[f][c]);
-      if (calls[f][c] != "Relu") node.set_domain("local");
-      node.add_input("a" + std::to_string(c));
-      node.add_output("a" + std::to_string(c + 1));
-    }
-    function.add_output("a" + std::to_string(calls[f].size()));
-  }
-  return proto;
-}
-
-TEST(OnnxCheck, FunctionsThatCallThemselvesOrExplodeAreRefused) {
-  const auto error_with = [](const std::vector<std::vector<std::string>>& calls) {
-    return error_of([&] { check(load_proto(model_with_functions(calls))); });
-  };
-  EXPECT_EQ(error_with({{"f1", "f1"}, {"Relu"}}), "no error");
-  EXPECT_TRUE(contains(error_with({{"f0"}}), "function 'f0' calls itself"));
-  EXPECT_TRUE(contains(error_with({{"f1"}, {"f2"}, {"f0"}}), "calls itself"));
-  std::vector<std::vector<std::string>> doubling, chain;
-  for (int f = 1; f < 30; ++f) doubling.push_back({"f" + std::to_string(f), "f" + std::to_string(f)});
-  doubling.push_back({"Relu"});
-  EXPECT_TRUE(contains(error_with(doubling), "a million nodes"));
-  for (int f = 1; f < 50000; ++f) chain.push_back({"f" + std::to_string(f)});
-  chain.push_back({"Relu"});
-  EXPECT_TRUE(contains(error_with(chain), "nested too deeply"));
 }
 
 // Models over which ONNX 1.12's checker or shape inference ends with a signal or without end.
