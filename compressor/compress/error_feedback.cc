@@ -11,23 +11,21 @@
 namespace quench::quantizer {
 namespace {
 
-// Share of the mean diagonal that is added to H, so that directions without activity stay harmless.
-constexpr double kDamping = 0.01;
 // Rows do not see each other: so many at a time stay in the cache. A multiple of all dimensions of vectors.
 constexpr int64_t kRowsAtOnce = 64;
 
-// Upper triangular U with U^T U = H^-1 for H, damped and with `trust` in what is off its diagonal, its columns in
-// `order`. With the order reversed by P, P H P = L L^T, so that U = P L^-1 P: one decomposition and no inverse.
-Eigen::MatrixXf spread_matrix(const Eigen::MatrixXd& moment, const std::vector<int64_t>& order, double trust) {
+// Upper triangular U with U^T U = H^-1 for H, as far as it is trusted, its columns in `order`. With the order reversed by
+// P, P H P = L L^T, so that U = P L^-1 P: one decomposition and no inverse.
+Eigen::MatrixXf spread_matrix(const Eigen::MatrixXd& moment, const std::vector<int64_t>& order, MomentTrust trust) {
   const Eigen::Index n = moment.rows();
   Eigen::MatrixXd reversed(n, n);
   for (Eigen::Index j = 0; j < n; ++j) {
     const auto column = order[static_cast<size_t>(n - 1 - j)];
     for (Eigen::Index i = 0; i < n; ++i)
-      reversed(i, j) = (i == j ? 1 : trust) * moment(order[static_cast<size_t>(n - 1 - i)], column);
+      reversed(i, j) = (i == j ? 1 : trust.products) * moment(order[static_cast<size_t>(n - 1 - i)], column);
   }
   const double mean = reversed.diagonal().mean();
-  reversed.diagonal().array() += mean > 0 ? kDamping * mean : 1.0;
+  reversed.diagonal().array() += mean > 0 ? trust.damping * mean : 1.0;
   const Eigen::LLT<Eigen::Ref<Eigen::MatrixXd>> decomposed(reversed);  // in place
   Eigen::MatrixXd inverse = Eigen::MatrixXd::Identity(n, n);
   decomposed.matrixL().solveInPlace(inverse);
@@ -146,7 +144,7 @@ void ErrorFeedback::Assignment::run(PricedAssigners& assigners, std::span<const 
   }
 }
 
-ErrorFeedback::ErrorFeedback(const MatrixView& view, const Moments& moments, double trust, bool vectors_span_columns)
+ErrorFeedback::ErrorFeedback(const MatrixView& view, const Moments& moments, MomentTrust trust, bool vectors_span_columns)
     : view_(view) {
   const bool keep_order = vectors_span_columns && view.column_stride == 1;
   for (int64_t g = 0; g < view.groups; ++g) {

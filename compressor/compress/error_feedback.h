@@ -12,14 +12,19 @@
 
 namespace quench::quantizer {
 
+// How far the moments of an activation are believed: all the way where the inputs were real.
+struct MomentTrust {
+  double products = 1;    // share of the products of two columns, which say where errors cancel
+  double damping = 0.01;  // share of the mean diagonal that is added to all, so that no column is taken to be idle
+};
+
 // What the moments of a weight's activation say about the order of its columns and where each column's error goes. It is
 // worked out once, and serves any number of assignments.
 class ErrorFeedback {
  public:
-  // trust, 0 to 1: how much of the products of two columns is believed, which say where errors cancel; of moments of
-  // inputs that are not the real ones, not all. vectors_span_columns: the codebooks to come have d > 1 and the columns of
-  // a row lie together, so columns must keep their order; otherwise those with the strongest activations come first.
-  ErrorFeedback(const MatrixView& view, const Moments& moments, double trust, bool vectors_span_columns);
+  // vectors_span_columns: the codebooks to come have d > 1 and the columns of a row lie together, so columns must keep
+  // their order; otherwise those with the strongest activations come first.
+  ErrorFeedback(const MatrixView& view, const Moments& moments, MomentTrust trust, bool vectors_span_columns);
 
   // values: the weight's elements divided by their scales, in memory order. indices: one for each vector of d elements
   // in memory order. beta: squared distance per bit. False, and nothing done, where the view's rows or columns cannot be

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "compressor/graph/graph_index.h"
+#include "formats/operators/recurrent.h"
 
 namespace quench::quantizer {
 namespace {
@@ -85,8 +86,37 @@ operators::ChannelMap map_of(const NodeProto& node, const Weight& weight) {
   return op ? operators::channel_map(*op, graph::attributes_of(node), weight.dims) : operators::ChannelMap();
 }
 
-// The matrix of a node's weight; rows is 0 where the node is none of those supported.
-WeightUse describe(const NodeProto& node, const Weight& weight) {
+using Inputs = operators::RecurrentInput;
+
+bool is_recurrent(const NodeProto& node) {
+  return graph::is_op(node, "LSTM") || graph::is_op(node, "GRU") || graph::is_op(node, "RNN");
+}
+
+// What a recurrent node multiplies with R: what it put out a step before, which has the moments of its output Y, or of
+// Y_h, the last step, where Y is left out. Empty where these hold two directions, each of which sees its own half.
+std::string recurrent_state(const NodeProto& node, const Weight& weight) {
+  if (weight.dims[0] != 1) return "";
+  for (const int output : {0, 1}) {
+    if (graph::has_output(node, output)) return node.output(output);
+  }
+  return "";
+}
+
+// Directions x (gates x hidden) x inputs: all rows of W multiply X.
+WeightUse describe_recurrent(const NodeProto& node, int input, const Weight& weight) {
+  WeightUse use;
+  if (weight.dims.size() != 3) return use;
+  use.activation = input == Inputs::kW ? node.input(Inputs::kX) : recurrent_state(node, weight);
+  if (use.activation.empty()) return use;
+  use.view.rows = weight.dims[0] * weight.dims[1];
+  use.view.columns = use.view.row_stride = weight.dims[2];
+  use.view.column_stride = 1;
+  return use;
+}
+
+// The matrix of a node's weight, its input of this number; rows is 0 where the node is none of those supported.
+WeightUse describe(const NodeProto& node, int input, const Weight& weight) {
+  if (is_recurrent(node)) return describe_recurrent(node, input, weight);
   WeightUse use;
   const operators::ChannelMap map = map_of(node, weight);
   if (map.axis < 0) return use;
@@ -97,6 +127,7 @@ WeightUse describe(const NodeProto& node, const Weight& weight) {
     if (is_conv) use.window = conv_window(node, weight);
     if (!use.window) return use;
   }
+  use.activation = node.input(0);
   use.view.rows = map.channels;
   use.view.columns = static_cast<int64_t>(weight.elements()) / map.channels;
   use.view.row_stride = map.axis == 0 ? map.inner : 1;
@@ -117,26 +148,25 @@ std::vector<WeightUse> find_weight_uses(const OnnxModel& model) {
     const int64_t index = weight_index(tensor);
     if (index >= 0 && uses[tensor.name()] == 1) initializers[tensor.name()] = static_cast<size_t>(index);
   }
+  const auto initializer = [&](const NodeProto& node, int input) {
+    const auto at =
+        input >= 0 && graph::has_input(node, input) ? initializers.find(node.input(input)) : initializers.end();
+    return at == initializers.end() ? std::nullopt : std::optional(at->second);
+  };
   std::vector<WeightUse> found;
   for (int n = 0; n < graph.node_size(); ++n) {
     const NodeProto& node = graph.node(n);
-    if (node.input_size() < 2) continue;
-    const auto weight = initializers.find(node.input(1));
-    if (weight == initializers.end() || initializers.contains(node.input(0))) continue;
-    if (!is_float_type(model.weights[weight->second].dtype)) continue;
-    WeightUse use = describe(node, model.weights[weight->second]);
-    if (use.view.rows == 0) continue;
-    use.weight = weight->second;
-    use.node = n;
-    use.activation = node.input(0);
-    const int at = graph::operator_of(node)->bias_input();
-    if (at >= 0 && graph::has_input(node, at)) {
-      const auto bias = initializers.find(node.input(at));
-      const bool fits =
-          bias != initializers.end() && model.weights[bias->second].elements() == static_cast<uint64_t>(use.view.rows);
-      if (fits) use.bias = bias->second;
+    for (int input = 1; input <= (is_recurrent(node) ? Inputs::kR : 1); ++input) {
+      const std::optional<size_t> weight = initializer(node, input);
+      if (!weight || initializer(node, 0) || !is_float_type(model.weights[*weight].dtype)) continue;
+      WeightUse use = describe(node, input, model.weights[*weight]);
+      if (use.view.rows == 0) continue;
+      use.weight = *weight;
+      use.node = n;
+      const std::optional<size_t> bias = initializer(node, graph::operator_of(node)->bias_input());
+      if (bias && model.weights[*bias].elements() == static_cast<uint64_t>(use.view.rows)) use.bias = bias;
+      found.push_back(std::move(use));
     }
-    found.push_back(std::move(use));
   }
   return found;
 }

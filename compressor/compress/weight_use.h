@@ -37,7 +37,7 @@ struct WeightUse {
 };
 
 // The weights of the main graph that exactly one node uses, as the constant operand of Conv (1-D and 2-D), Gemm or
-// MatMul.
+// MatMul, or as W or R of LSTM, GRU or RNN.
 std::vector<WeightUse> find_weight_uses(const OnnxModel& model);
 
 // For each weight, where its output channels lie for the first node, also of subgraphs, that multiplies with it; no

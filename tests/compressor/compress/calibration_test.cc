@@ -117,6 +117,51 @@ TEST(WeightUse, ADeformConvMultipliesNoWindowOfItsInput) {
   EXPECT_EQ(channels_of_weights(model)[0].channels, 8);
 }
 
+// A recurrent layer of 6 inputs and 5 hidden units in `directions` directions, with weights w and r.
+OnnxModel recurrent_model(const std::string& call, int64_t gates, int64_t directions) {
+  onnx::ModelProto proto = testing::parse_text("g (float[7,2,6] x) => (float[A,B,C] out) { " + call + " }", 14);
+  for (std::string& output : *proto.mutable_graph()->mutable_node(0)->mutable_output()) {
+    if (output == "unused") output.clear();
+  }
+  for (const auto& [name, columns] : {std::pair("w", 6), std::pair("r", 5)}) {
+    const HostTensor values = random_tensor({directions, gates * 5, columns}, 21);
+    onnx::TensorProto& tensor = *proto.mutable_graph()->add_initializer();
+    tensor.set_name(name);
+    tensor.set_data_type(onnx::TensorProto::FLOAT);
+    for (const int64_t dim : values.dims) tensor.add_dims(dim);
+    tensor.set_raw_data(values.floats().data(), values.floats().size() * sizeof(float));
+  }
+  return testing::load_proto(proto);
+}
+
+std::vector<std::pair<std::string, std::string>> activations_of(const OnnxModel& model) {
+  std::vector<std::pair<std::string, std::string>> found;
+  for (const WeightUse& use : find_weight_uses(model)) {
+    found.emplace_back(model.weights[use.weight].name, use.activation);
+    EXPECT_EQ(use.view.rows * use.view.columns, static_cast<int64_t>(model.weights[use.weight].elements()));
+  }
+  return found;
+}
+
+TEST(WeightUse, ARecurrentLayerMultipliesItsInputAndItsLastOutput) {
+  using Found = std::vector<std::pair<std::string, std::string>>;
+  const OnnxModel lstm = recurrent_model("y, h, c = LSTM <hidden_size = 5> (x, w, r) out = Add(y, c)", 4, 1);
+  EXPECT_EQ(activations_of(lstm), (Found{{"w", "x"}, {"r", "y"}}));
+  // Without Y, the last of its steps; of two directions each sees its half of Y.
+  EXPECT_EQ(activations_of(recurrent_model("unused, out = GRU <hidden_size = 5> (x, w, r)", 3, 1)),
+            (Found{{"w", "x"}, {"r", "out"}}));
+  EXPECT_EQ(activations_of(
+                recurrent_model("unused, out = RNN <hidden_size = 5, direction = \"bidirectional\"> (x, w, r)", 1, 2)),
+            (Found{{"w", "x"}}));
+
+  const ResidentWeights weights(lstm);
+  const Calibration calibration(lstm, weights, [](OnnxModel&) {}, {0, 1}, {});
+  for (const WeightUse& use : find_weight_uses(lstm)) {
+    ASSERT_TRUE(calibration.use(use.weight)) << use.activation;
+    EXPECT_EQ(calibration.use(use.weight)->mean.front().size(), use.view.columns);
+  }
+}
+
 TEST(ErrorFeedback, MovesTheOutputLessThanRoundingEachWeightAlone) {
   WeightUse use;
   use.activation = "x";
@@ -142,7 +187,7 @@ TEST(ErrorFeedback, MovesTheOutputLessThanRoundingEachWeightAlone) {
     std::vector<uint32_t> plain(values.size()), fed(values.size());
     HardAssigner(grid, 0.05f).assign_all(values, plain);
     std::vector<float> scratch = values;
-    ASSERT_TRUE(ErrorFeedback(use.view, moments, 1, false).assign(grid, 0.05f, scratch, fed));
+    ASSERT_TRUE(ErrorFeedback(use.view, moments, {}, false).assign(grid, 0.05f, scratch, fed));
     const auto output_error = [&](const std::vector<uint32_t>& indices) {
       const Eigen::MatrixXd h = moments.second_moment(0, 0);
       double sum = 0;
@@ -159,10 +204,10 @@ TEST(ErrorFeedback, MovesTheOutputLessThanRoundingEachWeightAlone) {
     EXPECT_LT(output_error(fed), 0.5 * output_error(plain)) << by_columns;
     // The less the moments are trusted, the less is spread: at last nothing.
     std::vector<uint32_t> half(values.size()), none(values.size());
-    ASSERT_TRUE(ErrorFeedback(use.view, moments, 0.5, false).assign(grid, 0.05f, values, half));
+    ASSERT_TRUE(ErrorFeedback(use.view, moments, {.products = 0.5}, false).assign(grid, 0.05f, values, half));
     EXPECT_LT(output_error(fed), output_error(half));
     EXPECT_LT(output_error(half), output_error(plain));
-    ASSERT_TRUE(ErrorFeedback(use.view, moments, 0, false).assign(grid, 0, values, none));
+    ASSERT_TRUE(ErrorFeedback(use.view, moments, {.products = 0}, false).assign(grid, 0, values, none));
     HardAssigner(grid, 0).assign_all(values, plain);
     EXPECT_EQ(none, plain);
   }
@@ -176,7 +221,7 @@ TEST(ErrorFeedback, RefusesWhatCannotBeCutIntoVectors) {
   const Codebook pair{2, {0, 0, 1, 1}, {1, 1}, 0};
   std::vector<float> values(4 * 27, 0.4f);
   std::vector<uint32_t> indices(54);
-  EXPECT_FALSE(ErrorFeedback(use.view, moments, 1, true).assign(pair, 0.1f, values, indices));
+  EXPECT_FALSE(ErrorFeedback(use.view, moments, {}, true).assign(pair, 0.1f, values, indices));
 }
 
 // Whatever the scale of the seeded inputs, the statistics of batch normalization bring activations to their real size:
