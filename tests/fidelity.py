@@ -9,8 +9,8 @@ of `quench` for both; paths are relative to --root or else the file's folder:
     faces.onnx | images/test | images/train | --scale 1 --mean 127 --std 128
     speech/model.onnx | speech/a.npz speech/b.npz | speech/c.npz
 
-or a folder, for all folders in it with a model.onnx and samples real_*.npz, of which the first half calibrates. Built
-with `cmake --build --preset dev --target quench write_int8_model`.
+or a folder, for all folders in it with a model.onnx and samples real_*.npz: all to measure on, or, with --data, the
+second half, while the first calibrates. Built with `cmake --build --preset dev --target quench write_int8_model`.
 
 8 bits: rounded to nearest, a scale for each output channel, of the weights that get a codebook. SNR is that of the worst
 output. A model `holds` if it is as near as with 8 bits, or at 25 dB, and has at most 60 % of their bytes.
@@ -48,12 +48,12 @@ def place(folder, spec):
     return (front or "") + (spec if "=" in spec and not front else os.path.join(folder, path))
 
 
-def models_of(source, root):
+def models_of(source, root, calibrates):
     """(name, model, samples to measure on, samples to calibrate on, options)"""
     if os.path.isdir(source):
         for model in sorted(glob.glob(os.path.join(source, "*", "model.onnx"))):
             samples = sorted(glob.glob(os.path.join(os.path.dirname(model), "real_*.npz")))
-            half = len(samples) // 2
+            half = len(samples) // 2 if calibrates else 0
             if samples:
                 yield os.path.basename(os.path.dirname(model)), model, samples[half:], samples[:half], []
         return
@@ -112,7 +112,7 @@ def main():
     rows = []
     print(f"{'model':24} {'ratio':>6} {'expected':>9} {'SNR':>6} {'int8 SNR':>9} {'of int8':>8} {'s':>6}  verdict")
     for source in arguments.lists:
-        for name, model, samples, calibrating, options in models_of(source, arguments.root):
+        for name, model, samples, calibrating, options in models_of(source, arguments.root, arguments.data):
             if arguments.only not in name:
                 continue
             with tempfile.TemporaryDirectory() as folder:
