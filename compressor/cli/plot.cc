@@ -1,5 +1,9 @@
+#include "compressor/report/plot.h"
+
 #include <fmt/format.h>
 
+#include <charconv>
+#include <cmath>
 #include <filesystem>
 #include <memory>
 #include <set>
@@ -17,8 +21,8 @@ namespace {
 using report::Quantity;
 
 struct Arguments {
-  std::vector<std::string> metrics;
-  std::string output;
+  std::vector<std::string> files;
+  std::string output, y_label;
   Quantity value = Quantity::kAccuracy;
 };
 
@@ -46,14 +50,60 @@ void name_apart(std::vector<report::TrainingRun>& runs, const std::vector<std::s
   for (size_t i = 0; i < runs.size() && names.size() < runs.size(); ++i) runs[i].name = paths[i];
 }
 
+std::string picture_of_runs(const Arguments& arguments) {
+  std::vector<report::TrainingRun> runs;
+  for (const std::string& path : arguments.files) runs.push_back(read_metrics(path));
+  name_apart(runs, arguments.files);
+  return report::training_curves(runs, arguments.value);
+}
+
+bool is_table(const std::string& path) { return std::filesystem::path(path).extension() == ".csv"; }
+
+std::vector<std::string> cells_of(const std::string& line) {
+  std::vector<std::string> cells;
+  std::istringstream row(line);
+  for (std::string cell; std::getline(row, cell, ',');) cells.push_back(cell);
+  return cells;
+}
+
+double number_of(const std::string& cell) {
+  double number = 0;
+  const auto [end, error] = std::from_chars(cell.data(), cell.data() + cell.size(), number);
+  return error == std::errc() && end == cell.data() + cell.size() ? number : std::nan("");
+}
+
+// The other columns over the first one. A cell that is no number is a gap.
+std::string picture_of_table(const Arguments& arguments) {
+  const std::string& path = arguments.files.front();
+  if (arguments.files.size() != 1) throw Error::make("{}: a table is drawn alone", path);
+  const std::vector<std::byte> bytes = data::read_file(path);
+  std::istringstream file(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  std::string line;
+  std::getline(file, line);
+  const std::vector<std::string> names = cells_of(line);
+  if (names.size() < 2) throw Error::make("{}: line 1: not the names of at least two columns", path);
+  report::LinePlot plot{std::filesystem::path(path).stem().string(), names[0], arguments.y_label, {}, {}, {}};
+  for (size_t c = 1; c < names.size(); ++c) plot.series.push_back({names[c], {}, {}});
+  for (size_t number = 2; std::getline(file, line); ++number) {
+    const std::vector<std::string> cells = cells_of(line);
+    if (cells.size() != names.size()) {
+      throw Error::make("{}: line {}: {} columns, not {}", path, number, cells.size(), names.size());
+    }
+    for (size_t c = 1; c < cells.size(); ++c) {
+      plot.series[c - 1].x.push_back(number_of(cells[0]));
+      plot.series[c - 1].y.push_back(number_of(cells[c]));
+    }
+  }
+  constexpr double kWidth = 720;
+  return report::to_svg_file(plot, kWidth);
+}
+
 void run(const Arguments& arguments) {
   FileUse files;
-  for (const std::string& path : arguments.metrics) files.reads(path);
+  for (const std::string& path : arguments.files) files.reads(path);
   files.writes(arguments.output);
-  std::vector<report::TrainingRun> runs;
-  for (const std::string& path : arguments.metrics) runs.push_back(read_metrics(path));
-  name_apart(runs, arguments.metrics);
-  const std::string picture = report::training_curves(runs, arguments.value);
+  const std::string picture =
+      is_table(arguments.files.front()) ? picture_of_table(arguments) : picture_of_runs(arguments);
   data::write_file(arguments.output, std::as_bytes(std::span(picture)));
 }
 
@@ -61,12 +111,14 @@ void run(const Arguments& arguments) {
 
 void add_plot(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand("plot", "Draw the courses of trainings in one picture");
-  command->add_option("metrics", arguments->metrics, "files that --metrics of train and tune wrote")
+  CLI::App* command = app.add_subcommand("plot", "Draw the courses of trainings, or a table, in one picture");
+  command->add_option("files", arguments->files, "files that --metrics of train and tune wrote, or one .csv table")
       ->required()
-      ->type_name("METRICS");
+      ->type_name("FILES");
   command->add_option("-o,--output", arguments->output, "the .svg file to write")->required()->type_name("OUT");
-  command->add_option("--value", arguments->value, "what to draw; default accuracy")
+  command->add_option("--y-label", arguments->y_label, "of a table: what its columns but the first are")
+      ->type_name("TEXT");
+  command->add_option("--value", arguments->value, "of metrics: what to draw; default accuracy")
       ->transform(one_of<Quantity>({{"accuracy", Quantity::kAccuracy},
                                     {"snr", Quantity::kSnr},
                                     {"likelihood", Quantity::kLikelihood},

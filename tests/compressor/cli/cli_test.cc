@@ -583,6 +583,24 @@ TEST_F(Cli, PlotDrawsTrainingsTogether) {
   EXPECT_FALSE(fs::exists(path("c.svg")));
 }
 
+TEST_F(Cli, PlotDrawsATable) {
+  write_text(path("memory.csv"), "depth,stored,computed again\n38,108,44\n74,-,55\n110,286,65.5\n");
+  const Outcome outcome = run_program({"plot", path("memory.csv"), "-o", path("c.svg"), "--y-label", "MiB"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  const std::string picture = read_bytes(path("c.svg"));
+  for (const char* text :
+       {">memory<", ">depth<", ">MiB<", "stored, 38: 108<", "stored, 110: 286<", "computed again, 110: 65.5<"})
+    EXPECT_NE(picture.find(text), std::string::npos) << text << picture;
+  EXPECT_EQ(picture.find("stored, 74:"), std::string::npos);
+  fs::remove(path("c.svg"));
+  write_text(path("short.csv"), "depth,stored\n38,108\n74\n");
+  expect_error(run_program({"plot", path("short.csv"), "-o", path("c.svg")}), 1, "short.csv: line 3: 1 columns, not 2");
+  write_text(path("empty.csv"), "");
+  expect_error(run_program({"plot", path("empty.csv"), "-o", path("c.svg")}), 1, "empty.csv: line 1: not the names");
+  expect_error(run_program({"plot", path("memory.csv"), path("short.csv"), "-o", path("c.svg")}), 1, "drawn alone");
+  EXPECT_FALSE(fs::exists(path("c.svg")));
+}
+
 TEST_F(Cli, AFullDiskBehindStandardOutputIsAnError) {
   const std::string command = std::string(QUENCH_PROGRAM) + " inspect " + quench() + " >/dev/full 2>" + path("error");
   const int status = std::system(command.c_str());
