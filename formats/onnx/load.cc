@@ -6,6 +6,7 @@
 
 #include "formats/base/element_type.h"
 #include "formats/error.h"
+#include "formats/onnx/contrib_attention.h"
 #include "formats/onnx/file_kind.h"
 #include "formats/onnx/inline_functions.h"
 #include "formats/onnx/input_file.h"
@@ -363,6 +364,7 @@ OnnxModel parse_file(const std::shared_ptr<const InputFile>& file, ExternalFiles
   });
   use_one_domain_name(model.proto);
   try {
+    replace_attention(model.proto);
     inline_functions(model.proto);
   } catch (const Error& error) {
     throw Error::make("{}: {}", model.name, error.what());

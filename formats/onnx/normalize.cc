@@ -105,6 +105,7 @@ void use_one_domain_name(onnx::ModelProto& model) {
   rename_imports(*model.mutable_opset_import());
   for_each_graph(model, [](onnx::GraphProto& graph) { rename_domains(*graph.mutable_node()); });
   for (onnx::FunctionProto& function : *model.mutable_functions()) {
+    rename_domain(*function.mutable_domain());
     rename_imports(*function.mutable_opset_import());
     rename_domains(*function.mutable_node());
   }

@@ -1,0 +1,191 @@
+// com.microsoft's Attention, which is expressed in ONNX's operators on loading, against its definition.
+#include <bit>
+
+#include "tests/compressor/graph/run_model.h"
+
+namespace quench {
+namespace {
+
+using namespace testing;
+
+struct Case {
+  std::string attributes = "num_heads = 2";
+  std::vector<int64_t> sizes = {6, 6, 6};  // features of queries, keys and values, all heads together
+  std::vector<int64_t> mask_dims = {};     // none: no mask
+  std::vector<int32_t> mask = {};
+  int64_t past = -1;  // positions; -1: no such input
+  bool has_score_bias = false;
+  bool is_causal = false;
+  int opset = 17;
+};
+
+constexpr int64_t kBatch = 2, kPositions = 3, kInputs = 5, kHeads = 2;
+
+OnnxModel model_of(const Case& c) {
+  const int64_t width = c.sizes[0] + c.sizes[1] + c.sizes[2];
+  std::string inputs = "float[2,3,5] x", call = "x, w, b", made = "y";
+  std::string outputs = "float[A,B,C] y";
+  if (!c.mask_dims.empty()) inputs += c.mask_dims.size() == 2 ? ", int32[P,Q] mask" : ", int32[P,Q,R] mask";
+  call += c.mask_dims.empty() ? ", no" : ", mask";
+  if (c.past >= 0) {
+    inputs += ", float[2,2,2,P,3] past";
+    outputs += ", float[E,F,G,H,I] present";
+    made += ", present";
+  }
+  call += c.past >= 0 ? ", past" : ", no";
+  if (c.has_score_bias) {
+    inputs += ", float[S,T,U,V] score_bias";
+    call += ", score_bias";
+  }
+  onnx::ModelProto proto = parse_text("g (" + inputs + ") => (" + outputs + ") { " + made +
+                                          " = com.microsoft.Attention <" + c.attributes + "> (" + call + ") }",
+                                      c.opset);
+  for (std::string& input : *proto.mutable_graph()->mutable_node(0)->mutable_input()) {
+    if (input == "no") input.clear();
+  }
+  onnx::OperatorSetIdProto& import = *proto.add_opset_import();
+  import.set_domain("com.microsoft");
+  import.set_version(1);
+  add_random(proto, "w", {kInputs, width}, 3);
+  add_random(proto, "b", {width}, 4);
+  return load_proto(proto);
+}
+
+// y, then present.
+std::vector<float> by_definition(const Case& c, const std::vector<float>& x, const std::vector<float>& past,
+                                 const std::vector<float>& score_bias) {
+  const int64_t width = c.sizes[0] + c.sizes[1] + c.sizes[2], before = std::max<int64_t>(c.past, 0);
+  const int64_t total = before + kPositions, d = c.sizes[0] / kHeads, dv = c.sizes[2] / kHeads;
+  const std::vector<float> w = random_floats(static_cast<size_t>(kInputs * width), 3);
+  const std::vector<float> b = random_floats(static_cast<size_t>(width), 4);
+  const auto at = [](const std::vector<float>& v, int64_t i) { return static_cast<double>(v[static_cast<size_t>(i)]); };
+  const auto projected = [&](int64_t n, int64_t s, int64_t feature) {
+    double sum = at(b, feature);
+    for (int64_t i = 0; i < kInputs; ++i) sum += at(x, (n * kPositions + s) * kInputs + i) * at(w, i * width + feature);
+    return sum;
+  };
+  // Of keys (0) or values (1), with the past before them: past is 2 x batch x heads x positions x features.
+  const auto kept = [&](int64_t which, int64_t n, int64_t h, int64_t t, int64_t i) {
+    const int64_t features = which == 0 ? d : dv;
+    if (t < before) return at(past, ((((which * kBatch) + n) * kHeads + h) * before + t) * features + i);
+    return projected(n, t - before, c.sizes[0] + which * c.sizes[1] + h * features + i);
+  };
+  std::vector<float> y;
+  for (int64_t n = 0; n < kBatch; ++n) {
+    for (int64_t s = 0; s < kPositions; ++s) {
+      for (int64_t h = 0; h < kHeads; ++h) {
+        std::vector<double> scores;
+        double sum = 0;
+        for (int64_t t = 0; t < total; ++t) {
+          double score = 0;
+          for (int64_t i = 0; i < d; ++i) score += projected(n, s, h * d + i) * kept(0, n, h, t, i);
+          score /= std::sqrt(static_cast<double>(d));
+          if (c.mask_dims.size() == 2) score += c.mask[static_cast<size_t>(n * total + t)] != 0 ? 0 : -10000;
+          if (c.mask_dims.size() == 3)
+            score += c.mask[static_cast<size_t>((n * kPositions + s) * total + t)] != 0 ? 0 : -10000;
+          if (c.has_score_bias) score += at(score_bias, (h * kPositions + s) * total + t);
+          scores.push_back(c.is_causal && t > before + s ? 0 : std::exp(score));
+          sum += scores.back();
+        }
+        for (int64_t i = 0; i < dv; ++i) {
+          double mixed = 0;
+          for (int64_t t = 0; t < total; ++t) mixed += scores[static_cast<size_t>(t)] / sum * kept(1, n, h, t, i);
+          y.push_back(static_cast<float>(mixed));
+        }
+      }
+    }
+  }
+  for (int64_t which = 0; which < 2 && c.past >= 0; ++which) {
+    for (int64_t place = 0; place < kBatch * kHeads * total * d; ++place) {
+      const int64_t i = place % d, t = place / d % total, h = place / d / total % kHeads,
+                    n = place / d / total / kHeads;
+      y.push_back(static_cast<float>(kept(which, n, h, t, i)));
+    }
+  }
+  return y;
+}
+
+void expect_as_defined(const Case& c) {
+  const OnnxModel model = model_of(c);
+  EXPECT_EQ(count_nodes(model, "Attention"), 0);
+  EXPECT_EQ(count_nodes(model, "MatMul"), 3);
+  EXPECT_TRUE(check(model).empty());
+  const Input x = random_input({kBatch, kPositions, kInputs}, 5);
+  std::vector<Input> inputs = {x};
+  if (!c.mask_dims.empty()) {
+    Input mask{c.mask_dims, {}};
+    for (const int32_t value : c.mask) mask.values.push_back(std::bit_cast<float>(value));
+    inputs.push_back(mask);
+  }
+  Input past, bias;
+  if (c.past >= 0) inputs.push_back(past = random_input({2, kBatch, kHeads, c.past, 3}, 6));
+  const int64_t total = std::max<int64_t>(c.past, 0) + kPositions;
+  if (c.has_score_bias) inputs.push_back(bias = random_input({1, kHeads, kPositions, total}, 8));
+  expect_close(run(model, inputs), by_definition(c, x.values, past.values, bias.values), 1e-5f);
+}
+
+TEST(ContribAttention, IsWhatItsDefinitionSays) {
+  expect_as_defined({});
+  expect_as_defined({.attributes = "num_heads = 2, qkv_hidden_sizes = [6, 6, 8]", .sizes = {6, 6, 8}});
+  for (const int opset : {11, 12, 13}) expect_as_defined({.opset = opset});
+}
+
+TEST(ContribAttention, MasksHideKeys) {
+  const std::string attributes = "num_heads = 2";
+  expect_as_defined({.attributes = attributes, .mask_dims = {2, 3}, .mask = {1, 1, 0, 1, 0, 1}});
+  expect_as_defined({.attributes = attributes,
+                     .mask_dims = {2, 3, 3},
+                     .mask = {1, 0, 0, 1, 1, 0, 1, 1, 1, 0, 0, 1, 1, 1, 1, 0, 1, 0}});
+  expect_as_defined({.attributes = attributes + ", unidirectional = 1", .has_score_bias = true, .is_causal = true});
+}
+
+TEST(ContribAttention, AGrowingPastComesBeforeTheKeys) {
+  const Case c{.attributes = "num_heads = 2, unidirectional = 1", .sizes = {6, 6, 6}, .past = 4, .is_causal = true};
+  expect_as_defined(c);
+  expect_as_defined({.attributes = "num_heads = 2",
+                     .sizes = {6, 6, 6},
+                     .mask_dims = {2, 5},
+                     .mask = {0, 1, 1, 1, 1, 1, 1, 1, 1, 0},
+                     .past = 2,
+                     .has_score_bias = true});
+}
+
+// How many keys count, as EmbedLayerNormalization makes it of a mask.
+TEST(ContribAttention, LengthsOfAnEmbeddingHideTheRest) {
+  onnx::ModelProto proto = parse_text(R"(g (int32[2,3] ids, int32[2,3] mask) => (float[A,B,C] y) {
+    x, lengths = com.microsoft.EmbedLayerNormalization (ids, no, words, places, no, gamma, beta, mask)
+    y = com.microsoft.Attention <num_heads = 2> (x, w, b, lengths)
+  })");
+  for (std::string& input : *proto.mutable_graph()->mutable_node(0)->mutable_input()) {
+    if (input == "no") input.clear();
+  }
+  onnx::OperatorSetIdProto& import = *proto.add_opset_import();
+  import.set_domain("com.microsoft");
+  import.set_version(1);
+  add_random(proto, "words", {7, 4}, 1);
+  add_random(proto, "places", {3, 4}, 2);
+  add_random(proto, "gamma", {4}, 3);
+  add_random(proto, "beta", {4}, 4);
+  add_random(proto, "w", {4, 12}, 5);
+  add_random(proto, "b", {12}, 6);
+  const OnnxModel model = load_proto(proto);
+  EXPECT_EQ(count_nodes(model, "Attention"), 0);
+  const auto run_with = [&](int32_t hidden_word, int32_t counts) {
+    Input ids{{2, 3}, {}}, mask{{2, 3}, {}};
+    for (const int32_t id : {1, 2, hidden_word, 3, 4, 5}) ids.values.push_back(std::bit_cast<float>(id));
+    for (const int32_t one : {1, 1, counts, 1, 1, 1}) mask.values.push_back(std::bit_cast<float>(one));
+    const std::vector<float> y = run(model, {ids, mask});
+    return std::vector<float>(y.begin(), y.begin() + 8);  // of the words that count
+  };
+  EXPECT_EQ(run_with(3, 0), run_with(6, 0));
+  EXPECT_NE(run_with(3, 1), run_with(6, 1));
+}
+
+TEST(ContribAttention, WhatHasNoFormInOnnxStays) {
+  EXPECT_EQ(count_nodes(model_of({.attributes = "num_heads = 2, do_rotary = 1"}), "Attention"), 1);
+  EXPECT_EQ(count_nodes(model_of({.attributes = "num_heads = 4"}), "Attention"), 1);
+  EXPECT_EQ(count_nodes(model_of({.attributes = "num_heads = 2", .opset = 10}), "Attention"), 1);
+}
+
+}  // namespace
+}  // namespace quench
