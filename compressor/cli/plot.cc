@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <filesystem>
@@ -59,9 +60,10 @@ std::string picture_of_runs(const Arguments& arguments) {
 
 bool is_table(const std::string& path) { return std::filesystem::path(path).extension() == ".csv"; }
 
-std::vector<std::string> cells_of(const std::string& line) {
+std::vector<std::string> cells_of(std::string line) {
+  if (line.ends_with('\r')) line.pop_back();
   std::vector<std::string> cells;
-  std::istringstream row(line);
+  std::istringstream row(line + ",");  // so that an empty last cell is one
   for (std::string cell; std::getline(row, cell, ',');) cells.push_back(cell);
   return cells;
 }
@@ -74,7 +76,7 @@ double number_of(const std::string& cell) {
 
 // The other columns over the first one. A cell that is no number is a gap.
 std::string picture_of_table(const Arguments& arguments) {
-  const std::string& path = arguments.files.front();
+  const std::string& path = *std::ranges::find_if(arguments.files, is_table);
   if (arguments.files.size() != 1) throw Error::make("{}: a table is drawn alone", path);
   const std::vector<std::byte> bytes = data::read_file(path);
   std::istringstream file(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
@@ -85,6 +87,7 @@ std::string picture_of_table(const Arguments& arguments) {
   report::LinePlot plot{std::filesystem::path(path).stem().string(), names[0], arguments.y_label, {}, {}, {}};
   for (size_t c = 1; c < names.size(); ++c) plot.series.push_back({names[c], {}, {}});
   for (size_t number = 2; std::getline(file, line); ++number) {
+    if (line.empty() || line == "\r") continue;
     const std::vector<std::string> cells = cells_of(line);
     if (cells.size() != names.size()) {
       throw Error::make("{}: line {}: {} columns, not {}", path, number, cells.size(), names.size());
@@ -103,7 +106,7 @@ void run(const Arguments& arguments) {
   for (const std::string& path : arguments.files) files.reads(path);
   files.writes(arguments.output);
   const std::string picture =
-      is_table(arguments.files.front()) ? picture_of_table(arguments) : picture_of_runs(arguments);
+      std::ranges::any_of(arguments.files, is_table) ? picture_of_table(arguments) : picture_of_runs(arguments);
   data::write_file(arguments.output, std::as_bytes(std::span(picture)));
 }
 

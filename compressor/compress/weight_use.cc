@@ -93,7 +93,8 @@ bool is_recurrent(const NodeProto& node) {
 }
 
 // What a recurrent node multiplies with R: what it put out a step before, which has the moments of its output Y, or of
-// Y_h, the last step, where Y is left out. Empty where these hold two directions, each of which sees its own half.
+// Y_h, the last step, where Y is left out. (A GRU whose linear_before_reset is 0 multiplies a third of R by a part of it,
+// which is near enough.) Empty where these hold two directions, each of which sees its own half.
 std::string recurrent_state(const NodeProto& node, const Weight& weight) {
   if (weight.dims[0] != 1) return "";
   for (const int output : {0, 1}) {

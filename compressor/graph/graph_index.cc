@@ -5,6 +5,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "formats/onnx/node.h"
+
 namespace quench::graph {
 namespace {
 
@@ -119,20 +121,15 @@ void for_each_used_value(const onnx::NodeProto& node, const std::function<void(c
 }
 
 const onnx::AttributeProto* find_attribute(const onnx::NodeProto& node, std::string_view name) {
-  for (const onnx::AttributeProto& attribute : node.attribute()) {
-    if (attribute.name() == name) return &attribute;
-  }
-  return nullptr;
+  return quench::find_attribute(node, name);
 }
 
 int64_t integer_attribute(const onnx::NodeProto& node, std::string_view name, int64_t fallback) {
-  const onnx::AttributeProto* attribute = find_attribute(node, name);
-  return attribute == nullptr ? fallback : attribute->i();
+  return quench::integer_attribute(node, name, fallback);
 }
 
 float float_attribute(const onnx::NodeProto& node, std::string_view name, float fallback) {
-  const onnx::AttributeProto* attribute = find_attribute(node, name);
-  return attribute == nullptr ? fallback : attribute->f();
+  return quench::float_attribute(node, name, fallback);
 }
 
 operators::AttributeView attributes_of(const onnx::NodeProto& node) {
@@ -184,12 +181,7 @@ void remove_attribute(onnx::NodeProto& node, std::string_view name) {
   erase_if(*node.mutable_attribute(), [&](const onnx::AttributeProto& attribute) { return attribute.name() == name; });
 }
 
-int64_t default_opset(const onnx::ModelProto& model) {
-  for (const onnx::OperatorSetIdProto& opset : model.opset_import()) {
-    if (opset.domain().empty() || opset.domain() == "ai.onnx") return opset.version();
-  }
-  return 0;
-}
+int64_t default_opset(const onnx::ModelProto& model) { return quench::default_opset(model); }
 
 bool is_op(const onnx::NodeProto& node, std::string_view op_type) {
   return node.op_type() == op_type && (node.domain().empty() || node.domain() == "ai.onnx");
@@ -199,13 +191,8 @@ const operators::Operator* operator_of(const onnx::NodeProto& node) {
   return node.domain().empty() || node.domain() == "ai.onnx" ? operators::find(node.op_type()) : nullptr;
 }
 
-bool has_output(const onnx::NodeProto& node, int index) {
-  return index < node.output_size() && !node.output(index).empty();
-}
-
-bool has_input(const onnx::NodeProto& node, int index) {
-  return index < node.input_size() && !node.input(index).empty();
-}
+bool has_output(const onnx::NodeProto& node, int index) { return quench::has_output(node, index); }
+bool has_input(const onnx::NodeProto& node, int index) { return quench::has_input(node, index); }
 
 Weight& weight_of(OnnxModel& model, const onnx::TensorProto& tensor) {
   return model.weights.at(static_cast<size_t>(weight_index(tensor)));

@@ -14,6 +14,7 @@
 #include "formats/error.h"
 #include "formats/onnx/apart.h"
 #include "formats/onnx/model_file.h"
+#include "formats/onnx/node.h"
 
 namespace quench {
 namespace {
@@ -96,11 +97,8 @@ class StructureCheck {
 
 // Operators that ONNX does not have: a model of another runtime may hold some.
 void warn_of_unknown_operators(onnx::ModelProto& model, std::vector<std::string>& warnings) {
-  int64_t opset = 0;
+  const int64_t opset = default_opset(model);
   std::set<std::string> functions, unknown;
-  for (const onnx::OperatorSetIdProto& import : model.opset_import()) {
-    if (import.domain().empty()) opset = import.version();
-  }
   for (const onnx::FunctionProto& function : model.functions()) functions.insert(function.name());
   for_each_graph(model, [&](const onnx::GraphProto& graph) {
     for (const onnx::NodeProto& node : graph.node()) {

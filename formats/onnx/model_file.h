@@ -6,10 +6,11 @@
 //     save("out.onnx", model);
 //
 // load() scans the protobuf wire bytes as a stream: payloads of tensors become ranges of the file, all else is parsed
-// into `proto`, functions are replaced by their bodies (inline_functions.h), and nodes are put in order. Files over 2 GB
-// work. External data (ONNX's data_location EXTERNAL) becomes a range of the other file, which must be a regular file
-// inside the model's folder or, where the model is a link, the folder of what it leads to; absolute paths, "..", and links
-// that lead out of these are refused. Every error is a quench::Error of one line that begins with the file's name.
+// into `proto`, functions are replaced by their bodies (inline_functions.h, and contrib_attention.h), and nodes are put
+// in order. Files over 2 GB work. External data (ONNX's data_location EXTERNAL) becomes a range of the other file, which
+// must be a regular file inside the model's folder or, where the model is a link, the folder of what it leads to;
+// absolute paths, "..", and links that lead out of these are refused. Every error is a quench::Error of one line that
+// begins with the file's name.
 #pragma once
 
 #include <onnx/onnx_pb.h>
@@ -74,9 +75,9 @@ OnnxModel load(const std::filesystem::path& path, const LoadOptions& options = {
 // The same for a .onnx file in memory, which is copied; external data is refused.
 OnnxModel load_bytes(std::span<const std::byte> bytes, std::string name, const LoadOptions& options = {});
 
-// Throws where a value is used that nothing before it defines, or defined twice. Returns warnings, one line each: an opset
-// or IR version newer than the ONNX library knows, operators that ONNX does not have, shapes that contradict, weights
-// that hold NaN or infinities.
+// Throws where a value is used that nothing before it defines, or defined twice. Returns warnings, one line each: an
+// opset or IR version newer than the ONNX library knows, operators that ONNX does not have, shapes that contradict,
+// weights that hold NaN or infinities.
 std::vector<std::string> check(const OnnxModel& model);
 
 // Adds the value_info that ONNX's shape inference (not strict) can find; leaves the model alone where it cannot. A

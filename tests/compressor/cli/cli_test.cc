@@ -584,7 +584,7 @@ TEST_F(Cli, PlotDrawsTrainingsTogether) {
 }
 
 TEST_F(Cli, PlotDrawsATable) {
-  write_text(path("memory.csv"), "depth,stored,computed again\n38,108,44\n74,-,55\n110,286,65.5\n");
+  write_text(path("memory.csv"), "depth,stored,computed again,none\r\n38,108,44,\n74,-,55,\r\n110,286,65.5,\n\n");
   const Outcome outcome = run_program({"plot", path("memory.csv"), "-o", path("c.svg"), "--y-label", "MiB"});
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   const std::string picture = read_bytes(path("c.svg"));
@@ -598,6 +598,8 @@ TEST_F(Cli, PlotDrawsATable) {
   write_text(path("empty.csv"), "");
   expect_error(run_program({"plot", path("empty.csv"), "-o", path("c.svg")}), 1, "empty.csv: line 1: not the names");
   expect_error(run_program({"plot", path("memory.csv"), path("short.csv"), "-o", path("c.svg")}), 1, "drawn alone");
+  write_text(path("run.jsonl"), "");
+  expect_error(run_program({"plot", path("run.jsonl"), path("memory.csv"), "-o", path("c.svg")}), 1, "drawn alone");
   EXPECT_FALSE(fs::exists(path("c.svg")));
 }
 

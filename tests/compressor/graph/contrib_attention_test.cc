@@ -1,5 +1,6 @@
 // com.microsoft's Attention, which is expressed in ONNX's operators on loading, against its definition.
 #include <bit>
+#include <limits>
 
 #include "tests/compressor/graph/run_model.h"
 
@@ -17,9 +18,24 @@ struct Case {
   bool has_score_bias = false;
   bool is_causal = false;
   int opset = 17;
+  double scale = 0, filter = -10000;
+  bool is_half = false;  // float16 inside
 };
 
 constexpr int64_t kBatch = 2, kPositions = 3, kInputs = 5, kHeads = 2;
+
+// Inputs called "no" are left out, and the operators' domain is imported.
+onnx::ModelProto finished(onnx::ModelProto proto) {
+  for (onnx::NodeProto& node : *proto.mutable_graph()->mutable_node()) {
+    for (std::string& input : *node.mutable_input()) {
+      if (input == "no") input.clear();
+    }
+  }
+  onnx::OperatorSetIdProto& import = *proto.add_opset_import();
+  import.set_domain("com.microsoft");
+  import.set_version(1);
+  return proto;
+}
 
 OnnxModel model_of(const Case& c) {
   const int64_t width = c.sizes[0] + c.sizes[1] + c.sizes[2];
@@ -37,18 +53,17 @@ OnnxModel model_of(const Case& c) {
     inputs += ", float[S,T,U,V] score_bias";
     call += ", score_bias";
   }
-  onnx::ModelProto proto = parse_text("g (" + inputs + ") => (" + outputs + ") { " + made +
-                                          " = com.microsoft.Attention <" + c.attributes + "> (" + call + ") }",
-                                      c.opset);
-  for (std::string& input : *proto.mutable_graph()->mutable_node(0)->mutable_input()) {
-    if (input == "no") input.clear();
-  }
-  onnx::OperatorSetIdProto& import = *proto.add_opset_import();
-  import.set_domain("com.microsoft");
-  import.set_version(1);
-  add_random(proto, "w", {kInputs, width}, 3);
-  add_random(proto, "b", {width}, 4);
-  return load_proto(proto);
+  if (c.is_half) call.replace(0, 1, "h");
+  if (c.is_half) made.replace(0, 1, "z");
+  onnx::ModelProto proto =
+      parse_text("g (" + inputs + ") => (" + outputs + ") { " + (c.is_half ? "h = Cast <to = 10> (x)\n" : "") + made +
+                     " = com.microsoft.Attention <" + c.attributes + "> (" + call + ")" +
+                     (c.is_half ? "\n y = Cast <to = 1> (z)" : "") + " }",
+                 c.opset);
+  const int32_t type = c.is_half ? onnx::TensorProto::FLOAT16 : onnx::TensorProto::FLOAT;
+  add_random(proto, "w", {kInputs, width}, 3, -1, 1, type);
+  add_random(proto, "b", {width}, 4, -1, 1, type);
+  return load_proto(finished(proto));
 }
 
 // y, then present.
@@ -79,10 +94,9 @@ std::vector<float> by_definition(const Case& c, const std::vector<float>& x, con
         for (int64_t t = 0; t < total; ++t) {
           double score = 0;
           for (int64_t i = 0; i < d; ++i) score += projected(n, s, h * d + i) * kept(0, n, h, t, i);
-          score /= std::sqrt(static_cast<double>(d));
-          if (c.mask_dims.size() == 2) score += c.mask[static_cast<size_t>(n * total + t)] != 0 ? 0 : -10000;
-          if (c.mask_dims.size() == 3)
-            score += c.mask[static_cast<size_t>((n * kPositions + s) * total + t)] != 0 ? 0 : -10000;
+          score *= c.scale != 0 ? c.scale : 1 / std::sqrt(static_cast<double>(d));
+          const int64_t row = c.mask_dims.size() == 3 ? n * kPositions + s : n;
+          if (!c.mask_dims.empty() && c.mask[static_cast<size_t>(row * total + t)] <= 0) score += c.filter;
           if (c.has_score_bias) score += at(score_bias, (h * kPositions + s) * total + t);
           scores.push_back(c.is_causal && t > before + s ? 0 : std::exp(score));
           sum += scores.back();
@@ -121,22 +135,29 @@ void expect_as_defined(const Case& c) {
   if (c.past >= 0) inputs.push_back(past = random_input({2, kBatch, kHeads, c.past, 3}, 6));
   const int64_t total = std::max<int64_t>(c.past, 0) + kPositions;
   if (c.has_score_bias) inputs.push_back(bias = random_input({1, kHeads, kPositions, total}, 8));
-  expect_close(run(model, inputs), by_definition(c, x.values, past.values, bias.values), 1e-5f);
+  expect_close(run(model, inputs), by_definition(c, x.values, past.values, bias.values), c.is_half ? 1e-2f : 1e-5f);
 }
 
 TEST(ContribAttention, IsWhatItsDefinitionSays) {
   expect_as_defined({});
   expect_as_defined({.attributes = "num_heads = 2, qkv_hidden_sizes = [6, 6, 8]", .sizes = {6, 6, 8}});
+  expect_as_defined({.attributes = "num_heads = 2, scale = 0.03125", .scale = 0.03125});
   for (const int opset : {11, 12, 13}) expect_as_defined({.opset = opset});
 }
 
 TEST(ContribAttention, MasksHideKeys) {
-  const std::string attributes = "num_heads = 2";
-  expect_as_defined({.attributes = attributes, .mask_dims = {2, 3}, .mask = {1, 1, 0, 1, 0, 1}});
-  expect_as_defined({.attributes = attributes,
-                     .mask_dims = {2, 3, 3},
-                     .mask = {1, 0, 0, 1, 1, 0, 1, 1, 1, 0, 0, 1, 1, 1, 1, 0, 1, 0}});
-  expect_as_defined({.attributes = attributes + ", unidirectional = 1", .has_score_bias = true, .is_causal = true});
+  const std::vector<int32_t> mask = {1, 2, -1, 1, 0, 7};  // above 0: counts
+  const std::string filter = ", mask_filter_value = -3.0";
+  expect_as_defined({.mask_dims = {2, 3}, .mask = mask});
+  expect_as_defined({.attributes = "num_heads = 2" + filter, .mask_dims = {2, 3}, .mask = mask, .filter = -3});
+  expect_as_defined({.mask_dims = {2, 3, 3}, .mask = {1, 0, 0, 1, 1, 0, 1, 1, 1, 0, 0, 1, 1, 1, 1, 0, 1, 0}});
+  expect_as_defined({.attributes = "num_heads = 2, unidirectional = 1", .has_score_bias = true, .is_causal = true});
+  // In float16 the lowest number of float32 is none.
+  expect_as_defined({.attributes = "num_heads = 2, mask_filter_value = -3.4e38",
+                     .mask_dims = {2, 3},
+                     .mask = mask,
+                     .filter = -3.4e38,
+                     .is_half = true});
 }
 
 TEST(ContribAttention, AGrowingPastComesBeforeTheKeys) {
@@ -156,19 +177,13 @@ TEST(ContribAttention, LengthsOfAnEmbeddingHideTheRest) {
     x, lengths = com.microsoft.EmbedLayerNormalization (ids, no, words, places, no, gamma, beta, mask)
     y = com.microsoft.Attention <num_heads = 2> (x, w, b, lengths)
   })");
-  for (std::string& input : *proto.mutable_graph()->mutable_node(0)->mutable_input()) {
-    if (input == "no") input.clear();
-  }
-  onnx::OperatorSetIdProto& import = *proto.add_opset_import();
-  import.set_domain("com.microsoft");
-  import.set_version(1);
   add_random(proto, "words", {7, 4}, 1);
   add_random(proto, "places", {3, 4}, 2);
   add_random(proto, "gamma", {4}, 3);
   add_random(proto, "beta", {4}, 4);
   add_random(proto, "w", {4, 12}, 5);
   add_random(proto, "b", {12}, 6);
-  const OnnxModel model = load_proto(proto);
+  const OnnxModel model = load_proto(finished(proto));
   EXPECT_EQ(count_nodes(model, "Attention"), 0);
   const auto run_with = [&](int32_t hidden_word, int32_t counts) {
     Input ids{{2, 3}, {}}, mask{{2, 3}, {}};
@@ -184,7 +199,26 @@ TEST(ContribAttention, LengthsOfAnEmbeddingHideTheRest) {
 TEST(ContribAttention, WhatHasNoFormInOnnxStays) {
   EXPECT_EQ(count_nodes(model_of({.attributes = "num_heads = 2, do_rotary = 1"}), "Attention"), 1);
   EXPECT_EQ(count_nodes(model_of({.attributes = "num_heads = 4"}), "Attention"), 1);
-  EXPECT_EQ(count_nodes(model_of({.attributes = "num_heads = 2", .opset = 10}), "Attention"), 1);
+  EXPECT_EQ(count_nodes(model_of({.opset = 10}), "Attention"), 1);
+  EXPECT_EQ(count_nodes(
+                model_of({.attributes = "num_heads = 2, qkv_hidden_sizes = [6, 6, 4]", .sizes = {6, 6, 4}, .past = 2}),
+                "Attention"),
+            1);
+  onnx::ModelProto proto = parse_text(R"(g (float[2,3,5] x) => (float[A,B,C] y) {
+    p = Cast <to = 6> (q)
+    q = Cast <to = 7> (p)
+    y = com.microsoft.Attention <num_heads = 2, scale = 1.0> (x, w, b, p)
+  })");
+  add_random(proto, "w", {5, 18}, 3);
+  add_random(proto, "b", {18}, 4);
+  EXPECT_EQ(count_nodes(load_proto(finished(proto)), "Attention"), 1);  // a mask of nowhere
+  proto.mutable_graph()->mutable_node()->DeleteSubrange(0, 2);
+  proto.mutable_graph()->mutable_node(0)->mutable_input()->RemoveLast();
+  EXPECT_EQ(count_nodes(load_proto(finished(proto)), "Attention"), 0);
+  for (onnx::AttributeProto& attribute : *proto.mutable_graph()->mutable_node(0)->mutable_attribute()) {
+    if (attribute.name() == "scale") attribute.set_f(std::numeric_limits<float>::infinity());
+  }
+  EXPECT_EQ(count_nodes(load_proto(finished(proto)), "Attention"), 1);
 }
 
 }  // namespace

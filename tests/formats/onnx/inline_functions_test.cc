@@ -27,6 +27,31 @@ onnx::ModelProto model_of(const std::string& graph, const std::vector<std::strin
   return proto;
 }
 
+onnx::ModelProto model_with_functions(const std::vector<std::vector<std::string>>& calls) {
+  onnx::ModelProto proto = parse_text("g (float[1] x) => (float[1] y) { y = Relu(x) }");
+  proto.mutable_graph()->mutable_node(0)->set_op_type("f0");
+  proto.mutable_graph()->mutable_node(0)->set_domain("local");
+  onnx::OperatorSetIdProto& import = *proto.add_opset_import();
+  import.set_domain("local");
+  import.set_version(1);
+  for (size_t f = 0; f < calls.size(); ++f) {
+    onnx::FunctionProto& function = *proto.add_functions();
+    function.set_name("f" + std::to_string(f));
+    function.set_domain("local");
+    function.add_input("a0");
+    *function.mutable_opset_import() = proto.opset_import();
+    for (size_t c = 0; c < calls[f].size(); ++c) {
+      onnx::NodeProto& node = *function.add_node();
+      node.set_op_type(calls[f][c]);
+      if (calls[f][c] != "Relu") node.set_domain("local");
+      node.add_input("a" + std::to_string(c));
+      node.add_output("a" + std::to_string(c + 1));
+    }
+    function.add_output("a" + std::to_string(calls[f].size()));
+  }
+  return proto;
+}
+
 // The nodes as "outputs = Operator(inputs)", one line each.
 std::string lines_of(const onnx::GraphProto& graph) {
   std::string lines;
@@ -115,9 +140,64 @@ TEST(InlineFunctions, WhatMeansSomethingElseInTheModelsOperatorSetStays) {
   const OnnxModel kept = load_proto(model_of(graph, {"f (u) => (v) { v = Softmax(u) }"}, 11));
   EXPECT_EQ(kept.proto.functions_size(), 1);
   EXPECT_EQ(lines_of(kept.proto.graph()), "y = f(x)\n");
+  // Nor does what it is called with: a function of the model's version could not be told from one of its own.
+  const OnnxModel both = load_proto(model_of("g (float[2,2] x) => (float[2,2] y) { a = local.f(x)\n y = local.h(a) }",
+                                             {"f (u) => (v) { v = Softmax(u) }", "h (u) => (v) { v = Relu(u) }"}, 11));
+  EXPECT_EQ(lines_of(both.proto.graph()), "a = f(x)\ny = h(a)\n");
+  // What is not called does not matter.
+  EXPECT_EQ(load_proto(
+                model_of("g (float[2,2] x) => (float[2,2] y) { y = Relu(x) }", {"f (u) => (v) { v = Softmax(u) }"}, 11))
+                .proto.functions_size(),
+            0);
   // Two of one name: overloads, which the library may not know.
   const std::string body = "f (u) => (v) { v = Relu(u) }";
   EXPECT_EQ(load_proto(model_of(graph, {body, body})).proto.functions_size(), 2);
+}
+
+// Few bytes that would come to many: one argument for many attributes, one name for many calls, graphs in graphs.
+TEST(InlineFunctions, WhatIsHandedOnIsBounded) {
+  onnx::ModelProto handed =
+      model_of("g (float[2] x) => (float[2] y) { y = local.f <a = \"b\"> (x) }", {"f <a> (u) => (v) { v = Relu(u) }"});
+  handed.mutable_graph()->mutable_node(0)->mutable_attribute(0)->set_s(std::string(1 << 20, 'b'));
+  for (int i = 0; i < 1000; ++i) {
+    onnx::AttributeProto& attribute = *handed.mutable_functions(0)->mutable_node(0)->add_attribute();
+    attribute.set_name("n" + std::to_string(i));
+    attribute.set_ref_attr_name("a");
+    attribute.set_type(onnx::AttributeProto::STRING);
+  }
+  EXPECT_TRUE(contains(error_of([&] { load_proto(handed); }), "256 MiB"));
+
+  onnx::ModelProto named =
+      model_of("g (float[2] x) => (float[2] y) { y = local.f(x) }", {"f (u) => (v) { a = Relu(u)\n v = Neg(a) }"});
+  named.mutable_graph()->mutable_node(0)->set_name(std::string(1 << 20, 'n'));
+  for (int i = 0; i < 3000; ++i) {
+    onnx::NodeProto& node = *named.mutable_graph()->add_node();
+    node = named.graph().node(0);
+    node.set_name("n");
+    node.set_output(0, "y" + std::to_string(i));
+  }
+  const OnnxModel model = load_proto(named);
+  EXPECT_EQ(model.proto.graph().node_size(), 2 * 3001);
+  EXPECT_TRUE(check(model).empty());
+
+  std::vector<std::vector<std::string>> calls;
+  for (int f = 1; f < 60; ++f) calls.push_back({"f" + std::to_string(f)});
+  calls.push_back({"Relu"});
+  onnx::ModelProto deep = model_with_functions(calls);
+  for (onnx::FunctionProto& function : *deep.mutable_functions()) {
+    const onnx::NodeProto inner = function.node(0);
+    onnx::NodeProto& branch = *function.mutable_node(0);
+    branch.set_op_type("If");
+    branch.clear_domain();
+    for (const char* name : {"then_branch", "else_branch"}) {
+      onnx::AttributeProto& attribute = *branch.add_attribute();
+      attribute.set_name(name);
+      attribute.set_type(onnx::AttributeProto::GRAPH);
+      if (std::string(name) == "then_branch") *attribute.mutable_g()->add_node() = inner;
+      attribute.mutable_g()->add_output()->set_name(inner.output(0));
+    }
+  }
+  EXPECT_TRUE(contains(error_of([&] { load_proto(deep); }), "graphs are nested too deeply"));
 }
 
 // Each call has the weights of the function's body; they are the same values.
@@ -127,31 +207,6 @@ TEST(InlineFunctions, WeightsOfTheBodyAreListedForEachCall) {
                           {"f (u) => (v) { w = Constant <value = float[2] {3, 4}> ()\n v = Add(u, w) }"}));
   ASSERT_EQ(model.weights.size(), 2u);
   for (const Weight& weight : model.weights) EXPECT_EQ(read_float(weight), (std::vector<float>{3, 4}));
-}
-
-onnx::ModelProto model_with_functions(const std::vector<std::vector<std::string>>& calls) {
-  onnx::ModelProto proto = parse_text("g (float[1] x) => (float[1] y) { y = Relu(x) }");
-  proto.mutable_graph()->mutable_node(0)->set_op_type("f0");
-  proto.mutable_graph()->mutable_node(0)->set_domain("local");
-  onnx::OperatorSetIdProto& import = *proto.add_opset_import();
-  import.set_domain("local");
-  import.set_version(1);
-  for (size_t f = 0; f < calls.size(); ++f) {
-    onnx::FunctionProto& function = *proto.add_functions();
-    function.set_name("f" + std::to_string(f));
-    function.set_domain("local");
-    function.add_input("a0");
-    *function.mutable_opset_import() = proto.opset_import();
-    for (size_t c = 0; c < calls[f].size(); ++c) {
-      onnx::NodeProto& node = *function.add_node();
-      node.set_op_type(calls[f][c]);
-      if (calls[f][c] != "Relu") node.set_domain("local");
-      node.add_input("a" + std::to_string(c));
-      node.add_output("a" + std::to_string(c + 1));
-    }
-    function.add_output("a" + std::to_string(calls[f].size()));
-  }
-  return proto;
 }
 
 TEST(InlineFunctions, FunctionsThatCallThemselvesOrExplodeAreRefused) {
@@ -168,6 +223,17 @@ TEST(InlineFunctions, FunctionsThatCallThemselvesOrExplodeAreRefused) {
   for (int f = 1; f < 50000; ++f) chain.push_back({"f" + std::to_string(f)});
   chain.push_back({"Relu"});
   EXPECT_TRUE(contains(error_with(chain), "nested too deeply"));
+  // However they are called: the last comes first by name.
+  onnx::ModelProto reversed = model_with_functions(chain);
+  const auto turned = [](const std::string& name) {
+    return name == "Relu" ? name : "g" + std::to_string(1000000 - std::stoi(name.substr(1)));
+  };
+  reversed.mutable_graph()->mutable_node(0)->set_op_type(turned("f0"));
+  for (onnx::FunctionProto& function : *reversed.mutable_functions()) {
+    function.set_name(turned(function.name()));
+    for (onnx::NodeProto& node : *function.mutable_node()) node.set_op_type(turned(node.op_type()));
+  }
+  EXPECT_TRUE(contains(error_of([&] { load_proto(reversed); }), "nested too deeply"));
   // Each of many calls is small enough.
   onnx::ModelProto calls = model_with_functions({std::vector<std::string>(2000, "Relu")});
   onnx::GraphProto& graph = *calls.mutable_graph();
