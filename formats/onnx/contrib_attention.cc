@@ -1,6 +1,5 @@
 #include "formats/onnx/contrib_attention.h"
 
-#include <fmt/format.h>
 #include <onnx/defs/parser.h>
 
 #include <algorithm>
@@ -82,13 +81,14 @@ class Body {
 
   void line(const std::string& text) { text_ += "  " + text + "\n"; }
   std::string integers(const std::vector<int64_t>& values) {
-    const std::string name = next();
+    std::string name = next();
     line(fmt::format("{} = Constant <value = int64[{}] {{{}}}> ()", name, values.size(), fmt::join(values, ", ")));
     return name;
   }
   std::string scalar(int64_t value) { return call("Constant", "", fmt::format("value = int64 {{{}}}", value)); }
-  // A scalar of the model's floating-point type; what is beyond its range comes to its end.
+  // Of the model's floating-point type.
   double largest() const { return type_ == TensorProto::FLOAT16 ? 65504 : 3.4028234e38; }
+  // A scalar of that type; what is beyond its range comes to its end.
   std::string number(double value) {
     const std::string name = next();
     const double bounded = std::clamp(value, -largest(), largest());
@@ -98,7 +98,7 @@ class Body {
   std::string cast(const std::string& from) { return call("Cast", from, fmt::format("to = {}", type_)); }
   // The result of an operator.
   std::string call(const std::string& op, const std::string& inputs, const std::string& attributes = "") {
-    const std::string name = next();
+    std::string name = next();
     line(fmt::format("{} = {} {}({})", name, op, attributes.empty() ? "" : fmt::format("<{}> ", attributes), inputs));
     return name;
   }
@@ -210,7 +210,8 @@ std::string positions_of(Body& body, const std::string& heads) {
 
 double scale_of(const NodeProto& node, const Sizes& sizes) {
   const double given = float_attribute(node, "scale", 0);
-  return given != 0 ? given : 1 / std::sqrt(static_cast<double>(sizes.query / sizes.heads));
+  const int64_t features = sizes.query / sizes.heads;
+  return given != 0 ? given : 1 / std::sqrt(static_cast<double>(features));
 }
 
 double filter_of(const NodeProto& node) { return float_attribute(node, "mask_filter_value", -10000); }
@@ -247,7 +248,8 @@ std::string body_of(const NodeProto& node, const Sizes& sizes, int64_t type, int
 // 0: none; -1: of a kind that is not replaced.
 int mask_rank_of(const NodeProto& node, const Values& values) {
   if (!has_input(node, kMask)) return 0;
-  const std::string mask = node.input(kMask), source = values.behind_casts(mask);
+  const std::string& mask = node.input(kMask);
+  const std::string source = values.behind_casts(mask);
   const int rank = values.rank(mask) != 0 ? values.rank(mask) : values.rank(source);
   if (rank == 2 || rank == 3) return rank;
   const NodeProto* maker = values.producer(source);
