@@ -144,7 +144,8 @@ void ErrorFeedback::Assignment::run(PricedAssigners& assigners, std::span<const 
   }
 }
 
-ErrorFeedback::ErrorFeedback(const MatrixView& view, const Moments& moments, MomentTrust trust, bool vectors_span_columns)
+ErrorFeedback::ErrorFeedback(const MatrixView& view, const Moments& moments, MomentTrust trust,
+                             bool vectors_span_columns)
     : view_(view) {
   const bool keep_order = vectors_span_columns && view.column_stride == 1;
   for (int64_t g = 0; g < view.groups; ++g) {
