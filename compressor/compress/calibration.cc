@@ -32,7 +32,7 @@ constexpr double kMaxSeconds = 40;  // of one processor; likewise: a loop may ha
 // On inputs that may be far from the real ones. With 1, 0.8, 0.5 and 0 of the products a classifier of sounds has on real
 // ones 26.6, 29.5, 29.0 and 20.1 dB (st_yamnet256), one of a word 17.8, 21.6, 24.4 and 23.1 dB (oww_alexa), means over
 // nine files of equal bytes; with 0.7 in place of 1, eight others have 3 dB less to 2 dB more. With a damping of 0.05 in
-// place of 0.01, eight models of equal bytes have, means over three seeds, 2.6, 2.1, 1.6, 1.0, 0.5, 0.3, -0.4 and -2.7 dB
+// place of 0.01, eight models of about equal bytes have, means over three seeds, 2.6, 2.1, 1.6, 1.0, 0.5, 0.3, -0.4 and -2.7 dB
 // more; with 0.1 about as much.
 constexpr MomentTrust kTrustInGuesses = {.products = 0.7, .damping = 0.05};
 constexpr double kMomentOperations = 150e9;      // multiply-accumulates to spend on gathering moments

@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 constexpr double kClassifierDecibels = 16;
 constexpr double kSignalDecibels = 30;
 // More than that on made-up inputs that may be far from the real ones. On real ones, a detector of faces has 32.2 dB with
-// it and 23.7 dB without, in 10 % more bytes (yunet_n_640), a segmentation 18.8 and 17.7 dB (sinet_seg).
+// it and 23.7 dB without, in 10 % more bytes (yunet_n_640).
 constexpr double kGuessDecibels = 3;
 // In units of a tensor's rms, where made-up inputs alone say how coarse it may be. On real inputs, with 0.18, 0.25 and
 // 0.35: a classifier of pictures has 22.9, 19.2 and 17.4 dB at 7.0, 7.8 and 8.8 times smaller than in 32 bits

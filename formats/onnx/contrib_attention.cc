@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "formats/error.h"
+#include "formats/onnx/inline_functions.h"
 #include "formats/onnx/node.h"
 
 namespace quench {
@@ -288,9 +289,8 @@ void replace_attention(onnx::ModelProto& model) {
   constexpr int64_t kFirstOpset = 11;    // of negative axes of Softmax, and Range
   constexpr size_t kMostFunctions = 64;  // different ones; layers of a network share one
   const int64_t opset = default_opset(model);
-  const auto& nodes = model.graph().node();
-  const bool is_free = std::ranges::none_of(model.functions(), [](const auto& f) { return f.domain() == kDomain; });
-  if (opset < kFirstOpset || !is_free || std::ranges::none_of(nodes, is_attention)) return;
+  if (opset < kFirstOpset || model.functions_size() != 0 || std::ranges::none_of(model.graph().node(), is_attention))
+    return;
   const Values values(model.graph());
   std::map<std::string, std::string> names;  // of functions, by body
   for (NodeProto& node : *model.mutable_graph()->mutable_node()) {
@@ -305,6 +305,7 @@ void replace_attention(onnx::ModelProto& model) {
     node.set_domain(kDomain);
     node.set_op_type(entry->second);
   }
+  inline_functions(model);
 }
 
 }  // namespace quench

@@ -364,8 +364,8 @@ OnnxModel parse_file(const std::shared_ptr<const InputFile>& file, ExternalFiles
   });
   use_one_domain_name(model.proto);
   try {
-    replace_attention(model.proto);
     inline_functions(model.proto);
+    replace_attention(model.proto);
   } catch (const Error& error) {
     throw Error::make("{}: {}", model.name, error.what());
   }

@@ -210,6 +210,8 @@ TEST(ErrorFeedback, MovesTheOutputLessThanRoundingEachWeightAlone) {
     ASSERT_TRUE(ErrorFeedback(use.view, moments, {.products = 0}, false).assign(grid, 0, values, none));
     HardAssigner(grid, 0).assign_all(values, plain);
     EXPECT_EQ(none, plain);
+    ASSERT_TRUE(ErrorFeedback(use.view, moments, {.damping = 1e9}, false).assign(grid, 0, values, none));
+    EXPECT_EQ(none, plain);
   }
 }
 

@@ -154,6 +154,27 @@ TEST(InlineFunctions, WhatMeansSomethingElseInTheModelsOperatorSetStays) {
   EXPECT_EQ(load_proto(model_of(graph, {body, body})).proto.functions_size(), 2);
 }
 
+// But not so often that a small file becomes a large one.
+TEST(InlineFunctions, WeightsThatCallsRepeatAreBounded) {
+  onnx::ModelProto proto = model_of("g (float[1] x) => (float[262144] y) { y = local.f(x) }",
+                                    {"f (u) => (v) { w = Constant <value = float[1] {3}> ()\n v = Add(u, w) }"});
+  onnx::TensorProto& tensor = *proto.mutable_functions(0)->mutable_node(0)->mutable_attribute(0)->mutable_t();
+  tensor.clear_float_data();
+  tensor.set_dims(0, 1 << 18);  // 1 MiB
+  tensor.set_raw_data(std::string(1 << 20, 'w'));
+  const auto add_calls = [&](int count) {
+    for (int n = 0; n < count; ++n) {
+      onnx::NodeProto& node = *proto.mutable_graph()->add_node();
+      node = proto.graph().node(0);
+      node.set_output(0, "z" + std::to_string(proto.graph().node_size()));
+    }
+  };
+  add_calls(200);
+  EXPECT_EQ(load_proto(proto).weights.size(), 201u);
+  add_calls(100);
+  EXPECT_TRUE(contains(error_of([&] { load_proto(proto); }), "256 MiB"));
+}
+
 // Few bytes that would come to many: one argument for many attributes, one name for many calls, graphs in graphs.
 TEST(InlineFunctions, WhatIsHandedOnIsBounded) {
   onnx::ModelProto handed =
