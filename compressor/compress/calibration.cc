@@ -11,6 +11,7 @@
 #include <set>
 
 #include "compressor/graph/graph_index.h"
+#include "compressor/graph/integer_weights.h"
 #include "compressor/measure/fidelity.h"
 #include "compressor/measure/scores.h"
 #include "formats/base/parallel.h"
@@ -49,6 +50,8 @@ constexpr int64_t kSearchSamples = 64;
 constexpr int64_t kSensitivitySamples = 16;
 constexpr size_t kLeastSensitivityRuns = 2;
 constexpr int64_t kLeastBlock = 64;
+// Of a perturbed weight's errors where it is of integers, in these: less would be rounded away.
+constexpr double kLeastIntegerPerturbation = 1;
 // Of a perturbed weight's errors, over its rms: the first one at which the outputs' error is below kLinearError, where it
 // still grows with the square; or the last.
 constexpr std::array kRelativePerturbations = {0.1, 0.1 / 8};
@@ -381,15 +384,22 @@ void Calibration::for_each_activation(Range range, const Evaluator& evaluator, c
                                       const std::function<void(size_t use, const HostTensor&)>& visit) const {
   std::map<std::string, std::vector<size_t>> uses;
   for (size_t u = range.begin; u < range.end; ++u) uses[uses_[u].use.activation].push_back(u);
+  // 8-bit integers as the numbers that they stand for, in units of their scale.
+  const auto show = [&](size_t u, const HostTensor& activation) {
+    if (!graph::is_integer_type(activation.dtype)) return visit(u, activation);
+    const int32_t zero = uses_[u].use.activation_zero;
+    const std::vector<float> values = graph::integers_to_float(activation.dtype, zero, activation.bytes);
+    visit(u, HostTensor::float32(activation.name, activation.dims, values));
+  };
   const std::vector<std::string> names = watched(range);
   parallel_for(names.size(), options_.threads, [&](size_t n) {
     const HostTensor activation = evaluator.watched(n);
-    for (const size_t u : uses.at(names[n])) visit(u, activation);
+    for (const size_t u : uses.at(names[n])) show(u, activation);
   });
   for (const std::string& name : names) uses.erase(name);
   for (const std::vector<HostTensor>* known : {&batch.inputs, &batch.outputs}) {
     for (const HostTensor& value : *known) {
-      for (const size_t u : uses[value.name]) visit(u, value);
+      for (const size_t u : uses[value.name]) show(u, value);
       uses.erase(value.name);
     }
   }
@@ -487,15 +497,18 @@ void Calibration::measure_sensitivity(const std::vector<size_t>& group, const st
                                       size_t batches) {
   const auto count = static_cast<double>(group.size());
   for (const double perturbation : kRelativePerturbations) {
-    const double relative = perturbation / std::sqrt(count);
+    const auto deviation = [&](size_t weight) {
+      const double least = weights_.zero(weight) ? kLeastIntegerPerturbation : 0;
+      return std::max(perturbation / std::sqrt(count) * rms[weight], least);
+    };
     const double error = error_against_reference(
         [&](size_t weight) {
           const bool is_in = std::ranges::find(group, weight) != group.end();
-          return is_in ? perturbed(weight, relative * rms[weight]) : nullptr;
+          return is_in ? perturbed(weight, deviation(weight)) : nullptr;
         },
         batches);
     for (const size_t weight : group) {
-      if (rms[weight] > 0) sensitivity_[weight] = error / count / std::pow(relative * rms[weight], 2);
+      if (rms[weight] > 0) sensitivity_[weight] = error / count / std::pow(deviation(weight), 2);
     }
     if (error < kLinearError) break;
   }

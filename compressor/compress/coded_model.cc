@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "compressor/compress/weight_use.h"
+#include "compressor/graph/integer_weights.h"
 #include "formats/base/float16.h"
 #include "formats/entropy/encoder.h"
 #include "formats/entropy/statistics.h"
@@ -35,10 +36,11 @@ coded::Codebook CodedTensor::centers() const {
 
 std::vector<float> CodedTensor::dequantize(std::span<const uint16_t> of, const Weight& in) const {
   coded::Tensor tensor;
-  tensor.type = static_cast<ElementType>(in.dtype);
+  tensor.type = integers ? ElementType::kFloat32 : static_cast<ElementType>(in.dtype);
   tensor.scales = scales(in.elements());
   std::vector<float> values(in.elements());
   coded::dequantize(tensor, centers(), of, 0, 0, values);
+  if (integers) std::ranges::transform(values, values.begin(), [](float value) { return std::nearbyint(value); });
   return values;
 }
 
@@ -101,7 +103,7 @@ entropy::StreamLayout CodedModel::layout(const CodedTensor& tensor) const {
 std::vector<uint8_t> CodedModel::fit_entropy_model(bool grid) const {
   entropy::ModelFitter fitter(coder);
   for (const CodedTensor* tensor : tensors) {
-    if (tensor->grid != grid) continue;
+    if (tensor->grid != grid || tensor->integers) continue;
     const entropy::StreamLayout all = layout(*tensor);
     const std::vector<uint16_t> own = indices_of(*tensor);
     // Whole rows up to the limit, at least one.
@@ -133,7 +135,9 @@ coded::Tensor CodedModel::describe(const CodedTensor& tensor, std::span<const ui
 
 void CodedModel::report_quantized(const CodedTensor& tensor, std::span<const uint16_t> of, std::span<const float> own,
                                   TensorReport& report) const {
-  report.method = tensor.grid ? TensorMethod::kGrid : TensorMethod::kCodebook;
+  report.method = tensor.integers ? TensorMethod::kIntegers
+                  : tensor.grid   ? TensorMethod::kGrid
+                                  : TensorMethod::kCodebook;
   std::vector<uint64_t> counts(tensor.grid ? kGridEntries : tensor.codebook.size());
   for (const uint16_t index : of) ++counts[index];
   report.entropy = entropy::entropy_bits(counts);
@@ -176,7 +180,7 @@ void CodedModel::write_tensors(container::Writer& writer, std::span<const size_t
   Numbers shared[2];  // of learned codebooks, of the grid: entropy model, and the grid's codebook
   for (const bool grid : {false, true}) {
     const bool used =
-        std::any_of(tensors.begin(), tensors.end(), [&](const CodedTensor* t) { return t->grid == grid; });
+        std::ranges::any_of(tensors, [&](const CodedTensor* t) { return t->grid == grid && !t->integers; });
     if (!used) continue;
     const Weight& first = model.weights[tensors.front()->weight];
     const Result<uint32_t> number = writer.add_entropy_model(fit_entropy_model(grid));
@@ -191,8 +195,8 @@ void CodedModel::write_tensors(container::Writer& writer, std::span<const size_t
   for (size_t scope = 0; scope < codebooks.size(); ++scope) {
     const Codebook& codebook = codebooks[scope];
     codebook_numbers.push_back(0);
-    const bool used = std::any_of(tensors.begin(), tensors.end(),
-                                  [&](const CodedTensor* t) { return !t->grid && t->scope == scope; });
+    const bool used = std::ranges::any_of(
+        tensors, [&](const CodedTensor* t) { return !t->grid && !t->integers && t->scope == scope; });
     if (!used) continue;
     const Result<uint32_t> number = writer.add_codebook(
         container::Codebook::table(codebook.centers, static_cast<uint32_t>(codebook.dimension), codebook.zero_symbol));
@@ -211,10 +215,15 @@ void CodedModel::write_tensors(container::Writer& writer, std::span<const size_t
       check(writer.add_lossless(static_cast<ElementType>(weight.dtype), bytes, weight.elements()), weight);
     } else {
       const CodedTensor& tensor = *tensor_of[w];
-      Numbers numbers = shared[tensor.grid];
-      if (!tensor.grid) numbers.codebook = codebook_numbers[tensor.scope];
       const std::vector<uint16_t> own = indices_of(tensor);
-      check(writer.add_quantized(describe(tensor, own, numbers)), weight);
+      if (tensor.integers) {
+        const auto bytes = graph::to_integers(weight.dtype, *weights.zero(w), tensor.dequantize(own, weight));
+        check(writer.add_lossless(static_cast<ElementType>(weight.dtype), bytes, weight.elements()), weight);
+      } else {
+        Numbers numbers = shared[tensor.grid];
+        if (!tensor.grid) numbers.codebook = codebook_numbers[tensor.scope];
+        check(writer.add_quantized(describe(tensor, own, numbers)), weight);
+      }
       report_quantized(tensor, own, *values_of(w), report);
     }
     report.bytes_after = writer.stream_bytes() - before;
@@ -261,10 +270,11 @@ CodedModel::Size CodedModel::size() const {
   return size;
 }
 
-uint64_t float_weights(const OnnxModel& model) {
+uint64_t real_weights(const OnnxModel& model) {
+  const std::vector<std::optional<int32_t>> zeros = graph::integer_weights(model);
   uint64_t count = 0;
-  for (const Weight& weight : model.weights) {
-    if (is_float_type(weight.dtype)) count += weight.elements();
+  for (size_t w = 0; w < zeros.size(); ++w) {
+    if (is_float_type(model.weights[w].dtype) || zeros[w]) count += model.weights[w].elements();
   }
   return std::max<uint64_t>(count, 1);
 }
@@ -304,7 +314,7 @@ void CodedModel::save(const std::filesystem::path& output, CompressReport& repor
   report.output_bytes = std::filesystem::file_size(output);
   report.ratio = static_cast<double>(report.input_bytes) / static_cast<double>(report.output_bytes);
   report.paper_ratio = paper_ratio(report.tensors);
-  report.bits_per_weight = 8.0 * static_cast<double>(report.output_bytes) / static_cast<double>(float_weights(model));
+  report.bits_per_weight = 8.0 * static_cast<double>(report.output_bytes) / static_cast<double>(real_weights(model));
 }
 
 }  // namespace quench::quantizer

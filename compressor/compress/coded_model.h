@@ -28,10 +28,11 @@ constexpr uint32_t kGridZero = 32767;
 
 // One tensor's quantization, and what its coded::Tensor borrows.
 struct CodedTensor {
-  size_t weight = 0;                 // index into OnnxModel::weights
-  bool grid = false;                 // on whole multiples of the scale instead of learned centers
-  size_t scope = 0;                  // which codebook, unless grid
-  float largest = 0;                 // the largest scale
+  size_t weight = 0;      // index into OnnxModel::weights
+  bool integers = false;  // its weight is of 8-bit integers, and so are centers times scale (int8_rounding.h)
+  bool grid = false;      // on whole multiples of the scale instead of learned centers
+  size_t scope = 0;       // which codebook, unless grid
+  float largest = 0;      // the largest scale
   std::vector<uint8_t> scale_codes;  // per channel; empty: all have `largest`
   uint64_t scale_inner = 1;          // elements of a channel that lie together
   Codebook codebook;                 // the scope's centers with this tensor's code lengths
@@ -44,7 +45,7 @@ struct CodedTensor {
   // For a tensor of so many elements.
   coded::Scales scales(uint64_t elements) const;
   coded::Codebook centers() const;
-  // What the file will give back: `of` has an index for each vector of the weight.
+  // What the file will give back: `of` has an index for each vector of the weight. Integers: less their zero.
   std::vector<float> dequantize(std::span<const uint16_t> of, const Weight& weight) const;
 };
 
@@ -106,8 +107,8 @@ class CodedModel {
   [[noreturn]] void fail(const Weight& weight, const Status& status) const;
 };
 
-// Elements of the float weights, at least 1.
-uint64_t float_weights(const OnnxModel& model);
+// Elements of the weights that stand for real numbers: floats, and 8-bit integers (graph/integer_weights.h). At least 1.
+uint64_t real_weights(const OnnxModel& model);
 
 // Vectors of the dimension that cover the elements.
 inline uint64_t vectors_in(uint64_t elements, int dimension) {

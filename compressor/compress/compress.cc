@@ -8,7 +8,7 @@
 #include "compressor/compress/model_check.h"
 #include "compressor/compress/model_quantizer.h"
 #include "compressor/compress/storage_policy.h"
-#include "compressor/graph/learned.h"
+#include "compressor/graph/integer_weights.h"
 #include "compressor/graph/simplify.h"
 #include "formats/error.h"
 
@@ -64,7 +64,7 @@ class Compression {
     set_properties(model_.proto, options.notes.properties);
     simplify(model_);
     weights_.emplace(model_);
-    is_learned_ = graph::learned_weights(model_);
+    is_learned_ = graph::quantizable_weights(model_);
     report_.input_bytes = original_.file_bytes;
   }
 
@@ -130,8 +130,8 @@ void Compression::calibrate() {
   std::vector<size_t> candidates;
   const std::vector<TensorMethod> methods = choose_methods(model_, is_learned_, policy(true));
   for (size_t w = 0; w < methods.size(); ++w) {
-    if (methods[w] != TensorMethod::kCodebook && methods[w] != TensorMethod::kGrid) continue;
-    candidates.push_back(w);
+    const bool is_kept = methods[w] == TensorMethod::kInline || methods[w] == TensorMethod::kLossless;
+    if (!is_kept) candidates.push_back(w);
   }
   if (candidates.empty() || !options_.calibrate) return;
   CalibrationOptions calibration;
@@ -260,7 +260,7 @@ double Compression::search_error(ModelQuantizer& quantizer, double target) {
 // The bytes that were found, or, above the target, the least that were tried.
 uint64_t Compression::search_bytes(ModelQuantizer& quantizer, double target_bytes) {
   // In bits per weight: half the step is one bit more, less where most weights are zero.
-  const double scale = 8 / static_cast<double>(float_weights(model_));
+  const double scale = 8 / static_cast<double>(real_weights(model_));
   uint64_t least = UINT64_MAX;
   const double found = search(quantizer, quantizer.first_guess(target_error()), -0.9, 0.01 * target_bytes * scale,
                               [&](double multiplier) {
@@ -366,7 +366,7 @@ CompressReport Compression::run(const fs::path& output) {
   if (quantizer.has_quantized_tensors()) {
     const std::optional<double> bytes =
         options_.ratio  ? std::optional(static_cast<double>(report_.input_bytes) / *options_.ratio)
-        : options_.bits ? std::optional(*options_.bits * static_cast<double>(float_weights(model_)) / 8)
+        : options_.bits ? std::optional(*options_.bits * static_cast<double>(real_weights(model_)) / 8)
                         : std::nullopt;
     if (options_.accepts) {
       search_accepted(quantizer);

@@ -81,7 +81,8 @@ struct CompressOptions {
   FileNotes notes;
 };
 
-enum class TensorMethod : uint8_t { kInline, kLossless, kGrid, kCodebook };
+// Integers are stored as such, without loss, once they are rounded.
+enum class TensorMethod : uint8_t { kInline, kLossless, kGrid, kCodebook, kIntegers };
 std::string_view name_of(TensorMethod method);
 
 struct TensorReport {
@@ -104,7 +105,7 @@ struct CompressReport {
   double ratio = 0;
   // As in the literature: 32 bits a weight over (32 bits a center value + the coded indices), float weights only.
   double paper_ratio = 0;
-  double bits_per_weight = 0;  // all bytes of the output over the float weights
+  double bits_per_weight = 0;  // all bytes of the output over the weights that are floats or 8-bit integers
   bool calibrated = false;
   double predicted_snr_db = 0;     // of the outputs, on the calibration inputs; 0 if not calibrated
   uint64_t predicted_samples = 0;  // how many these are

@@ -6,7 +6,7 @@
 #include <set>
 
 #include "compressor/graph/evaluator.h"
-#include "compressor/graph/learned.h"
+#include "compressor/graph/integer_weights.h"
 #include "compressor/graph/simplify.h"
 #include "compressor/measure/inspection.h"
 #include "compressor/measure/quench_file.h"
@@ -91,7 +91,7 @@ CheckedWeight describe(const Weight& weight, bool is_learned, const StoragePolic
   checked.is_float = is_float_type(weight.dtype);
   const TensorMethod method = choose_method(weight, is_learned, policy);
   checked.is_tiny = method == TensorMethod::kInline;
-  checked.is_quantized = method == TensorMethod::kCodebook || method == TensorMethod::kGrid;
+  checked.is_quantized = method != TensorMethod::kInline && method != TensorMethod::kLossless;
   checked.reason = reason_for(method, weight, is_learned);
   return checked;
 }
@@ -157,7 +157,9 @@ ModelCheck check_quench(const std::filesystem::path& path, const measure::InputS
     weight.bytes = tensor.bytes;
     weight.is_float = tensor.type.find("float") != std::string::npos;
     weight.is_quantized = tensor.dimension > 0;
-    weight.reason = weight.is_quantized ? fmt::format("quantized, {} centers", tensor.centers) : "exact";
+    weight.reason = weight.is_quantized  ? fmt::format("quantized, {} centers", tensor.centers)
+                    : tensor.centers > 0 ? fmt::format("exact, {} different integers", tensor.centers)
+                                         : "exact";
   }
   return check;
 }
@@ -168,7 +170,7 @@ ModelCheck check_onnx(const std::filesystem::path& path, const measure::InputSha
   std::vector<std::string> warnings = check(original);
   OnnxModel simplified = original.clone();
   graph::simplify(simplified);
-  ModelCheck found = quantizer::describe(original, simplified, graph::learned_weights(simplified), {});
+  ModelCheck found = quantizer::describe(original, simplified, graph::quantizable_weights(simplified), {});
   found.inputs.clear();
   found.outputs.clear();
   describe_values(original.proto, shapes, found);

@@ -58,6 +58,8 @@ std::string_view name_of(TensorMethod method) {
       return "grid";
     case TensorMethod::kCodebook:
       return "codebook";
+    case TensorMethod::kIntegers:
+      return "integers";
   }
   return "";
 }
@@ -85,12 +87,13 @@ ModelQuantizer::ModelQuantizer(const ResidentWeights& weights, const CompressOpt
 
 void ModelQuantizer::gather_tensors() {
   uint64_t elements = 0;
-  for (const TensorMethod method : {TensorMethod::kCodebook, TensorMethod::kGrid}) {
+  for (const TensorMethod method : {TensorMethod::kCodebook, TensorMethod::kIntegers, TensorMethod::kGrid}) {
     for (size_t w = 0; w < model_.weights.size(); ++w) {
       if (coded_.methods[w] != method) continue;
       Tensor tensor;
       tensor.weight = w;
       tensor.method = method;
+      tensor.integers = method == TensorMethod::kIntegers;
       const SharedValues values = weights_.values(w);
       double power = 0;
       for (const float value : *values) power += static_cast<double>(value) * value;
@@ -98,6 +101,11 @@ void ModelQuantizer::gather_tensors() {
       if (tensor.rms < std::numeric_limits<float>::min() * 1e6 || !std::isfinite(power)) {
         coded_.methods[w] = TensorMethod::kLossless;  // all zero, or nearly: nothing to scale; NaN stays NaN
         continue;
+      }
+      if (tensor.integers) {
+        const auto [least, most] = std::ranges::minmax(*values);
+        tensor.least = std::min(0, static_cast<int32_t>(least));
+        tensor.most = std::max(0, static_cast<int32_t>(most));
       }
       tensor_of_[w] = static_cast<int>(tensors_.size());
       tensors_.push_back(std::move(tensor));
@@ -122,11 +130,11 @@ void ModelQuantizer::share_out_steps() {
   }
 }
 
-// Of the tensors with a codebook, at errors of their rms.
+// Of the large tensors, at errors of their rms.
 double ModelQuantizer::middle_sensitivity() const {
   std::vector<double> all;
   for (const Tensor& tensor : tensors_) {
-    if (tensor.method == TensorMethod::kCodebook)
+    if (tensor.method != TensorMethod::kGrid)
       all.push_back(calibration_->sensitivity(tensor.weight) * tensor.rms * tensor.rms);
   }
   if (all.empty()) return 0;
@@ -173,7 +181,7 @@ void ModelQuantizer::limit_steps(double largest) {
       limits;  // the multiplier at which a tensor's step comes to the limit, elements
   double elements = 0;
   for (const Tensor& tensor : tensors_) {
-    if (tensor.method != TensorMethod::kCodebook) continue;
+    if (tensor.method == TensorMethod::kGrid) continue;
     limits.emplace_back(largest * tensor.rms / tensor.share,
                         static_cast<double>(model_.weights[tensor.weight].elements()));
     elements += limits.back().second;
@@ -189,6 +197,7 @@ void ModelQuantizer::limit_steps(double largest) {
 
 // With the finest one, the largest value has all of the grid's entries but the quarter that error feedback may need.
 double ModelQuantizer::smallest_step(const Tensor& tensor, std::span<const float> values) const {
+  if (tensor.integers) return 1;  // all of them, so that nothing changes
   if (!is_finest_allowed_)
     return tensor.rms * (tensor.method == TensorMethod::kGrid ? kSmallestGridStep : kSmallestStep);
   float largest = 0;
@@ -204,7 +213,7 @@ void ModelQuantizer::set_scales(Tensor& tensor, double multiplier, const std::ve
   tensor.largest = short_scale(static_cast<float>(step));
   tensor.scale_codes.clear();
   const operators::ChannelMap& map = channels_[tensor.weight];
-  if (options_.scales == ScaleScope::kTensor || small || map.axis < 0) return;
+  if (options_.scales == ScaleScope::kTensor || small || tensor.integers || map.axis < 0) return;
 
   const auto channels = static_cast<size_t>(map.channels);
   tensor.scale_inner = static_cast<uint64_t>(map.inner);
@@ -240,14 +249,14 @@ void ModelQuantizer::learn_codebooks() {
   for (size_t scope = 0; scope < coded_.codebooks.size(); ++scope) {
     uint64_t all = 0;
     for (const Tensor& tensor : tensors_) {
-      if (!tensor.grid && tensor.scope == scope) {
+      if (!tensor.grid && !tensor.integers && tensor.scope == scope) {
         all += vectors_in(model_.weights[tensor.weight].elements(), options_.dimension);
       }
     }
     const uint64_t stride = (all + kLearnedVectors - 1) / kLearnedVectors;
     std::vector<float> sample;
     for (const Tensor& tensor : tensors_) {
-      if (tensor.grid || tensor.scope != scope) continue;
+      if (tensor.grid || tensor.integers || tensor.scope != scope) continue;
       const std::vector<float> vectors = normalised(tensor, *original_of(tensor));
       for (size_t v = 0; v < vectors.size() / d; v += stride) {
         sample.insert(sample.end(), vectors.begin() + static_cast<std::ptrdiff_t>(v * d),
@@ -270,8 +279,8 @@ void ModelQuantizer::learn_codebooks() {
 
 // The code lengths that this tensor's own indices would have; the entropy coder adapts to them.
 void ModelQuantizer::fit_code_lengths(Tensor& tensor, std::span<const float> vectors) const {
-  tensor.codebook = coded_.codebooks[tensor.scope];
-  const auto count = vectors.size() / static_cast<size_t>(options_.dimension);
+  if (!tensor.integers) tensor.codebook = coded_.codebooks[tensor.scope];
+  const auto count = vectors.size() / static_cast<size_t>(dimension(tensor));
   std::vector<uint32_t> indices(count);
   for (int round = 0; round < 2; ++round) {
     HardAssigner(tensor.codebook, kBeta).assign_all(vectors, indices, options_.threads);
@@ -285,6 +294,11 @@ void ModelQuantizer::fit_code_lengths(Tensor& tensor, std::span<const float> vec
 
 // The codebook of a grid has a center at every multiple that occurs, all of one price.
 void ModelQuantizer::choose_grid(Tensor& tensor, std::span<const float> values) const {
+  if (tensor.integers) {
+    tensor.exact = tensor.largest <= 1;
+    tensor.codebook = integer_codebook(std::max(tensor.largest, 1.0f), tensor.least, tensor.most);
+    return;
+  }
   float largest = 0;
   for (size_t e = 0; e < values.size(); ++e) largest = std::max(largest, std::abs(values[e]) / tensor.scale(e));
   tensor.grid = tensor.method == TensorMethod::kGrid || largest > kLargestLearned;
@@ -340,18 +354,18 @@ void ModelQuantizer::quantize(double multiplier) {
   for (Tensor& tensor : tensors_) {
     if (!tensor.grid) {
       std::vector<float> vectors = normalised(tensor, *original_of(tensor));
-      const size_t sample = kLearnedVectors * static_cast<size_t>(options_.dimension);
+      const size_t sample = kLearnedVectors * static_cast<size_t>(dimension(tensor));
       if (vectors.size() > sample) vectors.resize(sample);
       fit_code_lengths(tensor, vectors);
     }
   }
   if (!holds_indices_) return keep_exact_where_smaller();
-  const auto codebook_tensors = static_cast<size_t>(std::count_if(
-      tensors_.begin(), tensors_.end(), [](const Tensor& t) { return t.method == TensorMethod::kCodebook; }));
-  parallel_for(codebook_tensors, options_.threads,
+  const auto large_tensors = static_cast<size_t>(
+      std::ranges::count_if(tensors_, [](const Tensor& t) { return t.method != TensorMethod::kGrid; }));
+  parallel_for(large_tensors, options_.threads,
                [&](size_t t) { tensors_[t].indices = assign(tensors_[t], *original_of(tensors_[t])); });
-  for (size_t t = 0; t < codebook_tensors; ++t) correct_bias(tensors_[t], *original_of(tensors_[t]));
-  for (size_t t = codebook_tensors; t < tensors_.size(); ++t)
+  for (size_t t = 0; t < large_tensors; ++t) correct_bias(tensors_[t], *original_of(tensors_[t]));
+  for (size_t t = large_tensors; t < tensors_.size(); ++t)
     tensors_[t].indices = assign(tensors_[t], *values_of(tensors_[t]));
   keep_exact_where_smaller();
 }

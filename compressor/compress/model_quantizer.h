@@ -1,6 +1,6 @@
 // Quantizes the weights of a model at a chosen fineness: steps shared out over the tensors at equal slope, codebooks
-// learned on the weights in units of their steps, assignment with error feedback where moments are known, biases
-// corrected, where there is real data, for the mean shift that the errors make.
+// learned on the weights in units of their steps (of 8-bit integers: those nearest to whole steps), assignment with error
+// feedback where moments are known, biases corrected, where there is real data, for the mean shift that the errors make.
 //
 //     ModelQuantizer quantizer(weights, options, choose_methods(model, is_learned, policy), calibration);
 //     quantizer.quantize(quantizer.first_guess(0.01));       // multiplier of all steps
@@ -73,9 +73,10 @@ class ModelQuantizer {
   struct Tensor : CodedTensor {
     TensorMethod method = TensorMethod::kCodebook;
     double rms = 0;
-    double sensitivity = 0;  // error of the outputs per squared error of an element
-    double share = 0;        // step at multiplier 1
-    bool exact = false;      // kept as it is: with these steps it would be no smaller, or lose its largest values
+    double sensitivity = 0;       // error of the outputs per squared error of an element
+    double share = 0;             // step at multiplier 1
+    int32_t least = 0, most = 0;  // of integers, less their zero
+    bool exact = false;           // kept as it is: with these steps it would be no smaller, or lose its largest values
     std::optional<uint64_t> exact_bytes;  // its lossless stream; found once
   };
 
@@ -89,7 +90,7 @@ class ModelQuantizer {
   std::vector<float> normalised(const Tensor& tensor, std::span<const float> values) const;
   void learn_codebooks();
   void fit_code_lengths(Tensor& tensor, std::span<const float> vectors) const;
-  int dimension(const Tensor& tensor) const { return tensor.grid ? 1 : options_.dimension; }
+  int dimension(const Tensor& tensor) const { return tensor.grid || tensor.integers ? 1 : options_.dimension; }
   void choose_grid(Tensor& tensor, std::span<const float> values) const;
   std::vector<uint16_t> assign(const Tensor& tensor, std::span<const float> values) const;
   std::vector<uint16_t> indices_of(const Tensor& tensor) const {
@@ -107,7 +108,7 @@ class ModelQuantizer {
   const CompressOptions& options_;
   const Calibration* calibration_;
   CodedModel coded_;             // its values: biases that were changed to make up for the errors of the weights
-  std::vector<Tensor> tensors_;  // those with kCodebook first
+  std::vector<Tensor> tensors_;  // those with kGrid last
   std::vector<int> tensor_of_;   // weight -> index into tensors_, -1
   std::vector<operators::ChannelMap> channels_;  // of each weight
   bool holds_indices_ = true;

@@ -14,6 +14,12 @@ namespace {
 constexpr uint64_t kInlineBytes = 64;
 constexpr uint64_t kInlineRoundedBytes = 16;
 constexpr uint64_t kCodebookElements = 1024;  // smaller ones are rounded to a fine grid instead
+constexpr uint64_t kIntegerElements = 384;    // smaller ones would gain little more than their own statistics cost
+
+bool may_be_rounded(const Weight& weight, const StoragePolicy& policy) {
+  return (policy.include.empty() || matches(policy.include, weight.name)) && !matches(policy.exclude, weight.name) &&
+         !policy.lossless;
+}
 
 }  // namespace
 
@@ -36,16 +42,16 @@ void check_patterns(const OnnxModel& model, const StoragePolicy& policy) {
 
 bool may_change(const Weight& weight, const StoragePolicy& policy) {
   // Of integers, only those are kept that are asked for: shapes are there to be folded.
-  if (!is_float_type(weight.dtype)) return !matches(policy.exclude, weight.name);
-  return (policy.include.empty() || matches(policy.include, weight.name)) && !matches(policy.exclude, weight.name) &&
-         !policy.lossless;
+  return is_float_type(weight.dtype) ? may_be_rounded(weight, policy) : !matches(policy.exclude, weight.name);
 }
 
 TensorMethod choose_method(const Weight& weight, bool is_learned, const StoragePolicy& policy) {
-  const bool is_rounded = is_learned && may_change(weight, policy);
-  const bool is_large = weight.elements() >= kCodebookElements && weight.dims.size() >= 2;
-  if (is_rounded && is_large) return TensorMethod::kCodebook;
-  const bool on_grid = is_rounded && policy.rounds_small;
+  const bool is_rounded = is_learned && may_be_rounded(weight, policy);
+  const bool is_float = is_float_type(weight.dtype);
+  const uint64_t least = is_float ? kCodebookElements : kIntegerElements;
+  const bool is_large = weight.elements() >= least && weight.dims.size() >= 2;
+  if (is_rounded && is_large) return is_float ? TensorMethod::kCodebook : TensorMethod::kIntegers;
+  const bool on_grid = is_rounded && is_float && policy.rounds_small;
   if (weight.bytes() <= (on_grid ? kInlineRoundedBytes : kInlineBytes)) return TensorMethod::kInline;
   return on_grid ? TensorMethod::kGrid : TensorMethod::kLossless;
 }
@@ -54,6 +60,8 @@ std::string reason_for(TensorMethod method, const Weight& weight, bool is_learne
   switch (method) {
     case TensorMethod::kCodebook:
       return "quantized";
+    case TensorMethod::kIntegers:
+      return "quantized: 8-bit integers, rounded to fewer of them";
     case TensorMethod::kGrid:
       return "quantized finely: small";
     case TensorMethod::kInline:
@@ -61,7 +69,8 @@ std::string reason_for(TensorMethod method, const Weight& weight, bool is_learne
     case TensorMethod::kLossless:
       break;
   }
-  if (!is_float_type(weight.dtype)) return "exact: no floating-point numbers";
+  if (!is_float_type(weight.dtype) && !is_learned) return "exact: no floating-point numbers";
+  if (!is_float_type(weight.dtype) && weight.elements() < kIntegerElements) return "exact: small, of 8-bit integers";
   return is_learned ? "exact, as asked for" : "exact: not learned (a mask, a table, a constant, or not finite)";
 }
 

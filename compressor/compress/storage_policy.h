@@ -2,7 +2,8 @@
 //
 //     bytes <= 64, or 16 of a grid's  inline, in the graph: a stream of its own would cost more
 //     excluded, or not included       lossless, bit-exact
-//     integers, booleans              lossless
+//     integers, booleans              lossless, but for
+//     8-bit weights of 384 up         integers: rounded to fewer of them (graph/integer_weights.h)
 //     masks, tables, NaN, infinity    lossless: what is no learned weight (see graph/learned.h)
 //     matrices of 1024 elements up    codebook
 //     smaller ones, vectors           grid: rounded to multiples of a step; lossless where nothing says how fine it must be
@@ -31,7 +32,7 @@ void check_patterns(const OnnxModel& model, const StoragePolicy& policy);
 // False for a weight that is to be given back bit by bit, so that nothing may be folded into it.
 bool may_change(const Weight& weight, const StoragePolicy& policy);
 
-// `is_learned`: see graph/learned.h.
+// `is_learned`: that it may be quantized (graph::quantizable_weights).
 TensorMethod choose_method(const Weight& weight, bool is_learned, const StoragePolicy& policy);
 
 // In words: how a weight is stored by the method that choose_method found, and why.

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "compressor/graph/graph_index.h"
+#include "compressor/graph/integer_weights.h"
 #include "formats/operators/recurrent.h"
 
 namespace quench::quantizer {
@@ -115,13 +116,11 @@ WeightUse describe_recurrent(const NodeProto& node, int input, const Weight& wei
   return use;
 }
 
-// The matrix of a node's weight, its input of this number; rows is 0 where the node is none of those supported.
-WeightUse describe(const NodeProto& node, int input, const Weight& weight) {
-  if (is_recurrent(node)) return describe_recurrent(node, input, weight);
+// The matrix by which a node multiplies its input 0 as the operator does; rows is 0 where it is none of those supported.
+WeightUse describe_linear(const NodeProto& node, const operators::Operator& op, const Weight& weight) {
   WeightUse use;
-  const operators::ChannelMap map = map_of(node, weight);
+  const operators::ChannelMap map = operators::channel_map(op, graph::attributes_of(node), weight.dims);
   if (map.axis < 0) return use;
-  const operators::Operator& op = *graph::operator_of(node);
   if (op.weight != operators::WeightForm::kMatrix) {
     // What a DeformConv multiplies lies in no window of its input.
     const bool is_conv = op.weight == operators::WeightForm::kKernel && op.is(operators::kWindowed);
@@ -137,6 +136,84 @@ WeightUse describe(const NodeProto& node, int input, const Weight& weight) {
   use.activation_transposed = graph::integer_attribute(node, "transA", 0) != 0;
   return use;
 }
+
+// The same of a node's weight, its input of this number.
+WeightUse describe(const NodeProto& node, int input, const Weight& weight) {
+  if (is_recurrent(node)) return describe_recurrent(node, input, weight);
+  const operators::Operator* op = graph::operator_of(node);
+  return op ? describe_linear(node, *op, weight) : WeightUse();
+}
+
+// The uses of 8-bit weights.
+class IntegerUses {
+ public:
+  IntegerUses(const OnnxModel& model, std::map<std::string, int> uses)
+      : model_(model), constants_(model), zeros_(graph::integer_weights(model)), uses_(std::move(uses)) {
+    for (const NodeProto& node : model.proto.graph().node()) {
+      for (const std::string& output : node.output()) producers_[output] = &node;
+    }
+  }
+
+  // Rows is 0 where the node has none.
+  WeightUse find(const NodeProto& node) const {
+    if (graph::has_input(node, 0) && constants_.find(node.input(0))) return {};  // no activation
+    const graph::IntegerProduct* product = graph::integer_product_of(node);
+    return product ? of_product(node, *product) : behind_dequantization(node);
+  }
+
+ private:
+  const NodeProto* producer(const NodeProto& node, int input, std::string_view op_type) const {
+    const auto found = graph::has_input(node, input) ? producers_.find(node.input(input)) : producers_.end();
+    return found != producers_.end() && found->second->op_type() == op_type ? found->second : nullptr;
+  }
+
+  std::optional<size_t> weight(const NodeProto& node, int input) const {
+    const Weight* found = graph::has_input(node, input) ? constants_.find(node.input(input)) : nullptr;
+    if (!found || uses_.at(node.input(input)) != 1) return std::nullopt;
+    const auto index = static_cast<size_t>(found - model_.weights.data());
+    return zeros_[index] ? std::optional(index) : std::nullopt;
+  }
+
+  WeightUse of_product(const NodeProto& node, const graph::IntegerProduct& product) const {
+    const std::optional<size_t> index = weight(node, product.weight);
+    if (!index) return {};
+    WeightUse use = describe_linear(node, *operators::find(product.real), model_.weights[*index]);
+    use.weight = *index;
+    // Whose integers are those of floating-point numbers, but for rounding.
+    if (const NodeProto* dynamic = producer(node, 0, "DynamicQuantizeLinear")) {
+      use.activation = dynamic->input(0);
+      return use;
+    }
+    const std::optional<int32_t> zero = constants_.zero_point(node, product.activation_zero);
+    if (!zero) return {};
+    use.activation_zero = *zero;
+    return use;
+  }
+
+  WeightUse behind_dequantization(const NodeProto& node) const {
+    const operators::Operator* op = graph::operator_of(node);
+    const NodeProto* dequantized = producer(node, 1, "DequantizeLinear");
+    if (!op || !op->is_linear() || !dequantized || uses_.at(node.input(1)) != 1) return {};
+    const std::optional<size_t> index = weight(*dequantized, 0);
+    const Weight* scale = graph::has_input(*dequantized, 1) ? constants_.find(dequantized->input(1)) : nullptr;
+    if (!index || !scale) return {};
+    const std::vector<int64_t>& dims = model_.weights[*index].dims;
+    const auto rank = static_cast<int64_t>(dims.size());
+    const int64_t axis = graph::integer_attribute(*dequantized, "axis", 1);
+    const operators::ChannelMap map = operators::channel_map(*op, graph::attributes_of(node), dims);
+    const bool is_of_rows = scale->dims.size() == 1 && (axis < 0 ? axis + rank : axis) == map.axis;
+    if (scale->elements() != 1 && !is_of_rows) return {};
+    WeightUse use = describe_linear(node, *op, model_.weights[*index]);
+    use.weight = *index;
+    return use;
+  }
+
+  const OnnxModel& model_;
+  graph::Constants constants_;
+  std::vector<std::optional<int32_t>> zeros_;
+  std::map<std::string, int> uses_;
+  std::map<std::string, const NodeProto*> producers_;
+};
 
 }  // namespace
 
@@ -154,9 +231,15 @@ std::vector<WeightUse> find_weight_uses(const OnnxModel& model) {
         input >= 0 && graph::has_input(node, input) ? initializers.find(node.input(input)) : initializers.end();
     return at == initializers.end() ? std::nullopt : std::optional(at->second);
   };
+  const IntegerUses integers(model, uses);
   std::vector<WeightUse> found;
   for (int n = 0; n < graph.node_size(); ++n) {
     const NodeProto& node = graph.node(n);
+    if (WeightUse use = integers.find(node); use.view.rows > 0) {
+      use.node = n;
+      found.push_back(std::move(use));
+      continue;
+    }
     for (int input = 1; input <= (is_recurrent(node) ? Inputs::kR : 1); ++input) {
       const std::optional<size_t> weight = initializer(node, input);
       if (!weight || initializer(node, 0) || !is_float_type(model.weights[*weight].dtype)) continue;

@@ -34,10 +34,12 @@ struct WeightUse {
   std::optional<operators::Window> window;
   bool activation_transposed = false;  // Gemm with transA
   std::optional<size_t> bias;          // weight index of a bias that is used by this node alone
+  int32_t activation_zero = 0;         // of an activation of 8-bit integers: the one that stands for 0
 };
 
 // The weights of the main graph that exactly one node uses, as the constant operand of Conv (1-D and 2-D), Gemm or
-// MatMul, or as W or R of LSTM, GRU or RNN.
+// MatMul, or as W or R of LSTM, GRU or RNN. So, too, the 8-bit integers that QLinearConv and the like multiply, or Conv,
+// Gemm or MatMul behind a DequantizeLinear, where each row has one scale.
 std::vector<WeightUse> find_weight_uses(const OnnxModel& model);
 
 // For each weight, where its output channels lie for the first node, also of subgraphs, that multiplies with it; no

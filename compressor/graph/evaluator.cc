@@ -8,6 +8,7 @@
 #include <limits>
 #include <new>
 
+#include "compressor/graph/integer_weights.h"
 #include "runtime/session/session.h"
 
 namespace quench::graph {
@@ -43,7 +44,8 @@ double processor_seconds() {
 struct Evaluator::State {
   const OnnxModel* model = nullptr;
   EvaluatorOptions options;
-  std::vector<std::string> inner;  // extra outputs and what is watched
+  std::vector<std::optional<int32_t>> zeros;  // of integer weights, which may get other values; empty: none may
+  std::vector<std::string> inner;             // extra outputs and what is watched
   GraphBytes graph;
   rt::ModelHandle runtime;
   rt::SessionHandle session;
@@ -77,7 +79,10 @@ Status Evaluator::State::decode_weight(void* user, uint32_t tensor, uint64_t fir
   };
   try {
     if (!is_float_type(weight.dtype)) {
-      const std::vector<std::byte> raw = read(weight);
+      const bool may_change = !state.zeros.empty() && state.zeros[index];
+      const auto values = may_change ? state.options.values(index) : nullptr;
+      const std::vector<std::byte> raw =
+          values ? to_integers(weight.dtype, *state.zeros[index], *values) : read(weight);
       return copy(raw, static_cast<size_t>(rt::size_of(static_cast<ElementType>(weight.dtype))));
     }
     std::shared_ptr<const std::vector<float>> values;
@@ -144,6 +149,7 @@ Evaluator::Evaluator(const OnnxModel& model, const EvaluatorOptions& options) : 
   State& state = *state_;
   state.model = &model;
   state.options = options;
+  if (options.values) state.zeros = integer_weights(model);
   state.graph = to_graph_bytes(model);
   state.inner = options.extra_outputs;
   state.inner.insert(state.inner.end(), options.watched.begin(), options.watched.end());

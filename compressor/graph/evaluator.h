@@ -51,7 +51,8 @@ struct EvaluatorOptions {
   // Of the process's processor time in a run, so that a busy machine changes nothing; more throws BeyondLimits. 0: no
   // limit.
   double max_seconds = 0;
-  // Values for a float weight, by its index in OnnxModel::weights, in place of its own; nullptr: its own.
+  // Values for a float weight, by its index in OnnxModel::weights, in place of its own; nullptr: its own. Likewise for one
+  // of integer_weights.h, less its zero.
   std::function<std::shared_ptr<const std::vector<float>>(size_t weight)> values = nullptr;
 };
 

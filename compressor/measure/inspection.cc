@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "compressor/measure/quench_file.h"
 #include "formats/entropy/coder.h"
@@ -26,11 +27,15 @@ std::string encoding_name(const container::TensorInfo& info) {
   return entropy::name_of(info.coder);
 }
 
-double order0_entropy(std::span<const uint16_t> indices, uint32_t entries) {
+std::vector<uint64_t> counts_of(const auto& indices, uint32_t entries) {
   std::vector<uint64_t> counts(entries);
-  for (const uint16_t index : indices) ++counts[index];
+  for (const auto index : indices) ++counts[static_cast<size_t>(index)];
+  return counts;
+}
+
+double order0_entropy(std::span<const uint64_t> counts) {
   double bits = 0;
-  const auto total = static_cast<double>(indices.size());
+  const auto total = static_cast<double>(std::accumulate(counts.begin(), counts.end(), uint64_t{0}));
   for (const uint64_t count : counts) {
     if (count > 0) bits -= static_cast<double>(count) * std::log2(static_cast<double>(count) / total);
   }
@@ -63,6 +68,13 @@ void describe(const QuenchFile& file, uint32_t number, std::span<std::byte> scra
   tensor.encoding = encoding_name(info);
   tensor.bits_per_weight =
       8.0 * static_cast<double>(info.stored_bytes) / static_cast<double>(std::max<uint64_t>(info.element_count, 1));
+  if (info.type == ElementType::kInt8 || info.type == ElementType::kUint8) {
+    std::vector<std::byte> integers(info.element_count);
+    file.check(file.reader().decode_bytes(number, integers, scratch));
+    const std::vector<uint64_t> counts = counts_of(integers, 256);
+    tensor.centers = static_cast<uint32_t>(256 - std::ranges::count(counts, 0U));
+    tensor.entropy = order0_entropy(counts);
+  }
   if (info.encoding != coded::Encoding::kQuantized) return;
   const coded::Codebook codebook = file.reader().codebook(info.codebook);
   tensor.codebook = info.codebook;
@@ -70,7 +82,7 @@ void describe(const QuenchFile& file, uint32_t number, std::span<std::byte> scra
   tensor.centers = codebook.entries;
   std::vector<uint16_t> indices(info.index_count);
   file.check(file.reader().decode_indices(number, indices, scratch));
-  tensor.entropy = order0_entropy(indices, codebook.entries);
+  tensor.entropy = order0_entropy(counts_of(indices, codebook.entries));
 }
 
 }  // namespace

@@ -17,10 +17,10 @@ struct InspectedTensor {
   uint64_t elements = 0;
   std::string encoding;    // "raw", "planes", "delta planes", or the coder's name
   uint32_t dimension = 0;  // of the codebook's vectors; 0: not quantized
-  uint32_t centers = 0;    // entries of the codebook
+  uint32_t centers = 0;    // entries of the codebook; of 8-bit integers, how many different ones there are
   uint32_t codebook = 0;
   double bits_per_weight = 0;     // of its stream
-  std::optional<double> entropy;  // order 0, bits per index
+  std::optional<double> entropy;  // order 0, bits per index or 8-bit integer
   uint64_t bytes = 0;             // of its stream
 };
 

@@ -27,7 +27,7 @@ std::string percent(double share, int digits) { return fmt::format("{:.{}f} %", 
 // Small tensors stay in the graph, and are coded with it.
 std::vector<std::string> row_of(const TensorReport& tensor) {
   const bool is_inline = tensor.method == TensorMethod::kInline;
-  const bool is_quantized = tensor.method == TensorMethod::kGrid || tensor.method == TensorMethod::kCodebook;
+  const bool is_quantized = !is_inline && tensor.method != TensorMethod::kLossless;
   return {tensor.name,
           data::dims_text(tensor.dims),
           std::string(quantizer::name_of(tensor.method)),
@@ -214,9 +214,10 @@ std::string to_text(const measure::Inspection& inspection) {
   for (const measure::InspectedTensor& tensor : inspection.tensors) {
     const bool is_quantized = tensor.dimension > 0;
     table.row({tensor.name, data::dims_text(tensor.dims), tensor.encoding,
-               is_quantized ? std::to_string(tensor.centers) : "", is_quantized ? std::to_string(tensor.dimension) : "",
-               human_number(tensor.bits_per_weight, 2), tensor.entropy ? human_number(*tensor.entropy, 2) : "",
-               std::to_string(tensor.bytes), share(tensor.bytes)});
+               tensor.centers > 0 ? std::to_string(tensor.centers) : "",
+               is_quantized ? std::to_string(tensor.dimension) : "", human_number(tensor.bits_per_weight, 2),
+               tensor.entropy ? human_number(*tensor.entropy, 2) : "", std::to_string(tensor.bytes),
+               share(tensor.bytes)});
   }
   table.rule();
   for (const measure::InspectedPart& part : inspection.parts) {

@@ -220,7 +220,7 @@ uint64_t stored_weights(const OnnxModel& model) {
   OnnxModel copy = model.clone();
   graph::simplify(copy);
   reduce_normalization(copy);
-  return quantizer::float_weights(copy);
+  return quantizer::real_weights(copy);
 }
 
 CodedExport::CodedExport(const GraphModule& module, const WeightBinding& quantizer,
