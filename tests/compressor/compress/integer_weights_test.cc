@@ -346,6 +346,50 @@ TEST(IntegerWeights, AreThoseThatAnOperatorMultiplies) {
   EXPECT_EQ(zeros_of(integer_model())["second"], 0);
 }
 
+TEST(IntegerWeights, OfEveryOperatorThatMultipliesIntegers) {
+  const std::vector<std::vector<std::string>> nodes = {
+      {"", "ConvInteger", "x", "w", "xz", "wz"},
+      {"", "MatMulInteger", "x", "w", "xz", "wz"},
+      {"", "QLinearConv", "x", "s", "xz", "w", "s", "wz", "s", "xz"},
+      {"", "QLinearMatMul", "x", "s", "xz", "w", "s", "wz", "s", "xz"},
+      {"com.microsoft", "QGemm", "x", "s", "xz", "w", "s", "wz"},
+      {"com.microsoft", "MatMulIntegerToFloat", "x", "w", "s", "s", "xz", "wz"},
+      {"com.microsoft", "DynamicQuantizeMatMul", "x", "w", "s", "wz"},
+  };
+  for (const std::vector<std::string>& inputs : nodes) {
+    Builder builder;
+    builder.scales("s", 1, 0.01f);
+    builder.zeros("xz", TensorProto::UINT8, 1, 100);
+    builder.zeros("wz", TensorProto::UINT8, 1, 30);
+    const bool is_matrix = inputs[1].find("Conv") == std::string::npos;
+    builder.integers("w", TensorProto::UINT8,
+                     is_matrix ? std::vector<int64_t>{8, 64} : std::vector<int64_t>{8, 8, 3, 3}, 30);
+    builder.node(inputs[1].c_str(), {inputs.begin() + 2, inputs.end()}, "y").set_domain(inputs[0]);
+    const onnx::ModelProto proto = builder.take("y");
+    EXPECT_EQ(zeros_of(proto)["w"], 30) << inputs[1];
+    const std::string bytes = proto.SerializeAsString();
+    const OnnxModel model = load_bytes(std::as_bytes(std::span(bytes)), "model");
+    const std::vector<WeightUse> uses = find_weight_uses(model);
+    ASSERT_EQ(uses.size(), 1U) << inputs[1];
+    EXPECT_EQ(uses[0].activation, "x") << inputs[1];
+    EXPECT_EQ(uses[0].activation_zero, inputs[1] == "DynamicQuantizeMatMul" ? 0 : 100) << inputs[1];
+    EXPECT_EQ(uses[0].view.rows, is_matrix ? 64 : 8) << inputs[1];
+  }
+}
+
+TEST(IntegerWeights, MultiplyWhatIsQuantizedDynamically) {
+  Builder builder;
+  onnx::NodeProto& dynamic = builder.node("DynamicQuantizeLinear", {"x"}, "a");
+  for (const char* output : {"scale", "zero"}) dynamic.add_output(output);
+  builder.integers("w", TensorProto::INT8, {8, 64}, 0);
+  builder.node("MatMulInteger", {"a", "w", "zero"}, "y");
+  const std::string bytes = builder.take("y").SerializeAsString();
+  const OnnxModel model = load_bytes(std::as_bytes(std::span(bytes)), "model");
+  const std::vector<WeightUse> uses = find_weight_uses(model);
+  ASSERT_EQ(uses.size(), 1U);
+  EXPECT_EQ(uses[0].activation, "x");
+}
+
 TEST(IntegerWeights, AreNotWhatIsAddedOrReadInTwoWays) {
   onnx::ModelProto added = dequantized_model();
   for (onnx::NodeProto& node : *added.mutable_graph()->mutable_node()) {
