@@ -130,12 +130,11 @@ void FlowArguments::add_to(CLI::App& command) {
       ->check(CLI::IsMember({"exact", "hutchinson"}).description(""))
       ->type_name("exact|hutchinson")
       ->group(group);
-  command.add_option("--export-steps", export_steps_, "of the files; default 32")
+  command.add_option("--export-steps", export_steps_, "of the files; default 32, of ODE blocks after adaptive steps 8")
       ->check(CLI::Range(1, 1000))
       ->type_name("N")
       ->group(group);
-  for (const char* name : {"--hidden", "--nonlinearity", "--trace", "--export-steps"})
-    own_.push_back(command.get_option(name));
+  for (const char* name : {"--hidden", "--nonlinearity", "--trace"}) own_.push_back(command.get_option(name));
 }
 
 void FlowArguments::check_options() const {

@@ -17,6 +17,8 @@ class FlowArguments {
   void add_to(CLI::App& command);
   // These are for flows alone.
   const std::vector<const CLI::Option*>& own() const { return own_; }
+  // And this for what else has other steps in its file than in training.
+  const CLI::Option* export_steps() const { return command_->get_option("--export-steps"); }
 
   // Trains the flow that options and data say, and writes OUT.sampler.onnx and OUT.density.onnx for an `output` of
   // OUT.onnx. `options`: what else the command line says of the network.Throws quench::Error.

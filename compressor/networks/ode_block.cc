@@ -139,6 +139,16 @@ std::string integrate_in_loop(GraphBuilder& graph, const std::string& name, cons
   return LoopWriter(graph, name, tableau, tolerance, t1, f).write(t0, u);
 }
 
+std::string write_for_training(GraphBuilder& graph, const std::string& name, const TimedRightHandSide& f,
+                               const std::string& u) {
+  const auto named = [&](const std::string& part, const std::string& value) {
+    return graph.node("Identity", name + part, {value}, {}, name + part);
+  };
+  const std::string start = named(".u", u), t = named(".t", constant_of(graph, 0));
+  const std::string slope = named(".slope", f(graph, t, start));
+  return graph.node("Add", name + ".end", {start, slope}, {}, name + ".end");
+}
+
 std::string constant_of(GraphBuilder& graph, double value) {
   const auto number = static_cast<float>(value);
   return graph.floats(fmt::format("number.{}", number), {}, [number] { return std::vector<float>{number}; });

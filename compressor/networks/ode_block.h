@@ -30,6 +30,13 @@ std::string integrate_in_loop(GraphBuilder& graph, const std::string& name, cons
                               const Tolerance& tolerance, double t0, double t1, const TimedRightHandSide& f,
                               const std::string& u);
 
+// u + f(0, u), one step of Euler's over [0, 1], in which whoever trains the graph finds f to take steps of its own with
+// (training::GraphModule::integrate_blocks): `u` becomes the value "<name>.u", and in the nodes of f, which come next,
+// the time is "<name>.t" and the result "<name>.slope"; the sum is "<name>.end". What else f reads may depend on
+// neither t nor u, but by nodes of its own.
+std::string write_for_training(GraphBuilder& graph, const std::string& name, const TimedRightHandSide& f,
+                               const std::string& u);
+
 // A float scalar, which no training changes. Equal numbers are one initializer.
 std::string constant_of(GraphBuilder& graph, double value);
 

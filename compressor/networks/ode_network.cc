@@ -46,7 +46,7 @@ OdeNetworkOptions checked(OdeNetworkOptions options) {
                       fmt::join(kNames, ", "));
   }
   const solver::Tableau& tableau = solver::find_tableau(options.solver);
-  if (options.loop && !tableau.has_error()) {
+  if (options.form == OdeForm::kLoop && !tableau.has_error()) {
     throw Error::make("solver '{}' has no estimate of its error, which a loop needs: choose one of {}", tableau.name,
                       fmt::join(solver::adaptive_names(), ", "));
   }
@@ -103,7 +103,7 @@ class OdeNetwork {
     u = conv("conv1", u, kMnistChannels, {.padding = 0});
     u = conv("conv2", relu("relu1", normalize("norm1", u)), kMnistChannels, {.kernel = 4, .stride = 2});
     u = conv("conv3", relu("relu2", normalize("norm2", u)), kMnistChannels, {.kernel = 4, .stride = 2});
-    if (options_.network == "odenet") return ode_block("ode", u);
+    if (options_.network == "odenet") return ode_block(ode_block_names(options_.network)[0], u);
     for (int i = 0; i < kTwinBlocks; ++i) u = residual_step(fmt::format("block{}", i), u, u.channels, 1);
     return u;
   }
@@ -111,21 +111,15 @@ class OdeNetwork {
   Map cifar(Map u) {
     u = conv("conv1", u, kCifarFirstChannels, {.has_bias = false});
     for (int stage = 0; stage < kCifarStages; ++stage) {
-      const std::string name = fmt::format("layer{}", stage + 1);
-      if (stage > 0) u = residual_step(name + ".down", u, kCifarFirstChannels << stage, 2);
-      u = ode_block(name + ".ode", u);
+      if (stage > 0) u = residual_step(fmt::format("layer{}.down", stage + 1), u, kCifarFirstChannels << stage, 2);
+      u = ode_block(ode_block_names(options_.network)[static_cast<size_t>(stage)], u);
     }
     return u;
   }
 
   Map ode_block(const std::string& name, Map u) {
     if (options_.extra_channels > 0) u = pad_channels(name + ".extra", u, 0, options_.extra_channels);
-    // A channel of zeros, to which the time is added.
-    const std::string first =
-        graph_.node("Slice", name + ".first",
-                    {u.name, graph_.integers(name + ".first.starts", {0}), graph_.integers(name + ".first.ends", {1}),
-                     graph_.integers(name + ".first.axes", {1})});
-    const std::string zeros = graph_.node("Sub", name + ".zeros", {first, first});
+    std::string zeros = options_.form == OdeForm::kForTraining ? "" : channel_of_zeros(name, u.name);
     const auto timed = [&](const std::string& layer, const std::string& t, const Map& at) {
       const std::string plane = graph_.node("Add", layer + ".time", {zeros, t});
       const std::string joined = graph_.node("Concat", layer + ".concat", {plane, at.name}, {{"axis", int64_t{1}}});
@@ -133,16 +127,30 @@ class OdeNetwork {
     };
     const TimedRightHandSide f = [&](GraphBuilder&, const std::string& t, const std::string& value) {
       Map at{value, u.channels, u.height, u.width};
+      if (zeros.empty()) zeros = channel_of_zeros(name, value);
       at = timed(name + ".conv1", t, relu(name + ".relu1", normalize_groups(name + ".norm1", at)));
       at = timed(name + ".conv2", t, relu(name + ".relu2", normalize_groups(name + ".norm2", at)));
       return normalize_groups(name + ".norm3", at).name;
     };
+    return {solve(name, f, u.name), u.channels, u.height, u.width};
+  }
+
+  std::string solve(const std::string& name, const TimedRightHandSide& f, const std::string& u) {
+    if (options_.form == OdeForm::kUnrolled) return unroll(graph_, name, tableau_, options_.steps, 0, 1, f, u);
+    if (options_.form == OdeForm::kForTraining) return write_for_training(graph_, name, f, u);
     const auto made = made_;  // what a body makes is not there outside
-    const std::string end =
-        options_.loop ? integrate_in_loop(graph_, name, tableau_, {options_.rtol, options_.atol}, 0, 1, f, u.name)
-                      : unroll(graph_, name, tableau_, options_.steps, 0, 1, f, u.name);
-    if (options_.loop) made_ = made;
-    return {end, u.channels, u.height, u.width};
+    const std::string end = integrate_in_loop(graph_, name, tableau_, {options_.rtol, options_.atol}, 0, 1, f, u);
+    made_ = made;
+    return end;
+  }
+
+  // To which the time is added.
+  std::string channel_of_zeros(const std::string& name, const std::string& u) {
+    const std::string first =
+        graph_.node("Slice", name + ".first",
+                    {u, graph_.integers(name + ".first.starts", {0}), graph_.integers(name + ".first.ends", {1}),
+                     graph_.integers(name + ".first.axes", {1})});
+    return graph_.node("Sub", name + ".zeros", {first, first});
   }
 
   // Relu in front of the shortcut, too, as the authors have it.
@@ -296,11 +304,19 @@ std::vector<std::string_view> ode_network_names() { return {kNames.begin(), kNam
 
 bool is_ode_network(std::string_view name) { return std::find(kNames.begin(), kNames.end(), name) != kNames.end(); }
 
+std::vector<std::string> ode_block_names(std::string_view network) {
+  if (network == "odenet") return {"ode"};
+  std::vector<std::string> names;
+  for (int stage = 0; network == "odenet-cifar" && stage < kCifarStages; ++stage) {
+    names.push_back(fmt::format("layer{}.ode", stage + 1));
+  }
+  return names;
+}
+
 int64_t evaluations_of(const OdeNetworkOptions& options) {
-  if (options.network == "odenet-twin") return 0;
   const solver::Tableau& tableau = solver::find_tableau(options.solver);
   const auto stages = static_cast<int64_t>(tableau.stages()) - (tableau.is_fsal() ? 1 : 0);
-  return options.steps * stages * (is_cifar(options) ? kCifarStages : 1);
+  return options.steps * stages * static_cast<int64_t>(ode_block_names(options.network).size());
 }
 
 }  // namespace quench::networks

@@ -38,15 +38,20 @@
 
 namespace quench::networks {
 
+// What an ODE block is in the graph.
+//     kUnrolled      `steps` steps of `solver`, one after the other
+//     kLoop          a Loop that chooses its steps; `solver` has an error estimate then (solver::adaptive_names())
+//     kForTraining   f once, for a training that takes the steps itself (ode_block.h: write_for_training)
+enum class OdeForm : uint8_t { kUnrolled, kLoop, kForTraining };
+
 struct OdeNetworkOptions {
   std::string network = "odenet";  // one of ode_network_names()
-  std::string solver = "rk4";      // one of solver::tableau_names()
-  int steps = 2;                   // of each ODE block, 1 to 1000
+  OdeForm form = OdeForm::kUnrolled;
+  std::string solver = "rk4";  // one of solver::tableau_names()
+  int steps = 2;               // of each ODE block, 1 to 1000
   // Of zeros beside the channels of each ODE block's u(0) (Dupont, Doucet and Teh, "Augmented Neural ODEs", 2019,
   // arXiv:1904.01681); whole groups, 0 to 1024.
   int64_t extra_channels = 0;
-  // An adaptive solver in a Loop in place of `steps`: `solver` has an error estimate then (solver::adaptive_names()).
-  bool loop = false;
   double rtol = 1e-3, atol = 1e-3;  // of the loop, above 0 and below 1
   int64_t classes = 10;             // 1 to 2^20
   std::array<int64_t, 3> input{};   // channels, height, width; all 0: MNIST's or CIFAR-10's
@@ -61,6 +66,9 @@ OnnxModel with_weights_of(OnnxModel model, const OnnxModel& trained);
 
 std::vector<std::string_view> ode_network_names();
 bool is_ode_network(std::string_view name);
+
+// The blocks by name; none of odenet-twin.
+std::vector<std::string> ode_block_names(std::string_view network);
 
 // Evaluations of right-hand sides in a pass through the network whose blocks are `steps` steps each.
 int64_t evaluations_of(const OdeNetworkOptions& options);

@@ -122,6 +122,15 @@ void add_course(Page& page, Records records) {
     accuracy.series.push_back(series("soft weights", records, [](const auto& r) { return percent(r.soft_accuracy); }));
   }
   page.side_by_side({loss, accuracy});
+  if (!records.back().evaluations) return;
+  page.side_by_side(
+      {{"Work of the ODE blocks",
+        "epoch",
+        "evaluations of f a pass",
+        {series("forward", records, [](const auto& r) { return r.evaluations ? r.evaluations->forward : kNothing; }),
+         series("back", records, [](const auto& r) { return r.evaluations ? r.evaluations->backward : kNothing; })},
+        false,
+        {}}});
 }
 
 BarPanels::Panel histogram_panel(const TrainingRecord& record) {
@@ -214,6 +223,10 @@ std::string to_line(const TrainingRecord& record) {
   if (record.accuracy) line += fmt::format("  accuracy {:.2f} %", 100 * *record.accuracy);
   if (record.log_likelihood) line += fmt::format("  log likelihood {:.4f} nats", *record.log_likelihood);
   if (record.snr_db) line += fmt::format("  SNR {:.1f} dB", *record.snr_db);
+  if (record.evaluations) {
+    line += fmt::format("  {:.1f} evaluations a pass", record.evaluations->forward);
+    if (record.evaluations->backward > 0) line += fmt::format(", {:.1f} back", record.evaluations->backward);
+  }
   for (const TrainingRecord::RatePoint& point : record.rates) {
     line += fmt::format("  {:.3f} bpp {:.4f}/{:.2f} dB", point.bits_per_pixel, point.ms_ssim, point.psnr_db);
   }

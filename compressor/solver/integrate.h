@@ -21,21 +21,12 @@
 #include <string>
 #include <vector>
 
+#include "compressor/solver/gradient.h"
+
 namespace quench::solver {
 
 // f(t, u): of u's shape and type, float or double. It may be called under any mode of autograd.
 using Function = std::function<torch::Tensor(double t, const torch::Tensor& u)>;
-
-enum class Gradient : uint8_t {
-  // Back through the accepted steps, each computed again from its beginning: memory for one u a step and the values
-  // within one step.
-  kRecompute,
-  // The continuous adjoint (Chen, Rubanova, Bettencourt and Duvenaud 2018, arXiv:1806.07366): a second initial value
-  // problem back in time by the same method; memory for one u a time, and an error of the order of the tolerance.
-  kAdjoint,
-  // Back through all values, kept.
-  kStored,
-};
 
 struct Options {
   std::string method = "dopri5";    // one of tableau_names()

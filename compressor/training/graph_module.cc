@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <set>
 #include <unordered_map>
 
 #include "compressor/graph/graph_index.h"
@@ -20,6 +19,8 @@
 
 namespace quench::training {
 namespace {
+
+constexpr int64_t kMostOdeSteps = 1000;  // as many as a Loop tries (networks/ode_block.h)
 
 std::string describe(const onnx::NodeProto& node) {
   const std::string& name = !node.name().empty() || node.output_size() == 0 ? node.name() : node.output(0);
@@ -75,7 +76,7 @@ GraphModule::GraphModule(const OnnxModel& model, torch::Device device, Communica
     }
     outputs_.push_back(output.name());
   }
-  find_last_uses();
+  find_last_uses(nodes_, output_slots());
 }
 
 int GraphModule::slot(const std::string& value) {
@@ -156,16 +157,70 @@ void GraphModule::add_nodes() {
   }
 }
 
-void GraphModule::find_last_uses() {
-  std::set<int> seen;
-  for (const std::string& output : outputs_) seen.insert(slots_.at(output));
-  for (auto node = nodes_.rbegin(); node != nodes_.rend(); ++node) {
+void GraphModule::find_last_uses(std::vector<Node>& nodes, std::set<int> kept) {
+  for (auto node = nodes.rbegin(); node != nodes.rend(); ++node) {
+    node->dead.clear();
     for (const std::vector<int>* used : {&node->inputs, &node->outputs}) {
       for (const int value : *used) {
-        if (value >= 0 && seen.insert(value).second) node->dead.push_back(value);
+        if (value >= 0 && kept.insert(value).second) node->dead.push_back(value);
       }
     }
   }
+}
+
+std::set<int> GraphModule::output_slots() const {
+  std::set<int> slots;
+  for (const std::string& output : outputs_) slots.insert(slots_.at(output));
+  return slots;
+}
+
+void GraphModule::integrate_blocks(const OdeOptions& options) {
+  solver_ = {options.solver, options.steps, options.rtol, options.atol, kMostOdeSteps, options.gradient, {}};
+  for (const std::string& name : options.blocks) blocks_.push_back(take_block(name));
+  find_last_uses(nodes_, output_slots());
+}
+
+// Takes the nodes of f, those that depend on its arguments up to its result, out of the graph's; the sum behind them
+// becomes a node that solves the problem.
+GraphModule::Block GraphModule::take_block(const std::string& name) {
+  const auto slot_of = [&](const char* part) {
+    const auto found = slots_.find(name + part);
+    if (found == slots_.end())
+      throw Error::make("{}: has no ODE block '{}' to integrate", model_.name, printable(name));
+    return found->second;
+  };
+  const int end = slot_of(".end");
+  Block block{name, slot_of(".t"), slot_of(".u"), slot_of(".slope"), {}};
+  std::set<int> inner = {block.t, block.u};
+  std::vector<int> reads = {block.u};
+  std::vector<Node> others;
+  for (Node& node : nodes_) {
+    const bool is_sum = node.outputs[0] == end;
+    const bool is_before = block.nodes.empty() || block.nodes.back().outputs[0] != block.slope;
+    if (is_sum) {
+      node.inputs = reads;
+      node.block = static_cast<int>(blocks_.size());
+    } else if (is_before &&
+               std::any_of(node.inputs.begin(), node.inputs.end(), [&](int input) { return inner.contains(input); })) {
+      if (!node.run) {
+        throw Error::make(
+            "{}: ODE block '{}': has BatchNormalization, whose statistics would move with each evaluation of its "
+            "right-hand side: take GroupNormalization",
+            model_.name, name);
+      }
+      for (const int input : node.inputs) {
+        const bool is_new = input >= 0 && !inner.contains(input);
+        if (is_new && std::find(reads.begin(), reads.end(), input) == reads.end()) reads.push_back(input);
+      }
+      inner.insert(node.outputs.begin(), node.outputs.end());
+      block.nodes.push_back(std::move(node));
+      continue;
+    }
+    others.push_back(std::move(node));
+  }
+  nodes_ = std::move(others);
+  find_last_uses(block.nodes, {block.slope});
+  return block;
 }
 
 void GraphModule::set_paths(std::vector<uint32_t> kept) {
@@ -219,6 +274,9 @@ std::vector<bool> GraphModule::keeps_shape(const OnnxModel& shapes, const onnx::
 }
 
 void GraphModule::recompute_activations() {
+  if (integrates_blocks()) {
+    throw Error::make("{}: --recompute is for networks whose ODE blocks are unrolled: leave it out", model_.name);
+  }
   OnnxModel shapes = model_.clone();
   infer_shapes(shapes);
   std::vector<int> inputs, outputs;
@@ -262,7 +320,7 @@ Tensors GraphModule::forward(const NamedTensors& inputs, Mode mode, const NamedT
   if (mode == Mode::kTrain && torch::GradMode::is_enabled() && !segments_.empty()) {
     for (const Segment& segment : segments_) run_segment(segment, values, pass);
   } else {
-    run_nodes(0, nodes_.size(), values, pass);
+    run_nodes(nodes_, 0, nodes_.size(), values, pass);
   }
   if (mode == Mode::kEstimate) ++estimated_batches_;
   Tensors outputs;
@@ -270,11 +328,12 @@ Tensors GraphModule::forward(const NamedTensors& inputs, Mode mode, const NamedT
   return outputs;
 }
 
-// Nodes [first, last) on the values of all slots.
-void GraphModule::run_nodes(size_t first, size_t last, Tensors& values, const Pass& pass) {
+// [first, last) of `nodes` on the values of all slots.
+void GraphModule::run_nodes(const std::vector<Node>& nodes, size_t first, size_t last, Tensors& values,
+                            const Pass& pass) {
   for (size_t place = first; place < last; ++place) {
     if (pass.paths && !pass.paths->is_needed[place]) continue;
-    const Node& node = nodes_[place];
+    const Node& node = nodes[place];
     Tensors arguments;
     for (const int input : read_by(node, pass.paths)) {
       arguments.push_back(input < 0 ? torch::Tensor() : values[static_cast<size_t>(input)]);
@@ -328,7 +387,7 @@ void GraphModule::run_checkpointed(const Segment& segment, Tensors& values, cons
                                                                                            bool again) {
     Tensors inner = with_constants();
     for (size_t i = 0; i < reads.size(); ++i) inner[static_cast<size_t>(reads[i])] = given[i];
-    run_nodes(first, last, inner, {pass.mode, pass.paths, again});
+    run_nodes(nodes_, first, last, inner, {pass.mode, pass.paths, again});
     Tensors made;
     for (const int make : makes) made.push_back(inner[static_cast<size_t>(make)]);
     return made;
@@ -359,7 +418,7 @@ void GraphModule::run_reversible(const Segment& segment, Tensors& values, const 
       Tensors inner = with_constants();
       for (size_t i = 0; i < state.size(); ++i) inner[static_cast<size_t>(state[i])] = at_hand[i];
       for (size_t i = 0; i < own.size(); ++i) inner[static_cast<size_t>(own[i])] = weights[i];
-      run_nodes(step.first, step.last - 1, inner, {pass.mode, pass.paths, again});
+      run_nodes(nodes_, step.first, step.last - 1, inner, {pass.mode, pass.paths, again});
       return inner[static_cast<size_t>(step.residual)];
     };
     state[made.target] = step.after;
@@ -369,6 +428,7 @@ void GraphModule::run_reversible(const Segment& segment, Tensors& values, const 
 }
 
 Tensors GraphModule::run_node(const Node& node, const Tensors& inputs, const Pass& pass) {
+  if (node.block >= 0) return {run_block(node, inputs)};
   try {
     if (!node.run) return {normalize(node, inputs, pass)};
     return node.run({*node.proto, opset_}, inputs);
@@ -378,6 +438,28 @@ Tensors GraphModule::run_node(const Node& node, const Tensors& inputs, const Pas
   } catch (const Error& error) {
     if (!node.run) throw;  // statistics could not be exchanged: not this node's fault
     throw Error::make("{}: {}: {}", model_.name, describe(*node.proto), error.what());
+  }
+}
+
+torch::Tensor GraphModule::run_block(const Node& node, const Tensors& inputs) {
+  const Block& block = blocks_[static_cast<size_t>(node.block)];
+  solver::Options options = solver_;
+  for (size_t i = 1; i < inputs.size(); ++i) {
+    if (inputs[i].requires_grad()) options.parameters.push_back(inputs[i]);
+  }
+  const solver::Function f = [this, &block, reads = node.inputs, inputs](double t, const torch::Tensor& u) {
+    ++evaluations_;
+    Tensors values(slots_.size());
+    for (size_t i = 1; i < reads.size(); ++i) values[static_cast<size_t>(reads[i])] = inputs[i];
+    values[static_cast<size_t>(block.t)] = torch::scalar_tensor(t, u.options());
+    values[static_cast<size_t>(block.u)] = u;
+    run_nodes(block.nodes, 0, block.nodes.size(), values, {Mode::kEvaluate, nullptr});
+    return values[static_cast<size_t>(block.slope)];
+  };
+  try {
+    return solver::integrate(f, inputs[0], {0, 1}, options).values[1];
+  } catch (const Error& error) {
+    throw Error::make("{}: ODE block '{}': {}", model_.name, block.name, error.what());
   }
 }
 

@@ -18,10 +18,13 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "compressor/solver/integrate.h"
 #include "compressor/training/distributed/communicator.h"
+#include "compressor/training/ode_options.h"
 #include "compressor/training/operators/operators.h"
 #include "compressor/training/segments.h"
 #include "formats/onnx/model_file.h"
@@ -73,6 +76,16 @@ class GraphModule {
   // once.
   void recompute_activations();
 
+  // From now on, each of these ODE blocks is the solution of its initial value problem, which the graph has in the form
+  // of networks::write_for_training, over t from 0 to 1; a batch, or this process's part of one, shares the steps. Passes
+  // then throw quench::Error, too, where a block cannot be solved. Throws quench::Error for a graph that has no such
+  // block, and for BatchNormalization in one, whose statistics would move with each evaluation. Not together with
+  // recompute_activations().
+  void integrate_blocks(const OdeOptions& options);
+  bool integrates_blocks() const { return !blocks_.empty(); }
+  // Of the blocks' right-hand sides, all of them together, in all passes so far, backward ones included.
+  int64_t evaluations() const { return evaluations_; }
+
   // `weights` stand in for parameters of the same name.
   Tensors forward(const NamedTensors& inputs, Mode mode, const NamedTensors& weights = {});
 
@@ -89,10 +102,17 @@ class GraphModule {
     std::vector<int> inputs, outputs;  // slots; -1: absent
     std::vector<int> dead;             // slots that nobody reads after this node
     int join = -1;                     // which of joins_ it is; -1: none
+    int block = -1;                    // which of blocks_ it is, whose inputs are u(0) and what f reads; -1: none
     struct {
       std::string scale, bias, mean, variance;
       double epsilon = 0, momentum = 0;
     } normalization;
+  };
+
+  struct Block {
+    std::string name;
+    int t, u, slope;          // slots of f's arguments and of its result
+    std::vector<Node> nodes;  // of f
   };
 
   // What counts in joins; see set_paths().
@@ -112,17 +132,20 @@ class GraphModule {
   int slot(const std::string& value);
   void add_initializers();
   void add_nodes();
-  void find_last_uses();
+  static void find_last_uses(std::vector<Node>& nodes, std::set<int> kept);
+  std::set<int> output_slots() const;
+  Block take_block(const std::string& name);
   Node make_node(const onnx::NodeProto& proto);
   static std::vector<int> read_by(const Node& node, const PathsPointer& paths);
   std::vector<bool> keeps_shape(const OnnxModel& shapes, const onnx::NodeProto& node) const;
   Tensors with_constants() const;
-  void run_nodes(size_t first, size_t last, Tensors& values, const Pass& pass);
+  void run_nodes(const std::vector<Node>& nodes, size_t first, size_t last, Tensors& values, const Pass& pass);
   void run_segment(const Segment& segment, Tensors& values, const Pass& pass);
   void run_checkpointed(const Segment& segment, Tensors& values, const Pass& pass);
   void run_reversible(const Segment& segment, Tensors& values, const Pass& pass);
   std::vector<int> parameters_of(size_t first, size_t last, const PathsPointer& paths) const;
   Tensors run_node(const Node& node, const Tensors& inputs, const Pass& pass);
+  torch::Tensor run_block(const Node& node, const Tensors& inputs);
   torch::Tensor normalize(const Node& node, const Tensors& inputs, const Pass& pass);
 
   OnnxModel model_;
@@ -141,6 +164,9 @@ class GraphModule {
   std::vector<Segment> segments_;  // empty: everything is kept
   std::map<int, size_t> made_by_;  // the node of each value, by slot
   int64_t estimated_batches_ = 0;
+  std::vector<Block> blocks_;
+  solver::Options solver_;  // of all of them, but for the parameters
+  int64_t evaluations_ = 0;
 };
 
 }  // namespace quench::training

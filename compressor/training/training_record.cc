@@ -33,6 +33,10 @@ std::string to_json_line(const TrainingRecord& record) {
                {"test_loss", number(record.test_loss)},
                {"snr_db", number(record.snr_db)}};
   if (record.log_likelihood) json["log_likelihood"] = number(record.log_likelihood);
+  if (record.evaluations) {
+    json["evaluations"] = {{"forward", number(record.evaluations->forward)},
+                           {"backward", number(record.evaluations->backward)}};
+  }
   if (record.quantization) {
     const TrainingRecord::Quantization& q = *record.quantization;
     json["quantization"] = {{"sigma", number(q.sigma)},     {"price", number(q.price)}, {"beta", number(q.beta)},
@@ -63,6 +67,10 @@ TrainingRecord training_record(std::string_view line) {
     record.test_loss = optional_number(json.at("test_loss"));
     record.snr_db = optional_number(json.at("snr_db"));
     if (json.contains("log_likelihood")) record.log_likelihood = optional_number(json.at("log_likelihood"));
+    if (json.contains("evaluations")) {
+      const Json& from = json.at("evaluations");
+      record.evaluations = {from.at("forward"), from.at("backward")};
+    }
     if (json.contains("quantization")) {
       const Json& from = json.at("quantization");
       TrainingRecord::Quantization q;

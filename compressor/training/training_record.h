@@ -23,6 +23,12 @@ struct TrainingRecord {
   std::optional<double> log_likelihood;  // of a density: mean of log p of the held-out data, nats per sample
   std::optional<double> snr_db;          // of the outputs against the teacher's, where there are no classes
 
+  // Of the right-hand sides of ODE blocks, all blocks together: means over the epoch, of one pass forward and back.
+  struct Evaluations {
+    double forward = 0, backward = 0;
+  };
+  std::optional<Evaluations> evaluations;  // where the training chooses how the blocks are solved
+
   struct Quantization {
     double sigma = 0;    // hardness
     double price = 0;    // squared normalised distance per bit

@@ -29,7 +29,7 @@ template <typename Visitor>
 void visit_options(const LoopOptions& options, Visitor& visitor) {
   const auto& [data, test_data, preprocessing, samples, validation, epochs, batch, optimizer, schedule, learning_rate,
                momentum, weight_decay, augment, likelihood, drop_path, teacher, temperature, label_share, device,
-               bfloat16, recompute, threads, seed, checkpoint, checkpoint_minutes, resume, progress, on_epoch] =
+               bfloat16, recompute, ode, threads, seed, checkpoint, checkpoint_minutes, resume, progress, on_epoch] =
       options;
   visitor.must_match("--data", data);
   visitor.must_match("--test-data", test_data);
@@ -55,6 +55,7 @@ void visit_options(const LoopOptions& options, Visitor& visitor) {
   visitor.may_change("--threads");
   visitor.must_match("--float32 (or a --device for which that is faster)", !bfloat16);
   visitor.must_match("--recompute", recompute);
+  visitor.may_change("the ODE blocks");  // no options of the loop: what the network was made by has them
   visitor.must_match("--seed", seed);
   // Where and when to save changes nothing that is saved.
   visitor.may_change("--checkpoint");

@@ -53,7 +53,8 @@ PARTS = {
                            "fmt hwy Eigen",
     "compressor/training/training_record": "formats/error formats/base nlohmann",
     "compressor/training/reports": "compressor/compress compressor/training/training_record",
-    "compressor/training/loop/options": "compressor/data compressor/training/training_record",
+    "compressor/training/loop/options": "compressor/data compressor/training/training_record "
+                                        "compressor/training/ode_options",
     "compressor/training/tune_options": "compressor/compress compressor/training/loop/options",
     "compressor/training/visit_options": "compressor/training/tune_options",
     "compressor/training/run_key": "formats/entropy/coder compressor/training/tune_options "
@@ -68,9 +69,11 @@ PARTS = {
     "compressor/training/autocast": "torch ATen",
     "compressor/training/recompute": "compressor/training/autocast torch",
     "compressor/training/segments": "",
+    "compressor/training/ode_options": "compressor/solver/gradient",
     "compressor/training/graph_module": "formats/error formats/base formats/operators formats/onnx compressor/graph "
                                         "compressor/training/distributed compressor/training/operators "
-                                        "compressor/training/recompute compressor/training/segments torch",
+                                        "compressor/training/recompute compressor/training/segments "
+                                        "compressor/training/ode_options compressor/solver torch",
     "compressor/training/quantization": "formats/error formats/base formats/operators formats/entropy formats/coded "
                                         "compressor/graph "
                                         "compressor/quantizer compressor/compress compressor/training/training_record "
@@ -78,7 +81,7 @@ PARTS = {
     "compressor/training/loop": "formats/error formats/base formats/onnx compressor/data compressor/measure "
                                 "compressor/training/training_record compressor/training/run_key "
                                 "compressor/training/host_tensors compressor/training/distributed "
-                                "compressor/training/autocast "
+                                "compressor/training/autocast compressor/training/ode_options "
                                 "compressor/training/operators compressor/training/graph_module "
                                 "compressor/training/quantization torch ATen c10",
     "compressor/training/codec/codec_options": "compressor/networks compressor/training/loop/options",
@@ -90,7 +93,8 @@ PARTS = {
     "compressor/training": "formats/error formats/base formats/onnx compressor/graph compressor/compress "
                            "compressor/training/quantization compressor/training/loop torch",
     "compressor/solver/tableau": "formats/error formats/base fmt",
-    "compressor/solver": "formats/error formats/onnx compressor/solver/tableau compressor/training/graph_module fmt torch",
+    "compressor/solver/gradient": "",
+    "compressor/solver": "formats/error compressor/solver/tableau compressor/solver/gradient fmt torch",
     "compressor/cli": "formats/error formats/base formats/entropy runtime/include compressor/data compressor/networks "
                       "compressor/solver/tableau "
                       "compressor/measure compressor/compress compressor/report compressor/training/loop "

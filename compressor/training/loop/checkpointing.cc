@@ -11,6 +11,7 @@ namespace quench::training {
 namespace {
 
 constexpr std::string_view kAnnealer = "annealer.";
+constexpr const char* kEvaluations = "evaluations";
 
 }  // namespace
 
@@ -38,6 +39,10 @@ void Checkpointing::save(const TrainingProgress& progress) {
   checkpoint.tensors["optimizer"] = parts_.optimizer.state();
   checkpoint.tensors["progress"] =
       torch::tensor({static_cast<double>(progress.step), progress.loss_sum, progress.seconds}, torch::kFloat64);
+  if (parts_.module.integrates_blocks()) {
+    checkpoint.tensors[kEvaluations] =
+        torch::tensor({progress.evaluations.forward, progress.evaluations.backward}, torch::kFloat64);
+  }
   checkpoint.texts = key_.to_texts();
   checkpoint.texts["model"] = model_;
   for (const TrainingRecord& record : progress.records) checkpoint.texts["records"] += to_json_line(record) + '\n';
@@ -72,7 +77,11 @@ TrainingProgress Checkpointing::restore(const Checkpoint& checkpoint) {
   if (parts_.annealer) parts_.annealer->set_state(state);
   parts_.optimizer.set_state(checkpoint.tensors.at("optimizer"), parts_.module.device());
   const auto numbers = checkpoint.tensor("progress", {3}, torch::kFloat64).accessor<double, 1>();
-  TrainingProgress progress{static_cast<int64_t>(numbers[0]), numbers[1], numbers[2], {}};
+  TrainingProgress progress{static_cast<int64_t>(numbers[0]), numbers[1], {}, numbers[2], {}};
+  if (parts_.module.integrates_blocks()) {
+    const auto evaluations = checkpoint.tensor(kEvaluations, {2}, torch::kFloat64).accessor<double, 1>();
+    progress.evaluations = {evaluations[0], evaluations[1]};
+  }
   if (const auto records = checkpoint.texts.find("records"); records != checkpoint.texts.end()) {
     std::istringstream lines(records->second);
     for (std::string line; std::getline(lines, line);) progress.records.push_back(training_record(line));

@@ -22,10 +22,11 @@ namespace quench::training {
 
 // How far a training is.
 struct TrainingProgress {
-  int64_t step = 0;                     // steps done
-  double loss_sum = 0;                  // over those of this epoch
-  double seconds = 0;                   // breaks left out
-  std::vector<TrainingRecord> records;  // of earlier trainings, too, which this one follows
+  int64_t step = 0;                         // steps done
+  double loss_sum = 0;                      // over those of this epoch
+  TrainingRecord::Evaluations evaluations;  // likewise, in all processes
+  double seconds = 0;                       // breaks left out
+  std::vector<TrainingRecord> records;      // of earlier trainings, too, which this one follows
 };
 
 class Checkpointing {

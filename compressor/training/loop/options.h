@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "compressor/data/dataset.h"
+#include "compressor/training/ode_options.h"
 #include "compressor/training/training_record.h"
 
 namespace quench::training {
@@ -45,6 +46,10 @@ enum class RateSchedule : uint8_t { kCosine, kStep, kOneCycle };
 inline constexpr Named<RateSchedule> kRateSchedules[] = {
     {"cosine", RateSchedule::kCosine}, {"step", RateSchedule::kStep}, {"one-cycle", RateSchedule::kOneCycle}};
 
+inline constexpr Named<solver::Gradient> kGradients[] = {{"stored", solver::Gradient::kStored},
+                                                         {"recomputed", solver::Gradient::kRecompute},
+                                                         {"adjoint", solver::Gradient::kAdjoint}};
+
 // visit_options.h says of each option whether a run that goes on needs the same.
 struct LoopOptions {
   // Specs of data/dataset.h. "cifar10:DIR", "mnist:DIR" and "synthetic:shapes" mean their training split, and then
@@ -75,6 +80,7 @@ struct LoopOptions {
   std::string device = "cpu";  // cpu, cuda, cuda:1
   bool bfloat16 = true;        // autocast, where the device is faster with it
   bool recompute = false;      // activations in the backward pass, in place of keeping them
+  OdeOptions ode;              // where it has blocks, neither bfloat16 nor recompute
   int threads = 1;
   uint64_t seed = 1;
 

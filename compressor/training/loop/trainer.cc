@@ -51,6 +51,7 @@ Trainer::Trainer(GraphModule& module, Teacher* teacher, const LoopOptions& optio
       data_(module.model(), options, teacher != nullptr, communicator),
       task_(module.model().name, data_.class_count(), teacher != nullptr, options, communicator),
       steps_(data_.batches().count() * options.epochs) {
+  if (!options.ode.blocks.empty()) module_.integrate_blocks(options.ode);
   if (options.recompute) module_.recompute_activations();
 }
 
@@ -96,6 +97,17 @@ Tensors Trainer::forward(const Batch& batch, GraphModule::Mode mode, const Named
   return module_.forward(inputs, mode, weights);
 }
 
+// Of ODE blocks that cannot be solved one wants to know when.
+template <typename Body>
+auto Trainer::at_this_step(const Body& body) const {
+  try {
+    return body();
+  } catch (const Error& error) {
+    if (!module_.integrates_blocks()) throw;
+    throw Error::make("{}; this was {}: where the loss has risen before it, {}", error.what(), this_step(), way_out());
+  }
+}
+
 // The host waits for the device once: where the loss is read, when all but the last of the work is under way.
 double Trainer::step(const Batch& made) {
   const Batch batch = to_device(made);
@@ -106,14 +118,17 @@ double Trainer::step(const Batch& made) {
     pass = annealer_->quantizer().quantize(module_.parameters());
   }
   draw_paths();
-  const Tensors outputs = forward(batch, GraphModule::Mode::kTrain, pass.weights);
+  const int64_t before = module_.evaluations();
+  const Tensors outputs = at_this_step([&] { return forward(batch, GraphModule::Mode::kTrain, pass.weights); });
+  const int64_t between = module_.evaluations();
   task_.check(outputs, taught);
   const Tensor task = task_.loss(outputs, taught, batch);
   Tensor total = task;
   // Each rank adds its part of the rate, which all have alike.
   if (annealer_ && annealer_->beta() > 0) total = total + pass.rate * (annealer_->beta() / communicator_.size());
   optimizer_->zero_grad();
-  total.backward();
+  at_this_step([&] { total.backward(); });
+  if (module_.integrates_blocks()) count_evaluations(between - before, module_.evaluations() - between);
   Tensor loss = task.detach().clone();
   communicator_.all_reduce_sum({loss});
   reduce_gradients();
@@ -136,11 +151,26 @@ double Trainer::step(const Batch& made) {
   return value;
 }
 
+std::string Trainer::this_step() const {
+  return fmt::format("step {} (epoch {})", progress_.step + 1, progress_.step / data_.batches().count() + 1);
+}
+
+std::string Trainer::way_out() const {
+  return "try a smaller --learning-rate" +
+         (checkpointing_->has_saved() ? "; the last good checkpoint is " + options_.checkpoint.string() : "");
+}
+
 void Trainer::check_finite(double value, const char* what) const {
   if (std::isfinite(value)) return;
-  throw Error::make("the {} not finite at step {} (epoch {}): try a smaller --learning-rate{}", what,
-                    progress_.step + 1, progress_.step / data_.batches().count() + 1,
-                    checkpointing_->has_saved() ? "; the last good checkpoint is " + options_.checkpoint.string() : "");
+  throw Error::make("the {} not finite at {}: {}", what, this_step(), way_out());
+}
+
+// Each process takes steps of its own.
+void Trainer::count_evaluations(int64_t forward, int64_t backward) {
+  const Tensor counts = torch::tensor({static_cast<double>(forward), static_cast<double>(backward)}, torch::kFloat64);
+  communicator_.all_reduce_sum({counts});
+  progress_.evaluations.forward += counts[0].item<double>();
+  progress_.evaluations.backward += counts[1].item<double>();
 }
 
 void Trainer::draw_paths() {
@@ -221,7 +251,10 @@ std::vector<TrainingRecord> Trainer::run(RunKey key) {
   while (progress_.step < steps_) {
     const auto epoch = static_cast<int>(progress_.step / batches.count());
     const int64_t first = progress_.step % batches.count();
-    if (first == 0) progress_.loss_sum = 0;
+    if (first == 0) {
+      progress_.loss_sum = 0;
+      progress_.evaluations = {};
+    }
     batches.start(epoch, first);
     for (int64_t i = first; i < batches.count(); ++i) {
       progress_.loss_sum += step(batches.next());
@@ -265,6 +298,10 @@ void Trainer::finish_epoch(int epoch) {
   record.step = progress_.step;
   record.learning_rate = rate_at(progress_.step - 1);
   record.loss = progress_.loss_sum / static_cast<double>(data_.batches().count());
+  if (module_.integrates_blocks()) {
+    const auto passes = static_cast<double>(data_.batches().count() * communicator_.size());
+    record.evaluations = {progress_.evaluations.forward / passes, progress_.evaluations.backward / passes};
+  }
   if (annealer_) {
     annealer_->measure_file();
     record.quantization = annealer_->record(module_.model().file_bytes);

@@ -72,10 +72,15 @@ class Trainer {
   double step(const Batch& batch);
   Batch to_device(const Batch& batch) const;
   Tensors forward(const Batch& batch, GraphModule::Mode mode, const NamedTensors& weights);
+  void count_evaluations(int64_t forward, int64_t backward);
   void draw_paths();
   void reduce_gradients();
   void observe_gap(const Batch& batch, const Tensors& taught, double soft_loss);
+  std::string this_step() const;
+  std::string way_out() const;
   void check_finite(double value, const char* what) const;
+  template <typename Body>
+  auto at_this_step(const Body& body) const;
   void make_optimizer();
   void share_first_values();
   void finish_epoch(int epoch);

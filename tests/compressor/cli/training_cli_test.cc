@@ -375,7 +375,8 @@ TEST_F(TrainingCli, OdeNetworksTrainAndAreWrittenAsStepsOrLoops) {
   expect_error(run_program(Arguments{"tune", path("loop.onnx"), "-o", path("x.quench")} + data),
                "node 'ode.loop' (Loop): this operator cannot be trained");
   expect_error(train("odenet", "x.onnx", {"--rtol", "2", "--export", "loop"}), "a tolerance of 2 cannot be");
-  expect_error(train("odenet", "x.onnx", {"--rtol", "0.1"}), "odenet: --rtol is for --export loop");
+  expect_error(train("odenet", "x.onnx", {"--rtol", "0.1"}),
+               "odenet: --rtol is for --export loop and --steps adaptive");
   expect_error(train("odenet", "x.onnx", {"--integrator", "euler"}), "--integrator is for residual networks");
   const auto plain = [&](const std::string& network, const Arguments& more) {
     return run_program(Arguments{"train", network, "-o", path("x.onnx")} + data + more);
@@ -385,6 +386,117 @@ TEST_F(TrainingCli, OdeNetworksTrainAndAreWrittenAsStepsOrLoops) {
   expect_error(plain(model(), {"--classes", "3"}), "--classes is for new networks");
   expect_error(train("odenet", "x.onnx", {"--rtol", "0"}), "--rtol: 0 is not above 0", 2);
   expect_error(train("odenet", "x.onnx", {"--extra-channels", "3"}), "3 extra channels");
+  EXPECT_FALSE(fs::exists(path("x.onnx")));
+}
+
+// `quench train odenet`, small, by steps of the solver's choice.
+Arguments adaptive(const std::string& output, const Arguments& more) {
+  return with({"train",       "odenet",      "-o",
+               output,        "--data",      kData,
+               "--test-data", kTestData,     "--samples",
+               "48",          "--epochs",    "4",
+               "--batch",     "16",          "--threads",
+               "1",           "--steps",     "adaptive",
+               "--rtol",      "0.01",        "--atol",
+               "0.01",        "--optimizer", "adam",
+               "--schedule",  "cosine",      "--learning-rate",
+               "0.002",       "--no-augment"},
+              more);
+}
+
+TEST_F(TrainingCli, OdeNetworksTrainByAdaptiveStepsAndEachGradient) {
+  std::map<std::string, std::vector<Json>> records;
+  for (const std::string gradient : {"stored", "recomputed", "adjoint"}) {
+    const Arguments more = {"--gradient", gradient, "--metrics", path("m.jsonl"), "--page", path("p.html"), "--json"};
+    const Outcome outcome = run_program(adaptive(path("a.onnx"), more));
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    const Json report = Json::parse(outcome.out);
+    EXPECT_EQ(report["parameters"], 208266);
+    const std::vector<Json>& metrics = records[gradient] = metrics_of(path("m.jsonl"));
+    ASSERT_EQ(metrics.size(), 4u);
+    EXPECT_LT(metrics.back()["loss"], metrics.front()["loss"]) << gradient;
+    EXPECT_EQ(metrics.back()["accuracy"], report["top1"]) << "epochs are judged by what is written";
+    const Json& evaluations = metrics.back()["evaluations"];
+    EXPECT_GE(evaluations["forward"], 8) << "a first slope, one for the first step's size, six for a step";
+    EXPECT_EQ(evaluations["backward"] > 0, gradient != "stored");
+    EXPECT_NE(outcome.err.find(fmt::format("{:.1f} evaluations a pass", evaluations["forward"].get<double>())),
+              std::string::npos)
+        << outcome.err;
+    EXPECT_EQ(outcome.err.find(" back") != std::string::npos, gradient != "stored");
+    EXPECT_NE(read_bytes(path("p.html")).find("evaluations of f a pass"), std::string::npos);
+    EXPECT_NE(read_bytes(path("a.onnx")).find("ode.loop"), std::string::npos) << "loops are the default here";
+  }
+  // The first step of each is the same, its way back aside.
+  EXPECT_NEAR(records["stored"][0]["loss"], records["recomputed"][0]["loss"], 1e-3);
+  EXPECT_NEAR(records["stored"][0]["loss"], records["adjoint"][0]["loss"], 0.05);
+  EXPECT_EQ(records["stored"][0]["evaluations"]["forward"], records["recomputed"][0]["evaluations"]["forward"]);
+}
+
+TEST_F(TrainingCli, AdaptiveStepsMayBeWrittenUnrolled) {
+  const Arguments more = {"--export", "unrolled", "--epochs", "1", "--solver", "bosh3"};
+  ASSERT_EQ(run_program(adaptive(path("a.onnx"), more + Arguments{"--export-steps", "3"})).code, 0);
+  const std::string file = read_bytes(path("a.onnx"));
+  EXPECT_EQ(file.find("ode.loop"), std::string::npos);
+  EXPECT_NE(file.find("ode.conv2_9.out"), std::string::npos) << "three stages of three steps";
+  EXPECT_EQ(file.find("ode.conv2_10.out"), std::string::npos);
+  EXPECT_EQ(run_program({"eval", path("a.onnx"), "--against", path("a.onnx"), "--data", kTestData}).code, 0);
+}
+
+// With steps of equal size, too, whose graph is not unrolled then.
+TEST_F(TrainingCli, FixedStepsHaveEachGradient) {
+  std::map<std::string, double> losses;
+  for (const std::string gradient : {"stored", "recomputed", "adjoint"}) {
+    const Arguments fixed = {"train",       "odenet",
+                             "-o",          path("a.onnx"),
+                             "--data",      kData,
+                             "--test-data", kTestData,
+                             "--samples",   "32",
+                             "--epochs",    "1",
+                             "--batch",     "16",
+                             "--threads",   "1",
+                             "--steps",     "2",
+                             "--gradient",  gradient,
+                             "--metrics",   path("m.jsonl")};
+    const Outcome outcome = run_program(fixed);
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    EXPECT_NE(outcome.out.find(gradient == "stored" ? "8 evaluations a pass\n" : "8.0 evaluations a pass, "),
+              std::string::npos)
+        << outcome.out;
+    losses[gradient] = metrics_of(path("m.jsonl")).at(0)["loss"];
+  }
+  EXPECT_NEAR(losses["stored"], losses["recomputed"], 1e-3);
+  EXPECT_NEAR(losses["stored"], losses["adjoint"], 0.05);
+}
+
+TEST_F(TrainingCli, AnAdaptiveTrainingGoesOnAfterASignal) {
+  const Arguments more = {"--epochs", "4", "--metrics", path("m.jsonl")};
+  expect_resumed(adaptive(path("a.onnx"), more), adaptive(path("b.onnx"), more), path("a.onnx"), path("b.onnx"),
+                 path("m.jsonl"));
+}
+
+TEST_F(TrainingCli, SaysWhatAdaptiveStepsCannotBe) {
+  const auto refused = [&](const Arguments& more, const std::string& part, int code = 1) {
+    expect_error(run_program(adaptive(path("x.onnx"), more)), part, code);
+  };
+  refused({"--solver", "rk4"}, "--steps adaptive: solver 'rk4' has no estimate of its error: choose one of heun");
+  refused({"--rtol", "0"}, "--rtol: 0 is not above 0", 2);
+  refused({"--rtol", "1"}, "a tolerance of 1 cannot be");
+  refused({"--gradient", "backward"}, "--gradient: 'backward' is none of adjoint, recomputed, stored", 2);
+  refused({"--steps", "0"}, "--steps: '0' is neither adaptive nor a number from 1 to 1000", 2);
+  refused({"--steps", "2"}, "odenet: --rtol is for --export loop and --steps adaptive");
+  refused({"--export-steps", "4"}, "odenet: --export-steps is for flow and --steps adaptive --export unrolled");
+  refused({"--recompute"}, "--recompute is for networks whose ODE blocks are unrolled: leave it out");
+  // What float cannot meet ends at the first step, and says where.
+  const Outcome outcome = run_program(adaptive(path("x.onnx"), {"--rtol", "1e-12", "--atol", "1e-12"}));
+  expect_error(outcome, "odenet: ODE block 'ode': ");
+  expect_error(outcome, "this was step 1 (epoch 1)");
+  refused({"--learning-rate", "1e9", "--optimizer", "sgd"}, "smaller --learning-rate");
+  for (const std::string network : {"resnet8", "flow", "odenet-twin"}) {
+    expect_error(run_program({"train", network, "-o", path("x.onnx"), "--data", kData, "--gradient", "adjoint"}),
+                 network + ": --gradient is for networks with ODE blocks: leave it out");
+  }
+  expect_error(run_program({"train", "flow", "-o", path("x.onnx"), "--data", kData, "--steps", "adaptive"}),
+               "flow: --steps adaptive is for networks with ODE blocks: give a number");
   EXPECT_FALSE(fs::exists(path("x.onnx")));
 }
 
@@ -758,6 +870,19 @@ TEST_F(TrainingCli, ACheckpointOfAnotherNetworkIsRefused) {
   expect_error(run_program(network + Arguments{"--mean", "0.4"} + resume), "--mean none, not 0.4");
 }
 
+TEST_F(TrainingCli, ACheckpointOfAnotherSolverIsRefused) {
+  const Arguments network =
+      adaptive(path("a.onnx"), {"--epochs", "50", "--checkpoint", path("c"), "--checkpoint-minutes", "1e-9"});
+  ASSERT_NO_FATAL_FAILURE(stop_at_once(network, path("c")));
+  const auto refused = [&](const Arguments& more, const std::string& difference) {
+    expect_error(run_program(with(network, more) + Arguments{"--resume"}), difference);
+  };
+  refused({"--gradient", "adjoint"}, "--gradient recomputed, not adjoint");
+  refused({"--rtol", "0.02"}, "--rtol 0.01, not 0.02");
+  refused({"--solver", "tsit5"}, "--solver dopri5, not tsit5");
+  refused({"--steps", "8", "--solver", "dopri5", "--export", "loop"}, "--steps adaptive, not 8");
+}
+
 TEST_F(TrainingCli, DevicesThatAreNotThereAreNamed) {
   for (const char* command : {"tune", "train"}) {
     const Arguments arguments = {command, model(), "-o", path("a.out"), "--data", kData, "--device"};
@@ -871,6 +996,24 @@ class Ranks : public TrainingCli {
   }
   std::string errors(int rank) const { return path(rank == 0 ? "err0" : "err1"); }
 };
+
+TEST_F(Ranks, EachTakesAdaptiveStepsOfItsOwn) {
+  const Arguments more = {"--epochs", "2", "--gradient", "adjoint"};
+  ASSERT_EQ(run_program(adaptive(path("a.onnx"), more + Arguments{"--metrics", path("one.jsonl")})).code, 0);
+  const std::string port = free_port();
+  const Arguments arguments = adaptive(path("b.onnx"), more + Arguments{"--metrics", path("two.jsonl")});
+  const pid_t first = start(0, port, arguments), second = start(1, port, arguments);
+  EXPECT_EQ(wait_for(first), 0) << read_bytes(errors(0));
+  EXPECT_EQ(wait_for(second), 0) << read_bytes(errors(1));
+  const std::vector<Json> one = metrics_of(path("one.jsonl")), two = metrics_of(path("two.jsonl"));
+  ASSERT_EQ(two.size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_NEAR(two[i]["loss"], one[i]["loss"], 0.1);
+    for (const char* way : {"forward", "backward"}) {
+      EXPECT_NEAR(two[i]["evaluations"][way], one[i]["evaluations"][way], 8) << "of a process, not of all";
+    }
+  }
+}
 
 TEST_F(Ranks, TwoWithHalfBatchesFollowOneWithTheWhole) {
   const Arguments more = {"--epochs", "3", "--learning-rate", "0.01", "--price", "0.05"};

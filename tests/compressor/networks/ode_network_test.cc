@@ -62,6 +62,10 @@ TEST(OdeNetwork, PassesTheCheckerAndRuns) {
     expect_runs({.solver = std::string(solver), .steps = 1}, {2, 1, 28, 28});
   }
   expect_runs({.network = "odenet-twin"}, {2, 1, 28, 28});
+  for (const std::string network : {"odenet", "odenet-cifar"}) {
+    expect_runs({.network = network, .form = OdeForm::kForTraining},
+                network == "odenet" ? std::vector<int64_t>{2, 1, 28, 28} : std::vector<int64_t>{2, 3, 32, 32});
+  }
   expect_runs({.network = "odenet-cifar", .extra_channels = 8, .classes = 7}, {2, 3, 32, 32});
   expect_runs({.network = "odenet-cifar", .solver = "euler", .input = {3, 13, 10}}, {3, 3, 13, 10});
 }
@@ -141,9 +145,9 @@ TEST(OdeNetwork, LoopsWithTheWeightsOfATrainedNetworkAgreeWithItsSteps) {
   for (const std::string network : {"odenet", "odenet-cifar"}) {
     const OnnxModel steps = build(OdeNetworkOptions{.network = network, .steps = 32, .extra_channels = 8, .seed = 8});
     const OdeNetworkOptions options{.network = network,
+                                    .form = OdeForm::kLoop,
                                     .solver = "tsit5",
                                     .extra_channels = 8,
-                                    .loop = true,
                                     .rtol = 1e-5,
                                     .atol = 1e-5,
                                     .seed = 3};
@@ -228,7 +232,7 @@ TEST(OdeNetwork, RefusesWhatItCannotBuild) {
   EXPECT_EQ(refusal({.network = "odenet\n"}),
             "network 'odenet?' is not known: choose one of odenet, odenet-twin, odenet-cifar");
   EXPECT_NE(refusal({.solver = "ode45"}).find("choose one of euler"), std::string::npos);
-  EXPECT_EQ(refusal({.solver = "rk4", .loop = true}),
+  EXPECT_EQ(refusal({.form = OdeForm::kLoop, .solver = "rk4"}),
             "solver 'rk4' has no estimate of its error, which a loop needs: choose one of heun, bosh3, tsit5, dopri5");
   EXPECT_EQ(refusal({.rtol = 0}), "a tolerance of 0 cannot be: give numbers above 0 and below 1");
   EXPECT_EQ(refusal({.atol = 1}), "a tolerance of 1 cannot be: give numbers above 0 and below 1");

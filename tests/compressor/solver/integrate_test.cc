@@ -7,10 +7,6 @@
 #include <limits>
 #include <map>
 
-#include "compressor/graph/evaluator.h"
-#include "compressor/networks/graph_builder.h"
-#include "compressor/networks/ode_block.h"
-#include "compressor/solver/graph_function.h"
 #include "compressor/solver/tableau.h"
 #include "formats/error.h"
 #include "tests/formats/onnx/test_models.h"
@@ -263,72 +259,6 @@ TEST(Gradient, AgreesWithFiniteDifferences) {
     const Tensor derivative = torch::autograd::grad({loss_of(u0, gradient)}, {u0})[0];
     EXPECT_NEAR(derivative.item<double>(), 9, 1e-6);  // u(t) = (t + 1)^2 (u0 + sin(3 t) / 3)
   }
-}
-
-// tanh(W u + t) as ONNX.
-OnnxModel right_hand_side() {
-  networks::GraphBuilder graph("f", 13);
-  graph.input("t", {});
-  graph.input("u", {-1, 2});
-  const std::string w = graph.floats("w", {2, 2}, [] { return std::vector<float>{0.5f, -1, 1, 0.25f}; });
-  const std::string sum = graph.node("Add", "add", {graph.node("MatMul", "matmul", {"u", w}), "t"});
-  graph.output(graph.node("Tanh", "tanh", {sum}), {-1, 2});
-  return graph.finish();
-}
-
-TEST(GraphFunction, IsTheGraphsRightHandSide) {
-  training::GraphModule module(right_hand_side(), torch::kCPU);
-  const Tensor w = module.parameters().at("w"), u0 = torch::ones({3, 2});
-  Options options = adaptive("tsit5", 1e-5);
-  options.parameters = parameters_of(module);
-  const Function same = [&](double t, const Tensor& u) { return torch::tanh(torch::matmul(u, w) + t); };
-  const Tensor value = integrate(function_of(module), u0, {0, 1}, options).values[1];
-  const Tensor expected = integrate(same, u0, {0, 1}, options).values[1];
-  EXPECT_LT(error_of(value, expected), 1e-6);
-  const Tensor gradient = torch::autograd::grad({value.sum()}, {w})[0];
-  EXPECT_LT(error_of(gradient, torch::autograd::grad({expected.sum()}, {w})[0]), 1e-5);
-}
-
-// The same right-hand side, with the weights of `right_hand_side`, in an ONNX Loop.
-TEST(GraphFunction, LoopInTheRuntimeTakesTheSameSteps) {
-  training::GraphModule module(right_hand_side(), torch::kCPU);
-  torch::manual_seed(3);
-  const Tensor u0 = torch::randn({3, 2});
-  for (const std::string_view method : adaptive_names()) {
-    for (const double tolerance : {1e-3, 1e-4}) {
-      const torch::NoGradGuard no_grad;
-      const Solution solution = integrate(function_of(module), u0, {0, 2}, adaptive(std::string(method), tolerance));
-      networks::GraphBuilder graph("loop", 13);
-      graph.input("u", {-1, 2});
-      const std::string w = graph.floats("w", {2, 2}, [] { return std::vector<float>{0.5f, -1, 1, 0.25f}; });
-      const networks::TimedRightHandSide f = [&](networks::GraphBuilder& g, const std::string& t,
-                                                 const std::string& u) {
-        return g.node("Tanh", "tanh", {g.node("Add", "add", {g.node("MatMul", "matmul", {u, w}), t})});
-      };
-      graph.output(
-          networks::integrate_in_loop(graph, "ode", find_tableau(method), {tolerance, tolerance}, 0, 2, f, "u"),
-          {-1, 2});
-      graph::EvaluatorOptions options;
-      options.extra_outputs = {"ode.tries"};
-      graph::HostTensor input = graph::HostTensor::float32("u", {3, 2});
-      std::copy_n(u0.data_ptr<float>(), 6, input.floats().begin());
-      const std::vector<graph::HostTensor> outputs = graph::Evaluator(graph.finish(), options).run({{input}});
-      const Tensor value = torch::from_blob(const_cast<float*>(outputs[0].floats().data()), {3, 2});
-      // In float, rounding is a part of small estimated errors: the steps differ a little, within the tolerance.
-      EXPECT_LT(error_of(value, solution.values[1]), tolerance) << method << " " << tolerance;
-      EXPECT_EQ(outputs[1].floats()[0], solution.counts.accepted + solution.counts.rejected)
-          << method << " " << tolerance;
-    }
-  }
-}
-
-TEST(GraphFunction, RefusesWhatIsNoRightHandSide) {
-  networks::GraphBuilder graph("g", 13);
-  graph.input("u", {-1, 2});
-  graph.output(graph.node("Tanh", "tanh", {"u"}), {-1, 2});
-  training::GraphModule module(graph.finish(), torch::kCPU);
-  EXPECT_EQ(error_of([&] { function_of(module); }),
-            "g: has 1 inputs and 1 outputs: a right-hand side f(t, u) has two, t and u, and one");
 }
 
 TEST(Integrate, RefusesWhatCannotBe) {
