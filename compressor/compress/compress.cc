@@ -119,6 +119,7 @@ void Compression::simplify(OnnxModel& model) {
   }
   report_.graph_changes = {{"batch normalizations folded", count(done.batch_normalizations_folded)},
                            {"nodes folded into constants", count(done.nodes_folded)},
+                           {"branches that always run inlined", count(done.branches_inlined)},
                            {"nodes bypassed", count(done.nodes_bypassed)},
                            {"nodes removed", count(done.nodes_removed)},
                            {"initializers shared", count(done.initializers_shared)},

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <utility>
 
@@ -40,10 +41,12 @@ bool is_foldable(const NodeProto& node) {
   return true;
 }
 
+constexpr int64_t kAnySize = -1;
+
 using Shapes = std::unordered_map<std::string, std::vector<int64_t>>;
 
-// Shapes of the main graph's values that follow from its inputs alone; what the file says of inner values may be wrong.
-// Nothing where no node asks for them, as finding them takes a while.
+// Shapes of the main graph's values that follow from its inputs alone, kAnySize where a size does not; what the file says
+// of inner values may be wrong. Nothing where no node asks for them, as finding them takes a while.
 Shapes static_shapes(const OnnxModel& model) {
   const auto& nodes = model.proto.graph().node();
   if (std::none_of(nodes.begin(), nodes.end(), [](const NodeProto& node) { return is_op(node, "Shape"); })) return {};
@@ -62,8 +65,7 @@ Shapes static_shapes(const OnnxModel& model) {
     if (!value.type().tensor_type().has_shape()) return;
     std::vector<int64_t> dims;
     for (const auto& dim : value.type().tensor_type().shape().dim()) {
-      if (!dim.has_dim_value() || dim.dim_value() < least) return;
-      dims.push_back(dim.dim_value());
+      dims.push_back(dim.has_dim_value() && dim.dim_value() >= least ? dim.dim_value() : kAnySize);
     }
     shapes[value.name()] = std::move(dims);
   };
@@ -92,12 +94,16 @@ class Folder {
       if (index_.is_output(output)) return false;
     }
     std::optional<std::vector<HostTensor>> values = is_op(node, "Shape") ? shape_of(node) : results_of(node);
-    if (!values || !is_worth_it(node, *values)) return false;
+    if (!values) values = part_of_shape(node);
+    if (!values) return false;
+    const bool is_stored = is_worth_it(node, *values);
     size_t next = 0;
     for (const std::string& output : node.output()) {
-      if (!output.empty()) add_initializer(output, (*values)[next++]);
+      if (output.empty()) continue;
+      HostTensor& value = (*values)[next++];
+      is_stored ? add_initializer(output, value) : note_known(output, value, node);
     }
-    return true;
+    return is_stored;
   }
 
   std::optional<std::vector<HostTensor>> shape_of(const NodeProto& node) {
@@ -108,12 +114,40 @@ class Folder {
     const auto clamp = [&](int64_t axis) { return std::clamp<int64_t>(axis < 0 ? axis + rank : axis, 0, rank); };
     const int64_t start = clamp(integer_attribute(node, "start", 0));
     const int64_t end = std::max(start, clamp(integer_attribute(node, "end", rank)));
-    const auto bytes =
-        std::as_bytes(std::span(dims).subspan(static_cast<size_t>(start), static_cast<size_t>(end - start)));
-    return std::vector<HostTensor>{{"", TensorProto::INT64, {end - start}, {bytes.begin(), bytes.end()}}};
+    const auto asked = std::span(dims).subspan(static_cast<size_t>(start), static_cast<size_t>(end - start));
+    if (std::ranges::find(asked, kAnySize) != asked.end()) return std::nullopt;
+    return std::vector<HostTensor>{sizes(asked)};
   }
 
-  std::optional<std::vector<HostTensor>> results_of(const NodeProto& node) {
+  static HostTensor sizes(std::span<const int64_t> dims) {
+    const auto bytes = std::as_bytes(dims);
+    return {"", TensorProto::INT64, {static_cast<int64_t>(dims.size())}, {bytes.begin(), bytes.end()}};
+  }
+
+  // What a node takes of a shape of which only some sizes are known: a constant if it is the same whatever the others are.
+  std::optional<std::vector<HostTensor>> part_of_shape(const NodeProto& node) {
+    static constexpr std::array kTakesParts = {"Gather", "Slice", "Size", "Shape"};
+    if (std::ranges::none_of(kTakesParts, [&](const char* op) { return is_op(node, op); })) return std::nullopt;
+    const NodeProto* shape = index_.producer(node.input(0));
+    if (shape == nullptr || !is_op(*shape, "Shape") || shape->attribute_size() != 0) return std::nullopt;
+    const auto found = shapes_.find(shape->input(0));
+    if (found == shapes_.end()) return std::nullopt;
+    std::optional<std::vector<HostTensor>> results[2];
+    for (const int64_t made_up : {0, 1}) {
+      std::vector<int64_t> dims = found->second;
+      std::ranges::replace(dims, kAnySize, 1009 + made_up);
+      const TensorProto tensor = tensor_of(sizes(dims), node.input(0));
+      results[made_up] = results_of(node, &tensor);
+    }
+    const auto is_equal = [](const HostTensor& a, const HostTensor& b) {
+      return a.dims == b.dims && a.bytes == b.bytes;
+    };
+    if (!results[0] || !results[1] || !std::ranges::equal(*results[0], *results[1], is_equal)) return std::nullopt;
+    return results[0];
+  }
+
+  // `first`: in place of the node's first input.
+  std::optional<std::vector<HostTensor>> results_of(const NodeProto& node, const TensorProto* first = nullptr) {
     onnx::ModelProto program;
     program.set_ir_version(model_.proto.ir_version());
     *program.mutable_opset_import() = model_.proto.opset_import();
@@ -123,11 +157,9 @@ class Folder {
     std::unordered_set<std::string> added;
     for (const std::string& input : node.input()) {
       if (input.empty() || !added.insert(input).second) continue;
-      const TensorProto* tensor = index_.initializer(input);
-      if (tensor == nullptr || !is_exact_type(tensor->data_type()) || is_kept(*tensor)) return std::nullopt;
-      input_bytes += bytes_of(*tensor);
-      if (input_bytes > kMaxInputBytes) return std::nullopt;
-      *graph.add_initializer() = with_values(*tensor);
+      const std::optional<TensorProto> tensor = first && input == first->name() ? *first : constant(input, input_bytes);
+      if (!tensor) return std::nullopt;
+      *graph.add_initializer() = *tensor;
     }
     *graph.add_node() = node;
     for (const std::string& output : node.output()) {
@@ -137,6 +169,27 @@ class Folder {
       if (place.node != nullptr) tensor = with_values(tensor);
     });
     return run(program);
+  }
+
+  // An initializer, or what is known of a node's result; nothing where `total`, with its bytes, would be too much.
+  std::optional<TensorProto> constant(const std::string& name, uint64_t& total) {
+    if (const auto found = known_.find(name); found != known_.end()) {
+      total += found->second.value.bytes.size();
+      return total > kMaxInputBytes ? std::nullopt : std::optional(tensor_of(found->second.value, name));
+    }
+    const TensorProto* tensor = index_.initializer(name);
+    if (tensor == nullptr || !is_exact_type(tensor->data_type()) || is_kept(*tensor)) return std::nullopt;
+    total += bytes_of(*tensor);
+    return total > kMaxInputBytes ? std::nullopt : std::optional(with_values(*tensor));
+  }
+
+  static TensorProto tensor_of(const HostTensor& value, const std::string& name) {
+    TensorProto tensor;
+    tensor.set_name(name);
+    tensor.set_data_type(value.dtype);
+    tensor.mutable_dims()->Assign(value.dims.begin(), value.dims.end());
+    if (!value.bytes.empty()) tensor.set_raw_data(value.bytes.data(), value.bytes.size());
+    return tensor;
   }
 
   // Nothing where the runtime does not have the operator or refuses the values.
@@ -171,21 +224,43 @@ class Folder {
     return copy;
   }
 
-  // The file must not grow: the results may take what the node and the inputs that nothing else needs took.
-  bool is_worth_it(const NodeProto& node, const std::vector<HostTensor>& values) {
-    uint64_t freed = node.ByteSizeLong();
-    std::unordered_map<std::string, size_t> uses_here;
-    for (const std::string& input : node.input()) ++uses_here[input];
-    for (const auto& [input, uses] : uses_here) {
-      const TensorProto* tensor = index_.initializer(input);
-      if (tensor != nullptr && index_.uses(input) == uses) freed += bytes_of(*tensor);
+  // What goes where a node's results are constants: the node, the nodes whose results only it needs, and what only they
+  // need, in bytes.
+  uint64_t bytes_freed(const NodeProto& node) {
+    uint64_t bytes = 0;
+    std::unordered_map<std::string, size_t> uses;
+    std::vector<const NodeProto*> going = {&node};
+    for (size_t i = 0; i < going.size(); ++i) {
+      bytes += going[i]->ByteSizeLong();
+      for (const std::string& input : going[i]->input()) {
+        if (++uses[input] != index_.uses(input)) continue;
+        if (const TensorProto* tensor = index_.initializer(input)) bytes += bytes_of(*tensor);
+        const auto known = known_.find(input);
+        if (known == known_.end()) continue;
+        const bool is_last = std::ranges::all_of(known->second.node->output(), [&](const std::string& output) {
+          return uses[output] == index_.uses(output);
+        });
+        if (is_last) going.push_back(known->second.node);
+      }
     }
+    return bytes;
+  }
+
+  // The file must not grow: the results may take what they free.
+  bool is_worth_it(const NodeProto& node, const std::vector<HostTensor>& values) {
     uint64_t taken = 0;
     for (const HostTensor& value : values) {
       if (!is_exact_type(value.dtype)) return false;
       taken += value.bytes.size();
     }
-    return taken <= std::max(freed, kSmallResultBytes) && taken <= options_.max_folded_bytes;
+    return taken <= std::max(bytes_freed(node), kSmallResultBytes) && taken <= options_.max_folded_bytes;
+  }
+
+  // Four slices of a weight may be worth nothing, and their concatenation the weight.
+  void note_known(const std::string& name, HostTensor& value, const NodeProto& node) {
+    if (!is_exact_type(value.dtype) || known_bytes_ + value.bytes.size() > kMaxInputBytes) return;
+    known_bytes_ += value.bytes.size();
+    known_[name] = {std::move(value), &node};
   }
 
   void add_initializer(const std::string& name, HostTensor& value) {
@@ -205,6 +280,13 @@ class Folder {
   Shapes shapes_;
   GraphIndex index_;
   const Options& options_;
+
+  struct Known {
+    HostTensor value;
+    const NodeProto* node = nullptr;
+  };
+  std::unordered_map<std::string, Known> known_;  // results that take more than they free
+  uint64_t known_bytes_ = 0;
 };
 
 }  // namespace

@@ -84,15 +84,24 @@ size_t GraphIndex::uses(const std::string& value) const {
 
 NameSet::NameSet(onnx::ModelProto& model) {
   for_each_graph(model, [&](onnx::GraphProto& graph) {
-    for_each_definition(graph, [&](const std::string& name) { names_.insert(name); });
-    for (const onnx::NodeProto& node : graph.node()) names_.insert(node.input().begin(), node.input().end());
+    for_each_definition(graph, [&](const std::string& name) { ++definitions_[name]; });
+    for (const onnx::NodeProto& node : graph.node()) {
+      for (const std::string& input : node.input()) definitions_.try_emplace(input, 0);
+    }
   });
 }
 
 std::string NameSet::unique(const std::string& wish) {
   std::string name = wish;
-  for (size_t number = 2; !names_.insert(name).second; ++number) name = fmt::format("{}_{}", wish, number);
+  for (size_t number = 2; !definitions_.try_emplace(name, 1).second; ++number) {
+    name = fmt::format("{}_{}", wish, number);
+  }
   return name;
+}
+
+bool NameSet::is_defined_once(const std::string& name) const {
+  const auto found = definitions_.find(name);
+  return found != definitions_.end() && found->second == 1;
 }
 
 void for_each_annotated_name(const onnx::GraphProto& graph, const std::function<void(const std::string&)>& visit) {

@@ -51,9 +51,11 @@ class NameSet {
   explicit NameSet(onnx::ModelProto& model);
   // `wish`, or with a number behind it.
   std::string unique(const std::string& wish);
+  // False where graphs side by side, or one in the other, each have a value of this name.
+  bool is_defined_once(const std::string& name) const;
 
  private:
-  std::unordered_set<std::string> names_;
+  std::unordered_map<std::string, size_t> definitions_;  // how many there are of each name
 };
 
 // Makes every use of a value that is a key, in the graph's nodes and subgraphs, one of the value that it maps to.

@@ -10,6 +10,7 @@ Report simplify(OnnxModel& model, const Options& options) {
   bool is_changed = true;
   while (is_changed) {
     is_changed = move_constants(model, report);
+    is_changed |= inline_branches(model, report);
     is_changed |= bypass_nodes(model, report);
     is_changed |= remove_unused(model, report);
     is_changed |= fold_constants(model, report, options);

@@ -28,6 +28,7 @@ struct Options {
 struct Report {
   size_t inputs_fixed = 0;                 // inputs with an initializer that are inputs no more
   size_t constants_moved = 0;              // Constant nodes that became initializers
+  size_t branches_inlined = 0;             // Ifs whose condition is a constant
   size_t nodes_bypassed = 0;               // Identity, Dropout and others that hand on their input
   size_t batch_normalizations_folded = 0;  // into the Conv, ConvTranspose, Gemm or MatMul before
   size_t nodes_folded = 0;                 // nodes whose result is a constant
@@ -42,6 +43,7 @@ Report simplify(OnnxModel& model, const Options& options = {});
 // The passes. Each returns whether it changed the model, adds to the report, and leaves the model reindexed.
 bool fix_inputs(OnnxModel& model, Report& report);
 bool move_constants(OnnxModel& model, Report& report);
+bool inline_branches(OnnxModel& model, Report& report);
 bool bypass_nodes(OnnxModel& model, Report& report);
 bool fold_batch_normalization(OnnxModel& model, Report& report, const Options& options = {});
 bool fold_constants(OnnxModel& model, Report& report, const Options& options = {});

@@ -101,11 +101,11 @@ TEST(FoldConstants, ShapesThatFollowFromTheInputs) {
 }
 
 TEST(FoldConstants, AShapeThatIsDynamicOrOnlyClaimedIsNotFolded) {
-  const std::string text = R"(g (float[N,3,4] x) => (float[A,4] y) <int64[1] rest = {-1}, int64[1] two = {2}> {
+  const std::string text = R"(g (float[N,3,4] x) => (float[A,12] y) <int64[1] rest = {-1}, int64[1] zero = {0}> {
     h = Relu(x)
     shape = Shape(h)
-    last = Gather(shape, two)
-    target = Concat<axis = 0>(rest, last)
+    first = Gather(shape, zero)
+    target = Concat<axis = 0>(first, rest)
     y = Reshape(h, target) })";
   onnx::ModelProto proto = parse_text(text);
   onnx::ValueInfoProto* claim = proto.mutable_graph()->add_value_info();
@@ -117,6 +117,54 @@ TEST(FoldConstants, AShapeThatIsDynamicOrOnlyClaimedIsNotFolded) {
   OnnxModel simplified;
   expect_same_function(load_proto(proto), {random_input({2, 3, 4})}, &simplified);
   EXPECT_EQ(count_nodes(simplified, "Shape"), 1);
+}
+
+TEST(FoldConstants, SizesThatAreKnownOfAShapeThatIsNot) {
+  const OnnxModel model = load_text(R"(g (float[N,3,4] x) => (float[M,4] y, float s)
+    <int64[1] rest = {-1}, int64[1] zero = {0}, int64[1] two = {2}, int64[1] three = {3}, int64[1] minus = {-1}> {
+    shape = Shape(x)
+    last = Gather(shape, minus)
+    inner = Slice(shape, two, three)
+    rank = Size(shape)
+    target = Concat<axis = 0>(rest, last)
+    reshaped = Reshape(x, target)
+    scale = Cast<to = 1>(inner)
+    ranks = Cast<to = 1>(rank)
+    y = Mul(reshaped, scale)
+    batch = Gather(shape, zero)
+    batches = Cast<to = 1>(batch)
+    one = ReduceSum<keepdims = 0>(batches)
+    s = Add(one, ranks) })");
+  OnnxModel simplified;
+  expect_same_function(model, {random_input({2, 3, 4})}, &simplified);
+  EXPECT_EQ(ops(simplified), (Ops{"Shape", "Reshape", "Mul", "Gather", "Cast", "ReduceSum", "Add"}));
+}
+
+// As PyTorch puts the gates of an LSTM into ONNX's order: no slice makes the file smaller, all of them together do.
+TEST(FoldConstants, SlicesOfAWeightThatAreJoinedAgain) {
+  const std::string text = R"(g (float[1,64] x) => (float[1,8] y%)
+    <int64[1] zero = {0}, int64[1] two = {2}, int64[1] six = {6}, int64[1] eight = {8}> {
+    a = Slice(w, zero, two, zero)
+    b = Slice(w, two, six, zero)
+    c = Slice(w, six, eight, zero)
+    joined = Concat<axis = 0>(b, a, c)
+    t = Transpose(joined)
+    y = MatMul(x, t) # })";
+  const auto with = [&](const std::string& output, const std::string& node) {
+    std::string changed = text;
+    changed.replace(changed.find('%'), 1, output);
+    changed.replace(changed.find('#'), 1, node);
+    onnx::ModelProto proto = parse_text(changed);
+    add_random(proto, "w", {8, 64}, 1);
+    return load_proto(proto);
+  };
+  OnnxModel simplified;
+  expect_same_function(with("", ""), {random_input({1, 64})}, &simplified);
+  EXPECT_EQ(ops(simplified), Ops{"MatMul"});
+  ASSERT_EQ(simplified.weights.size(), 1u);
+
+  expect_same_function(with(", float[8,64] z", "z = Add(w, x)"), {random_input({1, 64})}, &simplified);
+  EXPECT_EQ(ops(simplified), (Ops{"Slice", "Slice", "Slice", "Concat", "Transpose", "MatMul", "Add"}));
 }
 
 // As the runtime has it: exporters write 0 for "any".
@@ -237,6 +285,69 @@ TEST(BypassNodes, ANameThatASubgraphDefinesAgainIsNotMoved) {
            else_branch = e () => (float[4] o) { o = Relu(b) }>(c) })");
   Report report;
   EXPECT_FALSE(graph::bypass_nodes(model, report));
+}
+
+TEST(InlineBranches, TheBranchThatAlwaysRuns) {
+  for (const int condition : {0, 1}) {
+    const OnnxModel model = load_text(R"(g (float[1,4] x) => (float[1,4] y, float[1,4] z) <bool c = {)" +
+                                      std::to_string(condition) + R"(}, float[4] w = {1, 2, 3, 4}> {
+      h = Relu(x)
+      y, z = If<then_branch = t () => (float[1,4] o, float[1,4] p) { o = Mul(h, w)
+                                                                    p = Neg(o) },
+                else_branch = e () => (float[1,4] o, float[1,4] q) <float[4] v = {5, 6, 7, 8}>
+                              { o = Add(h, v)
+                                q = Identity(h) }>(c) })");
+    OnnxModel simplified;
+    EXPECT_EQ(expect_same_function(model, {kRow}, &simplified).branches_inlined, 1u);
+    EXPECT_EQ(ops(simplified), condition ? (Ops{"Relu", "Mul", "Neg"}) : (Ops{"Relu", "Add"}));
+    EXPECT_EQ(simplified.weights.size(), 1u);
+  }
+}
+
+TEST(InlineBranches, ARankOrASizeThatIsKnownDecides) {
+  const OnnxModel model = load_text(R"(g (float[N,4] x) => (float[M,4] y) <int64[1] one = {1}, int64 two = {2}> {
+    shape = Shape(x)
+    rank = Size(shape)
+    c = Equal(rank, two)
+    y = If<then_branch = t () => (float[M,4] o) {
+             s = Shape(x)
+             size = Gather(s, one)
+             is_empty = Not(size)
+             o = Relu(x) },
+           else_branch = e () => (float[M,4] o) { o = Neg(x) }>(c) })");
+  OnnxModel simplified = model.clone();
+  graph::simplify(simplified);
+  EXPECT_EQ(ops(simplified), Ops{"Relu"});
+}
+
+// One inside of the other, whose values have the same names; outputs that are no value of the branch, and the same one twice.
+TEST(InlineBranches, NamesThatOtherGraphsHaveToo) {
+  const OnnxModel model = load_text(R"(g (float[1,4] x) => (float[1,4] y, float[1,4] z, float[1,4] u)
+    <bool yes = {1}, bool no = {0}> {
+    h = Relu(x)
+    y, z = If<then_branch = t () => (float[1,4] o, float[1,4] o) <bool no = {1}> {
+                h = Neg(x)
+                i = If<then_branch = tt () => (float[1,4] o) { k = Abs(h)
+                                                              o = Add(k, x) },
+                       else_branch = te () => (float[1,4] o) { o = Neg(h) }>(no)
+                o = Add(i, h) },
+              else_branch = e () => (float[1,4] o, float[1,4] o) { o = Exp(x) }>(yes)
+    u = If<then_branch = v () => (float[1,4] o) { k = Exp(x)
+                                                 o = Neg(k) },
+           else_branch = w () => (float[1,4] o) { k = Neg(h)
+                                                 o = Sub(k, x) }>(no) })");
+  OnnxModel simplified;
+  EXPECT_EQ(expect_same_function(model, {kRow}, &simplified).branches_inlined, 3u);
+  EXPECT_EQ(count_nodes(simplified, "If"), 0);
+  EXPECT_EQ(count_nodes(simplified, "Exp"), 0);
+}
+
+TEST(InlineBranches, AConditionThatDependsOnTheInputsStays) {
+  OnnxModel model = load_text(R"(g (float[4] x, bool c) => (float[4] y) {
+    y = If<then_branch = t () => (float[4] o) { o = Neg(x) }, else_branch = e () => (float[4] o) { o = Relu(x) }>(c) })");
+  Report report;
+  EXPECT_FALSE(graph::inline_branches(model, report));
+  EXPECT_EQ(ops(model), Ops{"If"});
 }
 
 TEST(RemoveUnused, NodesAndInitializersThatNoOutputNeeds) {
