@@ -9,12 +9,13 @@
 #include <numbers>
 #include <numeric>
 #include <optional>
-#include <random>
 #include <set>
 #include <span>
 #include <string_view>
 
 #include "compressor/data/array.h"
+#include "compressor/measure/seeded_random.h"
+#include "compressor/measure/seeded_sound.h"
 #include "formats/error.h"
 
 namespace quench::measure {
@@ -28,31 +29,15 @@ constexpr int64_t kPictureSize = 224;
 constexpr int64_t kSoundSize =
     576;  // 36 ms at kSampleRate: what detectors of speech take at once, with what was before
 constexpr int64_t kOpenSize = 16;
-constexpr int64_t kSampleRate = 16000;
+constexpr int64_t kShortestSound = 256;  // of declared lengths
+
+// What recurrent networks hold lies within -1 and 1: an output gate's part of a tanh.
+constexpr double kStateDeviation = 0.3;
 
 // Of one input; then they come again. A batch may be a million.
 constexpr size_t kDifferentPictures = 256;
 constexpr size_t kDifferentValues = size_t{1} << 22;   // other than pixels, likewise: shapes are a file's choice
 constexpr int64_t kLargestPicture = int64_t{1} << 24;  // in values; a larger one is noise
-
-// Draws that do not depend on the standard library's distributions.
-class Random {
- public:
-  explicit Random(uint64_t seed) : engine_(seed) {}
-
-  double uniform(double low, double high) {
-    return low + (high - low) * static_cast<double>(engine_() >> 11) * 0x1p-53;
-  }
-  double normal(double deviation) {
-    const double radius = std::sqrt(-2.0 * std::log(1.0 - uniform(0, 1)));
-    return deviation * radius * std::cos(2.0 * std::numbers::pi * uniform(0, 1));
-  }
-  bool coin() { return (engine_() >> 63) != 0; }
-  int64_t below(int64_t end) { return static_cast<int64_t>(uniform(0, static_cast<double>(end))); }
-
- private:
-  std::mt19937_64 engine_;
-};
 
 struct Plane {
   int64_t channels, height, width;
@@ -135,10 +120,14 @@ bool is_sample_rate(const onnx::ValueInfoProto& input) {
   return name == "sr" || says(name, {"sample_rate", "sampling_rate", "samplerate"});
 }
 
+bool is_state(const onnx::ValueInfoProto& input) {
+  return says(input.name(), {"past", "cache", "state", "hidden", "recurrent"});
+}
+
 // The axis of a picture's channels; 0: the input is none, or its name or a dimension's says something else: keys and
 // values of the past, a state.
 int picture_axis(const onnx::ValueInfoProto& input, std::span<const int64_t> dims) {
-  if (says(input.name(), {"past", "cache", "state", "hidden"})) return 0;
+  if (is_state(input)) return 0;
   const auto& declared = input.type().tensor_type().shape().dim();
   if (std::ranges::any_of(declared, [](const auto& dim) { return is_length(dim.dim_param()); })) return 0;
   return channel_axis(dims);
@@ -156,6 +145,8 @@ class OpenSizes {
       if (!is_length(dims[0].dim_param())) batches_.insert(dims[0].dim_param());
     }
   }
+
+  bool has_sample_rate() const { return has_sample_rate_; }
 
   std::vector<int64_t> of(const onnx::ValueInfoProto& input) const {
     std::vector<int64_t> sizes = shapes_.inputs.of(input);
@@ -240,25 +231,55 @@ class Preprocessing {
                              [&](const Scale& a, const Scale& b) { return distance(a) < distance(b); });
   }
 
+  // Whether a convolution, or a Fourier transform, takes the input as it is, but for cutting and shaping.
+  bool is_convolved(const std::string& input) const {
+    return reaches(input, [](const onnx::NodeProto& node, const std::string& name) {
+      return (node.op_type() == "Conv" || node.op_type() == "STFT") && node.input(0) == name;
+    });
+  }
+
+  // Whether a recurrent node starts from the input: what it put out before.
+  bool is_recurrent_state(const std::string& input) const {
+    return reaches(input, [](const onnx::NodeProto& node, const std::string& name) {
+      const bool is_recurrent = node.op_type() == "LSTM" || node.op_type() == "GRU" || node.op_type() == "RNN";
+      const auto& inputs = node.input();
+      return is_recurrent && std::find(inputs.begin() + std::min(5, inputs.size()), inputs.end(), name) != inputs.end();
+    });
+  }
+
   // How many rows the smallest table has that the input's values choose from; nullopt where they are no indices.
   std::optional<int64_t> index_range(const std::string& input) const {
     std::optional<int64_t> range;
+    for_each_user(input, kSameValues, [&](const onnx::NodeProto& node, const std::string& name) {
+      const std::optional<int64_t> rows = rows_chosen_from(node, name);
+      if (rows) range = std::min(range.value_or(*rows), *rows);
+    });
+    return range;
+  }
+
+ private:
+  // The nodes that use an input's values, or what nodes of these operators make of it, and under which name.
+  template <typename Visit>
+  void for_each_user(const std::string& input, const std::set<std::string_view>& passed, const Visit& visit) const {
     std::vector<std::string> open = {input};
     for (size_t next = 0; next < open.size() && open.size() < kMaxSteps; ++next) {
       const std::string name = open[next];
       for (auto [user, end] = users_.equal_range(name); user != end; ++user) {
         const onnx::NodeProto& node = *user->second;
-        if (const std::optional<int64_t> rows = rows_chosen_from(node, name)) {
-          range = std::min(range.value_or(*rows), *rows);
-        } else if (kSameValues.contains(node.op_type()) && node.input(0) == name && node.output_size() > 0) {
-          open.push_back(node.output(0));
-        }
+        visit(node, name);
+        if (!passed.contains(node.op_type()) || (node.input(0) != name && node.op_type() != "Concat")) continue;
+        for (const std::string& output : node.output()) open.push_back(output);
       }
     }
-    return range;
   }
 
- private:
+  template <typename Condition>
+  bool reaches(const std::string& input, const Condition& condition) const {
+    bool found = false;
+    for_each_user(input, kMovedValues, [&](const auto& node, const auto& name) { found |= condition(node, name); });
+    return found;
+  }
+
   // Of a Gather's table, or of what a OneHot makes.
   std::optional<int64_t> rows_chosen_from(const onnx::NodeProto& node, const std::string& indices) const {
     if (node.op_type() == "OneHot" && node.input_size() == 3 && node.input(0) == indices) {
@@ -320,6 +341,9 @@ class Preprocessing {
   static constexpr size_t kMaxSteps = 16;
   inline static const std::set<std::string_view> kSameValues = {"Cast",    "Identity",  "Unsqueeze", "Squeeze",
                                                                 "Reshape", "Transpose", "Flatten",   "Expand"};
+  inline static const std::set<std::string_view> kMovedValues = {"Cast",    "Identity",  "Unsqueeze", "Squeeze",
+                                                                 "Reshape", "Transpose", "Flatten",   "Expand",
+                                                                 "Slice",   "Concat",    "Pad",       "Split"};
   const OnnxModel& model_;
   std::multimap<std::string_view, const onnx::NodeProto*> users_;
   std::map<std::string_view, const TensorProto*> constants_;
@@ -346,6 +370,28 @@ std::vector<float> draw_pictures(std::span<const int64_t> dims, int axis, const 
     }
   }
   return all;
+}
+
+// The axis along which a sound of one or two channels lies: the only long one behind the batch; nullopt: it is none.
+std::optional<size_t> sound_axis(std::span<const int64_t> dims) {
+  if (dims.empty() || dims.size() > 3) return std::nullopt;
+  if (dims.size() == 1) return 0;
+  const size_t longest = dims.size() == 3 && dims[1] > dims[2] ? 1 : dims.size() - 1;
+  return dims.size() == 2 || dims[3 - longest] <= 2 ? std::optional(longest) : std::nullopt;
+}
+
+void draw_sounds(std::span<float> values, std::span<const int64_t> dims, size_t axis, Random& random) {
+  const auto length = static_cast<size_t>(dims[axis]);
+  const size_t stride = axis + 1 < dims.size() ? static_cast<size_t>(dims.back()) : 1;
+  std::vector<float> sound(length);
+  for (size_t first = 0; first < values.size(); first += length * stride) {
+    for (size_t channel = 0; channel < stride; ++channel) {
+      draw_sound(sound, random);
+      for (size_t i = 0; i < length && first + i * stride + channel < values.size(); ++i) {
+        values[first + i * stride + channel] = sound[i];
+      }
+    }
+  }
 }
 
 // The first `period` bytes again and again behind them.
@@ -388,6 +434,12 @@ std::vector<HostTensor> seeded_inputs(const OnnxModel& model, const SeededShapes
   Random random(seed * 0x9E3779B97F4A7C15 + index);
   const Preprocessing preprocessing(model);
   const OpenSizes sizes(model.proto.graph(), shapes);
+  const auto is_sound = [&](const onnx::ValueInfoProto& input, std::span<const int64_t> dims) {
+    const std::optional<size_t> axis = sound_axis(dims);
+    if (!axis || is_state(input)) return false;
+    return sizes.has_sample_rate() || says(input.name(), {"audio", "wav", "speech", "sound", "pcm"}) ||
+           (dims[*axis] >= kShortestSound && preprocessing.is_convolved(input.name()));
+  };
   std::vector<HostTensor> inputs;
   for (const onnx::ValueInfoProto& input : model.proto.graph().input()) {
     if (initializers.contains(input.name())) continue;
@@ -408,8 +460,12 @@ std::vector<HostTensor> seeded_inputs(const OnnxModel& model, const SeededShapes
       } else if (channels != 0) {
         std::ranges::copy(draw_pictures(tensor.dims, channels, preprocessing.scale_of(input.name()), random),
                           values.begin());
+      } else if (is_sound(input, tensor.dims)) {
+        draw_sounds(values, tensor.dims, *sound_axis(tensor.dims), random);
       } else {
-        for (float& value : values) value = static_cast<float>(random.normal(1.0));
+        const double deviation =
+            is_state(input) || preprocessing.is_recurrent_state(input.name()) ? kStateDeviation : 1;
+        for (float& value : values) value = static_cast<float>(random.normal(deviation));
       }
       repeat(tensor.bytes, values.size_bytes());
     } else {

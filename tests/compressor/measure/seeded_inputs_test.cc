@@ -218,5 +218,66 @@ TEST(SeededInputs, ASoundHasTheLengthThatGoesWithItsRate) {
   EXPECT_EQ(rate, 16000);
 }
 
+// The correlation of neighbours: near 1 in a sound, near 0 in noise.
+double smoothness(std::span<const float> x, size_t step = 1) {
+  double products = 0, squares = 0;
+  for (size_t i = 0; i + step < x.size(); ++i) {
+    products += static_cast<double>(x[i]) * x[i + step];
+    squares += static_cast<double>(x[i]) * x[i];
+  }
+  return products / squares;
+}
+
+double deviation_of(std::span<const float> x) {
+  double squares = 0;
+  for (const float value : x) squares += static_cast<double>(value) * value;
+  return std::sqrt(squares / static_cast<double>(x.size()));
+}
+
+TEST(SeededInputs, WhatAConvolutionTakesOfOneChannelIsASound) {
+  const std::string reshaped = R"(g (float[N,1024] input) => (float[A,B,C,D] y)
+    <int64[4] shape = {-1, 1, 1024, 1}, float[1,1,4,1] w = {1, 2, 3, 4}> {
+    waves = Reshape(input, shape)
+    y = Conv(waves, w) })";
+  const HostTensor sound = input_of(reshaped);
+  std::vector<double> smooth;
+  for (size_t n = 0; n < 4; ++n) {
+    const std::span<const float> one = sound.floats().subspan(n * 1024, 1024);
+    smooth.push_back(smoothness(one));
+    EXPECT_GT(deviation_of(one), 0.005) << n;
+    EXPECT_LT(deviation_of(one), 5) << n;
+  }
+  std::ranges::sort(smooth);
+  EXPECT_GT(smooth[0], 0.05);  // a hiss
+  EXPECT_GT(smooth[2], 0.7);
+  EXPECT_EQ(sound.bytes, input_of(reshaped).bytes);
+  EXPECT_NE(sound.bytes, input_of(reshaped, 2).bytes);
+
+  const HostTensor stereo = input_of("g (float[N,500,2] audio_in) => (float[A,B,C] y) { y = Relu(audio_in) }");
+  EXPECT_GT(smoothness(stereo.floats(), 2), 0.5);  // along one channel; the other has a sound of its own
+  EXPECT_GT(smoothness(stereo.floats(), 2), smoothness(stereo.floats(), 1) + 0.3);
+}
+
+TEST(SeededInputs, AVectorOfFeaturesIsNoSound) {
+  for (const char* text : {"g (float[N,1024] x) => (float[A,B] y) <float[1,1] w = {1}> { y = Gemm(x, w) }",
+                           "g (float[N,40,40] x) => (float[A,B,C] y) <float[1,40,1] w> { y = Conv(x, w) }",
+                           "g (float[N,32] x) => (float[A,B,C] y) <int64[3] s = {-1, 1, 32}, float[1,1,1] w = {1}> "
+                           "{ r = Reshape(x, s) y = Conv(r, w) }"}) {
+    const HostTensor noise = input_of(text);
+    EXPECT_LT(std::abs(smoothness(noise.floats())), 0.3) << text;
+    EXPECT_NEAR(deviation_of(noise.floats()), 1, 0.2) << text;
+  }
+}
+
+TEST(SeededInputs, StatesOfRecurrentNetworksLieWithinMinusOneAndOne) {
+  const auto inputs = inputs_of(R"(g (float[1,N,8] x, float[1,N,16] h, float[N,64] state) => (float[A,B,C,D] y)
+    <float[1,48,8] w, float[1,48,16] r> {
+    moved = Identity(h)
+    y = GRU<hidden_size = 16>(x, w, r, , , moved) })");
+  EXPECT_NEAR(deviation_of(inputs.at("x").floats()), 1, 0.3);
+  EXPECT_NEAR(deviation_of(inputs.at("h").floats()), 0.3, 0.09);
+  EXPECT_NEAR(deviation_of(inputs.at("state").floats()), 0.3, 0.06);
+}
+
 }  // namespace
 }  // namespace quench::measure
