@@ -44,8 +44,41 @@ struct Plane {
   float* pixels;
 };
 
-// One leaf: a disc or box, turned and stretched, with a colour and a shading, anti-aliased at its edge.
-void draw_leaf(const Plane& image, Random& random) {
+// Of a leaf's texture, in deviations of a picture. Without it, pictures had a fifth of a deviation between neighbours where
+// photographs have 0.25 to 0.5, and squeezenet's file 22.6 dB on photographs in place of 26.2 (means of two seeds).
+constexpr double kRoughness = 0.4;
+
+// Noise of all scales, of zero mean and unit deviation: a lattice of normal values, twice as fine each time, each octave
+// `persistence` times as strong as the coarser one before.
+std::vector<float> draw_texture(const Plane& image, double persistence, Random& random) {
+  std::vector<float> texture(static_cast<size_t>(image.height * image.width), 0.0F);
+  double strength = 1, power = 0;
+  for (int64_t cell = 64; cell >= 1; cell /= 2) {
+    const int64_t rows = image.height / cell + 2, columns = image.width / cell + 2;
+    std::vector<float> lattice(static_cast<size_t>(rows * columns));
+    for (float& value : lattice) value = static_cast<float>(random.normal(strength));
+    for (int64_t y = 0; y < image.height; ++y) {
+      const float down = static_cast<float>(y % cell) / static_cast<float>(cell);
+      const float* above = &lattice[static_cast<size_t>(y / cell * columns)];
+      const float* below = above + columns;
+      for (int64_t x = 0; x < image.width; ++x) {
+        const int64_t c = x / cell;
+        const float right = static_cast<float>(x % cell) / static_cast<float>(cell);
+        texture[static_cast<size_t>(y * image.width + x)] +=
+            (1 - down) * ((1 - right) * above[c] + right * above[c + 1]) +
+            down * ((1 - right) * below[c] + right * below[c + 1]);
+      }
+    }
+    power += strength * strength * (cell == 1 ? 1 : 4.0 / 9);
+    strength *= persistence;
+  }
+  for (float& value : texture) value /= static_cast<float>(std::sqrt(power));
+  return texture;
+}
+
+// One leaf: a disc or box, turned and stretched, with a colour, a shading and a part of the texture, anti-aliased at its
+// edge.
+void draw_leaf(const Plane& image, std::span<const float> texture, Random& random) {
   const double size = static_cast<double>(std::max(image.height, image.width));
   const double radius = 0.5 * size * std::pow(random.uniform(0.08, 1.0), 1.5);
   const double center_x = random.uniform(-0.1, 1.1) * static_cast<double>(image.width);
@@ -57,6 +90,8 @@ void draw_leaf(const Plane& image, Random& random) {
   const double luminance = random.normal(1.0);
   std::vector<double> colour(static_cast<size_t>(image.channels));
   for (double& value : colour) value = luminance + random.normal(0.4);
+  const double roughness = std::abs(random.normal(kRoughness));
+  const auto shift = static_cast<size_t>(random.below(image.height * image.width));
   const double shade_x = random.normal(0.7) / size, shade_y = random.normal(0.7) / size;
 
   const auto first = [](double low) { return std::max<int64_t>(0, static_cast<int64_t>(std::floor(low))); };
@@ -70,7 +105,8 @@ void draw_leaf(const Plane& image, Random& random) {
           disc ? std::hypot(along, across / stretch) : std::max(std::abs(along), std::abs(across) / stretch);
       const double cover = std::clamp(radius - distance + 0.5, 0.0, 1.0);
       if (cover == 0.0) continue;
-      const double shade = along * shade_x + across * shade_y;
+      const size_t place = (static_cast<size_t>(y * image.width + x) + shift) % texture.size();
+      const double shade = along * shade_x + across * shade_y + roughness * static_cast<double>(texture[place]);
       for (int64_t c = 0; c < image.channels; ++c) {
         float& pixel = image.pixels[(c * image.height + y) * image.width + x];
         pixel = static_cast<float>(pixel * (1 - cover) + (colour[static_cast<size_t>(c)] + shade) * cover);
@@ -85,8 +121,9 @@ void draw_dead_leaves(const Plane& image, Random& random) {
   for (int64_t c = 0; c < image.channels; ++c) {
     std::fill_n(image.pixels + c * area, area, static_cast<float>(luminance + random.normal(0.35)));
   }
+  const std::vector<float> texture = draw_texture(image, random.uniform(0.7, 1.0), random);
   const int leaves = static_cast<int>(random.uniform(8, 40));
-  for (int leaf = 0; leaf < leaves; ++leaf) draw_leaf(image, random);
+  for (int leaf = 0; leaf < leaves; ++leaf) draw_leaf(image, texture, random);
   for (int64_t i = 0; i < image.channels * area; ++i) {
     image.pixels[i] = std::clamp(image.pixels[i] + static_cast<float>(random.normal(0.07)), -2.2f, 2.5f);
   }
