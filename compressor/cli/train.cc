@@ -117,8 +117,7 @@ training::RunKey key_of(const Arguments& arguments, const networks::OdeNetworkOp
   key.add("--extra-channels", std::to_string(extra_channels));
   key.add("--classes", std::to_string(classes));
   const training::OdeOptions how = solver_of(arguments);
-  key.add("--gradient",
-          training::name_in(training::kGradients, how.blocks.empty() ? arguments.gradient : how.gradient));
+  if (!how.blocks.empty()) key.add("--gradient", training::name_in(training::kGradients, how.gradient));
   if (!is_adaptive(arguments)) return key;
   key.add("--rtol", fmt::format("{}", rtol));
   key.add("--atol", fmt::format("{}", atol));

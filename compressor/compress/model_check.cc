@@ -204,7 +204,7 @@ void expect_cost(ModelCheck& check) {
   constexpr double kBytes = 20 << 20, kActivations = 40, kMostActivationBytes = 2e9, kBytesPerWeight = 64;
   double tensors = 0;
   for (const CheckedWeight& weight : check.weights) tensors += weight.is_quantized ? 1 : 0;
-  const auto weights = static_cast<double>(check.float_elements());
+  const auto weights = static_cast<double>(check.real_elements());
   const double activations = std::max(0.0, static_cast<double>(*check.run_bytes) - 8 * weights);
   check.compress_seconds = *check.run_ms / 1e3 * (kRuns + kRunsPerTensor * tensors) + kSecondsPerWeight * weights;
   check.compress_bytes = static_cast<uint64_t>(kBytes + std::min(kActivations * activations, kMostActivationBytes) +
@@ -216,6 +216,12 @@ void expect_cost(ModelCheck& check) {
 uint64_t ModelCheck::float_elements() const {
   uint64_t sum = 0;
   for (const CheckedWeight& weight : weights) sum += weight.is_float ? weight.elements : 0;
+  return sum;
+}
+
+uint64_t ModelCheck::real_elements() const {
+  uint64_t sum = 0;
+  for (const CheckedWeight& weight : weights) sum += weight.is_float || weight.is_quantized ? weight.elements : 0;
   return sum;
 }
 

@@ -68,6 +68,7 @@ struct ModelCheck {
   std::optional<uint64_t> compress_bytes;
 
   uint64_t float_elements() const;           // of all float weights
+  uint64_t real_elements() const;            // of these and of integers that are to be quantized
   std::vector<std::string> missing() const;  // operators that the runtime lacks
 };
 

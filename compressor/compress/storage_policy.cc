@@ -61,7 +61,7 @@ std::string reason_for(TensorMethod method, const Weight& weight, bool is_learne
     case TensorMethod::kCodebook:
       return "quantized";
     case TensorMethod::kIntegers:
-      return "quantized: 8-bit integers, rounded to fewer of them";
+      return "quantized to fewer integers";
     case TensorMethod::kGrid:
       return "quantized finely: small";
     case TensorMethod::kInline:
@@ -71,6 +71,7 @@ std::string reason_for(TensorMethod method, const Weight& weight, bool is_learne
   }
   if (!is_float_type(weight.dtype) && !is_learned) return "exact: no floating-point numbers";
   if (!is_float_type(weight.dtype) && weight.elements() < kIntegerElements) return "exact: small, of 8-bit integers";
+  if (!is_float_type(weight.dtype) && weight.dims.size() < 2) return "exact: a vector of 8-bit integers";
   return is_learned ? "exact, as asked for" : "exact: not learned (a mask, a table, a constant, or not finite)";
 }
 

@@ -180,7 +180,8 @@ class IntegerUses {
     WeightUse use = describe_linear(node, *operators::find(product.real), model_.weights[*index]);
     use.weight = *index;
     // Whose integers are those of floating-point numbers, but for rounding.
-    if (const NodeProto* dynamic = producer(node, 0, "DynamicQuantizeLinear")) {
+    const NodeProto* dynamic = producer(node, 0, "DynamicQuantizeLinear");
+    if (dynamic && graph::has_input(*dynamic, 0)) {
       use.activation = dynamic->input(0);
       return use;
     }

@@ -95,7 +95,8 @@ class Folder {
     }
     std::optional<std::vector<HostTensor>> values = is_op(node, "Shape") ? shape_of(node) : results_of(node);
     if (!values) values = part_of_shape(node);
-    if (!values) return false;
+    const auto named = std::ranges::count_if(node.output(), [](const std::string& name) { return !name.empty(); });
+    if (!values || static_cast<size_t>(named) != values->size()) return false;
     const bool is_stored = is_worth_it(node, *values);
     size_t next = 0;
     for (const std::string& output : node.output()) {
@@ -129,7 +130,9 @@ class Folder {
     static constexpr std::array kTakesParts = {"Gather", "Slice", "Size", "Shape"};
     if (std::ranges::none_of(kTakesParts, [&](const char* op) { return is_op(node, op); })) return std::nullopt;
     const NodeProto* shape = index_.producer(node.input(0));
-    if (shape == nullptr || !is_op(*shape, "Shape") || shape->attribute_size() != 0) return std::nullopt;
+    if (shape == nullptr || !is_op(*shape, "Shape") || !has_input(*shape, 0) || shape->attribute_size() != 0) {
+      return std::nullopt;
+    }
     const auto found = shapes_.find(shape->input(0));
     if (found == shapes_.end()) return std::nullopt;
     std::optional<std::vector<HostTensor>> results[2];

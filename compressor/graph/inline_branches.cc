@@ -45,8 +45,9 @@ class BranchInliner {
     for (AttributeProto& attribute : *node.mutable_attribute()) {
       if (attribute.name() != (*condition ? "then_branch" : "else_branch") || !attribute.has_g()) continue;
       GraphProto& branch = *attribute.mutable_g();
-      const bool is_plain = branch.quantization_annotation_size() == 0 && branch.sparse_initializer_size() == 0 &&
-                            branch.output_size() >= node.output_size() && !has_pinned_names(branch);
+      const bool is_plain = branch.input_size() == 0 && branch.quantization_annotation_size() == 0 &&
+                            branch.sparse_initializer_size() == 0 && branch.output_size() >= node.output_size() &&
+                            !has_pinned_names(branch);
       return is_plain ? &branch : nullptr;
     }
     return nullptr;
@@ -55,8 +56,9 @@ class BranchInliner {
   std::optional<bool> value_of(const std::string& condition) const {
     const TensorProto* tensor = index_.initializer(condition);
     if (tensor == nullptr || tensor->data_type() != TensorProto::BOOL || weight_index(*tensor) < 0) return std::nullopt;
-    const std::vector<std::byte> value = read(weight_of(model_, *tensor));
-    return value.size() == 1 ? std::optional(value[0] != std::byte{0}) : std::nullopt;
+    const Weight& weight = weight_of(model_, *tensor);
+    if (weight.elements() != 1) return std::nullopt;
+    return read(weight).front() != std::byte{0};
   }
 
   // True where a graph inside of the branch gives a value of the branch another meaning, or hands it on as its own output.

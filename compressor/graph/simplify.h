@@ -37,7 +37,7 @@ struct Report {
   size_t initializers_removed = 0;         // initializers that no node needs
 };
 
-// All passes, again and again until nothing changes. The model is reindexed.
+// All passes, again and again until nothing changes, or a hundred times. The model is reindexed.
 Report simplify(OnnxModel& model, const Options& options = {});
 
 // The passes. Each returns whether it changed the model, adds to the report, and leaves the model reindexed.

@@ -107,7 +107,9 @@ Inspection inspect(const std::filesystem::path& path, uint64_t max_memory) {
   for (uint32_t t = 0; t < reader.tensor_count(); ++t) {
     describe(file, t, scratch.span(), inspection.tensors[t]);
     rest -= inspection.tensors[t].bytes;
-    if (is_float(reader.tensor(t).type)) inspection.weights += reader.tensor(t).element_count;
+    const ElementType type = reader.tensor(t).type;
+    if (is_float(type) || type == ElementType::kInt8 || type == ElementType::kUint8)
+      inspection.weights += reader.tensor(t).element_count;
   }
   constexpr std::pair<SectionKind, const char*> kParts[] = {{SectionKind::kGraph, "graph"},
                                                             {SectionKind::kCodebooks, "codebooks"},

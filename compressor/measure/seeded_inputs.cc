@@ -31,11 +31,12 @@ constexpr int64_t kSoundSize =
 constexpr int64_t kOpenSize = 16;
 constexpr int64_t kShortestSound = 256;  // of declared lengths
 
-// What recurrent networks hold lies within -1 and 1: an output gate's part of a tanh.
+// What recurrent networks hold lies within -1 and 1: an output gate's part of a tanh. Keys and values of the past, which
+// names do not tell from it, are as small.
 constexpr double kStateDeviation = 0.3;
 
 // Of one input; then they come again. A batch may be a million.
-constexpr size_t kDifferentPictures = 256;
+constexpr size_t kDifferentPictures = 256;             // and sounds
 constexpr size_t kDifferentValues = size_t{1} << 22;   // other than pixels, likewise: shapes are a file's choice
 constexpr int64_t kLargestPicture = int64_t{1} << 24;  // in values; a larger one is noise
 
@@ -418,10 +419,13 @@ std::optional<size_t> sound_axis(std::span<const int64_t> dims) {
 }
 
 void draw_sounds(std::span<float> values, std::span<const int64_t> dims, size_t axis, Random& random) {
-  const auto length = static_cast<size_t>(dims[axis]);
   const size_t stride = axis + 1 < dims.size() ? static_cast<size_t>(dims.back()) : 1;
+  const size_t length =
+      std::min(static_cast<size_t>(dims[axis]), (values.size() + stride - 1) / std::max<size_t>(1, stride));
+  if (length == 0 || stride == 0) return;
   std::vector<float> sound(length);
-  for (size_t first = 0; first < values.size(); first += length * stride) {
+  const size_t row = length * stride, drawn = std::min(values.size(), kDifferentPictures * row);
+  for (size_t first = 0; first < drawn; first += row) {
     for (size_t channel = 0; channel < stride; ++channel) {
       draw_sound(sound, random);
       for (size_t i = 0; i < length && first + i * stride + channel < values.size(); ++i) {
@@ -429,6 +433,7 @@ void draw_sounds(std::span<float> values, std::span<const int64_t> dims, size_t 
       }
     }
   }
+  for (size_t i = drawn; i < values.size(); ++i) values[i] = values[i - drawn];
 }
 
 // The first `period` bytes again and again behind them.
@@ -473,8 +478,9 @@ std::vector<HostTensor> seeded_inputs(const OnnxModel& model, const SeededShapes
   const OpenSizes sizes(model.proto.graph(), shapes);
   const auto is_sound = [&](const onnx::ValueInfoProto& input, std::span<const int64_t> dims) {
     const std::optional<size_t> axis = sound_axis(dims);
-    if (!axis || is_state(input)) return false;
-    return sizes.has_sample_rate() || says(input.name(), {"audio", "wav", "speech", "sound", "pcm"}) ||
+    if (!axis || is_state(input) || preprocessing.is_recurrent_state(input.name())) return false;
+    return (sizes.has_sample_rate() && dims.size() <= 2) ||
+           says(input.name(), {"audio", "wav", "speech", "sound", "pcm"}) ||
            (dims[*axis] >= kShortestSound && preprocessing.is_convolved(input.name()));
   };
   std::vector<HostTensor> inputs;

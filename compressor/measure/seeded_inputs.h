@@ -6,7 +6,7 @@
 // graph itself undoes, where its first nodes subtract and divide (0 to 255, 0 to 1, -1 to 1); otherwise each channel
 // has about zero mean and unit variance, as preprocessed images have. Inputs that choose rows of a constant table
 // (tokens: by Gather or OneHot, whatever their type) get any of its rows, each as often as another. Inputs of one or
-// two channels, N x T, N x C x T or N x T x C, whose name says that they are sound, that stand beside a sample rate, or
+// two channels, T, N x T, N x C x T or N x T x C, whose name says that they are sound, that stand beside a sample rate, or
 // that a convolution or a Fourier transform takes, if at least 256 values long, get sounds like speech
 // (seeded_sound.h). Other float inputs get independent normal values, of deviation 0.3 where a recurrent node starts
 // from them or their name says so; integers and booleans 0 or 1.

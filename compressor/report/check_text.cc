@@ -149,7 +149,7 @@ std::string headline(const ModelCheck& check) {
   for (const CheckedWeight& weight : check.weights) elements += weight.is_quantized ? weight.elements : 0;
   std::string text =
       fmt::format("{}: {}, {} nodes; {} of {} weights to quantize, {} of {} values\n", check.file, opsets_text(check),
-                  check.nodes, quantized, check.weights.size(), elements, check.float_elements());
+                  check.nodes, quantized, check.weights.size(), elements, check.real_elements());
   const std::vector<std::string> missing = check.missing();
   if (!missing.empty()) text += fmt::format("the runtime lacks {}: quantized blindly (quench check)\n", list(missing));
   return text;

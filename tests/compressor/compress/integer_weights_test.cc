@@ -312,7 +312,7 @@ TEST_F(IntegerWeightsTest, AreSaidToBeRounded) {
   std::map<std::string, CheckedWeight> weights;
   for (const CheckedWeight& weight : check_model(folder_ / "model.onnx").weights) weights[weight.name] = weight;
   EXPECT_TRUE(weights["second"].is_quantized);
-  EXPECT_EQ(weights["second"].reason, "quantized: 8-bit integers, rounded to fewer of them");
+  EXPECT_EQ(weights["second"].reason, "quantized to fewer integers");
   EXPECT_FALSE(weights["none"].is_quantized);
 
   const CompressReport report = compress_to("out.quench", integer_model(), {});

@@ -305,19 +305,30 @@ TEST(InlineBranches, TheBranchThatAlwaysRuns) {
 }
 
 TEST(InlineBranches, ARankOrASizeThatIsKnownDecides) {
-  const OnnxModel model = load_text(R"(g (float[N,4] x) => (float[M,4] y) <int64[1] one = {1}, int64 two = {2}> {
+  OnnxModel model =
+      load_text(R"(g (float[N,4] x) => (float[M,4] y) <int64 one = {1}, int64 two = {2}, int64 five = {5}> {
     shape = Shape(x)
     rank = Size(shape)
-    c = Equal(rank, two)
-    y = If<then_branch = t () => (float[M,4] o) {
-             s = Shape(x)
-             size = Gather(s, one)
-             is_empty = Not(size)
-             o = Relu(x) },
-           else_branch = e () => (float[M,4] o) { o = Neg(x) }>(c) })");
-  OnnxModel simplified = model.clone();
-  graph::simplify(simplified);
-  EXPECT_EQ(ops(simplified), Ops{"Relu"});
+    is_matrix = Equal(rank, two)
+    h = If<then_branch = t () => (float[M,4] o) { o = Relu(x) },
+           else_branch = e () => (float[M,4] o) { o = Neg(x) }>(is_matrix)
+    width = Gather(shape, one)
+    is_five = Equal(width, five)
+    y = If<then_branch = u () => (float[M,4] p) { p = Exp(h) },
+           else_branch = f () => (float[M,4] p) { p = Abs(h) }>(is_five) })");
+  graph::simplify(model);
+  EXPECT_EQ(ops(model), (Ops{"Relu", "Abs"}));
+}
+
+// What no operator is, but a file may say.
+TEST(FoldConstants, AShapeWithTwoOutputsOrNoInputStays) {
+  for (const char* text : {"g (float[2,4] x) => (int64[A] y) { s, t = Shape<start = 1>(x)\n y = Neg(s) }",
+                           "g (float[2,4] x) => (int64[A] y) { s, t = Shape(x)\n y = Neg(s) }",
+                           "g (float[2,4] x) => (int64 y) { s = Shape()\n r = Size(s)\n y = Neg(r) }"}) {
+    OnnxModel model = load_text(text);
+    Report report;
+    EXPECT_FALSE(graph::fold_constants(model, report)) << text;
+  }
 }
 
 // One inside of the other, whose values have the same names; outputs that are no value of the branch, and the same one twice.

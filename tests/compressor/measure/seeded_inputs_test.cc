@@ -258,6 +258,14 @@ TEST(SeededInputs, WhatAConvolutionTakesOfOneChannelIsASound) {
   EXPECT_GT(smoothness(stereo.floats(), 2), smoothness(stereo.floats(), 1) + 0.3);
 }
 
+TEST(SeededInputs, SoundsComeAgainInAnEnormousBatch) {
+  const HostTensor sounds = input_of("g (float[4000,8] audio) => (float[A,B] y) { y = Relu(audio) }");
+  const std::span<const float> values = sounds.floats();
+  EXPECT_FALSE(std::ranges::equal(values.first(8), values.subspan(8, 8)));
+  EXPECT_TRUE(std::ranges::equal(values.first(8), values.subspan(size_t{256} * 8, 8)));
+  EXPECT_TRUE(std::ranges::equal(values.subspan(size_t{128} * 8, 8), values.subspan(size_t{3968} * 8, 8)));
+}
+
 TEST(SeededInputs, AVectorOfFeaturesIsNoSound) {
   for (const char* text : {"g (float[N,1024] x) => (float[A,B] y) <float[1,1] w = {1}> { y = Gemm(x, w) }",
                            "g (float[N,40,40] x) => (float[A,B,C] y) <float[1,40,1] w> { y = Conv(x, w) }",
@@ -270,7 +278,8 @@ TEST(SeededInputs, AVectorOfFeaturesIsNoSound) {
 }
 
 TEST(SeededInputs, StatesOfRecurrentNetworksLieWithinMinusOneAndOne) {
-  const auto inputs = inputs_of(R"(g (float[1,N,8] x, float[1,N,16] h, float[N,64] state) => (float[A,B,C,D] y)
+  const auto inputs =
+      inputs_of(R"(g (float[1,N,8] x, float[1,N,16] h, float[N,64] state, int64 sr) => (float[A,B,C,D] y)
     <float[1,48,8] w, float[1,48,16] r> {
     moved = Identity(h)
     y = GRU<hidden_size = 16>(x, w, r, , , moved) })");
