@@ -139,7 +139,7 @@ class OdeNetwork {
     if (options_.form == OdeForm::kUnrolled) return unroll(graph_, name, tableau_, options_.steps, 0, 1, f, u);
     if (options_.form == OdeForm::kForTraining) return write_for_training(graph_, name, f, u);
     const auto made = made_;  // what a body makes is not there outside
-    const std::string end = integrate_in_loop(graph_, name, tableau_, {options_.rtol, options_.atol}, 0, 1, f, u);
+    std::string end = integrate_in_loop(graph_, name, tableau_, {options_.rtol, options_.atol}, 0, 1, f, u);
     made_ = made;
     return end;
   }
