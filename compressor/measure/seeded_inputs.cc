@@ -171,6 +171,12 @@ int picture_axis(const onnx::ValueInfoProto& input, std::span<const int64_t> dim
   return channel_axis(dims);
 }
 
+// Whether a name says that its values are a waveform, not what was made of one.
+bool says_sound(const onnx::ValueInfoProto& input) {
+  return says(input.name(), {"audio", "wav", "speech", "sound", "pcm"}) &&
+         !says(input.name(), {"feat", "embed", "mel", "spec"});
+}
+
 // Sizes of the dimensions that a model leaves open, which depend on all of its inputs: one name has one size.
 class OpenSizes {
  public:
@@ -189,7 +195,7 @@ class OpenSizes {
   std::vector<int64_t> of(const onnx::ValueInfoProto& input) const {
     std::vector<int64_t> sizes = shapes_.inputs.of(input);
     const auto& declared = input.type().tensor_type().shape().dim();
-    const bool is_sound = has_sample_rate_ && sizes.size() <= 2;
+    const bool is_sound = sizes.size() <= 2 && (has_sample_rate_ || says_sound(input));
     const int channels = picture_axis(input, sizes);
     for (int i = 0; i < static_cast<int>(sizes.size()); ++i) {
       int64_t& size = sizes[static_cast<size_t>(i)];
@@ -419,10 +425,9 @@ std::optional<size_t> sound_axis(std::span<const int64_t> dims) {
 }
 
 void draw_sounds(std::span<float> values, std::span<const int64_t> dims, size_t axis, Random& random) {
+  if (values.empty()) return;
   const size_t stride = axis + 1 < dims.size() ? static_cast<size_t>(dims.back()) : 1;
-  const size_t length =
-      std::min(static_cast<size_t>(dims[axis]), (values.size() + stride - 1) / std::max<size_t>(1, stride));
-  if (length == 0 || stride == 0) return;
+  const size_t length = std::min(static_cast<size_t>(dims[axis]), (values.size() + stride - 1) / stride);
   std::vector<float> sound(length);
   const size_t row = length * stride, drawn = std::min(values.size(), kDifferentPictures * row);
   for (size_t first = 0; first < drawn; first += row) {
@@ -479,8 +484,7 @@ std::vector<HostTensor> seeded_inputs(const OnnxModel& model, const SeededShapes
   const auto is_sound = [&](const onnx::ValueInfoProto& input, std::span<const int64_t> dims) {
     const std::optional<size_t> axis = sound_axis(dims);
     if (!axis || is_state(input) || preprocessing.is_recurrent_state(input.name())) return false;
-    return (sizes.has_sample_rate() && dims.size() <= 2) ||
-           says(input.name(), {"audio", "wav", "speech", "sound", "pcm"}) ||
+    return (sizes.has_sample_rate() && dims.size() <= 2) || says_sound(input) ||
            (dims[*axis] >= kShortestSound && preprocessing.is_convolved(input.name()));
   };
   std::vector<HostTensor> inputs;

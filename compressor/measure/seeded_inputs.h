@@ -6,14 +6,15 @@
 // graph itself undoes, where its first nodes subtract and divide (0 to 255, 0 to 1, -1 to 1); otherwise each channel
 // has about zero mean and unit variance, as preprocessed images have. Inputs that choose rows of a constant table
 // (tokens: by Gather or OneHot, whatever their type) get any of its rows, each as often as another. Inputs of one or
-// two channels, T, N x T, N x C x T or N x T x C, whose name says that they are sound, that stand beside a sample rate, or
-// that a convolution or a Fourier transform takes, if at least 256 values long, get sounds like speech
+// two channels, T, N x T, N x C x T or N x T x C, whose name says that they are sound, that stand beside a sample
+// rate, or that a convolution or a Fourier transform takes, if at least 256 values long, get sounds like speech
 // (seeded_sound.h). Other float inputs get independent normal values, of deviation 0.3 where a recurrent node starts
 // from them or their name says so; integers and booleans 0 or 1.
 //
-// Names count where they say what is needed: a dimension has one size wherever its name stands, also in a sum; it is the
-// batch where it is called so, or where another input's first dimension has its name; keys and values of the past are no
-// pictures; a sample rate is 16,000, and a sound beside it has 576 samples; a mask of integers hides nothing.
+// Names count where they say what is needed: a dimension has one size wherever its name stands, also in a sum; it is
+// the batch where it is called so, or where another input's first dimension has its name; keys and values of the past
+// are no pictures; a sample rate is 16,000, and a sound beside it, or called one, has 576 samples; a mask of integers
+// hides nothing.
 #pragma once
 
 #include <cstdint>

@@ -216,6 +216,11 @@ TEST(SeededInputs, ASoundHasTheLengthThatGoesWithItsRate) {
   int64_t rate = 0;
   std::memcpy(&rate, inputs.at("sr").bytes.data(), 8);
   EXPECT_EQ(rate, 16000);
+  const auto named = inputs_of(
+      "g (float[batch,samples] audio, float[batch,n] audio_features) => (float[A,B] y) { y = Add(audio, "
+      "audio_features) }");
+  EXPECT_EQ(named.at("audio").dims, (Shape{4, 576}));
+  EXPECT_EQ(named.at("audio_features").dims, (Shape{4, 16}));
 }
 
 // The correlation of neighbours: near 1 in a sound, near 0 in noise.
