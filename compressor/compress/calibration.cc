@@ -204,7 +204,10 @@ Calibration::Calibration(const OnnxModel& original, const ResidentWeights& weigh
   }
   is_anchored_ = on_real_data();
   telling_ = measure::telling_values(model_.proto.graph());
-  if (!on_real_data()) make_twin(original, simplify);
+  if (!on_real_data()) {
+    seeded_.emplace(original, options_.shapes, options_.seed);
+    make_twin(original, simplify);
+  }
   gather_moments();
   if (on_real_data() && saturating_outputs_move()) measure_at_outputs();
   measure_sensitivities(candidates);
@@ -213,9 +216,7 @@ Calibration::Calibration(const OnnxModel& original, const ResidentWeights& weigh
 
 std::vector<HostTensor> Calibration::inputs(uint64_t index, int64_t batch) const {
   if (options_.data) return options_.data(index, batch);
-  measure::SeededShapes shapes = options_.shapes;
-  shapes.batch = batch;
-  return measure::seeded_inputs(model_, shapes, options_.seed, index);
+  return seeded_->draw(index, batch);
 }
 
 Calibration::Batch Calibration::run_first(Evaluator& evaluator, int64_t samples) {

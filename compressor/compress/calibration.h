@@ -130,6 +130,7 @@ class Calibration {
   void report(double share) const;
 
   CalibrationOptions options_;
+  std::optional<measure::SeededInputs> seeded_;  // none on real data
   const OnnxModel& model_;
   const ResidentWeights& weights_;
   measure::TellingValues telling_;  // nothing: all outputs

@@ -184,7 +184,7 @@ void run(const std::filesystem::path& path, const measure::InputShapes& shapes, 
   using Clock = std::chrono::steady_clock;
   try {
     const auto model = measure::Runner::open(path, 1, max_memory, kMostSeconds);
-    const std::vector<graph::HostTensor> inputs = model->seeded_inputs(shapes, 1, 1, 0);
+    const std::vector<graph::HostTensor> inputs = model->seeded_inputs(shapes, 1).draw(0);
     for (int i = 0; i < 2 && check.run_ms.value_or(0) < 1e4; ++i) {
       const auto begin = Clock::now();
       model->run(inputs);

@@ -129,7 +129,7 @@ Benchmark benchmark(const std::filesystem::path& path, const BenchmarkOptions& o
     const QuenchFile file(path, options.max_memory);
     result.file_bytes = file.size();
     result.decode_ms = decode_all(file, result.weights);
-    inputs = Runner::open(path, 1, options.max_memory)->seeded_inputs(options.shapes, 1, options.seed, 0);
+    inputs = Runner::open(path, 1, options.max_memory)->seeded_inputs(options.shapes, options.seed).draw(0);
   }
   try {
     std::optional<CountedSession> counted;

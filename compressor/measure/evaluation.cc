@@ -125,6 +125,8 @@ class Comparison {
         on_outputs_(options.on_outputs) {}
 
   const Runner& model() const { return *model_; }
+  // Whose graph says what the reference's outputs are.
+  const Runner& other() const { return against_ ? *against_ : *model_; }
   bool has_against() const { return against_ || computed_; }
 
   // In place of another model: what it has computed for the data, which have so many samples.
@@ -163,9 +165,6 @@ class Comparison {
   }
 
  private:
-  // Whose graph says what the reference's outputs are.
-  const Runner& other() const { return against_ ? *against_ : *model_; }
-
   void compare(const std::vector<HostTensor>& reference, const std::vector<HostTensor>& outputs, const Run& run) {
     const uint64_t samples = run.indices.size();
     const onnx::GraphProto& graph = other().graph();
@@ -222,12 +221,13 @@ Evaluation evaluate_on_data(Comparison& comparison, const EvaluationOptions& opt
 Evaluation evaluate_on_seeded_inputs(Comparison& comparison, const EvaluationOptions& options) {
   if (!comparison.has_against()) throw Error("give data with labels (--data), or a model to compare with (--against)");
   const uint64_t total = options.samples == 0 ? kSeededSamples : options.samples;
+  // A file without weights in float would not show the scale of its pictures.
+  const SeededInputs seeded = comparison.other().seeded_inputs(options.shapes, options.seed);
   uint64_t done = 0;
   for (uint64_t index = 0; done < total; ++index) {
     if (options.progress) options.progress(static_cast<double>(done) / static_cast<double>(total));
     const auto wanted = static_cast<int64_t>(std::min(static_cast<uint64_t>(options.batch), total - done));
-    const std::vector<HostTensor> inputs =
-        comparison.model().seeded_inputs(options.shapes, wanted, options.seed, index);
+    const std::vector<HostTensor> inputs = seeded.draw(index, wanted);
     const bool is_batch = !inputs.empty() && !inputs[0].dims.empty() && inputs[0].dims[0] > 0;
     const uint64_t samples = is_batch ? static_cast<uint64_t>(inputs[0].dims[0]) : 1;
     std::vector<uint64_t> indices(samples);

@@ -240,10 +240,9 @@ std::unique_ptr<Runner> Runner::open(const std::filesystem::path& path, int thre
   return std::make_unique<OnnxRunner>(path, threads, max_memory, max_seconds);
 }
 
-std::vector<HostTensor> Runner::seeded_inputs(const InputShapes& shapes, int64_t batch, uint64_t seed,
-                                              uint64_t index) const {
+SeededInputs Runner::seeded_inputs(const InputShapes& shapes, uint64_t seed) const {
   check_shapes(name_, graph(), shapes);
-  return measure::seeded_inputs(model_, {.batch = batch, .inputs = shapes}, seed, index);
+  return {model_, {.inputs = shapes}, seed};
 }
 
 std::vector<HostTensor> Runner::as_declared(std::span<const HostTensor> inputs) const {

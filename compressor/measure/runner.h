@@ -49,9 +49,8 @@ class Runner {
   // The most that the runtime has held so far.
   virtual uint64_t peak_bytes() const = 0;
 
-  // Inputs drawn from a seed to match what the model declares (see seeded_inputs.h).
-  std::vector<graph::HostTensor> seeded_inputs(const InputShapes& shapes, int64_t batch, uint64_t seed,
-                                               uint64_t index) const;
+  // Inputs drawn from a seed to match what the model declares, as long as this object lives.
+  SeededInputs seeded_inputs(const InputShapes& shapes, uint64_t seed) const;
 
  protected:
   // `model`: at least the graph.

@@ -1,19 +1,17 @@
 #include "compressor/measure/seeded_inputs.h"
 
 #include <algorithm>
-#include <array>
 #include <cctype>
 #include <charconv>
 #include <cmath>
 #include <cstring>
-#include <numbers>
-#include <numeric>
 #include <optional>
 #include <set>
 #include <span>
 #include <string_view>
 
-#include "compressor/data/array.h"
+#include "compressor/measure/picture_scale.h"
+#include "compressor/measure/seeded_pictures.h"
 #include "compressor/measure/seeded_random.h"
 #include "compressor/measure/seeded_sound.h"
 #include "formats/error.h"
@@ -35,100 +33,9 @@ constexpr int64_t kShortestSound = 256;  // of declared lengths
 // names do not tell from it, are as small.
 constexpr double kStateDeviation = 0.3;
 
-// Of one input; then they come again. A batch may be a million.
-constexpr size_t kDifferentPictures = 256;             // and sounds
-constexpr size_t kDifferentValues = size_t{1} << 22;   // other than pixels, likewise: shapes are a file's choice
+constexpr int64_t kScalePictures = 4;                  // to find their scale by, where the batch is open
+constexpr size_t kDifferentValues = size_t{1} << 22;   // other than pixels, of one input: shapes are a file's choice
 constexpr int64_t kLargestPicture = int64_t{1} << 24;  // in values; a larger one is noise
-
-struct Plane {
-  int64_t channels, height, width;
-  float* pixels;
-};
-
-// Of a leaf's texture, in deviations of a picture. Without it, pictures had a fifth of a deviation between neighbours where
-// photographs have 0.25 to 0.5, and squeezenet's file 22.6 dB on photographs in place of 26.2 (means of two seeds).
-constexpr double kRoughness = 0.4;
-
-// Noise of all scales, of zero mean and unit deviation: a lattice of normal values, twice as fine each time, each octave
-// `persistence` times as strong as the coarser one before.
-std::vector<float> draw_texture(const Plane& image, double persistence, Random& random) {
-  std::vector<float> texture(static_cast<size_t>(image.height * image.width), 0.0F);
-  double strength = 1, power = 0;
-  for (int64_t cell = 64; cell >= 1; cell /= 2) {
-    const int64_t rows = image.height / cell + 2, columns = image.width / cell + 2;
-    std::vector<float> lattice(static_cast<size_t>(rows * columns));
-    for (float& value : lattice) value = static_cast<float>(random.normal(strength));
-    for (int64_t y = 0; y < image.height; ++y) {
-      const float down = static_cast<float>(y % cell) / static_cast<float>(cell);
-      const float* above = &lattice[static_cast<size_t>(y / cell * columns)];
-      const float* below = above + columns;
-      for (int64_t x = 0; x < image.width; ++x) {
-        const int64_t c = x / cell;
-        const float right = static_cast<float>(x % cell) / static_cast<float>(cell);
-        texture[static_cast<size_t>(y * image.width + x)] +=
-            (1 - down) * ((1 - right) * above[c] + right * above[c + 1]) +
-            down * ((1 - right) * below[c] + right * below[c + 1]);
-      }
-    }
-    power += strength * strength * (cell == 1 ? 1 : 4.0 / 9);
-    strength *= persistence;
-  }
-  for (float& value : texture) value /= static_cast<float>(std::sqrt(power));
-  return texture;
-}
-
-// One leaf: a disc or box, turned and stretched, with a colour, a shading and a part of the texture, anti-aliased at its
-// edge.
-void draw_leaf(const Plane& image, std::span<const float> texture, Random& random) {
-  const double size = static_cast<double>(std::max(image.height, image.width));
-  const double radius = 0.5 * size * std::pow(random.uniform(0.08, 1.0), 1.5);
-  const double center_x = random.uniform(-0.1, 1.1) * static_cast<double>(image.width);
-  const double center_y = random.uniform(-0.1, 1.1) * static_cast<double>(image.height);
-  const double stretch = random.uniform(0.4, 1.0);
-  const double turn = random.uniform(0.0, std::numbers::pi);
-  const double cosine = std::cos(turn), sine = std::sin(turn);
-  const bool disc = random.coin();
-  const double luminance = random.normal(1.0);
-  std::vector<double> colour(static_cast<size_t>(image.channels));
-  for (double& value : colour) value = luminance + random.normal(0.4);
-  const double roughness = std::abs(random.normal(kRoughness));
-  const auto shift = static_cast<size_t>(random.below(image.height * image.width));
-  const double shade_x = random.normal(0.7) / size, shade_y = random.normal(0.7) / size;
-
-  const auto first = [](double low) { return std::max<int64_t>(0, static_cast<int64_t>(std::floor(low))); };
-  const auto last = [](double high, int64_t end) { return std::min(end, static_cast<int64_t>(std::ceil(high)) + 1); };
-  const double reach = radius * std::numbers::sqrt2 + 1;
-  for (int64_t y = first(center_y - reach); y < last(center_y + reach, image.height); ++y) {
-    for (int64_t x = first(center_x - reach); x < last(center_x + reach, image.width); ++x) {
-      const double dx = static_cast<double>(x) - center_x, dy = static_cast<double>(y) - center_y;
-      const double along = dx * cosine + dy * sine, across = dy * cosine - dx * sine;
-      const double distance =
-          disc ? std::hypot(along, across / stretch) : std::max(std::abs(along), std::abs(across) / stretch);
-      const double cover = std::clamp(radius - distance + 0.5, 0.0, 1.0);
-      if (cover == 0.0) continue;
-      const size_t place = (static_cast<size_t>(y * image.width + x) + shift) % texture.size();
-      const double shade = along * shade_x + across * shade_y + roughness * static_cast<double>(texture[place]);
-      for (int64_t c = 0; c < image.channels; ++c) {
-        float& pixel = image.pixels[(c * image.height + y) * image.width + x];
-        pixel = static_cast<float>(pixel * (1 - cover) + (colour[static_cast<size_t>(c)] + shade) * cover);
-      }
-    }
-  }
-}
-
-void draw_dead_leaves(const Plane& image, Random& random) {
-  const int64_t area = image.height * image.width;
-  const double luminance = random.normal(0.9);
-  for (int64_t c = 0; c < image.channels; ++c) {
-    std::fill_n(image.pixels + c * area, area, static_cast<float>(luminance + random.normal(0.35)));
-  }
-  const std::vector<float> texture = draw_texture(image, random.uniform(0.7, 1.0), random);
-  const int leaves = static_cast<int>(random.uniform(8, 40));
-  for (int leaf = 0; leaf < leaves; ++leaf) draw_leaf(image, texture, random);
-  for (int64_t i = 0; i < image.channels * area; ++i) {
-    image.pixels[i] = std::clamp(image.pixels[i] + static_cast<float>(random.normal(0.07)), -2.2f, 2.5f);
-  }
-}
 
 bool is_channels(int64_t dim) { return dim == 1 || dim == 3 || dim == 4; }
 
@@ -228,193 +135,11 @@ class OpenSizes {
   }
 
   static constexpr int64_t kLargestSum = 1 << 20;
-  const SeededShapes& shapes_;
+  const SeededShapes shapes_;
   std::set<std::string> batches_;  // names of first dimensions
   bool has_open_batch_ = false;
   bool has_sample_rate_ = false;
 };
-
-// How pictures are given to a model: mean + deviation * v between low and high, where v is drawn with about zero mean
-// and unit variance.
-struct Scale {
-  double mean, deviation, low, high;
-};
-constexpr Scale kNormalized = {0, 1, -2.2, 2.5};
-constexpr Scale kBytes = {115, 64, 0, 255};
-constexpr std::array<Scale, 4> kScales = {kNormalized, Scale{0, 0.5, -1, 1}, Scale{0.45, 0.25, 0, 1}, kBytes};
-
-// What the nodes behind an input make of it before anything else does: factor * x + offset, means over channels.
-struct Affine {
-  double factor = 1, offset = 0;
-  bool found = false;
-};
-
-class Preprocessing {
- public:
-  explicit Preprocessing(const OnnxModel& model) : model_(model) {
-    for (const onnx::NodeProto& node : model.proto.graph().node()) {
-      for (const std::string& input : node.input()) users_.emplace(input, &node);
-      if (node.op_type() != "Constant") continue;
-      for (const onnx::AttributeProto& attribute : node.attribute()) {
-        if (attribute.has_t()) constants_[node.output(0)] = &attribute.t();
-      }
-    }
-    for (const TensorProto& tensor : model.proto.graph().initializer()) constants_[tensor.name()] = &tensor;
-  }
-
-  // The scale whose pictures have, behind these nodes, about zero mean and a deviation of a half; kNormalized where
-  // the graph does not say.
-  Scale scale_of(const std::string& input) const {
-    const Affine affine = affine_of(input);
-    if (!affine.found) return kNormalized;
-    const auto distance = [&](const Scale& scale) {
-      const double mean = affine.factor * scale.mean + affine.offset;
-      return mean * mean + std::pow(std::log2(std::abs(affine.factor) * scale.deviation / 0.5), 2);
-    };
-    return *std::min_element(kScales.begin(), kScales.end(),
-                             [&](const Scale& a, const Scale& b) { return distance(a) < distance(b); });
-  }
-
-  // Whether a convolution, or a Fourier transform, takes the input as it is, but for cutting and shaping.
-  bool is_convolved(const std::string& input) const {
-    return reaches(input, [](const onnx::NodeProto& node, const std::string& name) {
-      return (node.op_type() == "Conv" || node.op_type() == "STFT") && node.input(0) == name;
-    });
-  }
-
-  // Whether a recurrent node starts from the input: what it put out before.
-  bool is_recurrent_state(const std::string& input) const {
-    return reaches(input, [](const onnx::NodeProto& node, const std::string& name) {
-      const bool is_recurrent = node.op_type() == "LSTM" || node.op_type() == "GRU" || node.op_type() == "RNN";
-      const auto& inputs = node.input();
-      return is_recurrent && std::find(inputs.begin() + std::min(5, inputs.size()), inputs.end(), name) != inputs.end();
-    });
-  }
-
-  // How many rows the smallest table has that the input's values choose from; nullopt where they are no indices.
-  std::optional<int64_t> index_range(const std::string& input) const {
-    std::optional<int64_t> range;
-    for_each_user(input, kSameValues, [&](const onnx::NodeProto& node, const std::string& name) {
-      const std::optional<int64_t> rows = rows_chosen_from(node, name);
-      if (rows) range = std::min(range.value_or(*rows), *rows);
-    });
-    return range;
-  }
-
- private:
-  // The nodes that use an input's values, or what nodes of these operators make of it, and under which name.
-  template <typename Visit>
-  void for_each_user(const std::string& input, const std::set<std::string_view>& passed, const Visit& visit) const {
-    std::vector<std::string> open = {input};
-    for (size_t next = 0; next < open.size() && open.size() < kMaxSteps; ++next) {
-      const std::string name = open[next];
-      for (auto [user, end] = users_.equal_range(name); user != end; ++user) {
-        const onnx::NodeProto& node = *user->second;
-        visit(node, name);
-        if (!passed.contains(node.op_type()) || (node.input(0) != name && node.op_type() != "Concat")) continue;
-        for (const std::string& output : node.output()) open.push_back(output);
-      }
-    }
-  }
-
-  template <typename Condition>
-  bool reaches(const std::string& input, const Condition& condition) const {
-    bool found = false;
-    for_each_user(input, kMovedValues, [&](const auto& node, const auto& name) { found |= condition(node, name); });
-    return found;
-  }
-
-  // Of a Gather's table, or of what a OneHot makes.
-  std::optional<int64_t> rows_chosen_from(const onnx::NodeProto& node, const std::string& indices) const {
-    if (node.op_type() == "OneHot" && node.input_size() == 3 && node.input(0) == indices) {
-      const std::optional<double> depth = mean_of(node.input(1));
-      return depth && *depth >= 1 && *depth < 1e9 ? std::optional(static_cast<int64_t>(*depth)) : std::nullopt;
-    }
-    if (node.op_type() != "Gather" || node.input_size() != 2 || node.input(1) != indices) return std::nullopt;
-    const auto table = constants_.find(node.input(0));
-    if (table == constants_.end()) return std::nullopt;
-    int64_t axis = 0;
-    for (const onnx::AttributeProto& attribute : node.attribute()) {
-      if (attribute.name() == "axis") axis = attribute.i();
-    }
-    const auto& dims = table->second->dims();
-    if (axis < 0) axis += dims.size();
-    if (axis < 0 || axis >= dims.size() || dims[static_cast<int>(axis)] < 1) return std::nullopt;
-    return dims[static_cast<int>(axis)];
-  }
-
-  std::optional<double> mean_of(const std::string& name) const {
-    const auto found = constants_.find(name);
-    if (found == constants_.end()) return std::nullopt;
-    const int64_t index = weight_index(*found->second);
-    if (index < 0) return std::nullopt;
-    const Weight& weight = model_.weights[static_cast<size_t>(index)];
-    if (weight.elements() == 0 || weight.elements() > 4) return std::nullopt;
-    if (weight.dtype == TensorProto::INT64 || weight.dtype == TensorProto::INT32) {
-      const data::Array array{static_cast<ElementType>(weight.dtype), weight.dims, read(weight)};
-      return static_cast<double>(array.to_int64().front());
-    }
-    if (!is_float_type(weight.dtype)) return std::nullopt;
-    const std::vector<float> values = read_float(weight);
-    return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-  }
-
-  Affine affine_of(std::string name) const {
-    Affine affine;
-    for (size_t step = 0; step < kMaxSteps && users_.count(name) == 1; ++step) {
-      const onnx::NodeProto& node = *users_.find(name)->second;
-      const std::string& op = node.op_type();
-      const bool passes = op == "Transpose" || op == "Cast" || op == "Identity";
-      const bool combines = op == "Sub" || op == "Add" || op == "Mul" || op == "Div";
-      if (node.output_size() != 1 || (!passes && !combines)) break;
-      if (combines) {
-        if (node.input_size() != 2) break;
-        const bool first = node.input(0) == name;
-        const std::optional<double> value = mean_of(node.input(first ? 1 : 0));
-        if (!value || (!first && (op == "Sub" || op == "Div")) || (op == "Div" && *value == 0)) break;
-        const double factor = op == "Mul" ? *value : op == "Div" ? 1 / *value : 1;
-        const double offset = op == "Add" ? *value : op == "Sub" ? -*value : 0;
-        if (factor == 0) break;
-        affine = {affine.factor * factor, affine.offset * factor + offset, true};
-      }
-      name = node.output(0);
-    }
-    return affine;
-  }
-
-  static constexpr size_t kMaxSteps = 16;
-  inline static const std::set<std::string_view> kSameValues = {"Cast",    "Identity",  "Unsqueeze", "Squeeze",
-                                                                "Reshape", "Transpose", "Flatten",   "Expand"};
-  inline static const std::set<std::string_view> kMovedValues = {"Cast",    "Identity",  "Unsqueeze", "Squeeze",
-                                                                 "Reshape", "Transpose", "Flatten",   "Expand",
-                                                                 "Slice",   "Concat",    "Pad",       "Split"};
-  const OnnxModel& model_;
-  std::multimap<std::string_view, const onnx::NodeProto*> users_;
-  std::map<std::string_view, const TensorProto*> constants_;
-};
-
-// Pictures of `dims`, which has its channels along `axis`.
-std::vector<float> draw_pictures(std::span<const int64_t> dims, int axis, const Scale& scale, Random& random) {
-  const int64_t channels = dims[static_cast<size_t>(axis)];
-  const int64_t height = dims[axis == 1 ? 2 : 1], width = dims[axis == 1 ? 3 : 2];
-  const auto size = static_cast<size_t>(channels * height * width);
-  std::vector<float> all(static_cast<size_t>(dims[0]) * size), one(size);
-  for (size_t n = 0; n < static_cast<size_t>(dims[0]); ++n) {
-    if (n >= kDifferentPictures) {
-      std::copy_n(all.begin() + static_cast<std::ptrdiff_t>((n - kDifferentPictures) * size), size,
-                  all.begin() + static_cast<std::ptrdiff_t>(n * size));
-      continue;
-    }
-    draw_dead_leaves({channels, height, width, one.data()}, random);
-    for (size_t i = 0; i < size; ++i) {
-      const double value =
-          std::clamp(scale.mean + scale.deviation * static_cast<double>(one[i]), scale.low, scale.high);
-      const size_t area = size / static_cast<size_t>(channels), c = i / area, place = i % area;
-      all[n * size + (axis == 1 ? i : place * static_cast<size_t>(channels) + c)] = static_cast<float>(value);
-    }
-  }
-  return all;
-}
 
 // The axis along which a sound of one or two channels lies: the only long one behind the batch; nullopt: it is none.
 std::optional<size_t> sound_axis(std::span<const int64_t> dims) {
@@ -429,7 +154,7 @@ void draw_sounds(std::span<float> values, std::span<const int64_t> dims, size_t 
   const size_t stride = axis + 1 < dims.size() ? static_cast<size_t>(dims.back()) : 1;
   const size_t length = std::min(static_cast<size_t>(dims[axis]), (values.size() + stride - 1) / stride);
   std::vector<float> sound(length);
-  const size_t row = length * stride, drawn = std::min(values.size(), kDifferentPictures * row);
+  const size_t row = length * stride, drawn = std::min(values.size(), kDifferentSeeded * row);
   for (size_t first = 0; first < drawn; first += row) {
     for (size_t channel = 0; channel < stride; ++channel) {
       draw_sound(sound, random);
@@ -466,6 +191,13 @@ std::optional<int64_t> known_value(const onnx::ValueInfoProto& input) {
   return std::nullopt;
 }
 
+// Whether an input can be drawn as pictures: the axis of their channels, or 0.
+int drawable_axis(const onnx::ValueInfoProto& input, std::span<const int64_t> dims) {
+  int64_t picture = 1;
+  for (size_t i = 1; i < dims.size(); ++i) picture *= dims[i];
+  return dims.empty() || picture > kLargestPicture ? 0 : picture_axis(input, dims);
+}
+
 }  // namespace
 
 bool takes_pictures(const OnnxModel& model) {
@@ -475,66 +207,88 @@ bool takes_pictures(const OnnxModel& model) {
   });
 }
 
-std::vector<HostTensor> seeded_inputs(const OnnxModel& model, const SeededShapes& shapes, uint64_t seed,
-                                      uint64_t index) {
-  const std::set<std::string> initializers = initializer_names(model);
-  Random random(seed * 0x9E3779B97F4A7C15 + index);
-  const Preprocessing preprocessing(model);
-  const OpenSizes sizes(model.proto.graph(), shapes);
-  const auto is_sound = [&](const onnx::ValueInfoProto& input, std::span<const int64_t> dims) {
-    const std::optional<size_t> axis = sound_axis(dims);
-    if (!axis || is_state(input) || preprocessing.is_recurrent_state(input.name())) return false;
-    return (sizes.has_sample_rate() && dims.size() <= 2) || says_sound(input) ||
-           (dims[*axis] >= kShortestSound && preprocessing.is_convolved(input.name()));
-  };
-  std::vector<HostTensor> inputs;
+SeededInputs::SeededInputs(const OnnxModel& model, const SeededShapes& shapes, uint64_t seed)
+    : model_(model), shapes_(shapes), seed_(seed), use_(model), initializers_(initializer_names(model)) {
+  const OpenSizes sizes(model.proto.graph(), {kScalePictures, shapes.inputs});
   for (const onnx::ValueInfoProto& input : model.proto.graph().input()) {
-    if (initializers.contains(input.name())) continue;
-    const int32_t dtype = input.type().tensor_type().elem_type();
-    HostTensor tensor = HostTensor::float32(input.name(), sizes.of(input));
-    const bool is_drawable =
-        !tensor.dims.empty() && tensor.elements() / std::max<int64_t>(1, tensor.dims[0]) <= kLargestPicture;
-    const int channels = is_drawable ? picture_axis(input, tensor.dims) : 0;
-    const std::optional<int64_t> range = preprocessing.index_range(input.name());
-    const std::optional<int64_t> known = known_value(input);
-    if (is_float_type(dtype) && known) {
-      std::ranges::fill(tensor.floats(), static_cast<float>(*known));
-    } else if (is_float_type(dtype)) {
-      const std::span<float> all = tensor.floats();
-      const std::span<float> values = channels != 0 ? all : all.first(std::min(all.size(), kDifferentValues));
-      if (range) {
-        for (float& value : values) value = static_cast<float>(random.below(*range));
-      } else if (channels != 0) {
-        std::ranges::copy(draw_pictures(tensor.dims, channels, preprocessing.scale_of(input.name()), random),
-                          values.begin());
-      } else if (is_sound(input, tensor.dims)) {
-        draw_sounds(values, tensor.dims, *sound_axis(tensor.dims), random);
-      } else {
-        const double deviation =
-            is_state(input) || preprocessing.is_recurrent_state(input.name()) ? kStateDeviation : 1;
-        for (float& value : values) value = static_cast<float>(random.normal(deviation));
-      }
-      repeat(tensor.bytes, values.size_bytes());
-    } else {
-      tensor.dtype = dtype;
-      const size_t width = element_bits(dtype) / 8;
-      tensor.bytes.assign(static_cast<size_t>(tensor.elements()) * width, std::byte{0});
-      if (channels != 0 && dtype == TensorProto::UINT8) {
-        std::ranges::transform(draw_pictures(tensor.dims, channels, kBytes, random), tensor.bytes.begin(),
-                               [](float value) { return static_cast<std::byte>(std::lround(value)); });
-      } else {
-        const int64_t below = range ? std::min(*range, largest_of(dtype)) : 2;
-        const size_t drawn = std::min(tensor.bytes.size(), width * kDifferentValues);
-        for (size_t i = 0; i < drawn; i += width) {
-          const auto value = static_cast<uint64_t>(known ? *known : random.below(below));
-          std::memcpy(tensor.bytes.data() + i, &value, std::min(width, sizeof value));
-        }
-        repeat(tensor.bytes, drawn);
-      }
+    const std::vector<int64_t> dims = sizes.of(input);
+    const int axis = drawable_axis(input, dims);
+    if (axis == 0 || initializers_.contains(input.name()) || !is_float_type(input.type().tensor_type().elem_type())) {
+      continue;
     }
-    inputs.push_back(std::move(tensor));
+    Random random(seed);
+    const std::vector<float> pictures = draw_pictures(dims, axis, kNormalizedPictures, random);
+    scales_[input.name()] = picture_scale(model, use_, HostTensor::float32(input.name(), dims, pictures));
+  }
+}
+
+std::vector<HostTensor> SeededInputs::draw(uint64_t index, int64_t batch) const {
+  Random random(seed_ * 0x9E3779B97F4A7C15 + index);
+  const SeededShapes shapes{batch, shapes_.inputs};
+  const OpenSizes sizes(model_.proto.graph(), shapes);
+  std::vector<HostTensor> inputs;
+  for (const onnx::ValueInfoProto& input : model_.proto.graph().input()) {
+    if (initializers_.contains(input.name())) continue;
+    const bool is_float = is_float_type(input.type().tensor_type().elem_type());
+    std::vector<int64_t> dims = sizes.of(input);
+    inputs.push_back(is_float ? draw_floats(input, std::move(dims), sizes.has_sample_rate(), random)
+                              : draw_integers(input, std::move(dims), random));
   }
   return inputs;
+}
+
+HostTensor SeededInputs::draw_floats(const onnx::ValueInfoProto& input, std::vector<int64_t> dims, bool has_sample_rate,
+                                     Random& random) const {
+  HostTensor tensor = HostTensor::float32(input.name(), std::move(dims));
+  if (const std::optional<int64_t> known = known_value(input)) {
+    std::ranges::fill(tensor.floats(), static_cast<float>(*known));
+    return tensor;
+  }
+  const int channels = drawable_axis(input, tensor.dims);
+  const std::span<float> all = tensor.floats();
+  const std::span<float> values = channels != 0 ? all : all.first(std::min(all.size(), kDifferentValues));
+  if (const std::optional<int64_t> range = use_.index_range(input.name())) {
+    for (float& value : values) value = static_cast<float>(random.below(*range));
+  } else if (channels != 0) {
+    std::ranges::copy(draw_pictures(tensor.dims, channels, scales_.at(input.name()), random), values.begin());
+  } else if (is_sound(input, tensor.dims, has_sample_rate)) {
+    draw_sounds(values, tensor.dims, *sound_axis(tensor.dims), random);
+  } else {
+    const double deviation = is_state(input) || use_.is_recurrent_state(input.name()) ? kStateDeviation : 1;
+    for (float& value : values) value = static_cast<float>(random.normal(deviation));
+  }
+  repeat(tensor.bytes, values.size_bytes());
+  return tensor;
+}
+
+HostTensor SeededInputs::draw_integers(const onnx::ValueInfoProto& input, std::vector<int64_t> dims,
+                                       Random& random) const {
+  HostTensor tensor{input.name(), input.type().tensor_type().elem_type(), std::move(dims), {}};
+  const size_t width = element_bits(tensor.dtype) / 8;
+  tensor.bytes.assign(static_cast<size_t>(tensor.elements()) * width, std::byte{0});
+  const int channels = drawable_axis(input, tensor.dims);
+  if (channels != 0 && tensor.dtype == TensorProto::UINT8) {
+    std::ranges::transform(draw_pictures(tensor.dims, channels, kBytePictures, random), tensor.bytes.begin(),
+                           [](float value) { return static_cast<std::byte>(std::lround(value)); });
+    return tensor;
+  }
+  const std::optional<int64_t> range = use_.index_range(input.name()), known = known_value(input);
+  const int64_t below = range ? std::min(*range, largest_of(tensor.dtype)) : 2;
+  const size_t drawn = std::min(tensor.bytes.size(), width * kDifferentValues);
+  for (size_t i = 0; i < drawn; i += width) {
+    const auto value = static_cast<uint64_t>(known ? *known : random.below(below));
+    std::memcpy(tensor.bytes.data() + i, &value, std::min(width, sizeof value));
+  }
+  repeat(tensor.bytes, drawn);
+  return tensor;
+}
+
+bool SeededInputs::is_sound(const onnx::ValueInfoProto& input, std::span<const int64_t> dims,
+                            bool has_sample_rate) const {
+  const std::optional<size_t> axis = sound_axis(dims);
+  if (!axis || is_state(input) || use_.is_recurrent_state(input.name())) return false;
+  return (has_sample_rate && dims.size() <= 2) || says_sound(input) ||
+         (dims[*axis] >= kShortestSound && use_.is_convolved(input.name()));
 }
 
 }  // namespace quench::measure

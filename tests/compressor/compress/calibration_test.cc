@@ -337,7 +337,7 @@ TEST(Calibration, SeesActivationsInSeveralRunsWhereTheyDoNotFitTogether) {
       model, weights, [](OnnxModel&) {}, {0, 1, 2, 3, 4, 5}, options);
   const Calibration wide(model, weights, [](OnnxModel&) {}, {0, 1, 2, 3, 4, 5}, {});
   graph::Evaluator evaluator(model, {.extra_outputs = {"a", "b", "c", "d", "e"}});
-  const std::vector<HostTensor> seen = evaluator.run(measure::seeded_inputs(model, {}, 1, 0));
+  const std::vector<HostTensor> seen = evaluator.run(measure::SeededInputs(model, {}, 1).draw(0));
   for (size_t w = 0; w < 6; ++w) {
     ASSERT_TRUE(narrow.use(w)) << w;
     EXPECT_NEAR(narrow.sensitivity(w) / wide.sensitivity(w), 1, 0.5) << w;

@@ -31,7 +31,7 @@ class CompressTest : public testing::Test {
     }
     const OnnxModel model = load(path);
     graph::Evaluator evaluator(model);
-    return evaluator.run(measure::seeded_inputs(model, {.batch = 32}, 99, 0));
+    return evaluator.run(measure::SeededInputs(model, {.batch = 32}, 99).draw(0));
   }
 
   double output_snr(const char* name) const {

@@ -211,7 +211,7 @@ class IntegerWeightsTest : public testing::Test {
   double output_snr() const {
     const auto outputs = [&](const char* name) {
       const OnnxModel model = load(folder_ / name);
-      return graph::Evaluator(model).run(measure::seeded_inputs(model, {.batch = 32}, 99, 0));
+      return graph::Evaluator(model).run(measure::SeededInputs(model, {.batch = 32}, 99).draw(0));
     };
     measure::Fidelity fidelity;
     fidelity.add(outputs("model.onnx"), outputs("again.onnx"));

@@ -20,7 +20,7 @@ using Shape = std::vector<int64_t>;
 
 HostTensor input_of(const std::string& text, uint64_t seed = 1, uint64_t index = 0) {
   const OnnxModel model = testing::load_text(text);
-  std::vector<HostTensor> inputs = seeded_inputs(model, {.batch = 4}, seed, index);
+  std::vector<HostTensor> inputs = SeededInputs(model, {.batch = 4}, seed).draw(index);
   EXPECT_EQ(inputs.size(), 1u);
   return std::move(inputs.front());
 }
@@ -120,6 +120,56 @@ TEST(SeededInputs, HaveTheScaleThatTheGraphUndoes) {
   EXPECT_LT(range("s = Sub(a, x) y = Relu(s)").low, -1);  // not a scale
 }
 
+// Where nothing undoes a scale, the first convolution was trained for one.
+TEST(SeededInputs, HaveTheScaleThatTheFirstConvolutionWasTrainedFor) {
+  enum Scale { kNormalized, kSigned, kUnit, kBytes, kTwiceDivided };
+  const auto scale = [](const std::string& nodes, const std::string& initializers = "") {
+    const std::string weights = "float[2,3,1,1] w = {0.3, 0.3, 0.3, 0.3, 0.3, 0.3}, float[2] b = {0.5, -0.5}";
+    const Range range = range_of(
+        input_of("g (float[N,3,32,32] x) => (float[N,C,H,W] y) <" + weights + initializers + "> { " + nodes + " }")
+            .floats());
+    if (range.high > 2.5f) return kBytes;
+    if (range.high > 1) return kNormalized;
+    if (range.high < 0.1f) return kTwiceDivided;
+    return range.low < 0 ? kSigned : kUnit;
+  };
+  EXPECT_EQ(scale("y = Conv(x, w)"), kNormalized);
+  EXPECT_EQ(scale("y = Conv(x, w, b)"), kNormalized);
+  EXPECT_EQ(scale("y = Conv(x, w, c)", ", float[2] c = {0, 0}"), kNormalized);
+
+  // Next to which normalized pictures are nothing, or all.
+  EXPECT_EQ(scale("y = Conv(x, w, c)", ", float[2] c = {20, -20}"), kBytes);
+  EXPECT_EQ(scale("t = Conv(x, w) y = Add(t, c)", ", float[1,2,1,1] c = {20, -20}"), kBytes);
+  EXPECT_EQ(scale("y = Conv(x, w, c)", ", float[2] c = {0.005, -0.005}"), kTwiceDivided);
+
+  // Of the convolution's values, whose deviation is 1 on normalized pictures.
+  const auto normalization = [](const std::string& variance) {
+    return ", float[2] one = {3, 3}, float[2] zero = {0, 0}, float[2] v = {" + variance + ", " + variance + "}";
+  };
+  const std::string nodes = "t = Conv(x, w, b) y = BatchNormalization(t, one, zero, zero, v)";
+  EXPECT_EQ(scale(nodes, normalization("1")), kNormalized);
+  EXPECT_EQ(scale(nodes, normalization("0.25")), kSigned);
+  EXPECT_EQ(scale(nodes, normalization("0.06")), kUnit);
+  EXPECT_EQ(scale(nodes, normalization("4000")), kBytes);
+  EXPECT_EQ(scale(nodes, normalization("0.00001")), kTwiceDivided);
+
+  // Behind what cuts and shapes; and of what the runtime does not have, nothing shows.
+  const std::string cut =
+      "s = Slice(x, from, to, axes, two) t = Slice(x, two, to, axes, two) u = Concat<axis = 2>(s, t) "
+      "y = Conv(u, w, c)";
+  const std::string constants =
+      ", float[2] c = {20, -20}, int64[1] from = {0}, int64[1] to = {32}, int64[1] axes = {2}, int64[1] two = {2}";
+  EXPECT_EQ(scale(cut, constants), kBytes);
+  EXPECT_EQ(scale("y = Conv<strides = [0, 0]>(x, w, c)", constants), kNormalized);
+}
+
+TEST(SeededInputs, PicturesWithTheirChannelsLastHaveTheirScaleToo) {
+  const HostTensor picture = input_of(
+      "g (float[N,32,32,3] x) => (float[N,C,H,W] y) <float[2,3,1,1] w = {0.3, 0.3, 0.3, 0.3, 0.3, 0.3}, float[2] b = "
+      "{20, -20}> { t = Transpose<perm = [0, 3, 1, 2]>(x) y = Conv(t, w, b) }");
+  EXPECT_GT(range_of(picture.floats()).high, 100);
+}
+
 TEST(SeededInputs, TokensAreAllRowsOfTheTableThatTheyChooseFrom) {
   const auto tokens = [](const std::string& type, const std::string& nodes) {
     return input_of("g (" + type + "[N, 300] x) => (float[M] y) <float[5, 1] table = {0, 1, 2, 3, 4}> { " + nodes +
@@ -155,7 +205,7 @@ TEST(SeededInputs, PicturesOfBytesAreNotZerosAndOnes) {
 std::map<std::string, HostTensor> inputs_of(const std::string& text) {
   const OnnxModel model = testing::load_text(text);
   std::map<std::string, HostTensor> inputs;
-  for (HostTensor& input : seeded_inputs(model, {.batch = 4}, 1, 0)) inputs.emplace(input.name, std::move(input));
+  for (HostTensor& input : SeededInputs(model, {.batch = 4}, 1).draw(0)) inputs.emplace(input.name, std::move(input));
   return inputs;
 }
 
@@ -177,7 +227,8 @@ TEST(SeededInputs, AnUnnamedDimensionBehindLayersIsTheBatch) {
       if (!dim.has_dim_value()) dim.clear_dim_param();
     }
   }
-  const std::vector<HostTensor> inputs = seeded_inputs(testing::load_proto(proto), {.batch = 4}, 1, 0);
+  const OnnxModel model = testing::load_proto(proto);
+  const std::vector<HostTensor> inputs = SeededInputs(model, {.batch = 4}, 1).draw(0);
   EXPECT_EQ(inputs[0].dims, (Shape{4, 16}));
   EXPECT_EQ(inputs[1].dims, (Shape{2, 4, 8}));
 }
@@ -196,7 +247,7 @@ TEST(SeededInputs, KeysAndValuesOfThePastAreNoPictures) {
       ->mutable_dim(1)
       ->set_dim_param("past_sequence_length + sequence_length");
   const OnnxModel model = testing::load_proto(proto);
-  const std::vector<HostTensor> inputs = seeded_inputs(model, {.batch = 4}, 1, 0);
+  const std::vector<HostTensor> inputs = SeededInputs(model, {.batch = 4}, 1).draw(0);
   EXPECT_EQ(inputs[1].dims, (Shape{4, 4, 16, 16}));
   EXPECT_EQ(inputs[2].dims, (Shape{4, 4, 16, 16}));
   ASSERT_EQ(inputs[3].dims, (Shape{4, 32}));
@@ -206,7 +257,7 @@ TEST(SeededInputs, KeysAndValuesOfThePastAreNoPictures) {
   EXPECT_FALSE(takes_pictures(model));
   SeededShapes given{.batch = 4};
   given.inputs.dims["past_sequence_length"] = 5;
-  EXPECT_EQ(seeded_inputs(model, given, 1, 0)[3].dims, (Shape{4, 21}));
+  EXPECT_EQ(SeededInputs(model, given, 1).draw(0)[3].dims, (Shape{4, 21}));
 }
 
 TEST(SeededInputs, ASoundHasTheLengthThatGoesWithItsRate) {
