@@ -137,10 +137,14 @@ TEST(SeededInputs, HaveTheScaleThatTheFirstConvolutionWasTrainedFor) {
   EXPECT_EQ(scale("y = Conv(x, w, b)"), kNormalized);
   EXPECT_EQ(scale("y = Conv(x, w, c)", ", float[2] c = {0, 0}"), kNormalized);
 
-  // Next to which normalized pictures are nothing, or all.
-  EXPECT_EQ(scale("y = Conv(x, w, c)", ", float[2] c = {20, -20}"), kBytes);
-  EXPECT_EQ(scale("t = Conv(x, w) y = Add(t, c)", ", float[1,2,1,1] c = {20, -20}"), kBytes);
-  EXPECT_EQ(scale("y = Conv(x, w, c)", ", float[2] c = {0.005, -0.005}"), kTwiceDivided);
+  // Next to which normalized pictures are nothing, or all; not by a bias alone.
+  const std::string faint = ", float[2,3,1,1] f = {0.003, 0.003, 0.003, 0.003, 0.003, 0.003}, float[2] c = {1, -1}";
+  const std::string loud = ", float[2,3,1,1] l = {30, 30, 30, 30, 30, 30}, float[2] d = {0.5, -0.5}";
+  EXPECT_EQ(scale("y = Conv(x, f, c)", faint), kBytes);
+  EXPECT_EQ(scale("t = Conv(x, f) y = Add(t, e)", faint + ", float[1,2,1,1] e = {1, -1}"), kBytes);
+  EXPECT_EQ(scale("y = Conv(x, l, d)", loud), kTwiceDivided);
+  EXPECT_EQ(scale("y = Conv(x, w, c)", ", float[2] c = {20, -20}"), kNormalized);
+  EXPECT_EQ(scale("y = Conv(x, w, c)", ", float[2] c = {0.005, -0.005}"), kNormalized);
 
   // Of the convolution's values, whose deviation is 1 on normalized pictures.
   const auto normalization = [](const std::string& variance) {
@@ -156,17 +160,18 @@ TEST(SeededInputs, HaveTheScaleThatTheFirstConvolutionWasTrainedFor) {
   // Behind what cuts and shapes; and of what the runtime does not have, nothing shows.
   const std::string cut =
       "s = Slice(x, from, to, axes, two) t = Slice(x, two, to, axes, two) u = Concat<axis = 2>(s, t) "
-      "y = Conv(u, w, c)";
+      "y = Conv(u, f, c)";
   const std::string constants =
-      ", float[2] c = {20, -20}, int64[1] from = {0}, int64[1] to = {32}, int64[1] axes = {2}, int64[1] two = {2}";
+      faint + ", int64[1] from = {0}, int64[1] to = {32}, int64[1] axes = {2}, int64[1] two = {2}";
   EXPECT_EQ(scale(cut, constants), kBytes);
-  EXPECT_EQ(scale("y = Conv<strides = [0, 0]>(x, w, c)", constants), kNormalized);
+  EXPECT_EQ(scale("y = Conv<strides = [0, 0]>(x, f, c)", constants), kNormalized);
 }
 
 TEST(SeededInputs, PicturesWithTheirChannelsLastHaveTheirScaleToo) {
   const HostTensor picture = input_of(
-      "g (float[N,32,32,3] x) => (float[N,C,H,W] y) <float[2,3,1,1] w = {0.3, 0.3, 0.3, 0.3, 0.3, 0.3}, float[2] b = "
-      "{20, -20}> { t = Transpose<perm = [0, 3, 1, 2]>(x) y = Conv(t, w, b) }");
+      "g (float[N,32,32,3] x) => (float[N,C,H,W] y) <float[2,3,1,1] w = {0.003, 0.003, 0.003, 0.003, 0.003, 0.003}, "
+      "float[2] "
+      "b = {1, -1}> { t = Transpose<perm = [0, 3, 1, 2]>(x) y = Conv(t, w, b) }");
   EXPECT_GT(range_of(picture.floats()).high, 100);
 }
 
