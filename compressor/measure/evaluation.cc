@@ -221,8 +221,7 @@ Evaluation evaluate_on_data(Comparison& comparison, const EvaluationOptions& opt
 Evaluation evaluate_on_seeded_inputs(Comparison& comparison, const EvaluationOptions& options) {
   if (!comparison.has_against()) throw Error("give data with labels (--data), or a model to compare with (--against)");
   const uint64_t total = options.samples == 0 ? kSeededSamples : options.samples;
-  // A file without weights in float would not show the scale of its pictures.
-  const SeededInputs seeded = comparison.other().seeded_inputs(options.shapes, options.seed);
+  const SeededInputs seeded = comparison.model().seeded_inputs(options.shapes, options.seed, &comparison.other());
   uint64_t done = 0;
   for (uint64_t index = 0; done < total; ++index) {
     if (options.progress) options.progress(static_cast<double>(done) / static_cast<double>(total));

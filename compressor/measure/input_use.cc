@@ -23,7 +23,7 @@ const std::set<std::string_view> kMovedValues = {"Cast",    "Identity", "Unsquee
 InputUse::InputUse(const OnnxModel& model) : model_(model) {
   for (const Node& node : model.proto.graph().node()) {
     for (const std::string& input : node.input()) users_.emplace(input, &node);
-    if (node.op_type() != "Constant") continue;
+    if (node.op_type() != "Constant" || node.output_size() == 0) continue;
     for (const onnx::AttributeProto& attribute : node.attribute()) {
       if (attribute.has_t()) constants_[node.output(0)] = &attribute.t();
     }
@@ -60,7 +60,7 @@ std::optional<InputUse::Convolution> InputUse::convolution_of(const std::string&
   const Node* convolution = nullptr;
   for_each_user(input, kMovedValues, [&](const Node& node, const std::string& name) {
     const bool is_first = !convolution && node.op_type() == "Conv" && node.input(0) == name;
-    if (is_first && node.input_size() >= 2 && constant(node.input(1))) convolution = &node;
+    if (is_first && node.output_size() > 0 && node.input_size() >= 2 && constant(node.input(1))) convolution = &node;
   });
   if (!convolution) return std::nullopt;
   Convolution found{convolution->output(0), {}};

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "compressor/graph/evaluator.h"
 #include "compressor/graph/graph_index.h"
 #include "compressor/graph/simplify.h"
 #include "formats/error.h"
@@ -32,6 +33,13 @@ constexpr double kMostDeviation = 10, kMostOfBias = 60;
 
 constexpr uint64_t kMostMemory = uint64_t{1} << 30;
 constexpr double kMostSeconds = 10;
+constexpr double kMostValues = 1 << 24;  // of the pictures that are tried
+
+double count_of(std::span<const int64_t> dims) {
+  double count = 1;
+  for (const int64_t dim : dims) count *= static_cast<double>(dim);
+  return count;
+}
 
 template <typename Distance>
 PictureScale nearest(const Distance& distance) {
@@ -97,8 +105,8 @@ std::optional<Answer> answer_of(const OnnxModel& model, const HostTensor& pictur
 PictureScale trained_with(const Answer& answer, std::span<const float> trained) {
   std::vector<double> ratios;
   for (size_t c = 0; c < std::min(trained.size(), answer.deviation.size()); ++c) {
-    if (answer.deviation[c] > 0 && trained[c] > 0)
-      ratios.push_back(static_cast<double>(trained[c]) / answer.deviation[c]);
+    const double ratio = static_cast<double>(trained[c]) / answer.deviation[c];
+    if (std::isfinite(ratio) && ratio > 0) ratios.push_back(ratio);
   }
   if (ratios.empty()) return kNormalizedPictures;
   const auto middle = ratios.begin() + static_cast<std::ptrdiff_t>(ratios.size() / 2);
@@ -110,7 +118,7 @@ PictureScale agreeing_with_bias(const Answer& answer) {
   double bias = 0, power = 0;
   for (const double mean : answer.mean) bias += mean * mean;
   for (const double deviation : answer.deviation) power += deviation * deviation;
-  if (bias == 0 || power == 0) return kNormalizedPictures;
+  if (bias == 0 || power == 0 || !std::isfinite(power / bias)) return kNormalizedPictures;
   const double deviation = std::sqrt(power / static_cast<double>(answer.deviation.size())),
                ratio = std::sqrt(power / bias);
   if (deviation < kLeastDeviation && ratio < kLeastOfBias) return kBytePictures;
@@ -119,10 +127,15 @@ PictureScale agreeing_with_bias(const Answer& answer) {
 
 }  // namespace
 
-PictureScale picture_scale(const OnnxModel& model, const InputUse& use, const HostTensor& pictures) {
-  if (const auto affine = use.affine_of(pictures.name)) return undone_by(*affine);
-  const auto convolution = use.convolution_of(pictures.name);
-  const auto answer = convolution ? answer_of(model, pictures, convolution->result) : std::nullopt;
+PictureScale picture_scale(const OnnxModel& model, const InputUse& use, const std::string& input,
+                           std::span<const int64_t> dims, int axis, uint64_t seed) {
+  if (const auto affine = use.affine_of(input)) return undone_by(*affine);
+  const auto convolution = use.convolution_of(input);
+  if (!convolution || count_of(dims) > kMostValues) return kNormalizedPictures;
+  Random random(seed);
+  const HostTensor pictures =
+      HostTensor::float32(input, {dims.begin(), dims.end()}, draw_pictures(dims, axis, kNormalizedPictures, random));
+  const auto answer = answer_of(model, pictures, convolution->result);
   if (!answer) return kNormalizedPictures;
   return convolution->trained.empty() ? agreeing_with_bias(*answer) : trained_with(*answer, convolution->trained);
 }

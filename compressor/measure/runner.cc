@@ -240,9 +240,9 @@ std::unique_ptr<Runner> Runner::open(const std::filesystem::path& path, int thre
   return std::make_unique<OnnxRunner>(path, threads, max_memory, max_seconds);
 }
 
-SeededInputs Runner::seeded_inputs(const InputShapes& shapes, uint64_t seed) const {
+SeededInputs Runner::seeded_inputs(const InputShapes& shapes, uint64_t seed, const Runner* other) const {
   check_shapes(name_, graph(), shapes);
-  return {model_, {.inputs = shapes}, seed};
+  return {model_, {.inputs = shapes}, seed, other ? &other->model_ : nullptr};
 }
 
 std::vector<HostTensor> Runner::as_declared(std::span<const HostTensor> inputs) const {

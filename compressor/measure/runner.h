@@ -49,8 +49,9 @@ class Runner {
   // The most that the runtime has held so far.
   virtual uint64_t peak_bytes() const = 0;
 
-  // Inputs drawn from a seed to match what the model declares, as long as this object lives.
-  SeededInputs seeded_inputs(const InputShapes& shapes, uint64_t seed) const;
+  // Inputs drawn from a seed to match what the model declares, as long as this object lives. `other`: a model of the same
+  // inputs, which may show more of them (see seeded_inputs.h).
+  SeededInputs seeded_inputs(const InputShapes& shapes, uint64_t seed, const Runner* other = nullptr) const;
 
  protected:
   // `model`: at least the graph.

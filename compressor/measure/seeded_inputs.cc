@@ -34,6 +34,7 @@ constexpr int64_t kShortestSound = 256;  // of declared lengths
 constexpr double kStateDeviation = 0.3;
 
 constexpr int64_t kScalePictures = 4;                  // to find their scale by, where the batch is open
+constexpr size_t kScaledInputs = 8;                    // of which a scale is looked for: a model may have thousands
 constexpr size_t kDifferentValues = size_t{1} << 22;   // other than pixels, of one input: shapes are a file's choice
 constexpr int64_t kLargestPicture = int64_t{1} << 24;  // in values; a larger one is noise
 
@@ -48,6 +49,7 @@ int channel_axis(std::span<const int64_t> dims) {
 std::set<std::string> initializer_names(const OnnxModel& model) {
   std::set<std::string> names;
   for (const TensorProto& tensor : model.proto.graph().initializer()) names.insert(tensor.name());
+  for (const auto& tensor : model.proto.graph().sparse_initializer()) names.insert(tensor.values().name());
   return names;
 }
 
@@ -207,18 +209,20 @@ bool takes_pictures(const OnnxModel& model) {
   });
 }
 
-SeededInputs::SeededInputs(const OnnxModel& model, const SeededShapes& shapes, uint64_t seed)
+SeededInputs::SeededInputs(const OnnxModel& model, const SeededShapes& shapes, uint64_t seed,
+                           const OnnxModel* with_weights)
     : model_(model), shapes_(shapes), seed_(seed), use_(model), initializers_(initializer_names(model)) {
-  const OpenSizes sizes(model.proto.graph(), {kScalePictures, shapes.inputs});
-  for (const onnx::ValueInfoProto& input : model.proto.graph().input()) {
-    const std::vector<int64_t> dims = sizes.of(input);
+  const bool has_weights = !model.weights.empty() || !with_weights;
+  const OnnxModel& shown = has_weights ? model : *with_weights;
+  const InputUse use(shown);
+  const OpenSizes sizes(shown.proto.graph(), {kScalePictures, shapes.inputs});
+  for (const onnx::ValueInfoProto& input : shown.proto.graph().input()) {
+    const std::string& name = input.name();
+    const bool is_drawn = is_float_type(input.type().tensor_type().elem_type()) && !initializers_.contains(name) &&
+                          !use.index_range(name) && !known_value(input);
+    const std::vector<int64_t> dims = is_drawn ? sizes.of(input) : std::vector<int64_t>();
     const int axis = drawable_axis(input, dims);
-    if (axis == 0 || initializers_.contains(input.name()) || !is_float_type(input.type().tensor_type().elem_type())) {
-      continue;
-    }
-    Random random(seed);
-    const std::vector<float> pictures = draw_pictures(dims, axis, kNormalizedPictures, random);
-    scales_[input.name()] = picture_scale(model, use_, HostTensor::float32(input.name(), dims, pictures));
+    if (axis != 0 && scales_.size() < kScaledInputs) scales_[name] = picture_scale(shown, use, name, dims, axis, seed);
   }
 }
 
@@ -250,7 +254,10 @@ HostTensor SeededInputs::draw_floats(const onnx::ValueInfoProto& input, std::vec
   if (const std::optional<int64_t> range = use_.index_range(input.name())) {
     for (float& value : values) value = static_cast<float>(random.below(*range));
   } else if (channels != 0) {
-    std::ranges::copy(draw_pictures(tensor.dims, channels, scales_.at(input.name()), random), values.begin());
+    const auto scale = scales_.find(input.name());
+    std::ranges::copy(
+        draw_pictures(tensor.dims, channels, scale == scales_.end() ? kNormalizedPictures : scale->second, random),
+        values.begin());
   } else if (is_sound(input, tensor.dims, has_sample_rate)) {
     draw_sounds(values, tensor.dims, *sound_axis(tensor.dims), random);
   } else {

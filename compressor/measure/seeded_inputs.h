@@ -38,8 +38,10 @@ bool takes_pictures(const OnnxModel& model);
 
 class SeededInputs {
  public:
-  // `model` must outlive this object; of one without the values of its weights, the scale of pictures may not show.
-  SeededInputs(const OnnxModel& model, const SeededShapes& shapes, uint64_t seed);
+  // `model` must outlive this object. Where it comes without the values of its weights, the scale of pictures shows in
+  // `with_weights` only, a model of the same inputs.
+  SeededInputs(const OnnxModel& model, const SeededShapes& shapes, uint64_t seed,
+               const OnnxModel* with_weights = nullptr);
 
   // One set of inputs (graph inputs that are no initializers), batch `index` of an endless sequence. Open dimensions
   // other than the batch become 224 (height and width), 576 (sound) or 16.

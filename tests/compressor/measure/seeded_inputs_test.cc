@@ -175,6 +175,41 @@ TEST(SeededInputs, PicturesWithTheirChannelsLastHaveTheirScaleToo) {
   EXPECT_GT(range_of(picture.floats()).high, 100);
 }
 
+TEST(SeededInputs, NodesWithoutOutputsAreNoConvolutions) {
+  onnx::ModelProto proto = testing::parse_text(
+      "g (float[N,3,32,32] x) => (float[N,C,H,W] y) <float[2,3,1,1] w = {0.3, 0.3, 0.3, 0.3, 0.3, 0.3}> { "
+      "c = Constant<value = float[1] {1}>() t = Conv(x, w) y = Conv(x, w) }",
+      17);
+  proto.mutable_graph()->mutable_node(0)->clear_output();
+  proto.mutable_graph()->mutable_node(1)->clear_output();
+  const OnnxModel model = testing::load_proto(proto);
+  EXPECT_LT(range_of(SeededInputs(model, {.batch = 4}, 1).draw(0)[0].floats()).low, -1);
+}
+
+// Where sizes depend on the batch, what is a picture does, too.
+TEST(SeededInputs, APictureOfOneBatchOnlyIsDrawn) {
+  onnx::ModelProto proto = testing::parse_text("g (float[N,C,8,32] x) => (float[A,B,D,E] y) { y = Relu(x) }", 17);
+  auto& type = *proto.mutable_graph()->mutable_input(0)->mutable_type()->mutable_tensor_type();
+  type.mutable_shape()->mutable_dim(1)->set_dim_param("N + 2");
+  const OnnxModel model = testing::load_proto(proto);
+  const SeededInputs inputs(model, {.batch = 4}, 1);
+  EXPECT_EQ(inputs.draw(0, 4)[0].dims, (Shape{4, 6, 8, 32}));
+  EXPECT_EQ(inputs.draw(0, 1)[0].dims, (Shape{1, 3, 8, 32}));
+}
+
+// As of a .quench file, whose weights are coded.
+TEST(SeededInputs, AnotherModelShowsTheScaleWhereWeightsAreMissing) {
+  const std::string text =
+      "g (float[N,3,32,32] x) => (float[N,C,H,W] y) <float[2,3,1,1] w = {0.003, 0.003, 0.003, 0.003, 0.003, 0.003}, "
+      "float[2] b = {1, -1}> { y = Conv(x, w, b) }";
+  const OnnxModel model = testing::load_text(text);
+  OnnxModel bare;
+  bare.proto = model.proto;
+  EXPECT_LE(range_of(SeededInputs(bare, {.batch = 4}, 1).draw(0)[0].floats()).high, 2.5f);
+  EXPECT_EQ(SeededInputs(bare, {.batch = 4}, 1, &model).draw(0)[0].bytes,
+            SeededInputs(model, {.batch = 4}, 1).draw(0)[0].bytes);
+}
+
 TEST(SeededInputs, TokensAreAllRowsOfTheTableThatTheyChooseFrom) {
   const auto tokens = [](const std::string& type, const std::string& nodes) {
     return input_of("g (" + type + "[N, 300] x) => (float[M] y) <float[5, 1] table = {0, 1, 2, 3, 4}> { " + nodes +
