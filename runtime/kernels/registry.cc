@@ -7,12 +7,13 @@ namespace quench::rt {
 namespace {
 
 // The fast ones come first, so that they are found first.
-constexpr size_t kFastTables = 4;
+constexpr size_t kFastTables = 5;
 // One to a line, so that changes merge.
 // clang-format off
 const std::span<const Kernel> kTables[] = {
     fast_convolution_kernels(),
     fast_elementwise_kernels(),
+    fast_integer_product_kernels(),
     fast_matrix_kernels(),
     fast_pooling_kernels(),
     activation_kernels(),

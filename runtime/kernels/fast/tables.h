@@ -9,6 +9,7 @@ namespace quench::rt {
 
 std::span<const Kernel> fast_convolution_kernels();
 std::span<const Kernel> fast_elementwise_kernels();
+std::span<const Kernel> fast_integer_product_kernels();
 std::span<const Kernel> fast_matrix_kernels();
 std::span<const Kernel> fast_pooling_kernels();
 

@@ -1,54 +1,20 @@
-// Convolutions and matrix products of bytes: ConvInteger, QLinearConv, MatMulInteger, QLinearMatMul, and of ONNX
-// Runtime's own QGemm, MatMulIntegerToFloat and DynamicQuantizeMatMul.
+// Products of bytes.
 //
-// Both operands become wider integers without their zero points, so that padding is zero: of 32 bits for matrices, whose
-// loops are those of float, of 16 bits for convolutions. Sums wrap around, as unsigned ones do. What the operator makes of
-// them (real numbers, or bytes again) comes last.
+// Both operands lose their zero points, so that padding is zero, and become integers of 16 bits; then one becomes rows
+// of pairs, the other, a tile of columns at a time, columns of pairs (the inputs under the windows of a tile of outputs,
+// where it is convolved), and the sums of their products become what the operator makes of them: real numbers, or bytes
+// again.
+
+#include "runtime/kernels/reference/integer_products.h"
 
 #include <cstddef>
 #include <cstring>
 
-#include "runtime/kernels/reference/convolution.h"
 #include "runtime/kernels/reference/integers.h"
-#include "runtime/kernels/reference/matrix.h"
 #include "runtime/kernels/reference/quantized.h"
-#include "runtime/kernels/tables.h"
 
 namespace quench::rt {
 namespace {
-
-// Which input is what; -1: the operator has none. Without scales the sums are the output, and without a zero point of
-// the output real numbers are.
-struct Operands {
-  int required;  // inputs up front
-  int count;     // of inputs, at most
-  int a;
-  int a_scale;
-  int a_zero;
-  int b;
-  int b_scale;
-  int b_zero;
-  int addend = -1;  // int32 in the scale of the sums, or real numbers
-  int y_scale = -1;
-  int y_zero = -1;
-  ElementType addend_type = ElementType::kInt32;
-  bool is_gemm = false;     // with the attributes of Gemm
-  bool is_dynamic = false;  // `a` are real numbers, which are quantized first
-};
-constexpr Operands kIntegers = {2, 4, 0, -1, 2, 1, -1, 3};
-constexpr Operands kQLinearConv = {8, 9, 0, 1, 2, 3, 4, 5, 8, 6, 7};
-constexpr Operands kQLinearMatMul = {8, 8, 0, 1, 2, 3, 4, 5, -1, 6, 7};
-constexpr Operands kQGemm = {6, 9, 0, 1, 2, 3, 4, 5, 6, 7, 8, ElementType::kInt32, true};
-constexpr Operands kToFloat = {4, 7, 0, 2, 4, 1, 3, 5, 6, -1, -1, ElementType::kFloat32};
-constexpr Operands kDynamic = {3, 5, 0, -1, -1, 1, 2, 3, 4, -1, -1, ElementType::kFloat32, false, true};
-
-// The axes along which a list of parameters lies, in an operand and in the output; -1: only one number may be there.
-struct Axes {
-  int a = -1;
-  int b = -1;
-  int y_a = -1;
-  int y_b = -1;
-};
 
 // A parameter of a tensor of `rank` axes, as something that broadcasts to it: a list lies along `axis`.
 Tensor spread(const Tensor& parameter, int axis, int rank) {
@@ -76,14 +42,14 @@ Status check_parameter(const InferContext& context, int index, TypeSet types, in
   return Status::error(StatusCode::kShape, "input %d does not broadcast to what it describes", index);
 }
 
-Status check_types(const InferContext& context, const Operands& operands) {
+Status check_types(const InferContext& context, const IntegerOperands& operands) {
   QUENCH_RETURN_IF_ERROR(
       check_node(context, operands.required, operands.count, operands.is_dynamic ? kFloatType : kByteTypes));
   return check_type(context, operands.b, kByteTypes);
 }
 
-// Everything but the operands themselves, and the output `y`. Scratch: both operands, widened, and the sums.
-Status check_rest(InferContext& context, const Operands& operands, const Axes& axes, const Shape& y) {
+// Everything but the operands themselves, and the output `y`.
+Status check_rest(InferContext& context, const IntegerOperands& operands, const ParameterAxes& axes, const Shape& y) {
   const Tensor& a = *context.input(operands.a);
   const Tensor& b = *context.input(operands.b);
   QUENCH_RETURN_IF_ERROR(check_parameter(context, operands.a_zero, type_set(a.type), axes.a, a.shape));
@@ -101,16 +67,56 @@ Status check_rest(InferContext& context, const Operands& operands, const Axes& a
   if (a.elements() > kLargest || b.elements() > kLargest || y.elements() > kLargest) {
     return Status::error(StatusCode::kShape, "an operand is too large");
   }
-  const int64_t words = a.elements() + b.elements() + (operands.b_scale < 0 ? 0 : y.elements());
-  context.set_scratch(words * static_cast<int64_t>(sizeof(uint32_t)));
   return context.set_output(0, type, y);
 }
 
+// Rows of the left matrix that meet a tile of columns: so many that to gather the tile is little beside.
+constexpr int64_t kUnitRows = 128;
+
+int64_t pairs_of(int64_t inner) { return inner / 2 + inner % 2; }
+
+// What lies where in the scratch memory.
+struct Scratch {
+  int16_t* a;      // without its zero points, as it lies
+  int16_t* b;      // likewise
+  Pair* rows;      // of the left operand
+  Pair* columns;   // a tile of the right operand for each thread
+  uint32_t* sums;  // null: the sums are the output
+  int64_t bytes = 0;
+
+  // The left operand has `left_rows` rows of `inner` integers.
+  Scratch(const NodeContext& context, const IntegerOperands& operands, int64_t left_rows, int64_t inner,
+          int64_t outputs, void* memory) {
+    take(memory, context.input(operands.a)->elements(), &a);
+    take(memory, context.input(operands.b)->elements(), &b);
+    take(memory, left_rows * pairs_of(inner), &rows);
+    take(memory, context.threads() * pairs_of(inner) * kPairColumns, &columns);
+    take(memory, operands.b_scale < 0 ? 0 : outputs, &sums);
+  }
+
+ private:
+  template <typename T>
+  void take(void* memory, int64_t count, T** array) {
+    *array = memory ? reinterpret_cast<T*>(static_cast<std::byte*>(memory) + bytes) : nullptr;
+    bytes += (count * static_cast<int64_t>(sizeof(T)) + kAlignment - 1) / kAlignment * kAlignment;
+  }
+};
+
+template <typename From>
+void subtract(const RunContext& context, const Tensor& from, int64_t zero, int16_t* to) {
+  context.parallel_for(from.elements(), kParallelGrain, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) to[i] = static_cast<int16_t>(from.as<From>()[i] - static_cast<int16_t>(zero));
+  });
+}
+
 // The integers without their zero points.
-template <typename T>
-void widen(const RunContext& context, const Tensor& from, const Tensor* zero, int axis, T* to) {
-  const int32_t none = 0;
-  const Tensor zeros = zero ? spread(*zero, axis, from.shape.rank) : one_number(ElementType::kInt32, &none);
+void widen(const RunContext& context, const Tensor& from, const Tensor* zero, int axis, int16_t* to) {
+  if (!zero || zero->elements() == 1) {
+    const int64_t one = zero ? load_integer(*zero, 0) : 0;
+    return from.type == ElementType::kUint8 ? subtract<uint8_t>(context, from, one, to)
+                                            : subtract<int8_t>(context, from, one, to);
+  }
+  const Tensor zeros = spread(*zero, axis, from.shape.rank);
   const auto loop = broadcast_loop<2>(from, {&from, &zeros});
   parallel_walk(context, loop, [&](const int64_t* at, int64_t count) {
     int64_t values[kBlock];
@@ -119,213 +125,318 @@ void widen(const RunContext& context, const Tensor& from, const Tensor* zero, in
       const int64_t size = count - begin < kBlock ? count - begin : kBlock;
       load_integers(from, at[0] + begin, 1, size, values);
       load_integers(zeros, at[1] + begin * loop.step(1), loop.step(1), size, offsets);
-      for (int64_t i = 0; i < size; ++i) to[at[0] + begin + i] = static_cast<T>(values[i] - offsets[i]);
-    }
-  });
-}
-
-// From the sums to real numbers, or bytes that stand for them.
-void finish(const RunContext& context, const Operands& operands, const Axes& axes, const float* dynamic_scale,
-            const uint32_t* sums) {
-  const Tensor& y = *context.output(0);
-  const int32_t none = 0;
-  const auto parameter = [&](int index, int axis, ElementType type, const void* otherwise) {
-    const Tensor* given = context.input(index);
-    return given ? spread(*given, axis, y.shape.rank) : one_number(type, otherwise);
-  };
-  const Tensor a_scale = parameter(operands.a_scale, axes.y_a, ElementType::kFloat32, dynamic_scale);
-  const Tensor b_scale = parameter(operands.b_scale, axes.y_b, ElementType::kFloat32, nullptr);
-  const Tensor addend = parameter(operands.addend, axes.y_b, ElementType::kInt32, &none);
-  const bool is_real = y.type == ElementType::kFloat32;
-  const bool adds_real = addend.type == ElementType::kFloat32;
-  const float alpha = operands.is_gemm ? context.attributes().get_float("alpha", 1) : 1;
-  const Quantization quantization =
-      is_real ? Quantization() : read_quantization(context, operands.y_scale, operands.y_zero);
-  const Limits limits = limits_of(y.type);
-  const auto loop = broadcast_loop<4>(y, {&y, &a_scale, &b_scale, &addend});
-  parallel_walk(context, loop, [&](const int64_t* at, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t to = at[0] + i;
-      const int64_t from = at[3] + i * loop.step(3);
-      const float scale = alpha * a_scale.as<float>()[at[1] + i * loop.step(1)] *
-                          b_scale.as<float>()[at[2] + i * loop.step(2)] / quantization.scale;
-      const uint32_t sum = sums[to] + (adds_real ? 0 : addend.as<uint32_t>()[from]);
-      const float real = static_cast<float>(static_cast<int32_t>(sum)) * scale;
-      if (is_real) {
-        y.as<float>()[to] = real + (adds_real ? addend.as<float>()[from] : 0);
-      } else {
-        y.as<uint8_t>()[to] = static_cast<uint8_t>(quantize(real, quantization.zero_point, limits));
-      }
+      for (int64_t i = 0; i < size; ++i) to[at[0] + begin + i] = static_cast<int16_t>(values[i] - offsets[i]);
     }
   });
 }
 
 // The nearest integers without their zero point; the scale of them.
-float widen_reals(const Tensor& from, uint32_t* to) {
+float widen_reals(const Tensor& from, int16_t* to) {
   const float* x = from.as<float>();
   const Quantization quantization = measure_quantization(x, from.elements());
   const Limits limits = limits_of(ElementType::kUint8);
   for (int64_t i = 0; i < from.elements(); ++i) {
-    const int64_t integer = quantize(x[i] / quantization.scale, quantization.zero_point, limits);
-    to[i] = static_cast<uint32_t>(integer - quantization.zero_point);
+    const int32_t integer = quantize(x[i] / quantization.scale, quantization.zero_point, limits);
+    to[i] = static_cast<int16_t>(integer - quantization.zero_point);
   }
   return quantization.scale;
 }
 
-// Widens both operands, has product(a, b, sums) multiply them, and finishes.
-template <typename Multiply>
-Status run_product(RunContext& context, const Operands& operands, const Axes& axes, const Multiply& product) {
-  const Tensor& a = *context.input(operands.a);
-  const Tensor& b = *context.input(operands.b);
-  auto* wide_a = static_cast<uint32_t*>(context.scratch());
-  uint32_t* wide_b = wide_a + a.elements();
-  const bool is_done = operands.b_scale < 0;
-  uint32_t* sums = is_done ? context.output(0)->as<uint32_t>() : wide_b + b.elements();
-  float dynamic_scale = 1;
-  if (operands.is_dynamic) {
-    dynamic_scale = widen_reals(a, wide_a);
-  } else {
-    widen(context, a, context.input(operands.a_zero), axes.a, wide_a);
-  }
-  widen(context, b, context.input(operands.b_zero), axes.b, wide_b);
-  product(wide_a, wide_b, sums);
-  if (!is_done) finish(context, operands, axes, &dynamic_scale, sums);
-  return Status();
+Pair pair_of(int16_t first, int16_t second) {
+  return static_cast<Pair>(static_cast<uint16_t>(second)) << 16 | static_cast<uint16_t>(first);
 }
 
-// Parameters of the weights are for each output channel.
-constexpr Axes kConvolutionAxes = {.a = -1, .b = 0, .y_a = -1, .y_b = 1};
-
-// A convolution is made of products of rows: a kernel's weights by the input under the window of an output, for a tile of
-// outputs at a time, both filled up with zeros to whole lanes. Compilers make of such a sum the instructions for products
-// of 16-bit integers that nearly all processors have. By loops over planes, as floats are convolved, all of
-// shufflenet_v2_12_int8 took 260 ms, and takes 94 ms so (quench bench, one thread, dev preset).
-constexpr int64_t kLanes = 16;
-constexpr int64_t kTile = 32;  // outputs; their rows should stay in the nearest cache
-
-int64_t padded(int64_t count) { return (count + kLanes - 1) / kLanes * kLanes; }
-
-// Of integers of 9 bits and a sign.
-uint32_t multiply_rows(const int16_t* a, const int16_t* b, int64_t count) {
-  uint32_t sum = 0;
-  for (int64_t k = 0; k < count; k += kLanes) {
-    int32_t part = 0;
-    for (int64_t i = 0; i < kLanes; ++i) part += static_cast<int32_t>(a[k + i]) * b[k + i];
-    sum += static_cast<uint32_t>(part);
-  }
-  return sum;
+// The row `from`, `step` apart, as pairs; a zero fills up the last.
+void pack_row(const int16_t* from, int64_t step, int64_t inner, Pair* to) {
+  for (int64_t k = 0; k + 1 < inner; k += 2) *to++ = pair_of(from[k * step], from[(k + 1) * step]);
+  if (inner % 2 == 1) *to = pair_of(from[(inner - 1) * step], 0);
 }
 
-bool is_within(int64_t place, int64_t size) { return place >= 0 && place < size; }
-
-// The rows for the outputs [begin, end) of a group with `channels` input channels, whose planes `x` are.
-void gather_rows(const Window& window, int64_t channels, const int16_t* x, int64_t begin, int64_t end, int16_t* rows) {
-  const int64_t taps = window.kernel_elements();
-  const int64_t row = padded(channels * taps);
-  memset(rows, 0, static_cast<size_t>((end - begin) * row) * sizeof(int16_t));
-  for (int64_t output = begin; output < end; ++output, rows += row) {
-    const int64_t at[kSpatialAxes] = {output / (window.output[1] * window.output[2]),
-                                      output / window.output[2] % window.output[1], output % window.output[2]};
-    int64_t tap = 0;
-    for (int64_t z = 0; z < window.kernel[0]; ++z) {
-      const int64_t plane = window.coordinate(0, at[0], z);
-      for (int64_t y = 0; y < window.kernel[1]; ++y) {
-        const int64_t line = window.coordinate(1, at[1], y);
-        const bool is_line = is_within(plane, window.input[0]) && is_within(line, window.input[1]);
-        const int64_t from = (plane * window.input[1] + line) * window.input[2];
-        for (int64_t i = 0; i < window.kernel[2]; ++i, ++tap) {
-          const int64_t place = window.coordinate(2, at[2], i);
-          if (!is_line || !is_within(place, window.input[2])) continue;
-          for (int64_t c = 0; c < channels; ++c) rows[c * taps + tap] = x[c * window.input_elements() + from + place];
-        }
-      }
-    }
-  }
-}
-
-// Where everything lies in the scratch memory.
-struct ConvolutionScratch {
-  int64_t weights, rows, sums, end;  // in bytes; the input is first
-
-  ConvolutionScratch(const NodeContext& context, const Operands& operands, int64_t outputs) {
-    const Shape& w = context.input(operands.b)->shape;
-    const int64_t row = padded(w.elements(1, w.rank)) * 2;
-    weights = padded(context.input(operands.a)->elements()) * 2;
-    rows = weights + w[0] * row;
-    sums = rows + context.threads() * kTile * row;
-    end = sums + (operands.b_scale < 0 ? 0 : outputs * 4);
-  }
-};
-
-template <const Operands& kOperands>
-Status infer_convolution(InferContext& context) {
-  QUENCH_RETURN_IF_ERROR(check_types(context, kOperands));
-  Shape y;
-  QUENCH_RETURN_IF_ERROR(place_convolution(context, context.input(kOperands.a)->shape,
-                                           context.input(kOperands.b)->shape, &context.state<ConvolutionState>(), &y));
-  QUENCH_RETURN_IF_ERROR(check_rest(context, kOperands, kConvolutionAxes, y));
-  context.set_scratch(ConvolutionScratch(context, kOperands, y.elements()).end);
-  return Status();
-}
-
-void convolve_bytes(const RunContext& context, const ConvolutionState& state, const Shape& x, const Shape& w,
-                    const int16_t* input, const int16_t* weights, int16_t* all_rows, uint32_t* sums) {
-  const Window& window = state.window;
-  const int64_t channels = w[1];
-  const int64_t row = padded(channels * window.kernel_elements());
-  const int64_t of_group = w[0] / state.groups;
-  const int64_t outputs = window.output_elements();
-  const int64_t tiles = (outputs + kTile - 1) / kTile;
-  context.parallel_for(x[0] * state.groups * tiles, 1, [&](int64_t first, int64_t last, int slot) {
-    int16_t* rows = all_rows + slot * kTile * row;
-    for (int64_t item = first; item < last; ++item) {
-      const int64_t group = item / tiles;  // of all samples, one after the other
-      const int64_t begin = item % tiles * kTile;
-      const int64_t end = begin + kTile < outputs ? begin + kTile : outputs;
-      gather_rows(window, channels, input + group * channels * window.input_elements(), begin, end, rows);
-      const int16_t* kernels = weights + group % state.groups * of_group * row;
-      for (int64_t channel = 0; channel < of_group; ++channel) {
-        uint32_t* to = sums + (group * of_group + channel) * outputs;
-        for (int64_t i = begin; i < end; ++i) {
-          to[i] = multiply_rows(kernels + channel * row, rows + (i - begin) * row, row);
-        }
-      }
+void pack_rows(const RunContext& context, const Product& product, int64_t rows, const Scratch& scratch) {
+  const int64_t pairs = pairs_of(product.inner);
+  context.parallel_for(rows, kUnitRows, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t matrix = row / product.rows * product.rows * product.inner;
+      pack_row(scratch.a + matrix + row % product.rows * product.x_row, product.x_inner, product.inner,
+               scratch.rows + row * pairs);
     }
   });
 }
 
-template <const Operands& kOperands>
-Status run_convolution(RunContext& context) {
-  const Tensor& a = *context.input(kOperands.a);
-  const Tensor& b = *context.input(kOperands.b);
-  const ConvolutionScratch places(context, kOperands, context.output(0)->elements());
-  auto* scratch = static_cast<std::byte*>(context.scratch());
-  auto* input = reinterpret_cast<int16_t*>(scratch);
-  auto* weights = reinterpret_cast<int16_t*>(scratch + places.weights);
-  const bool is_done = kOperands.b_scale < 0;
-  uint32_t* sums = is_done ? context.output(0)->as<uint32_t>() : reinterpret_cast<uint32_t*>(scratch + places.sums);
-  widen(context, a, context.input(kOperands.a_zero), kConvolutionAxes.a, input);
-  widen(context, b, context.input(kOperands.b_zero), kConvolutionAxes.b, weights);
-  // Rows of whole lanes, from the last one on, as they only move up.
-  const int64_t values = b.shape.elements(1, b.shape.rank);
-  const int64_t row = padded(values);
-  for (int64_t channel = b.shape[0]; row != values && channel-- > 0;) {
-    memmove(weights + channel * row, weights + channel * values, static_cast<size_t>(values) * sizeof(int16_t));
-    memset(weights + channel * row + values, 0, static_cast<size_t>(row - values) * sizeof(int16_t));
+// Two lines of a tile.
+struct LinePair {
+  int16_t lines[2][kPairColumns] = {};
+
+  void pack(Pair* to) const {
+    for (int64_t i = 0; i < kPairColumns; ++i) to[i] = pair_of(lines[0][i], lines[1][i]);
   }
-  convolve_bytes(context, context.state<ConvolutionState>(), a.shape, b.shape, input, weights,
-                 reinterpret_cast<int16_t*>(scratch + places.rows), sums);
-  if (!is_done) finish(context, kOperands, kConvolutionAxes, nullptr, sums);
+};
+
+// What the operator makes of the sums, for a row of outputs.
+class Finish {
+ public:
+  // `dynamic_scale`: in place of the scale of `a`, which the operator does not have.
+  Finish(const RunContext& context, const IntegerOperands& operands, const ParameterAxes& axes,
+         const float* dynamic_scale)
+      : y_(*context.output(0)),
+        a_scale_(parameter(context, operands.a_scale, axes.y_a, ElementType::kFloat32, dynamic_scale)),
+        b_scale_(parameter(context, operands.b_scale, axes.y_b, ElementType::kFloat32, nullptr)),
+        addend_(parameter(context, operands.addend, axes.y_b, ElementType::kInt32, &kNone)),
+        alpha_(operands.is_gemm ? context.attributes().get_float("alpha", 1) : 1),
+        limits_(limits_of(y_.type)) {
+    if (y_.type != ElementType::kFloat32) {
+      quantization_ = read_quantization(context, operands.y_scale, operands.y_zero);
+    }
+  }
+
+  void run(const RunContext& context, const uint32_t* sums) const {
+    const auto loop = broadcast_loop<4>(y_, {&y_, &a_scale_, &b_scale_, &addend_});
+    const int64_t steps[] = {loop.step(1), loop.step(2), loop.step(3)};
+    parallel_walk(context, loop, [&](const int64_t* at, int64_t count) {
+      float reals[kBlock];
+      for (int64_t begin = 0; begin < count; begin += kBlock) {
+        const int64_t size = count - begin < kBlock ? count - begin : kBlock;
+        const int64_t to = at[0] + begin;
+        const int64_t from[] = {at[1] + begin * steps[0], at[2] + begin * steps[1], at[3] + begin * steps[2]};
+        float* target = y_.type == ElementType::kFloat32 ? y_.as<float>() + to : reals;
+        scale(sums + to, from, steps, size, target);
+        if (target == reals) store(reals, size, y_.as<uint8_t>() + to);
+      }
+    });
+  }
+
+ private:
+  static constexpr int32_t kNone = 0;
+
+  Tensor parameter(const RunContext& context, int index, int axis, ElementType type, const void* otherwise) const {
+    const Tensor* given = context.input(index);
+    return given ? spread(*given, axis, y_.shape.rank) : one_number(type, otherwise);
+  }
+
+  float scale_at(int64_t a, int64_t b) const {
+    return alpha_ * a_scale_.as<float>()[a] * b_scale_.as<float>()[b] / quantization_.scale;
+  }
+
+  void scale(const uint32_t* sums, const int64_t* from, const int64_t* steps, int64_t count, float* to) const {
+    const auto real = [](uint32_t sum, float scale) { return static_cast<float>(static_cast<int32_t>(sum)) * scale; };
+    if (addend_.type == ElementType::kFloat32) {
+      const float* addend = addend_.as<float>() + from[2];
+      for (int64_t i = 0; i < count; ++i) {
+        to[i] = real(sums[i], scale_at(from[0] + i * steps[0], from[1] + i * steps[1])) + addend[i * steps[2]];
+      }
+      return;
+    }
+    const uint32_t* addend = addend_.as<uint32_t>() + from[2];
+    if (steps[0] == 0 && steps[1] == 0 && steps[2] == 0) {
+      const float scale = scale_at(from[0], from[1]);
+      for (int64_t i = 0; i < count; ++i) to[i] = real(sums[i] + addend[0], scale);
+      return;
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      to[i] = real(sums[i] + addend[i * steps[2]], scale_at(from[0] + i * steps[0], from[1] + i * steps[1]));
+    }
+  }
+
+  void store(const float* reals, int64_t count, uint8_t* to) const {
+    for (int64_t i = 0; i < count; ++i) {
+      to[i] = static_cast<uint8_t>(quantize(reals[i], quantization_.zero_point, limits_));
+    }
+  }
+
+  const Tensor& y_;
+  Tensor a_scale_;
+  Tensor b_scale_;
+  Tensor addend_;
+  float alpha_;
+  Quantization quantization_;
+  Limits limits_;
+};
+
+// Parameters of the weights are for each output channel.
+constexpr ParameterAxes kConvolutionAxes = {.a = -1, .b = 0, .y_a = -1, .y_b = 1};
+
+Scratch convolution_scratch(const NodeContext& context, const IntegerOperands& operands, int64_t outputs,
+                            void* memory) {
+  const Shape& w = context.input(operands.b)->shape;
+  return {context, operands, w[0], w.elements(1, w.rank), outputs, memory};
+}
+
+bool is_within(int64_t place, int64_t size) { return place >= 0 && place < size; }
+
+// Where an output, or a tap of the kernel, is.
+struct Place {
+  int64_t at[kSpatialAxes] = {};
+
+  // Behind the last place comes the first again.
+  void next(const int64_t* sizes) {
+    if (++at[2] == sizes[2]) next_line(sizes);
+  }
+  void next_line(const int64_t* sizes) {
+    at[2] = 0;
+    if (++at[1] < sizes[1]) return;
+    at[1] = 0;
+    if (++at[0] == sizes[0]) at[0] = 0;
+  }
+};
+
+// What one tap of the kernel meets in the plane `x`, for `count` outputs from `first` on. Where it meets padding, `to`
+// stays as it is.
+void gather_tap(const Window& window, const Place& tap, const int16_t* x, Place first, int64_t count, int16_t* to) {
+  const int64_t left = window.coordinate(2, 0, tap.at[2]);
+  const int64_t stride = window.stride[2];
+  const Range inside = positions_inside(window.output[2], stride, left, window.input[2]);
+  while (count > 0) {
+    const int64_t rest = window.output[2] - first.at[2];
+    const int64_t size = rest < count ? rest : count;
+    const int64_t plane = window.coordinate(0, first.at[0], tap.at[0]);
+    const int64_t line = window.coordinate(1, first.at[1], tap.at[1]);
+    if (is_within(plane, window.input[0]) && is_within(line, window.input[1])) {
+      const int64_t from = (plane * window.input[1] + line) * window.input[2] + left;
+      const int64_t begin = first.at[2] > inside.begin ? first.at[2] : inside.begin;
+      const int64_t end = first.at[2] + size < inside.end ? first.at[2] + size : inside.end;
+      for (int64_t i = begin; i < end; ++i) to[i - first.at[2]] = x[from + i * stride];
+    }
+    to += size;
+    count -= size;
+    first.next_line(window.output);
+  }
+}
+
+// Whether each output's window is the input at the same place.
+bool is_pointwise(const Window& window) {
+  bool is_pointwise = true;
+  for (int axis = 0; axis < kSpatialAxes; ++axis) {
+    is_pointwise &= window.kernel[axis] == 1 && window.stride[axis] == 1 && window.pad_begin[axis] == 0 &&
+                    window.output[axis] == window.input[axis];
+  }
+  return is_pointwise;
+}
+
+// The inputs under the windows of `count` outputs from `begin` on, as columns; `x` are the planes of a group.
+void gather_columns(const Window& window, int64_t channels, const int16_t* x, int64_t begin, int64_t count, Pair* to) {
+  const bool is_copy = is_pointwise(window);
+  const int64_t line = begin / window.output[2];
+  const Place first = {{line / window.output[1], line % window.output[1], begin % window.output[2]}};
+  const int64_t taps = window.kernel_elements();
+  int64_t left = channels * taps;
+  Place tap;
+  for (int64_t taps_left = taps; left > 0; to += kPairColumns) {
+    LinePair pair;
+    for (int i = 0; i < 2 && left > 0; ++i, --left) {
+      if (is_copy) {
+        memcpy(pair.lines[i], x + begin, static_cast<size_t>(count) * sizeof(int16_t));
+      } else {
+        gather_tap(window, tap, x, first, count, pair.lines[i]);
+        tap.next(window.kernel);
+      }
+      if (--taps_left > 0) continue;
+      taps_left = taps;
+      x += window.input_elements();
+    }
+    pair.pack(to);
+  }
+}
+
+void convolve(const RunContext& context, const ConvolutionState& state, const Shape& x, const Shape& w,
+              const Scratch& scratch, MultiplyPairs multiply, uint32_t* sums) {
+  const Window& window = state.window;
+  const int64_t channels = w[1];
+  const int64_t inner = channels * window.kernel_elements();
+  const int64_t pairs = pairs_of(inner);
+  const int64_t of_group = w[0] / state.groups;
+  const int64_t outputs = window.output_elements();
+  const int64_t tiles = (outputs + kPairColumns - 1) / kPairColumns;
+  for (int64_t row = 0; row < w[0]; ++row) pack_row(scratch.b + row * inner, 1, inner, scratch.rows + row * pairs);
+  context.parallel_for(x[0] * state.groups * tiles, 1, [&](int64_t first, int64_t last, int slot) {
+    Pair* columns = scratch.columns + slot * pairs * kPairColumns;
+    for (int64_t item = first; item < last; ++item) {
+      const int64_t group = item / tiles;  // of all samples, one after the other
+      const int64_t begin = item % tiles * kPairColumns;
+      const int64_t count = outputs - begin < kPairColumns ? outputs - begin : kPairColumns;
+      gather_columns(window, channels, scratch.a + group * channels * window.input_elements(), begin, count, columns);
+      multiply({scratch.rows + group % state.groups * of_group * pairs, columns, of_group, pairs, count,
+                sums + group * of_group * outputs + begin, outputs});
+    }
+  });
+}
+
+// Of all left matrices.
+int64_t left_rows(const NodeContext& context, const IntegerOperands& operands, const Product& product) {
+  return product.inner > 0 ? context.input(operands.a)->elements() / product.inner : 0;
+}
+
+Scratch matmul_scratch(const NodeContext& context, const IntegerOperands& operands, const Product& product,
+                       int64_t outputs, void* memory) {
+  return {context, operands, left_rows(context, operands, product), product.inner, outputs, memory};
+}
+
+// Columns of the matrix `w` from `begin` on.
+void copy_columns(const Product& product, const int16_t* w, int64_t begin, int64_t count, Pair* to) {
+  for (int64_t k = 0; k < product.inner; to += kPairColumns) {
+    LinePair pair;
+    for (int i = 0; i < 2 && k < product.inner; ++i, ++k) {
+      const int16_t* from = w + k * product.w_inner + begin * product.w_column;
+      for (int64_t j = 0; j < count; ++j) pair.lines[i][j] = from[j * product.w_column];
+    }
+    pair.pack(to);
+  }
+}
+
+void multiply_matrices(const RunContext& context, const MatMulState& state, const Scratch& scratch,
+                       MultiplyPairs multiply, uint32_t* sums) {
+  const Product& product = state.product;
+  const int64_t pairs = pairs_of(product.inner);
+  const int64_t tiles = (product.columns + kPairColumns - 1) / kPairColumns;
+  const int64_t blocks = (product.rows + kUnitRows - 1) / kUnitRows;
+  walk(state.batches, [&](const int64_t* at, int64_t matrices) {
+    for (int64_t i = 0; i < matrices; ++i) {
+      const Pair* left = scratch.rows + (at[1] + i * state.batches.step(1)) * product.rows * pairs;
+      const int16_t* right = scratch.b + (at[2] + i * state.batches.step(2)) * product.inner * product.columns;
+      uint32_t* target = sums + (at[0] + i * state.batches.step(0)) * product.rows * product.columns;
+      context.parallel_for(tiles * blocks, 1, [&](int64_t first, int64_t last, int slot) {
+        Pair* columns = scratch.columns + slot * pairs * kPairColumns;
+        for (int64_t unit = first; unit < last; ++unit) {
+          const int64_t row = unit % blocks * kUnitRows;
+          const int64_t rows = product.rows - row < kUnitRows ? product.rows - row : kUnitRows;
+          const int64_t begin = unit / blocks * kPairColumns;
+          const int64_t count = product.columns - begin < kPairColumns ? product.columns - begin : kPairColumns;
+          if (unit == first || row == 0) copy_columns(product, right, begin, count, columns);
+          multiply({left + row * pairs, columns, rows, pairs, count, target + row * product.columns + begin,
+                    product.columns});
+        }
+      });
+    }
+  });
+}
+
+}  // namespace
+
+Status infer_integer_convolution(InferContext& context, const IntegerOperands& operands) {
+  QUENCH_RETURN_IF_ERROR(check_types(context, operands));
+  Shape y;
+  QUENCH_RETURN_IF_ERROR(place_convolution(context, context.input(operands.a)->shape, context.input(operands.b)->shape,
+                                           &context.state<ConvolutionState>(), &y));
+  QUENCH_RETURN_IF_ERROR(check_rest(context, operands, kConvolutionAxes, y));
+  context.set_scratch(convolution_scratch(context, operands, y.elements(), nullptr).bytes);
   return Status();
 }
 
-struct MatrixState {
-  MatMulState product;
-  Axes axes;
-};
+Status run_integer_convolution(const RunContext& context, const IntegerOperands& operands, MultiplyPairs multiply) {
+  const Tensor& a = *context.input(operands.a);
+  const Tensor& b = *context.input(operands.b);
+  const Tensor& y = *context.output(0);
+  const Scratch scratch = convolution_scratch(context, operands, y.elements(), context.scratch());
+  const bool is_done = operands.b_scale < 0;
+  widen(context, a, context.input(operands.a_zero), kConvolutionAxes.a, scratch.a);
+  widen(context, b, context.input(operands.b_zero), kConvolutionAxes.b, scratch.b);
+  convolve(context, context.state<ConvolutionState>(), a.shape, b.shape, scratch, multiply,
+           is_done ? y.as<uint32_t>() : scratch.sums);
+  if (!is_done) Finish(context, operands, kConvolutionAxes, nullptr).run(context, scratch.sums);
+  return Status();
+}
 
 // Parameters of the left matrix are for each row, of the right one for each column.
-Status infer_matrices(InferContext& context, const Operands& operands) {
+Status infer_integer_matmul(InferContext& context, const IntegerOperands& operands) {
   QUENCH_RETURN_IF_ERROR(check_types(context, operands));
   const Shape& a = context.input(operands.a)->shape;
   const Shape& b = context.input(operands.b)->shape;
@@ -334,7 +445,7 @@ Status infer_matrices(InferContext& context, const Operands& operands) {
   if (operands.is_gemm && (a.rank != 2 || b.rank != 2)) {
     return Status::error(StatusCode::kShape, "operands have rank %d and %d, not 2", a.rank, b.rank);
   }
-  auto& [product, axes] = context.state<MatrixState>();
+  auto& [product, axes] = context.state<IntegerMatMulState>();
   Shape y;
   QUENCH_RETURN_IF_ERROR(place_product(a, b, turn_a, turn_b, &product, &y));
   axes = {};
@@ -346,53 +457,47 @@ Status infer_matrices(InferContext& context, const Operands& operands) {
     axes.b = b.rank - (turn_b ? 2 : 1);
     axes.y_b = y.rank - 1;
   }
-  return check_rest(context, operands, axes, y);
+  QUENCH_RETURN_IF_ERROR(check_rest(context, operands, axes, y));
+  context.set_scratch(matmul_scratch(context, operands, product.product, y.elements(), nullptr).bytes);
+  return Status();
 }
 
-template <const Operands& kOperands>
-Status infer_matrices(InferContext& context) {
-  return infer_matrices(context, kOperands);
+Status run_integer_matmul(const RunContext& context, const IntegerOperands& operands, MultiplyPairs multiply) {
+  const auto& [product, axes] = context.state<IntegerMatMulState>();
+  const Tensor& a = *context.input(operands.a);
+  const Tensor& y = *context.output(0);
+  const Scratch scratch = matmul_scratch(context, operands, product.product, y.elements(), context.scratch());
+  const bool is_done = operands.b_scale < 0;
+  float dynamic_scale = 1;
+  if (operands.is_dynamic) {
+    dynamic_scale = widen_reals(a, scratch.a);
+  } else {
+    widen(context, a, context.input(operands.a_zero), axes.a, scratch.a);
+  }
+  widen(context, *context.input(operands.b), context.input(operands.b_zero), axes.b, scratch.b);
+  pack_rows(context, product.product, left_rows(context, operands, product.product), scratch);
+  multiply_matrices(context, product, scratch, multiply, is_done ? y.as<uint32_t>() : scratch.sums);
+  if (!is_done) Finish(context, operands, axes, &dynamic_scale).run(context, scratch.sums);
+  return Status();
 }
 
-template <const Operands& kOperands>
-Status run_matrices(RunContext& context) {
-  const MatrixState& state = context.state<MatrixState>();
-  return run_product(context, kOperands, state.axes, [&](const uint32_t* a, const uint32_t* b, uint32_t* sums) {
-    multiply(context, state.product, a, b, sums);
-  });
-}
+namespace {
 
-template <const Operands& kOperands>
-constexpr Kernel convolution(const char* op) {
-  return {.op = op,
-          .since_version = 10,
-          .infer = infer_convolution<kOperands>,
-          .run = run_convolution<kOperands>,
-          .state_bytes = sizeof(ConvolutionState)};
+void multiply_pairs(const PairProduct& product) {
+  for (int64_t row = 0; row < product.rows; ++row) {
+    uint32_t sums[kPairColumns] = {};
+    for (int64_t p = 0; p < product.pairs; ++p) {
+      const Pair a = product.a[row * product.pairs + p];
+      const Pair* b = product.b + p * kPairColumns;
+      for (int64_t j = 0; j < kPairColumns; ++j)
+        sums[j] += first_of(a) * first_of(b[j]) + second_of(a) * second_of(b[j]);
+    }
+    memcpy(product.sums + row * product.sums_row, sums, static_cast<size_t>(product.columns) * sizeof(uint32_t));
+  }
 }
-
-template <const Operands& kOperands>
-constexpr Kernel matrices(const char* op, const char* domain = "") {
-  return {.op = op,
-          .domain = domain,
-          .since_version = *domain == '\0' ? 10 : 1,
-          .infer = infer_matrices<kOperands>,
-          .run = run_matrices<kOperands>,
-          .state_bytes = sizeof(MatrixState)};
-}
-
-constexpr Kernel kKernels[] = {
-    convolution<kIntegers>("ConvInteger"),
-    convolution<kQLinearConv>("QLinearConv"),
-    matrices<kIntegers>("MatMulInteger"),
-    matrices<kQLinearMatMul>("QLinearMatMul"),
-    matrices<kQGemm>("QGemm", kMicrosoft),
-    matrices<kToFloat>("MatMulIntegerToFloat", kMicrosoft),
-    matrices<kDynamic>("DynamicQuantizeMatMul", kMicrosoft),
-};
 
 }  // namespace
 
-std::span<const Kernel> integer_product_kernels() { return kKernels; }
+std::span<const Kernel> integer_product_kernels() { return kIntegerProducts<multiply_pairs>; }
 
 }  // namespace quench::rt

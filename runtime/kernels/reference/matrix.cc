@@ -3,7 +3,6 @@
 #include "runtime/kernels/reference/matrix.h"
 
 #include <cmath>
-#include <type_traits>
 #include <utility>
 
 #include "runtime/kernels/reference/checks.h"
@@ -13,23 +12,22 @@ namespace quench::rt {
 namespace {
 
 // Rows of x times the matrix w. With w's rows contiguous they are added up, otherwise each value is a dot product.
-template <typename T>
-void multiply_row(const Product& product, const T* x, const T* w, T* y) {
+void multiply_row(const Product& product, const float* x, const float* w, float* y) {
   if (product.w_column == 1) {
     for (int64_t j = 0; j < product.columns; ++j) y[j] = 0;
     for (int64_t k = 0; k < product.inner; ++k) {
-      const T factor = x[k * product.x_inner];
-      const T* row = w + k * product.w_inner;
+      const float factor = x[k * product.x_inner];
+      const float* row = w + k * product.w_inner;
       for (int64_t j = 0; j < product.columns; ++j) y[j] += factor * row[j];
     }
     return;
   }
   for (int64_t j = 0; j < product.columns; ++j) {
-    std::conditional_t<std::is_same_v<T, float>, double, T> sum = 0;
+    double sum = 0;
     for (int64_t k = 0; k < product.inner; ++k) {
-      sum += static_cast<decltype(sum)>(x[k * product.x_inner]) * w[k * product.w_inner + j * product.w_column];
+      sum += static_cast<double>(x[k * product.x_inner]) * w[k * product.w_inner + j * product.w_column];
     }
-    y[j] = static_cast<T>(sum);
+    y[j] = static_cast<float>(sum);
   }
 }
 
@@ -143,14 +141,15 @@ Status infer_matmul(InferContext& context) {
   return context.set_output(0, ElementType::kFloat32, y);
 }
 
-template <typename T>
-void multiply(const RunContext& context, const MatMulState& state, const T* a, const T* b, T* y) {
+namespace {
+
+void multiply(const RunContext& context, const MatMulState& state, const float* a, const float* b, float* y) {
   const Product& product = state.product;
   walk(state.batches, [&](const int64_t* at, int64_t count) {
     for (int64_t i = 0; i < count; ++i) {
-      const T* left = a + (at[1] + i * state.batches.step(1)) * product.rows * product.inner;
-      const T* right = b + (at[2] + i * state.batches.step(2)) * product.inner * product.columns;
-      T* target = y + (at[0] + i * state.batches.step(0)) * product.rows * product.columns;
+      const float* left = a + (at[1] + i * state.batches.step(1)) * product.rows * product.inner;
+      const float* right = b + (at[2] + i * state.batches.step(2)) * product.inner * product.columns;
+      float* target = y + (at[0] + i * state.batches.step(0)) * product.rows * product.columns;
       context.parallel_for(product.rows, 1, [&](int64_t begin, int64_t end, int) {
         for (int64_t row = begin; row < end; ++row) {
           multiply_row(product, left + row * product.x_row, right, target + row * product.columns);
@@ -159,11 +158,6 @@ void multiply(const RunContext& context, const MatMulState& state, const T* a, c
     }
   });
 }
-
-template void multiply(const RunContext&, const MatMulState&, const float*, const float*, float*);
-template void multiply(const RunContext&, const MatMulState&, const uint32_t*, const uint32_t*, uint32_t*);
-
-namespace {
 
 Status run_matmul(RunContext& context) {
   multiply(context, context.state<MatMulState>(), context.input(0)->as<float>(), context.input(1)->as<float>(),

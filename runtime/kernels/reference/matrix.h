@@ -32,10 +32,6 @@ struct MatMulState {
 // vector counts as a row on the left and as a column on the right. `y` is the shape of the output.
 Status place_product(const Shape& a, const Shape& b, bool turn_a, bool turn_b, MatMulState* state, Shape* y);
 
-// Multiplies float or uint32_t, row-major.
-template <typename T>
-void multiply(const RunContext& context, const MatMulState& state, const T* a, const T* b, T* y);
-
 // Kernel::infer of Gemm and MatMul, for states that begin with GemmState and MatMulState.
 Status infer_gemm(InferContext& context);
 Status infer_matmul(InferContext& context);

@@ -110,7 +110,7 @@ Status run_quantize(RunContext& context) {
     if (x.type == ElementType::kInt32) load_integers(x, begin, 1, count, block);
     for (int64_t i = 0; i < count; ++i) {
       const float real = x.type == ElementType::kFloat32 ? x.as<float>()[begin + i] : static_cast<float>(block[i]);
-      block[i] = quantize(real / scales[i * step], zeros[i], limits);
+      block[i] = quantize(real / scales[i * step], static_cast<int32_t>(zeros[i]), limits);
     }
     store_integers(block, y, begin, 1, count);
   });

@@ -1,7 +1,5 @@
 #include "runtime/kernels/reference/quantized.h"
 
-#include <cmath>
-
 #include "runtime/kernels/reference/integers.h"
 #include "runtime/kernels/reference/strided.h"
 
@@ -22,21 +20,13 @@ Status check_quantization(const InferContext& context, int scale, int zero_point
 
 Quantization read_quantization(const RunContext& context, int scale, int zero_point) {
   const Tensor* zero = context.input(zero_point);
-  return {*context.input(scale)->as<float>(), zero ? load_integer(*zero, 0) : 0};
+  return {*context.input(scale)->as<float>(), zero ? static_cast<int32_t>(load_integer(*zero, 0)) : 0};
 }
 
 Limits limits_of(ElementType type) {
-  const int64_t count = int64_t{1} << (8 * size_of(type));
+  const int32_t count = 1 << (8 * size_of(type));
   const bool is_signed = type == ElementType::kInt8 || type == ElementType::kInt16;
   return is_signed ? Limits{-count / 2, count / 2 - 1} : Limits{0, count - 1};
-}
-
-int64_t quantize(float steps, int64_t zero_point, Limits limits) {
-  const float rounded = std::nearbyint(steps);
-  if (rounded != rounded) return zero_point;
-  if (rounded <= static_cast<float>(limits.least - zero_point)) return limits.least;
-  if (rounded >= static_cast<float>(limits.most - zero_point)) return limits.most;
-  return static_cast<int64_t>(rounded) + zero_point;
 }
 
 void dequantize(const RunContext& context, const Tensor& from, Quantization quantization, float* to) {

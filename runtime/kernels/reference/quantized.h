@@ -10,7 +10,7 @@ inline constexpr TypeSet kQuantizedTypes = kByteTypes | type_set(ElementType::kU
 
 struct Quantization {
   float scale = 1;
-  int64_t zero_point = 0;
+  int32_t zero_point = 0;
 };
 
 // Input `scale` is one float32; input `zero_point`, if it is there, one integer of the type.
@@ -19,14 +19,23 @@ Quantization read_quantization(const RunContext& context, int scale, int zero_po
 
 // What the integers of a type of kQuantizedTypes can be.
 struct Limits {
-  int64_t least;
-  int64_t most;
+  int32_t least;
+  int32_t most;
 };
 Limits limits_of(ElementType type);
 
 // The integer for a real number that has been divided by its scale: halves go to the even one, what is beyond the
-// limits to the nearest inside, and NaN to the zero point.
-int64_t quantize(float steps, int64_t zero_point, Limits limits);
+// limits to the nearest inside, and NaN to the zero point, which is one of the integers. Without branches and calls, so
+// that compilers make vectors of it: what is added and taken away again is so large that floats around it are integers.
+inline int32_t quantize(float steps, int32_t zero_point, Limits limits) {
+  constexpr float kIntegersFrom = 12582912;  // 1.5 * 2^23
+  const auto least = static_cast<float>(limits.least - zero_point);
+  const auto most = static_cast<float>(limits.most - zero_point);
+  float inside = steps == steps ? steps : 0;
+  inside = inside < least ? least : inside;
+  inside = inside > most ? most : inside;
+  return static_cast<int32_t>((inside + kIntegersFrom) - kIntegersFrom) + zero_point;
+}
 
 // The whole tensor to real numbers, and back.
 void dequantize(const RunContext& context, const Tensor& from, Quantization quantization, float* to);

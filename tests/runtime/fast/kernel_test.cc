@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/runtime/fast/targets.h"
 #include "tests/runtime/graph_builder.h"
 
 namespace quench::rt {
@@ -223,6 +224,70 @@ TEST(FastKernels, ArithmeticOfMixedLayouts) {
         check(graph.build(), {random_tensor({2, 4, 9, 10}, ++seed), random_tensor(other, ++seed)});
         if (HasFatalFailure()) return;
       }
+    }
+  }
+}
+
+template <typename T>
+HostTensor random_bytes(const std::vector<int64_t>& shape, uint32_t seed) {
+  std::vector<T> values;
+  for (const float value : random_floats(shape, seed))
+    values.push_back(static_cast<T>(value * 127 + (T(-1) > 0) * 127));
+  return HostTensor::of(shape, values);
+}
+
+TEST(FastKernels, ConvolutionsOfBytes) {
+  struct Case {
+    std::vector<int64_t> x, w;
+    std::vector<std::string> attributes;
+  };
+  const std::vector<Case> cases = {
+      {{1, 7, 9, 8}, {13, 7, 1, 1}, {}},
+      {{2, 6, 7, 7}, {9, 6, 3, 3}, {ints("pads", {1, 1, 1, 1})}},
+      {{1, 8, 12, 11}, {8, 1, 3, 3}, {integer("group", 8), ints("pads", {1, 1, 1, 1}), ints("strides", {2, 2})}},
+      {{1, 4, 40}, {6, 4, 5}, {ints("dilations", {3}), ints("pads", {9, 2})}},
+      {{1, 2, 5, 4, 6}, {3, 2, 2, 3, 1}, {ints("pads", {1, 0, 2, 0, 2, 2})}},
+      {{1, 3, 6, 70}, {1, 3, 2, 1}, {ints("pads", {3, 0, 3, 0})}},
+      {{0, 3, 6, 7}, {5, 3, 1, 1}, {}},
+  };
+  for (const int64_t target : fast::targets()) {
+    const simd::RestrictTargets only(target);
+    uint32_t seed = 600;
+    for (const Case& c : cases) {
+      SCOPED_TRACE(std::to_string(&c - cases.data()) + " on " + std::to_string(target));
+      GraphBuilder graph(13);
+      graph.input("x", ElementType::kUint8, c.x).input("w", ElementType::kInt8, c.w);
+      graph.initializer("x_zero", {}, std::vector<uint8_t>{255}).initializer("w_zero", {}, std::vector<int8_t>{-128});
+      graph.initializer("scale", {}, std::vector<float>{0.01f});
+      graph.node("ConvInteger", {"x", "w", "x_zero", "w_zero"}, {"sums"}, c.attributes);
+      graph.node("QLinearConv", {"x", "scale", "x_zero", "w", "scale", "w_zero", "scale", "x_zero"}, {"y"},
+                 c.attributes);
+      graph.output("sums", ElementType::kInt32).output("y", ElementType::kUint8);
+      check(graph.build(), {random_bytes<uint8_t>(c.x, ++seed), random_bytes<int8_t>(c.w, ++seed)});
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+TEST(FastKernels, MatricesOfBytes) {
+  const std::vector<std::pair<std::vector<int64_t>, std::vector<int64_t>>> cases = {
+      {{1, 7}, {7, 20}},          {{7}, {7, 33}},   {{13, 8}, {8, 70}}, {{300, 5}, {5, 40}},
+      {{3, 1, 5, 7}, {2, 7, 33}}, {{2, 5, 6}, {6}}, {{0, 7}, {7, 5}},   {{5, 0}, {0, 4}},
+  };
+  for (const int64_t target : fast::targets()) {
+    const simd::RestrictTargets only(target);
+    uint32_t seed = 700;
+    for (const auto& [a, b] : cases) {
+      SCOPED_TRACE(std::to_string(seed) + " on " + std::to_string(target));
+      GraphBuilder graph(13);
+      graph.input("a", ElementType::kInt8, a).input("b", ElementType::kUint8, b);
+      graph.initializer("a_zero", {}, std::vector<int8_t>{-128}).initializer("b_zero", {}, std::vector<uint8_t>{0});
+      graph.initializer("scale", {}, std::vector<float>{0.02f});
+      graph.node("MatMulInteger", {"a", "b", "a_zero", "b_zero"}, {"sums"});
+      graph.node("QLinearMatMul", {"a", "scale", "a_zero", "b", "scale", "b_zero", "scale", "a_zero"}, {"y"});
+      graph.output("sums", ElementType::kInt32).output("y", ElementType::kInt8);
+      check(graph.build(), {random_bytes<int8_t>(a, ++seed), random_bytes<uint8_t>(b, ++seed)});
+      if (HasFatalFailure()) return;
     }
   }
 }
