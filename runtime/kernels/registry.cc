@@ -7,7 +7,7 @@ namespace quench::rt {
 namespace {
 
 // The fast ones come first, so that they are found first.
-constexpr size_t kFastTables = 5;
+constexpr size_t kFastTables = 6;
 // One to a line, so that changes merge.
 // clang-format off
 const std::span<const Kernel> kTables[] = {
@@ -16,6 +16,7 @@ const std::span<const Kernel> kTables[] = {
     fast_integer_product_kernels(),
     fast_matrix_kernels(),
     fast_pooling_kernels(),
+    fast_transposed_convolution_kernels(),
     activation_kernels(),
     attention_kernels(),
     control_kernels(),

@@ -24,9 +24,16 @@ bool can_do(ConvAlgorithm algorithm, const ConvShape& shape) {
 
 namespace {
 
+WeightSteps steps_of_conv(const ConvShape& shape) {
+  const int64_t taps = shape.kernel_height * shape.kernel_width;
+  const int64_t filter = shape.in_channels / shape.groups * taps;
+  return {shape.out_channels / shape.groups * filter, filter, taps, shape.kernel_width, 1};
+}
+
 // Tiles run along rows, so that an image of one column becomes one row: the same values in the same places.
 ConvShape lay_down(const ConvShape& shape) {
-  if (shape.in_width != 1 || shape.out_width != 1 || shape.kernel_width != 1) return shape;
+  const bool is_column = shape.in_width == 1 && shape.out_width == 1 && shape.kernel_width == 1;
+  if (!is_column || shape.output_pixel != 0) return shape;
   ConvShape flat = shape;
   std::swap(flat.in_height, flat.in_width);
   std::swap(flat.out_height, flat.out_width);
@@ -85,7 +92,7 @@ int64_t packed_floats(const ConvPlan& plan) {
 void pack_conv(const ConvPlan& plan, const float* weights, const float* bias, float* packed) {
   switch (plan.algorithm) {
     case ConvAlgorithm::kDirect:
-      return pack_direct(plan, weights, bias, packed);
+      return pack_direct(plan, weights, steps_of_conv(plan.shape), bias, packed);
     case ConvAlgorithm::kWinograd:
       return pack_winograd(plan, weights, bias, packed);
     case ConvAlgorithm::kDepthwise:

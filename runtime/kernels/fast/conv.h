@@ -34,6 +34,15 @@ struct ConvShape {
   int64_t pad_top = 0, pad_left = 0;
   int64_t groups = 1;
   Layout input_layout = Layout::kChannelsLast;  // the output is always channels-last
+  // Floats from one pixel, line and image of the output to the next; all 0: they lie densely. Only the direct algorithm
+  // takes others.
+  int64_t output_pixel = 0, output_line = 0, output_image = 0;
+};
+
+// Where the weight of a group, an output and an input channel of it, and a tap is: at a sum of multiples of these. The
+// ONNX operator Conv has {inputs * taps * outputs of a group, inputs * taps, taps, kernel_width, 1}.
+struct WeightSteps {
+  int64_t group = 0, output = 0, input = 0, row = 0, column = 0;
 };
 
 enum class ConvAlgorithm : uint8_t { kDirect, kWinograd, kDepthwise };
@@ -63,6 +72,9 @@ bool can_do(ConvAlgorithm algorithm, const ConvShape& shape);
 int64_t packed_floats(const ConvPlan& plan);
 // `bias` may be nullptr. `packed` is aligned to kAlignment.
 void pack_conv(const ConvPlan& plan, const float* weights, const float* bias, float* packed);
+// The same for the direct algorithm.
+void pack_direct(const ConvPlan& plan, const float* weights, const WeightSteps& steps, const float* bias,
+                 float* packed);
 
 struct ConvData {
   const float* packed = nullptr;

@@ -20,7 +20,7 @@ int64_t copied_pixel(const ConvShape& shape) {
 bool is_pointwise(const ConvShape& shape) {
   return shape.kernel_height == 1 && shape.kernel_width == 1 && shape.stride_height == 1 && shape.stride_width == 1 &&
          shape.pad_top == 0 && shape.pad_left == 0 && shape.out_height == shape.in_height &&
-         shape.out_width == shape.in_width && shape.input_layout == Layout::kChannelsLast;
+         shape.out_width == shape.in_width && shape.input_layout == Layout::kChannelsLast && shape.output_pixel == 0;
 }
 
 bool stays_inside(const ConvShape& shape) {
@@ -107,7 +107,8 @@ int64_t packed_floats_direct(const ConvPlan& plan) {
   return g.bias_floats(plan.shape.groups) + g.weights_at(plan.shape.groups, 0);
 }
 
-void pack_direct(const ConvPlan& plan, const float* weights, const float* bias, float* packed) {
+void pack_direct(const ConvPlan& plan, const float* weights, const WeightSteps& steps, const float* bias,
+                 float* packed) {
   const Geometry g(plan);
   const ConvShape& shape = plan.shape;
   const int64_t lanes = g.tiles.lanes;
@@ -122,10 +123,12 @@ void pack_direct(const ConvPlan& plan, const float* weights, const float* bias, 
       for (int64_t o = first; o < end; ++o) {
         const int64_t channel = group * g.group_outputs + o;
         if (bias) packed[group * g.vectors * lanes + o] = bias[channel];
-        const float* from = weights + channel * g.group_inputs * g.taps;
-        for (int64_t i = 0; i < g.group_inputs; ++i) {
-          for (int64_t t = 0; t < g.taps; ++t) {
-            block[(t * g.group_inputs + i) * width + (o - first)] = from[i * g.taps + t];
+        const float* from = weights + group * steps.group + o * steps.output;
+        float* to = block + (o - first);
+        for (int64_t y = 0; y < shape.kernel_height; ++y) {
+          for (int64_t x = 0; x < shape.kernel_width; ++x) {
+            const float* tap = from + y * steps.row + x * steps.column;
+            for (int64_t i = 0; i < g.group_inputs; ++i, to += width) *to = tap[i * steps.input];
           }
         }
       }
@@ -139,7 +142,12 @@ namespace {
 class DirectUnit {
  public:
   DirectUnit(const ConvPlan& plan, const ConvData& data, const Geometry& geometry)
-      : plan_(plan), shape_(plan.shape), data_(data), g_(geometry), pointwise_(is_pointwise(plan.shape)) {}
+      : plan_(plan), shape_(plan.shape), data_(data), g_(geometry), pointwise_(is_pointwise(plan.shape)) {
+    const bool is_dense = shape_.output_pixel == 0;
+    output_pixel_ = is_dense ? shape_.out_channels : shape_.output_pixel;
+    output_line_ = is_dense ? shape_.out_width * output_pixel_ : shape_.output_line;
+    output_image_ = is_dense ? shape_.out_height * output_line_ : shape_.output_image;
+  }
 
   void run(int64_t unit, float* scratch) {
     const int64_t columns = pointwise_ ? shape_.batch * shape_.out_height * shape_.out_width : shape_.out_width;
@@ -169,8 +177,7 @@ class DirectUnit {
 
  private:
   int64_t output_at(int64_t row, int64_t column) const {
-    const int64_t pixel = pointwise_ ? column : (image_ * shape_.out_height + row) * shape_.out_width + column;
-    return pixel * shape_.out_channels;
+    return image_ * output_image_ + row * output_line_ + column * output_pixel_;
   }
 
   void prepare_input(float* scratch) {
@@ -212,7 +219,7 @@ class DirectUnit {
     t.repeat = 1;
     t.input_pixel = pixel_ * shape_.stride_width;
     t.bias = data_.packed + (group * g_.vectors + vector) * lanes;
-    t.output_pixel = shape_.out_channels;
+    t.output_pixel = output_pixel_;
     t.last_lanes = static_cast<size_t>(valid - (vectors - 1) * lanes);
 
     // Neighbours in a row of the window are neighbours in memory if nothing lies between them.
@@ -250,11 +257,11 @@ class DirectUnit {
     const int64_t count = first_channel(block_end) - first;
     for (int64_t row = row_; row < row_end_; ++row) {
       const int64_t at = output_at(row, column_) + first;
-      if (count == shape_.out_channels) {
+      if (count == output_pixel_) {
         activate_at(at, count * (column_end_ - column_));
         continue;
       }
-      for (int64_t x = 0; x < column_end_ - column_; ++x) activate_at(at + x * shape_.out_channels, count);
+      for (int64_t x = 0; x < column_end_ - column_; ++x) activate_at(at + x * output_pixel_, count);
     }
   }
 
@@ -271,6 +278,7 @@ class DirectUnit {
   const float* input_ = nullptr;
   int64_t pixel_ = 0;  // floats from one input pixel to the next
   int64_t line_ = 0;   // and from one line to the next
+  int64_t output_pixel_ = 0, output_line_ = 0, output_image_ = 0;
 };
 
 }  // namespace

@@ -1,23 +1,68 @@
 // Conv of one or two spatial axes.
+#include "runtime/kernels/fast/conv_kernel.h"
+
 #include <algorithm>
 
 #include "runtime/kernels/fast/blocking.h"
-#include "runtime/kernels/fast/conv.h"
 #include "runtime/kernels/fast/elementwise.h"
 #include "runtime/kernels/fast/tables.h"
 #include "runtime/kernels/reference/convolution.h"
 
 namespace quench::rt {
+namespace fast {
+namespace {
+
+// Products that are worth a thread of their own.
+constexpr int64_t kGrain = 200'000;
+constexpr int64_t kMaxStrip = int64_t{1} << 24;  // values
+
+}  // namespace
+
+bool fits_strip(int64_t channels, int64_t height, int64_t width, int64_t stride_width) {
+  if (height > kMaxStrip || width > kMaxStrip || stride_width > kMaxStrip || channels > kMaxStrip / height)
+    return false;
+  return width + 48 * stride_width <= kMaxStrip / (channels * height);
+}
+
+void run_units(const RunContext& context, const ConvPlan& plan, const ConvData& data, float* slots) {
+  if (plan.units == 0) return;
+  const ConvShape& shape = plan.shape;
+  const double products = static_cast<double>(shape.batch * shape.out_channels * shape.out_height * shape.out_width) *
+                          static_cast<double>(shape.in_channels / shape.groups) *
+                          static_cast<double>(shape.kernel_height * shape.kernel_width);
+  const auto grain = static_cast<int64_t>(kGrain * static_cast<double>(plan.units) / std::max(products, 1.0));
+  context.parallel_for(plan.units, std::min(grain, plan.units), [&](int64_t begin, int64_t end, int slot) {
+    run_conv(plan, data, begin, end, slots + slot * plan.scratch_floats);
+  });
+}
+
+void finish_row_major(const RunContext& context, const float* result) {
+  float* output = context.output(0)->as<float>();
+  const Epilogue& epilogue = context.epilogue();
+  const Shape& shape = context.output(0)->shape;
+  const int64_t channels = shape[1];
+  const int64_t width = shape[2];
+  const float* residual = epilogue.residual ? epilogue.residual->as<float>() : nullptr;
+  context.parallel_for(shape[0] * channels, 64, [&](int64_t begin, int64_t end, int) {
+    for (int64_t line = begin; line < end; ++line) {
+      const float* source = result + line / channels * width * channels + line % channels;
+      float* target = output + line * width;
+      for (int64_t i = 0; i < width; ++i) {
+        const float value = source[i * channels];
+        target[i] = residual ? value + residual[line * width + i] : value;
+      }
+      activate_values(epilogue.activation, target, target, width);
+    }
+  });
+}
+
+}  // namespace fast
+
 namespace {
 
 using fast::ConvAlgorithm;
 using fast::ConvPlan;
 using fast::ConvShape;
-
-// Products that are worth a thread of their own.
-constexpr int64_t kGrain = 200'000;
-// A strip of the padded input with one row of outputs has at most so many values.
-constexpr int64_t kMaxStrip = int64_t{1} << 24;
 
 struct State {
   ConvolutionState common;
@@ -35,19 +80,12 @@ bool accepts(InferContext& context) {
   const Tensor* w = context.input(1);
   if (!x || !w || x->type != ElementType::kFloat32 || w->type != ElementType::kFloat32) return false;
   if (x->shape.rank != w->shape.rank || (x->shape.rank != 3 && x->shape.rank != 4)) return false;
-  int64_t strip = 1;
   for (int axis = 0; axis < x->shape.rank; ++axis) {
     if (w->shape[axis] == 0 || (axis > 0 && x->shape[axis] == 0)) return false;
   }
   Window window;
   if (!read_window(context, x->shape, w->shape.dims + 2, &window).ok()) return false;
-  for (int axis = 1; axis < kSpatialAxes; ++axis) {
-    if (window.extent(axis) > kMaxStrip || window.stride[axis] > kMaxStrip) return false;
-  }
-  strip = x->shape[1];
-  if (strip > kMaxStrip / window.extent(1)) return false;
-  strip *= window.extent(1);
-  return window.extent(2) + 48 * window.stride[2] <= kMaxStrip / strip;
+  return fast::fits_strip(x->shape[1], window.extent(1), window.extent(2), window.stride[2]);
 }
 
 ConvShape shape_of(const NodeContext& context, const ConvolutionState& common) {
@@ -138,27 +176,6 @@ void transpose_images(const RunContext& context, const float* from, float* to, i
   });
 }
 
-// Turns the result of rank 3 around and does what the epilogue asks for.
-void finish_row_major(const RunContext& context, const ConvShape& shape, const float* result) {
-  float* output = context.output(0)->as<float>();
-  const Epilogue& epilogue = context.epilogue();
-  const int64_t lines = shape.batch * shape.out_channels;
-  const int64_t width = shape.out_height * shape.out_width;
-  const float* residual = epilogue.residual ? epilogue.residual->as<float>() : nullptr;
-  context.parallel_for(lines, 64, [&](int64_t begin, int64_t end, int) {
-    for (int64_t line = begin; line < end; ++line) {
-      const int64_t channel = line % shape.out_channels;
-      const float* source = result + line / shape.out_channels * width * shape.out_channels + channel;
-      float* target = output + line * width;
-      for (int64_t i = 0; i < width; ++i) {
-        const float value = source[i * shape.out_channels];
-        target[i] = residual ? value + residual[line * width + i] : value;
-      }
-      fast::activate_values(epilogue.activation, target, target, width);
-    }
-  });
-}
-
 Status run(RunContext& context) {
   const State& state = context.state<State>();
   const ConvPlan& plan = state.plan;
@@ -185,23 +202,10 @@ Status run(RunContext& context) {
     data.residual = context.epilogue().residual ? context.epilogue().residual->as<float>() : nullptr;
     data.activation = context.epilogue().activation;
   }
-  if (plan.units > 0) {
-    const int64_t channels = shape.in_channels / shape.groups;
-    const double products = static_cast<double>(shape.batch * result_values(shape)) * static_cast<double>(channels) *
-                            static_cast<double>(shape.kernel_height * shape.kernel_width);
-    const auto grain = static_cast<int64_t>(kGrain * static_cast<double>(plan.units) / std::max(products, 1.0));
-    context.parallel_for(plan.units, std::min(grain, plan.units), [&](int64_t begin, int64_t end, int slot) {
-      fast::run_conv(plan, data, begin, end, scratch + state.slots_at + slot * plan.scratch_floats);
-    });
-  }
-  if (state.converts_output) finish_row_major(context, shape, data.output);
+  fast::run_units(context, plan, data, scratch + state.slots_at);
+  if (state.converts_output) fast::finish_row_major(context, data.output);
   return Status();
 }
-
-constexpr uint32_t kActivations = Activation::bit(Activation::kRelu) | Activation::bit(Activation::kClip) |
-                                  Activation::bit(Activation::kLeakyRelu) | Activation::bit(Activation::kSigmoid) |
-                                  Activation::bit(Activation::kHardSigmoid) | Activation::bit(Activation::kHardSwish) |
-                                  Activation::bit(Activation::kSilu) | Activation::bit(Activation::kTanh);
 
 constexpr Kernel kKernels[] = {
     {.op = "Conv",
@@ -213,7 +217,7 @@ constexpr Kernel kKernels[] = {
      .state_bytes = sizeof(State),
      .flags = kFusesResidual | kReadsRowMajor,
      .packed_inputs = 1u << 1 | 1u << 2,
-     .activations = kActivations,
+     .activations = fast::kActivatedValues,
      .layout = LayoutRule::kChannelsLast,
      .layout_inputs = 1},
 };

@@ -11,7 +11,6 @@
 namespace quench::rt::fast {
 
 void plan_direct(ConvPlan& plan, int threads);
-void pack_direct(const ConvPlan& plan, const float* weights, const float* bias, float* packed);
 void run_direct(const ConvPlan& plan, const ConvData& data, int64_t begin, int64_t end, float* scratch);
 int64_t packed_floats_direct(const ConvPlan& plan);
 

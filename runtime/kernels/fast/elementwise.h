@@ -11,6 +11,12 @@ namespace quench::rt::fast {
 // to[i] = activate(activation, from[i]) for i < count; both may be the same memory.
 void activate_values(const Activation& activation, const float* from, float* to, int64_t count);
 
+// Kernel::activations of a kernel that ends with activate_values: all there are.
+inline constexpr uint32_t kActivatedValues =
+    Activation::bit(Activation::kRelu) | Activation::bit(Activation::kClip) | Activation::bit(Activation::kLeakyRelu) |
+    Activation::bit(Activation::kSigmoid) | Activation::bit(Activation::kHardSigmoid) |
+    Activation::bit(Activation::kHardSwish) | Activation::bit(Activation::kSilu) | Activation::bit(Activation::kTanh);
+
 enum class Unary : uint8_t { kExp, kErf, kSqrt };
 
 // to[i] = function(from[i]) for i < count; both may be the same memory.

@@ -155,11 +155,6 @@ Status run_binary(RunContext& context) {
   return Status();
 }
 
-constexpr uint32_t kActivations = Activation::bit(Activation::kRelu) | Activation::bit(Activation::kClip) |
-                                  Activation::bit(Activation::kLeakyRelu) | Activation::bit(Activation::kSigmoid) |
-                                  Activation::bit(Activation::kHardSigmoid) | Activation::bit(Activation::kHardSwish) |
-                                  Activation::bit(Activation::kSilu) | Activation::bit(Activation::kTanh);
-
 template <fast::Binary kFunction>
 constexpr Kernel binary(const char* op, int since_version) {
   return {.op = op,
@@ -168,7 +163,7 @@ constexpr Kernel binary(const char* op, int since_version) {
           .run = run_binary<kFunction>,
           .accepts = accepts_two,
           .inplace_inputs = 0b11,
-          .activations = kActivations,
+          .activations = fast::kActivatedValues,
           .layout = LayoutRule::kFollows};
 }
 

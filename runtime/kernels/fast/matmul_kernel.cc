@@ -18,11 +18,6 @@ constexpr int64_t kGrain = 200'000;  // products that are worth a thread of thei
 constexpr int64_t kFloat = sizeof(float);
 constexpr int64_t kFloatsOfLine = kAlignment / kFloat;
 
-constexpr uint32_t kActivations = Activation::bit(Activation::kRelu) | Activation::bit(Activation::kClip) |
-                                  Activation::bit(Activation::kLeakyRelu) | Activation::bit(Activation::kSigmoid) |
-                                  Activation::bit(Activation::kHardSigmoid) | Activation::bit(Activation::kHardSwish) |
-                                  Activation::bit(Activation::kSilu) | Activation::bit(Activation::kTanh);
-
 // Empty products are left to the reference.
 bool are_floats(InferContext& context) {
   const Tensor* a = context.input(0);
@@ -220,7 +215,7 @@ constexpr Kernel kKernels[] = {
      .state_bytes = sizeof(Gemm),
      .flags = kFusesResidual,
      .packed_inputs = 1u << 1 | 1u << 2,
-     .activations = kActivations},
+     .activations = fast::kActivatedValues},
     {.op = "MatMul",
      .infer = infer_matmul,
      .prepare = prepare_matmul,
@@ -230,7 +225,7 @@ constexpr Kernel kKernels[] = {
      .state_bytes = sizeof(MatMul),
      .flags = kFusesResidual,
      .packed_inputs = 1u << 1,
-     .activations = kActivations},
+     .activations = fast::kActivatedValues},
 };
 
 }  // namespace

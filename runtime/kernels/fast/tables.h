@@ -12,5 +12,6 @@ std::span<const Kernel> fast_elementwise_kernels();
 std::span<const Kernel> fast_integer_product_kernels();
 std::span<const Kernel> fast_matrix_kernels();
 std::span<const Kernel> fast_pooling_kernels();
+std::span<const Kernel> fast_transposed_convolution_kernels();
 
 }  // namespace quench::rt

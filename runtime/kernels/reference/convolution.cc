@@ -203,6 +203,8 @@ Status run_fused_conv(RunContext& context) {
   return Status();
 }
 
+}  // namespace
+
 Status infer_conv_transpose(InferContext& context) {
   auto& [window, groups] = context.state<ConvolutionState>();
   QUENCH_RETURN_IF_ERROR(check_node(context, 2, 3, kFloatType));
@@ -222,6 +224,8 @@ Status infer_conv_transpose(InferContext& context) {
   context.set_scratch(context.threads() * window.input_elements() * static_cast<int64_t>(sizeof(float)));
   return context.set_output(0, ElementType::kFloat32, window_output_shape(window, x.rank, x[0], w[1] * groups));
 }
+
+namespace {
 
 // Adds each value of `sums`, one per input position, to the output that the tap leads to.
 void scatter_tap(const Window& window, const int64_t taps[kSpatialAxes], const float* sums, float* y) {

@@ -17,5 +17,7 @@ Status place_convolution(const InferContext& context, const Shape& x, const Shap
 
 // Kernel::infer of Conv, for a state that begins with ConvolutionState. Refuses what the kernels could not do safely.
 Status infer_conv(InferContext& context);
+// Of ConvTranspose.
+Status infer_conv_transpose(InferContext& context);
 
 }  // namespace quench::rt

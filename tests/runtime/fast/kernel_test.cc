@@ -112,6 +112,68 @@ TEST(FastKernels, Conv) {
   }
 }
 
+// Every phase of strides, also such as have fewer taps than others, or outputs that hang over the end.
+TEST(FastKernels, ConvTranspose) {
+  struct Case {
+    std::vector<int64_t> x, w;
+    std::vector<std::string> attributes;
+  };
+  const std::vector<Case> cases = {
+      {{1, 24, 7, 6}, {24, 16, 2, 2}, {ints("strides", {2, 2})}},
+      {{2, 5, 6, 7}, {5, 12, 3, 3}, {ints("strides", {2, 2}), ints("pads", {1, 1, 1, 1})}},
+      {{1, 6, 9, 5}, {6, 20, 4, 4}, {ints("strides", {2, 2}), ints("pads", {1, 1, 1, 1})}},
+      {{1, 6, 5, 5},
+       {6, 8, 5, 3},
+       {ints("strides", {3, 2}), ints("output_padding", {2, 1}), ints("pads", {2, 0, 1, 2})}},
+      {{1, 8, 6, 6}, {8, 4, 3, 3}, {integer("group", 2), ints("strides", {2, 1}), text("auto_pad", "SAME_UPPER")}},
+      {{1, 7, 6, 6}, {7, 9, 3, 3}, {}},
+      {{1, 4, 1, 9}, {4, 8, 1, 4}, {ints("strides", {1, 4}), ints("output_shape", {1, 35})}},
+      {{2, 12, 20}, {12, 10, 16}, {ints("strides", {8}), ints("pads", {4, 4})}},
+      {{1, 12, 20}, {12, 1, 4}, {ints("strides", {2})}},
+      {{1, 6, 5, 5}, {6, 8, 3, 3}, {ints("dilations", {2, 2}), ints("strides", {2, 2})}},
+      {{1, 6, 5, 5}, {6, 8, 2, 2}, {ints("strides", {3, 3})}},
+      {{0, 6, 5, 5}, {6, 8, 2, 2}, {ints("strides", {2, 2})}},
+  };
+  uint32_t seed = 50;
+  for (const Case& c : cases) {
+    for (const bool constant : {true, false}) {
+      for (const char* activation : {"", "Relu", "Tanh"}) {
+        SCOPED_TRACE(std::to_string(&c - cases.data()) + " " + activation);
+        const int64_t group = &c - cases.data() == 4 ? 2 : 1;
+        const std::vector<int64_t> bias = {c.w[1] * group};
+        GraphBuilder graph(13);
+        graph.input("x", ElementType::kFloat32, c.x);
+        graph.initializer("first", {c.x[1], c.x[1], 1, 1}, random_floats({c.x[1], c.x[1], 1, 1}, ++seed));
+        std::vector<HostTensor> inputs = {random_tensor(c.x, ++seed)};
+        if (constant) {
+          graph.initializer("w", c.w, random_floats(c.w, ++seed));
+          graph.initializer("b", bias, random_floats(bias, ++seed));
+        } else {
+          graph.input("w", ElementType::kFloat32, c.w).input("b", ElementType::kFloat32, bias);
+          inputs.push_back(random_tensor(c.w, ++seed));
+          inputs.push_back(random_tensor(bias, ++seed));
+        }
+        // Half of the inputs come channels-last, out of a convolution.
+        std::string last = "x";
+        if (c.x.size() == 4 && constant) {
+          graph.node("Conv", {"x", "first"}, {"c"});
+          last = "c";
+        }
+        graph.node("ConvTranspose", {last, "w", "b"}, {"transposed"}, c.attributes);
+        graph.node("ConvTranspose", {last, "w"}, {"other"}, c.attributes).node("Add", {"other", "transposed"}, {"sum"});
+        last = "sum";
+        if (*activation) {
+          graph.node(activation, {last}, {"activated"});
+          last = "activated";
+        }
+        graph.output(last);
+        check(graph.build(), inputs);
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
 TEST(FastKernels, Gemm) {
   uint32_t seed = 100;
   for (const std::vector<int64_t>& c_shape :
