@@ -13,6 +13,7 @@
 
 #include "formats/error.h"
 #include "formats/onnx/apart.h"
+#include "formats/onnx/contrib.h"
 #include "formats/onnx/model_file.h"
 #include "formats/onnx/node.h"
 
@@ -167,6 +168,7 @@ std::vector<std::string> check(const OnnxModel& model) {
   } catch (const Error& error) {
     throw Error::make("{}: not a valid model: {}", model.name, error.what());
   }
+  for (std::string& refusal : contrib_refusals(model.proto)) warnings.push_back(std::move(refusal));
   if (is_known_opset) {
     onnx::ModelProto copy = model.proto;
     warn_of_unknown_operators(copy, warnings);

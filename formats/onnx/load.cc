@@ -6,7 +6,7 @@
 
 #include "formats/base/element_type.h"
 #include "formats/error.h"
-#include "formats/onnx/contrib_attention.h"
+#include "formats/onnx/contrib.h"
 #include "formats/onnx/file_kind.h"
 #include "formats/onnx/inline_functions.h"
 #include "formats/onnx/input_file.h"
@@ -365,7 +365,7 @@ OnnxModel parse_file(const std::shared_ptr<const InputFile>& file, ExternalFiles
   use_one_domain_name(model.proto);
   try {
     inline_functions(model.proto);
-    replace_attention(model.proto);
+    replace_contrib(model.proto);
   } catch (const Error& error) {
     throw Error::make("{}: {}", model.name, error.what());
   }

@@ -6,7 +6,7 @@
 //     save("out.onnx", model);
 //
 // load() scans the protobuf wire bytes as a stream: payloads of tensors become ranges of the file, all else is parsed
-// into `proto`, functions are replaced by their bodies (inline_functions.h, and contrib_attention.h), and nodes are put
+// into `proto`, functions are replaced by their bodies (inline_functions.h, and contrib.h), and nodes are put
 // in order. Files over 2 GB work. External data (ONNX's data_location EXTERNAL) becomes a range of the other file, which
 // must be a regular file inside the model's folder or, where the model is a link, the folder of what it leads to;
 // absolute paths, "..", and links that lead out of these are refused. Every error is a quench::Error of one line that

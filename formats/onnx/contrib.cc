@@ -1,0 +1,99 @@
+#include "formats/onnx/contrib.h"
+
+#include <onnx/defs/parser.h>
+
+#include <algorithm>
+#include <map>
+#include <string_view>
+
+#include "formats/base/printable.h"
+#include "formats/error.h"
+#include "formats/onnx/contrib_body.h"
+#include "formats/onnx/inline_functions.h"
+#include "formats/onnx/node.h"
+
+namespace quench {
+namespace {
+
+using onnx::NodeProto;
+
+constexpr const char* kContrib = "com.microsoft";
+constexpr const char* kDomain = "quench.contrib";
+constexpr size_t kMostFunctions = 64;  // different ones; layers of a network share one
+
+struct Operator {
+  std::string_view domain;
+  std::string_view name;
+  int64_t first_opset;  // of ONNX's own operators in its function
+  Replacement (*replacement)(const NodeProto& node, const Values& values);
+};
+
+// 11: negative axes of Softmax, Range and Pad's inputs.
+constexpr Operator kOperators[] = {
+    {kContrib, "Attention", 11, attention_function},
+};
+
+const Operator* operator_of(const NodeProto& node) {
+  const auto found = std::ranges::find_if(
+      kOperators, [&](const Operator& op) { return op.domain == node.domain() && op.name == node.op_type(); });
+  return found == std::end(kOperators) ? nullptr : found;
+}
+
+bool has_any(const onnx::GraphProto& graph) {
+  return std::ranges::any_of(graph.node(), [](const NodeProto& node) { return operator_of(node) != nullptr; });
+}
+
+// Of a node of one of these operators.
+Replacement replacement_of(const NodeProto& node, const Values& values, int64_t opset) {
+  const Operator& op = *operator_of(node);
+  if (opset < op.first_opset)
+    return refused(fmt::format("operator set {} is too old, {} is not", opset, op.first_opset));
+  return op.replacement(node, values);
+}
+
+onnx::FunctionProto parse_function(const std::string& text) {
+  onnx::FunctionProto function;
+  if (!onnx::OnnxParser::Parse(function, text.c_str()).IsOK()) throw Error("the function of an operator is no ONNX");
+  return function;
+}
+
+}  // namespace
+
+void replace_contrib(onnx::ModelProto& model) {
+  if (model.functions_size() != 0 || !has_any(model.graph())) return;
+  const int64_t opset = default_opset(model);
+  const Values values(model.graph());
+  std::map<std::string, std::string> names;  // of functions, by what they are
+  std::vector<std::pair<NodeProto*, std::string>> calls;
+  for (NodeProto& node : *model.mutable_graph()->mutable_node()) {
+    if (!operator_of(node)) continue;
+    const std::string text = replacement_of(node, values, opset).function;
+    if (text.empty() || (names.size() == kMostFunctions && !names.contains(text))) continue;
+    const auto [entry, is_new] = names.emplace(text, node.op_type() + std::to_string(names.size()));
+    if (is_new) {
+      *model.add_functions() = parse_function(
+          fmt::format("<domain: \"{}\", opset_import: [\"\" : {}]>\n{} {}", kDomain, opset, entry->second, text));
+    }
+    calls.emplace_back(&node, entry->second);
+  }
+  for (const auto& [node, name] : calls) {
+    node->set_domain(kDomain);
+    node->set_op_type(name);
+  }
+  inline_functions(model);
+}
+
+std::vector<std::string> contrib_refusals(const onnx::ModelProto& model) {
+  std::vector<std::string> lines;
+  if (!has_any(model.graph())) return lines;
+  const Values values(model.graph());
+  for (const NodeProto& node : model.graph().node()) {
+    if (!operator_of(node)) continue;
+    std::string why = replacement_of(node, values, default_opset(model)).refusal;
+    if (why.empty()) why = "there are too many different ones, or functions that stay";
+    lines.push_back(fmt::format("node '{}' ({}): {}", printable(node.name()), printable(node.op_type()), why));
+  }
+  return lines;
+}
+
+}  // namespace quench

@@ -1,0 +1,24 @@
+// Operators that are not ONNX's own, which stand for several that are: ONNX Runtime's (domain com.microsoft), which its
+// optimizer and its exporter of language models write, and documents in its docs/ContribOperators.md.
+#pragma once
+
+#include <onnx/onnx_pb.h>
+
+#include <string>
+#include <vector>
+
+namespace quench {
+
+// Replaces, in the main graph, each node of com.microsoft's Attention
+// by ONNX's own operators, as the body of a function (inline_functions.h): then the weights of a projection are seen as
+// those of a MatMul.
+//
+// Attention: its weights must be an initializer of float32 or float16.
+//
+// Those stay that use what has no such form here (contrib_refusals()), and all in a model whose own functions stay.
+void replace_contrib(onnx::ModelProto& model);
+
+// Why nodes of these operators stayed, a line for each of them.
+std::vector<std::string> contrib_refusals(const onnx::ModelProto& model);
+
+}  // namespace quench
