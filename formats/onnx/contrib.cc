@@ -31,6 +31,7 @@ struct Operator {
 // 11: negative axes of Softmax, Range and Pad's inputs.
 constexpr Operator kOperators[] = {
     {kContrib, "Attention", 11, attention_function},
+    {kContrib, "MultiHeadAttention", 11, multi_head_attention_function},
 };
 
 const Operator* operator_of(const NodeProto& node) {

@@ -9,11 +9,12 @@
 
 namespace quench {
 
-// Replaces, in the main graph, each node of com.microsoft's Attention
+// Replaces, in the main graph, each node of com.microsoft's Attention and MultiHeadAttention
 // by ONNX's own operators, as the body of a function (inline_functions.h): then the weights of a projection are seen as
 // those of a MatMul.
 //
 // Attention: its weights must be an initializer of float32 or float16.
+// MultiHeadAttention: all forms of its inputs; keys whose rank the graph does not tell are taken to be of three axes.
 //
 // Those stay that use what has no such form here (contrib_refusals()), and all in a model whose own functions stay.
 void replace_contrib(onnx::ModelProto& model);
