@@ -32,6 +32,7 @@ struct Operator {
 constexpr Operator kOperators[] = {
     {kContrib, "Attention", 11, attention_function},
     {kContrib, "MultiHeadAttention", 11, multi_head_attention_function},
+    {kContrib, "GroupQueryAttention", 11, group_query_attention_function},
 };
 
 const Operator* operator_of(const NodeProto& node) {

@@ -107,5 +107,6 @@ Replacement function_of(const std::string& inputs, const std::string& outputs, c
 // Each of one operator; `values` are those of the graph that the node is in.
 Replacement attention_function(const onnx::NodeProto& node, const Values& values);
 Replacement multi_head_attention_function(const onnx::NodeProto& node, const Values& values);
+Replacement group_query_attention_function(const onnx::NodeProto& node, const Values& values);
 
 }  // namespace quench
