@@ -28,11 +28,12 @@ struct Operator {
   Replacement (*replacement)(const NodeProto& node, const Values& values);
 };
 
-// 11: negative axes of Softmax, Range and Pad's inputs.
+// 11: negative axes of Softmax, Range and Pad's inputs; 7: shapes that are broadcast.
 constexpr Operator kOperators[] = {
     {kContrib, "Attention", 11, attention_function},
     {kContrib, "MultiHeadAttention", 11, multi_head_attention_function},
     {kContrib, "GroupQueryAttention", 11, group_query_attention_function},
+    {"", "ImageScaler", 7, image_scaler_function},
 };
 
 const Operator* operator_of(const NodeProto& node) {
