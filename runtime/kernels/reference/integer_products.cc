@@ -48,8 +48,9 @@ Status check_types(const InferContext& context, const IntegerOperands& operands)
   return check_type(context, operands.b, kByteTypes);
 }
 
-// Everything but the operands themselves, and the output `y`.
-Status check_rest(InferContext& context, const IntegerOperands& operands, const ParameterAxes& axes, const Shape& y) {
+// Everything but the operands themselves, sums of `inner` products, and the output `y`.
+Status check_rest(InferContext& context, const IntegerOperands& operands, const ParameterAxes& axes, int64_t inner,
+                  const Shape& y) {
   const Tensor& a = *context.input(operands.a);
   const Tensor& b = *context.input(operands.b);
   QUENCH_RETURN_IF_ERROR(check_parameter(context, operands.a_zero, type_set(a.type), axes.a, a.shape));
@@ -64,7 +65,7 @@ Status check_rest(InferContext& context, const IntegerOperands& operands, const 
     QUENCH_RETURN_IF_ERROR(check_quantization(context, operands.y_scale, operands.y_zero, type));
   }
   constexpr int64_t kLargest = int64_t{1} << 40;
-  if (a.elements() > kLargest || b.elements() > kLargest || y.elements() > kLargest) {
+  if (a.elements() > kLargest || b.elements() > kLargest || y.elements() > kLargest || inner > kLargest) {
     return Status::error(StatusCode::kShape, "an operand is too large");
   }
   return context.set_output(0, type, y);
@@ -413,10 +414,11 @@ void multiply_matrices(const RunContext& context, const MatMulState& state, cons
 
 Status infer_integer_convolution(InferContext& context, const IntegerOperands& operands) {
   QUENCH_RETURN_IF_ERROR(check_types(context, operands));
+  const Shape& w = context.input(operands.b)->shape;
   Shape y;
-  QUENCH_RETURN_IF_ERROR(place_convolution(context, context.input(operands.a)->shape, context.input(operands.b)->shape,
-                                           &context.state<ConvolutionState>(), &y));
-  QUENCH_RETURN_IF_ERROR(check_rest(context, operands, kConvolutionAxes, y));
+  QUENCH_RETURN_IF_ERROR(
+      place_convolution(context, context.input(operands.a)->shape, w, &context.state<ConvolutionState>(), &y));
+  QUENCH_RETURN_IF_ERROR(check_rest(context, operands, kConvolutionAxes, w.elements(1, w.rank), y));
   context.set_scratch(convolution_scratch(context, operands, y.elements(), nullptr).bytes);
   return Status();
 }
@@ -457,7 +459,7 @@ Status infer_integer_matmul(InferContext& context, const IntegerOperands& operan
     axes.b = b.rank - (turn_b ? 2 : 1);
     axes.y_b = y.rank - 1;
   }
-  QUENCH_RETURN_IF_ERROR(check_rest(context, operands, axes, y));
+  QUENCH_RETURN_IF_ERROR(check_rest(context, operands, axes, product.product.inner, y));
   context.set_scratch(matmul_scratch(context, operands, product.product, y.elements(), nullptr).bytes);
   return Status();
 }

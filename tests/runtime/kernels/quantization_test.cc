@@ -383,6 +383,10 @@ TEST(IntegerProducts, Refuse) {
   EXPECT_EQ(code_of("QLinearConv", 10, {}, {x, scale, zero, w, scale, zeros, scale}), StatusCode::kInvalidArgument);
   const Value a = random_value<uint8_t>({2, 3}, 1);
   EXPECT_EQ(code_of("MatMulInteger", 10, {}, {a, a}), StatusCode::kShape);
+  // No element at all, but sums whose scratch memory nobody can have.
+  const int64_t huge = int64_t{1} << 58;
+  EXPECT_EQ(code_of("MatMulInteger", 10, {}, {Value::of<uint8_t>({0, huge}, {}), Value::of<uint8_t>({huge, 0}, {})}),
+            StatusCode::kShape);
   EXPECT_EQ(code_of("MatMulInteger", 10, {}, {a, zero}), StatusCode::kShape);
   const Value b = random_value<uint8_t>({3, 2}, 1);
   EXPECT_EQ(code_of("MatMulInteger", 10, {}, {a, b, Value::of<uint8_t>({3}, {1, 1, 1})}), StatusCode::kShape);
