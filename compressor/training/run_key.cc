@@ -65,9 +65,10 @@ std::string RunKey::difference(const std::map<std::string, std::string>& texts) 
   return "";
 }
 
-RunKey run_key(const LoopOptions& options) {
+RunKey run_key(const LoopOptions& options, const RunKey& network) {
   RunKey key;
   key.add("the command", "train");
+  key.add(network);
   Recorder recorder{key};
   visit_options(options, recorder);
   return key;

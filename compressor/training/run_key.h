@@ -31,7 +31,8 @@ class RunKey {
   std::vector<std::pair<std::string, std::string>> options_;
 };
 
-RunKey run_key(const LoopOptions& options);
+// `network`: what else makes the network that is trained. It comes before the options, some of which follow from it.
+RunKey run_key(const LoopOptions& options, const RunKey& network = {});
 RunKey run_key(const TuneOptions& options);
 
 }  // namespace quench::training

@@ -35,9 +35,7 @@ TrainReport run(const OnnxModel& model, const std::filesystem::path& output, con
   for (const auto& [name, tensor] : module.parameters()) report.parameters += static_cast<uint64_t>(tensor.numel());
   Trainer trainer(module, teacher.get(), options, process.communicator());
   trainer.set_judged_form(judged);
-  RunKey key = run_key(options);
-  key.add(network);
-  trainer.run(std::move(key));
+  trainer.run(run_key(options, network));
   const std::vector<OnnxModel> columns = columns_alone(module, trainer);
   trainer.estimate_statistics(kStatisticsBatches, {});
   if (process.communicator().rank() != 0) return report;

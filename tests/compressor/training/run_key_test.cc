@@ -139,11 +139,15 @@ TEST(RunKey, NamesTheOptionThatDiffers) {
   EXPECT_EQ(changes().size(), names_of(options).bound.size()) << "each of them is tried";
 }
 
-TEST(RunKey, NamesTheCommandBeforeItsOptions) {
+TEST(RunKey, NamesTheCommandThenTheNetworkThenOptions) {
   EXPECT_EQ(run_key(LoopOptions()).difference(run_key(TuneOptions()).to_texts()), "the command tune, not train");
   LoopOptions options;
   options.seed = 3;
   EXPECT_EQ(run_key(options).difference(run_key(LoopOptions()).to_texts()), "--seed 1, not 3");
+  RunKey four, eight;
+  four.add("--steps", "4");
+  eight.add("--steps", "8");
+  EXPECT_EQ(run_key(options, eight).difference(run_key(LoopOptions(), four).to_texts()), "--steps 4, not 8");
 }
 
 TEST(RunKey, WhereARunIsSavedAndByWhatMachineMayChange) {
