@@ -20,6 +20,24 @@ using torch::autograd::variable_list;
 
 constexpr double kSafety = 0.9, kLeastFactor = 0.2, kMostFactor = 10;  // as in Hairer's codes and SciPy's
 
+template <typename... Args>
+NoSolution no_solution(fmt::format_string<Args...> format, Args&&... args) {
+  return NoSolution(fmt::format(format, std::forward<Args>(args)...));
+}
+
+// body(), whose errors begin with the name.
+template <typename Body>
+auto named(const std::string& name, const Body& body) {
+  const auto begin = name.empty() ? "" : name + ": ";
+  try {
+    return body();
+  } catch (const NoSolution& error) {
+    throw NoSolution(begin + error.what());
+  } catch (const Error& error) {
+    throw Error(begin + error.what());
+  }
+}
+
 double root_mean_square(const Tensor& values) {
   return values.numel() == 0 ? 0 : std::sqrt(values.square().mean().item<double>());
 }
@@ -109,7 +127,7 @@ class Integration {
       u = taken.u;
     }
     if (!torch::isfinite(u.detach()).all().item<bool>()) {
-      throw Error::make("u is not finite at t = {:g}: take more steps, or an adaptive solver", to);
+      throw no_solution("u is not finite at t = {:g}: take more steps, or an adaptive solver", to);
     }
     return u;
   }
@@ -159,15 +177,15 @@ class Integration {
 
   void check_step(double t, double h, double interval) const {
     if (counts_.accepted + counts_.rejected >= options_.max_steps) {
-      throw Error::make(
+      throw no_solution(
           "{} steps were not enough, and t is {:g}: take larger tolerances or another solver; the problem "
           "may be stiff",
           options_.max_steps, t);
     }
     const double least = 10 * std::numeric_limits<double>::epsilon() * std::max(std::abs(t), std::abs(interval));
     if (std::abs(h) >= least) return;
-    if (!is_finite_) throw Error::make("u or f(t, u) is not finite behind t = {:g}: look at the right-hand side", t);
-    throw Error::make(
+    if (!is_finite_) throw no_solution("u or f(t, u) is not finite behind t = {:g}: look at the right-hand side", t);
+    throw no_solution(
         "the step underflows at t = {:g}: u may have no end there, or the tolerances are below what its "
         "type can hold; take larger ones",
         t);
@@ -179,7 +197,7 @@ class Integration {
     const Tensor scale = options_.atol + options_.rtol * u.abs();
     const double size = root_mean_square(u / scale), speed = root_mean_square(slope / scale);
     if (!std::isfinite(speed) || !std::isfinite(root_mean_square(u))) {
-      throw Error::make("u or f(t, u) is not finite at t = {:g}, where it begins: look at both", from);
+      throw no_solution("u or f(t, u) is not finite at t = {:g}, where it begins: look at both", from);
     }
     const double interval = std::abs(to - from);
     const double guess =
@@ -346,9 +364,10 @@ struct SolveFunction : torch::autograd::Function<SolveFunction> {
     const auto holder = c10::static_intrusive_pointer_cast<Holder>(context->saved_data["record"].toCapsule());
     const Record& record = *holder->record;
     const auto back = record.options.gradient == Gradient::kRecompute ? recompute_back : adjoint_back;
-    variable_list result = walk_back(
-        record, gradients,
-        [&](size_t interval, Tensor& adjoint, std::vector<Tensor>& sums) { back(record, interval, adjoint, sums); });
+    const auto step_back = [&](size_t interval, Tensor& adjoint, std::vector<Tensor>& sums) {
+      back(record, interval, adjoint, sums);
+    };
+    variable_list result = named(record.options.name, [&] { return walk_back(record, gradients, step_back); });
     result.emplace_back();  // of the record
     return result;
   }
@@ -392,9 +411,7 @@ void check(const Tensor& u0, const std::vector<double>& times, const Options& op
     throw Error::make("{} steps cannot be enough: give max_steps of at least 1", options.max_steps);
 }
 
-}  // namespace
-
-Solution integrate(const Function& f, const Tensor& u0, const std::vector<double>& times, const Options& options) {
+Solution solve(const Function& f, const Tensor& u0, const std::vector<double>& times, const Options& options) {
   check(u0, times, options);
   if (options.gradient == Gradient::kStored || !torch::GradMode::is_enabled()) {
     Integration integration(f, options);
@@ -406,6 +423,12 @@ Solution integrate(const Function& f, const Tensor& u0, const std::vector<double
   inputs.insert(inputs.end(), options.parameters.begin(), options.parameters.end());
   std::vector<Tensor> values = SolveFunction::apply(at::TensorList(inputs), record);
   return {std::move(values), record->counts};
+}
+
+}  // namespace
+
+Solution integrate(const Function& f, const Tensor& u0, const std::vector<double>& times, const Options& options) {
+  return named(options.name, [&] { return solve(f, u0, times, options); });
 }
 
 }  // namespace quench::solver

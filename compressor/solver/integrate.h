@@ -22,13 +22,20 @@
 #include <vector>
 
 #include "compressor/solver/gradient.h"
+#include "formats/error.h"
 
 namespace quench::solver {
 
 // f(t, u): of u's shape and type, float or double. It may be called under any mode of autograd.
 using Function = std::function<torch::Tensor(double t, const torch::Tensor& u)>;
 
+// The problem has no solution that these steps could find, where another one, or other options, might do.
+struct NoSolution : Error {
+  using Error::Error;
+};
+
 struct Options {
+  std::string name = {};            // of the problem: errors begin with it, those of backward passes, too
   std::string method = "dopri5";    // one of tableau_names()
   int steps = 0;                    // fixed ones between two times, at least 1; 0: adaptive
   double rtol = 1e-6, atol = 1e-6;  // at least 0, not both 0; rtol below 1
@@ -50,8 +57,8 @@ struct Solution {
 
 // `times`: one or more, finite, each beyond the one before, in one direction. Times have no gradient. Throws
 // quench::Error, with what to do: for an unknown method, tolerances that cannot be met, adaptive steps of a method
-// without an error estimate, times in no order; where f's result has another shape or type, where u or f is not finite,
-// where a step becomes too small to change t, and after max_steps.
+// without an error estimate, times in no order, and where f's result has another shape or type; NoSolution where u or f
+// is not finite, where a step becomes too small to change t, and after max_steps.
 Solution integrate(const Function& f, const torch::Tensor& u0, const std::vector<double>& times,
                    const Options& options = {});
 

@@ -175,7 +175,12 @@ std::set<int> GraphModule::output_slots() const {
 }
 
 void GraphModule::integrate_blocks(const OdeOptions& options) {
-  solver_ = {options.solver, options.steps, options.rtol, options.atol, kMostOdeSteps, options.gradient, {}};
+  solver_ = {.method = options.solver,
+             .steps = options.steps,
+             .rtol = options.rtol,
+             .atol = options.atol,
+             .max_steps = kMostOdeSteps,
+             .gradient = options.gradient};
   for (const std::string& name : options.blocks) blocks_.push_back(take_block(name));
   find_last_uses(nodes_, output_slots());
 }
@@ -444,6 +449,7 @@ Tensors GraphModule::run_node(const Node& node, const Tensors& inputs, const Pas
 torch::Tensor GraphModule::run_block(const Node& node, const Tensors& inputs) {
   const Block& block = blocks_[static_cast<size_t>(node.block)];
   solver::Options options = solver_;
+  options.name = fmt::format("{}: ODE block '{}'", model_.name, block.name);
   for (size_t i = 1; i < inputs.size(); ++i) {
     if (inputs[i].requires_grad()) options.parameters.push_back(inputs[i]);
   }
@@ -456,11 +462,7 @@ torch::Tensor GraphModule::run_block(const Node& node, const Tensors& inputs) {
     run_nodes(block.nodes, 0, block.nodes.size(), values, {Mode::kEvaluate, nullptr});
     return values[static_cast<size_t>(block.slope)];
   };
-  try {
-    return solver::integrate(f, inputs[0], {0, 1}, options).values[1];
-  } catch (const Error& error) {
-    throw Error::make("{}: ODE block '{}': {}", model_.name, block.name, error.what());
-  }
+  return solver::integrate(f, inputs[0], {0, 1}, options).values[1];
 }
 
 torch::Tensor GraphModule::normalize(const Node& node, const Tensors& inputs, const Pass& pass) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "compressor/solver/integrate.h"
 #include "compressor/training/autocast.h"
 #include "compressor/training/loop/clock.h"
 #include "compressor/training/loop/drop_path.h"
@@ -102,8 +103,7 @@ template <typename Body>
 auto Trainer::at_this_step(const Body& body) const {
   try {
     return body();
-  } catch (const Error& error) {
-    if (!module_.integrates_blocks()) throw;
+  } catch (const solver::NoSolution& error) {
     throw Error::make("{}; this was {}: where the loss has risen before it, {}", error.what(), this_step(), way_out());
   }
 }

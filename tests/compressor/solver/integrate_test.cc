@@ -306,5 +306,29 @@ TEST(Integrate, SaysWhatIsWrongWithTheRightHandSide) {
   EXPECT_EQ(stiff.find("500 steps were not enough, and t is "), 0u) << stiff;
 }
 
+TEST(Integrate, ErrorsNameTheProblemOnTheWayBackToo) {
+  for (const Gradient gradient : {Gradient::kRecompute, Gradient::kAdjoint}) {
+    Options options;
+    options.name = "the pendulum";
+    options.gradient = gradient;
+    const Tensor u0 = doubles({1, 2}).requires_grad_();
+    bool returns = false, has_shape = true;
+    const Function f = [&](double, const Tensor& u) {
+      if (!has_shape) return u.sum();
+      return returns ? u * std::nan("") : -u;
+    };
+    const Tensor u = integrate(f, u0, {0, 1}, options).values[1];
+    const auto gradient_of = [&] { torch::autograd::grad({u.sum()}, {u0}, {}, true); };
+    has_shape = false;
+    EXPECT_EQ(error_of(gradient_of).find("the pendulum: the right-hand side at t = "), 0u) << error_of(gradient_of);
+    EXPECT_EQ(error_of([&] { integrate(f, u0, {0, 1}, options); }).find("the pendulum: the right-hand side"), 0u);
+    if (gradient == Gradient::kRecompute) continue;  // which chooses no steps on the way back
+    has_shape = true;
+    returns = true;
+    EXPECT_THROW(gradient_of(), NoSolution);
+    EXPECT_EQ(error_of(gradient_of).find("the pendulum: u or f(t, u) is not finite"), 0u) << error_of(gradient_of);
+  }
+}
+
 }  // namespace
 }  // namespace quench::solver
