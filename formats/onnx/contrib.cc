@@ -33,6 +33,7 @@ constexpr Operator kOperators[] = {
     {kContrib, "Attention", 11, attention_function},
     {kContrib, "MultiHeadAttention", 11, multi_head_attention_function},
     {kContrib, "GroupQueryAttention", 11, group_query_attention_function},
+    {kContrib, "RotaryEmbedding", 11, rotary_embedding_function},
     {"", "ImageScaler", 7, image_scaler_function},
 };
 

@@ -78,6 +78,34 @@ void join_heads(Body& body, const std::string& mixed) {
   body.output("y", "Reshape", {body.transpose(mixed, "0, 2, 1, 3"), body.integers({0, 0, -1})});
 }
 
+// GatherND, as the tables of a Gather may be learned (compressor/graph/learned.h), and these are not.
+Angles angles_at(Body& body, const std::string& rows) {
+  const std::string places = body.reshape(rows, {0, 1, -1, 1});
+  return {body.call("GatherND", {"cosines", places}), body.call("GatherND", {"sines", places})};
+}
+
+std::string turned(Body& body, bool interleaved, const std::string& x, const Angles& angles) {
+  const std::string pairs = body.sizes("cosines", 1, 2), both = body.call("Add", {pairs, pairs});
+  const std::string axis = body.integers({3});
+  std::string a, b;
+  if (interleaved) {
+    const std::string step = body.integers({2});
+    a = body.call("Slice", {x, body.integers({0}), both, axis, step});
+    b = body.call("Slice", {x, body.integers({1}), both, axis, step});
+  } else {
+    a = body.call("Slice", {x, body.integers({0}), pairs, axis});
+    b = body.call("Slice", {x, pairs, both, axis});
+  }
+  const auto [cosines, sines] = angles;
+  std::string real = body.call("Sub", {body.call("Mul", {a, cosines}), body.call("Mul", {b, sines})});
+  std::string imaginary = body.call("Add", {body.call("Mul", {a, sines}), body.call("Mul", {b, cosines})});
+  const std::string rest = body.call("Slice", {x, both, body.integers({kToEnd}), axis});
+  if (!interleaved) return body.concat({real, imaginary, rest}, 3);
+  real = body.reshape(real, {0, 0, 0, -1, 1});
+  imaginary = body.reshape(imaginary, {0, 0, 0, -1, 1});
+  return body.concat({body.reshape(body.concat({real, imaginary}, 4), {0, 0, 0, -1}), rest}, 3);
+}
+
 bool has_finite_attributes(const onnx::NodeProto& node) {
   return std::isfinite(float_attribute(node, "scale", 0)) && std::isfinite(filter_of(node));
 }

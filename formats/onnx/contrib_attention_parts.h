@@ -31,6 +31,17 @@ void mix(Body& body, const std::string& weights, const std::string& v);
 // From batch x heads x queries x features, as the output `y`.
 void join_heads(Body& body, const std::string& mixed);
 
+// Cosines and sines of the rows (batch or 1 x positions) of the function's inputs `cosines` and `sines`, which are tables
+// of rows x pairs.
+struct Angles {
+  std::string cosines, sines;
+};
+Angles angles_at(Body& body, const std::string& rows);
+
+// Turns pairs of features of heads: in one that is interleaved, neighbours, else those half of all that are turned apart.
+// What is behind the pairs stays.
+std::string turned(Body& body, bool interleaved, const std::string& x, const Angles& angles);
+
 // Whether the numbers of a node's attributes `scale` and `mask_filter_value` are some.
 bool has_finite_attributes(const onnx::NodeProto& node);
 

@@ -108,6 +108,7 @@ Replacement function_of(const std::string& inputs, const std::string& outputs, c
 Replacement attention_function(const onnx::NodeProto& node, const Values& values);
 Replacement multi_head_attention_function(const onnx::NodeProto& node, const Values& values);
 Replacement group_query_attention_function(const onnx::NodeProto& node, const Values& values);
+Replacement rotary_embedding_function(const onnx::NodeProto& node, const Values& values);
 Replacement image_scaler_function(const onnx::NodeProto& node, const Values& values);
 
 }  // namespace quench

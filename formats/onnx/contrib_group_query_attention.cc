@@ -84,7 +84,7 @@ std::string total_of(Body& body) { return body.reshape(body.cast_to_integers("to
 
 // Which rows of the tables of angles, batch or 1 x queries. Of the input position_ids only the first number counts in a
 // first prompt, which has no past.
-std::string angles_of(Body& body, const Call& call, const Places& places, const std::string& q) {
+std::string angle_rows(Body& body, const Call& call, const Places& places, const std::string& q) {
   if (!has_input(call.node, kPositions)) return places.query;
   const std::string ids = body.cast_to_integers("positions");
   const std::string first = body.slice(body.reshape(ids, {-1}), 0, 1, 0);
@@ -95,37 +95,11 @@ std::string angles_of(Body& body, const Call& call, const Places& places, const 
   return body.call("Where", {is_prompt, from_first, ids});
 }
 
-// Of the first `pairs` x 2 features, the first or the second one of each pair: every second, or one half of them.
-std::string half_of(Body& body, const Call& call, const std::string& x, const std::string& pairs, int64_t first) {
-  const std::string both = body.call("Add", {pairs, pairs}), axis = body.integers({3});
-  const std::string none = body.integers({0});
-  if (integer_attribute(call.node, "rotary_interleaved", 0) == 1)
-    return body.call("Slice", {x, body.integers({first}), both, axis, body.integers({2})});
-  return first == 0 ? body.call("Slice", {x, none, pairs, axis}) : body.call("Slice", {x, pairs, both, axis});
-}
-
-// Turns pairs of features by the angles of their positions; what is behind the pairs stays.
-std::string turned(Body& body, const Call& call, const std::string& x, const std::string& cosines,
-                   const std::string& sines, const std::string& pairs) {
-  const std::string a = half_of(body, call, x, pairs, 0), b = half_of(body, call, x, pairs, 1);
-  std::string real = body.call("Sub", {body.call("Mul", {a, cosines}), body.call("Mul", {b, sines})});
-  std::string imaginary = body.call("Add", {body.call("Mul", {a, sines}), body.call("Mul", {b, cosines})});
-  const std::string rest =
-      body.call("Slice", {x, body.call("Add", {pairs, pairs}), body.integers({kToEnd}), body.integers({3})});
-  if (integer_attribute(call.node, "rotary_interleaved", 0) != 1) return body.concat({real, imaginary, rest}, 3);
-  real = body.reshape(real, {0, 0, 0, -1, 1});
-  imaginary = body.reshape(imaginary, {0, 0, 0, -1, 1});
-  return body.concat({body.reshape(body.concat({real, imaginary}, 4), {0, 0, 0, -1}), rest}, 3);
-}
-
-// GatherND, as the tables of a Gather may be learned (compressor/graph/learned.h), and these are not.
 void turn(Body& body, const Call& call, const Places& places, Heads& heads) {
-  const std::string angles = body.reshape(angles_of(body, call, places, heads.q), {0, 1, -1, 1});
-  const std::string cosines = body.call("GatherND", {"cosines", angles});
-  const std::string sines = body.call("GatherND", {"sines", angles});
-  const std::string pairs = body.sizes("cosines", 1, 2);
-  heads.q = turned(body, call, heads.q, cosines, sines, pairs);
-  heads.k = turned(body, call, heads.k, cosines, sines, pairs);
+  const bool interleaved = integer_attribute(call.node, "rotary_interleaved", 0) == 1;
+  const Angles angles = angles_at(body, angle_rows(body, call, places, heads.q));
+  heads.q = turned(body, interleaved, heads.q, angles);
+  heads.k = turned(body, interleaved, heads.k, angles);
 }
 
 // Positions of past and present together: those of the past's buffer, where the new ones fit in.
