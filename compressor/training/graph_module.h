@@ -78,9 +78,10 @@ class GraphModule {
 
   // From now on, each of these ODE blocks is the solution of its initial value problem, which the graph has in the form
   // of networks::write_for_training, over t from 0 to 1; a batch, or this process's part of one, shares the steps. Passes
-  // then throw quench::Error, too, where a block cannot be solved. Throws quench::Error for a graph that has no such
+  // then throw NoSolution, too, where a block has none. Throws quench::Error for a graph that has no such
   // block, and for BatchNormalization in one, whose statistics would move with each evaluation. Not together with
   // recompute_activations().
+  using NoSolution = solver::NoSolution;
   void integrate_blocks(const OdeOptions& options);
   bool integrates_blocks() const { return !blocks_.empty(); }
   // Of the blocks' right-hand sides, all of them together, in all passes so far, backward ones included.

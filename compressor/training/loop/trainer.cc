@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "compressor/solver/integrate.h"
 #include "compressor/training/autocast.h"
 #include "compressor/training/loop/clock.h"
 #include "compressor/training/loop/drop_path.h"
@@ -103,7 +102,7 @@ template <typename Body>
 auto Trainer::at_this_step(const Body& body) const {
   try {
     return body();
-  } catch (const solver::NoSolution& error) {
+  } catch (const GraphModule::NoSolution& error) {
     throw Error::make("{}; this was {}: where the loss has risen before it, {}", error.what(), this_step(), way_out());
   }
 }
