@@ -24,9 +24,10 @@ Quantization read_quantization(const RunContext& context, int scale, int zero_po
 }
 
 Limits limits_of(ElementType type) {
-  const int32_t count = 1 << (8 * size_of(type));
-  const bool is_signed = type == ElementType::kInt8 || type == ElementType::kInt16;
-  return is_signed ? Limits{-count / 2, count / 2 - 1} : Limits{0, count - 1};
+  const int64_t count = int64_t{1} << (8 * size_of(type));
+  const bool is_signed = type == ElementType::kInt8 || type == ElementType::kInt16 || type == ElementType::kInt32;
+  const int64_t least = is_signed ? -count / 2 : 0;
+  return {static_cast<int32_t>(least), static_cast<int32_t>(least + count - 1)};
 }
 
 void dequantize(const RunContext& context, const Tensor& from, Quantization quantization, float* to) {

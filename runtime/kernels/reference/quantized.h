@@ -17,7 +17,7 @@ struct Quantization {
 Status check_quantization(const InferContext& context, int scale, int zero_point, ElementType type);
 Quantization read_quantization(const RunContext& context, int scale, int zero_point);
 
-// What the integers of a type of kQuantizedTypes can be.
+// What the integers of a type of kQuantizedTypes, or of int32, can be.
 struct Limits {
   int32_t least;
   int32_t most;
