@@ -19,6 +19,8 @@ namespace quench {
 // present's buffer is as long as the past's, or as total_sequence_length says where that is longer; where that is no
 // shape or constant, as past and new ones together. Behind a sample's new ones it is zero.
 //
+// RotaryEmbedding: inputs of three or four axes, which the graph must tell; its attribute `scale` has no effect.
+//
 // Those stay that use what has no such form here (contrib_refusals()), and all in a model whose own functions stay.
 void replace_contrib(onnx::ModelProto& model);
 
