@@ -16,6 +16,17 @@ struct Plane {
 // photographs have 0.25 to 0.5, and squeezenet's file 22.6 dB on photographs in place of 26.2 (means of two seeds).
 constexpr double kRoughness = 0.4;
 
+// Adds the values of `line`, `cell` pixels apart and linear between, to a row of pixels.
+void add_interpolated(std::span<const float> line, int64_t cell, std::span<float> row) {
+  const auto width = static_cast<int64_t>(row.size());
+  for (int64_t c = 0; c * cell < width; ++c) {
+    const float left = line[static_cast<size_t>(c)];
+    const float slope = (line[static_cast<size_t>(c) + 1] - left) / static_cast<float>(cell);
+    float* pixels = &row[static_cast<size_t>(c * cell)];
+    for (int64_t i = 0; i < std::min(cell, width - c * cell); ++i) pixels[i] += left + slope * static_cast<float>(i);
+  }
+}
+
 // Noise of all scales, of zero mean and unit deviation: a lattice of normal values, twice as fine each time, each octave
 // `persistence` times as strong as the coarser one before.
 std::vector<float> draw_texture(const Plane& image, double persistence, Random& random) {
@@ -23,19 +34,15 @@ std::vector<float> draw_texture(const Plane& image, double persistence, Random& 
   double strength = 1, power = 0;
   for (int64_t cell = 64; cell >= 1; cell /= 2) {
     const int64_t rows = image.height / cell + 2, columns = image.width / cell + 2;
-    std::vector<float> lattice(static_cast<size_t>(rows * columns));
-    for (float& value : lattice) value = static_cast<float>(random.normal(strength));
+    std::vector<float> lattice(static_cast<size_t>(rows * columns)), line(static_cast<size_t>(columns));
+    for (float& value : lattice) value = static_cast<float>(random.grain(strength));
     for (int64_t y = 0; y < image.height; ++y) {
       const float down = static_cast<float>(y % cell) / static_cast<float>(cell);
       const float* above = &lattice[static_cast<size_t>(y / cell * columns)];
-      const float* below = above + columns;
-      for (int64_t x = 0; x < image.width; ++x) {
-        const int64_t c = x / cell;
-        const float right = static_cast<float>(x % cell) / static_cast<float>(cell);
-        texture[static_cast<size_t>(y * image.width + x)] +=
-            (1 - down) * ((1 - right) * above[c] + right * above[c + 1]) +
-            down * ((1 - right) * below[c] + right * below[c + 1]);
+      for (int64_t c = 0; c < columns; ++c) {
+        line[static_cast<size_t>(c)] = above[c] + down * (above[c + columns] - above[c]);
       }
+      add_interpolated(line, cell, {&texture[static_cast<size_t>(y * image.width)], static_cast<size_t>(image.width)});
     }
     power += strength * strength * (cell == 1 ? 1 : 4.0 / 9);
     strength *= persistence;
@@ -68,12 +75,13 @@ void draw_leaf(const Plane& image, std::span<const float> texture, Random& rando
   for (int64_t y = first(center_y - reach); y < last(center_y + reach, image.height); ++y) {
     for (int64_t x = first(center_x - reach); x < last(center_x + reach, image.width); ++x) {
       const double dx = static_cast<double>(x) - center_x, dy = static_cast<double>(y) - center_y;
-      const double along = dx * cosine + dy * sine, across = dy * cosine - dx * sine;
+      const double along = dx * cosine + dy * sine, across = dy * cosine - dx * sine, stretched = across / stretch;
       const double distance =
-          disc ? std::hypot(along, across / stretch) : std::max(std::abs(along), std::abs(across) / stretch);
+          disc ? std::sqrt(along * along + stretched * stretched) : std::max(std::abs(along), std::abs(stretched));
       const double cover = std::clamp(radius - distance + 0.5, 0.0, 1.0);
       if (cover == 0.0) continue;
-      const size_t place = (static_cast<size_t>(y * image.width + x) + shift) % texture.size();
+      size_t place = static_cast<size_t>(y * image.width + x) + shift;
+      if (place >= texture.size()) place -= texture.size();
       const double shade = along * shade_x + across * shade_y + roughness * static_cast<double>(texture[place]);
       for (int64_t c = 0; c < image.channels; ++c) {
         float& pixel = image.pixels[(c * image.height + y) * image.width + x];
@@ -93,7 +101,7 @@ void draw_dead_leaves(const Plane& image, Random& random) {
   const int leaves = static_cast<int>(random.uniform(8, 40));
   for (int leaf = 0; leaf < leaves; ++leaf) draw_leaf(image, texture, random);
   for (int64_t i = 0; i < image.channels * area; ++i) {
-    image.pixels[i] = std::clamp(image.pixels[i] + static_cast<float>(random.normal(0.07)), -2.2f, 2.5f);
+    image.pixels[i] = std::clamp(image.pixels[i] + static_cast<float>(random.grain(0.07)), -2.2f, 2.5f);
   }
 }
 

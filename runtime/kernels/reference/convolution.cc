@@ -221,46 +221,46 @@ Status infer_conv_transpose(InferContext& context) {
   QUENCH_RETURN_IF_ERROR(read_window(context, x, w.dims + 2, &window));
   QUENCH_RETURN_IF_ERROR(place_transposed_windows(context.attributes().view(), x.rank - 2, &window));
   if (x.elements(2, x.rank) > (int64_t{1} << 40)) return Status::error(StatusCode::kShape, "the input is too large");
-  context.set_scratch(context.threads() * window.input_elements() * static_cast<int64_t>(sizeof(float)));
+  context.set_scratch(context.threads() * window.input[2] * static_cast<int64_t>(sizeof(float)));
   return context.set_output(0, ElementType::kFloat32, window_output_shape(window, x.rank, x[0], w[1] * groups));
 }
 
 namespace {
 
-// Adds each value of `sums`, one per input position, to the output that the tap leads to.
-void scatter_tap(const Window& window, const int64_t taps[kSpatialAxes], const float* sums, float* y) {
-  Range inside[kSpatialAxes];
-  for (int axis = 0; axis < kSpatialAxes; ++axis) {
-    inside[axis] = positions_inside(window.input[axis], window.stride[axis], window.coordinate(axis, 0, taps[axis]),
-                                    window.output[axis]);
-  }
+// One row of inputs of one image, for one output channel: for each tap the channels are summed up first, side by side in
+// memory, and scattered once. The rows of all channels stay in the cache meanwhile. `w` points at the weights of the
+// first input channel; those of the next follow `w_step` later.
+void transpose_row(const Window& window, int64_t z, int64_t row, int64_t channels, const float* x, const float* w,
+                   int64_t w_step, float* sums, float* y) {
+  const int64_t width = window.input[2];
   const int64_t step = window.stride[2];
-  for (int64_t z = inside[0].begin; z < inside[0].end; ++z) {
-    for (int64_t row = inside[1].begin; row < inside[1].end; ++row) {
-      const int64_t from = (z * window.input[1] + row) * window.input[2];
-      const int64_t out_row = window.coordinate(0, z, taps[0]) * window.output[1] + window.coordinate(1, row, taps[1]);
-      const int64_t to = out_row * window.output[2] + window.coordinate(2, 0, taps[2]);
-      for (int64_t i = inside[2].begin; i < inside[2].end; ++i) y[to + i * step] += sums[from + i];
+  for_each_tap(window, [&](int64_t tap_z, int64_t tap_y, int64_t tap_x) {
+    const float* weight = w++;
+    const int64_t out_z = window.coordinate(0, z, tap_z);
+    const int64_t out_row = window.coordinate(1, row, tap_y);
+    if (out_z < 0 || out_z >= window.output[0] || out_row < 0 || out_row >= window.output[1]) return;
+    for (int64_t i = 0; i < width; ++i) sums[i] = 0;
+    for (int64_t c = 0; c < channels; ++c) {
+      const float factor = weight[c * w_step];
+      const float* values = x + c * window.input_elements();
+      for (int64_t i = 0; i < width; ++i) sums[i] += factor * values[i];
     }
-  }
+    const int64_t first = window.coordinate(2, 0, tap_x);
+    const Range inside = positions_inside(width, step, first, window.output[2]);
+    float* to = y + (out_z * window.output[1] + out_row) * window.output[2];
+    for (int64_t i = inside.begin; i < inside.end; ++i) to[first + i * step] += sums[i];
+  });
 }
 
-// One output channel of one image: for each tap the channels are summed up first, side by side in memory, and scattered
-// once. `w` points at the weights of the first input channel; those of the next follow `w_step` later.
+// One output channel of one image; see transpose_row.
 void transpose_plane(const Window& window, int64_t channels, const float* x, const float* w, int64_t w_step,
                      float* sums, float* y) {
-  const int64_t count = window.input_elements();
-  for_each_tap(window, [&](int64_t tap_z, int64_t tap_y, int64_t tap_x) {
-    for (int64_t i = 0; i < count; ++i) sums[i] = 0;
-    for (int64_t c = 0; c < channels; ++c) {
-      const float weight = w[c * w_step];
-      const float* plane = x + c * count;
-      for (int64_t i = 0; i < count; ++i) sums[i] += weight * plane[i];
+  for (int64_t z = 0; z < window.input[0]; ++z) {
+    for (int64_t row = 0; row < window.input[1]; ++row) {
+      const float* first = x + (z * window.input[1] + row) * window.input[2];
+      transpose_row(window, z, row, channels, first, w, w_step, sums, y);
     }
-    const int64_t taps[kSpatialAxes] = {tap_z, tap_y, tap_x};
-    scatter_tap(window, taps, sums, y);
-    ++w;
-  });
+  }
 }
 
 Status run_conv_transpose(RunContext& context) {
@@ -274,7 +274,7 @@ Status run_conv_transpose(RunContext& context) {
   const int64_t w_step = group_out * window.kernel_elements();
   if (out_channels == 0) return Status();
   context.parallel_for(context.input(0)->shape[0] * out_channels, 1, [&](int64_t begin, int64_t end, int slot) {
-    float* sums = static_cast<float*>(context.scratch()) + slot * window.input_elements();
+    float* sums = static_cast<float*>(context.scratch()) + slot * window.input[2];
     for (int64_t plane = begin; plane < end; ++plane) {
       const int64_t channel = plane % out_channels;
       const int64_t first_in = channel / group_out * group_in;

@@ -4,6 +4,7 @@
 #include "formats/operators/resize.h"
 
 #include <cmath>
+#include <cstring>
 
 #include "runtime/kernels/reference/checks.h"
 #include "runtime/kernels/reference/strided.h"
@@ -258,26 +259,14 @@ struct Axis {
   int64_t size;
   int64_t step;  // in the input
   const Taps* taps;
-  int count;  // taps per coordinate; 1 for an axis that stays
+  int count;   // taps per coordinate; 1 for an axis that stays
+  bool stays;  // every coordinate takes itself, with a step of 1
 };
 
 struct Axes {
   int rank;
   Axis axes[kMaxRank];
 };
-
-float sample(const Axes& axes, int axis, const float* x, const int64_t* at) {
-  if (axis == axes.rank) return *x;
-  const Axis& here = axes.axes[axis];
-  const Taps& taps = here.taps[at[axis]];
-  if (here.count == 1) return sample(axes, axis + 1, x + taps.coordinate[0] * here.step, at);
-  float sum = 0;
-  for (int k = 0; k < here.count; ++k) {
-    if (taps.weight[k] == 0) continue;
-    sum += taps.weight[k] * sample(axes, axis + 1, x + taps.coordinate[k] * here.step, at);
-  }
-  return sum;
-}
 
 Axes prepare_axes(RunContext& context, const ResizeState& state) {
   const Tensor& source = *context.input(0);
@@ -294,76 +283,110 @@ Axes prepare_axes(RunContext& context, const ResizeState& state) {
     const int64_t in_size = source.shape[axis];
     const int64_t out_size = target.shape[axis];
     bool one_tap = true;
+    bool stays = strides[axis] == 1;
     const AxisSampling sampling(state.how.transformation,
                                 {in_size, out_size, state.scale[axis], state.crop_begin[axis], state.crop_end[axis]});
     for (int64_t at = 0; at < out_size; ++at) {
       taps[at] = make_taps(state, sampling, axis, at, in_size, out_size);
       one_tap = one_tap && taps[at].weight[0] == 1;
+      stays = stays && one_tap && taps[at].coordinate[0] == at && !taps[at].outside;
     }
-    axes.axes[i] = {out_size, strides[axis], taps, one_tap ? 1 : taps_of(state.how.mode)};
+    axes.axes[i] = {out_size, strides[axis], taps, one_tap ? 1 : taps_of(state.how.mode), stays};
     taps += out_size;
   }
   return axes;
 }
 
-// Calls function(output element, coordinates, true if an axis lies outside the crop) for the elements [begin, end).
-template <typename Function>
-void for_each_output(const Axes& axes, int64_t begin, int64_t end, const Function& function) {
-  for (int64_t element = begin; element < end; ++element) {
-    int64_t at[kMaxRank];
-    int64_t rest = element;
-    bool outside = false;
-    for (int i = axes.rank - 1; i >= 0; --i) {
-      at[i] = rest % axes.axes[i].size;
-      rest /= axes.axes[i].size;
-      outside = outside || axes.axes[i].taps[at[i]].outside;
+// y[i] += weight * what output i of the innermost axis takes from the row at x.
+void add_row(const Axis& axis, const float* x, float weight, float* y) {
+  if (axis.stays) {
+    for (int64_t i = 0; i < axis.size; ++i) y[i] += weight * x[i];
+    return;
+  }
+  for (int64_t i = 0; i < axis.size; ++i) {
+    const Taps& taps = axis.taps[i];
+    for (int k = 0; k < axis.count; ++k) {
+      // Not 0 * x, which is no 0 for an infinite x. One product after the other, so that both layouts round alike.
+      if (taps.weight[k] != 0) y[i] += weight * taps.weight[k] * x[taps.coordinate[k] * axis.step];
     }
-    function(element, static_cast<const int64_t*>(at), outside);
   }
 }
 
-void resize_float(const RunContext& context, const ResizeState& state, const Axes& axes) {
-  const float* x = context.input(0)->as<float>();
-  float* y = context.output(0)->as<float>();
-  context.parallel_for(context.output(0)->elements(), kParallelGrain / 4, [&](int64_t begin, int64_t end, int) {
-    for_each_output(axes, begin, end, [&](int64_t element, const int64_t* at, bool outside) {
-      y[element] = outside ? state.how.outside_value : sample(axes, 0, x, at);
-    });
-  });
+// Adds the rows that row `at` of the outputs takes, weighted; from `axis` on.
+void add_rows(const Axes& axes, int axis, const int64_t* at, const float* x, float weight, float* y) {
+  const Axis& here = axes.axes[axis];
+  if (axis == axes.rank - 1) return add_row(here, x, weight, y);
+  const Taps& taps = here.taps[at[axis]];
+  for (int k = 0; k < here.count; ++k) {
+    if (taps.weight[k] == 0) continue;
+    add_rows(axes, axis + 1, at, x + taps.coordinate[k] * here.step, weight * taps.weight[k], y);
+  }
 }
 
-// Nearest, of any type: rows are gathered along the innermost axis.
+void resize_float_row(const Axes& axes, int64_t row, float outside_value, const float* x, float* y) {
+  const Axis& inner = axes.axes[axes.rank - 1];
+  int64_t at[kMaxRank];
+  bool outside = false;
+  for (int i = axes.rank - 2; i >= 0; --i) {
+    at[i] = row % axes.axes[i].size;
+    row /= axes.axes[i].size;
+    outside = outside || axes.axes[i].taps[at[i]].outside;
+  }
+  for (int64_t i = 0; i < inner.size; ++i) y[i] = outside ? outside_value : 0;
+  if (outside) return;
+  add_rows(axes, 0, at, x, 1, y);
+  for (int64_t i = 0; i < inner.size; ++i) {
+    if (inner.taps[i].outside) y[i] = outside_value;
+  }
+}
+
 template <typename T>
-void gather_nearest(const RunContext& context, const Axes& axes) {
+void gather_nearest_row(const Axes& axes, int64_t row, const T* x, T* y) {
+  const Axis& inner = axes.axes[axes.rank - 1];
+  for (int i = axes.rank - 2; i >= 0; --i) {
+    const Axis& axis = axes.axes[i];
+    x += axis.taps[row % axis.size].coordinate[0] * axis.step;
+    row /= axis.size;
+  }
+  if (inner.stays) {
+    std::memcpy(y, x, static_cast<size_t>(inner.size) * sizeof(T));
+    return;
+  }
+  for (int64_t i = 0; i < inner.size; ++i) y[i] = x[inner.taps[i].coordinate[0] * inner.step];
+}
+
+// Calls function(row, input, row of outputs) for every row along the innermost axis.
+template <typename T, typename Function>
+void for_each_row(const RunContext& context, const Axes& axes, const Function& function) {
   const T* x = context.input(0)->as<T>();
   T* y = context.output(0)->as<T>();
-  const Axis inner = axes.rank > 0 ? axes.axes[axes.rank - 1] : Axis{1, 0, nullptr, 1};
   if (context.output(0)->elements() == 0) return;
-  context.parallel_for(context.output(0)->elements() / inner.size, kParallelGrain / inner.size + 1,
+  const int64_t size = axes.axes[axes.rank - 1].size;
+  context.parallel_for(context.output(0)->elements() / size, kParallelGrain / 4 / size + 1,
                        [&](int64_t begin, int64_t end, int) {
-                         for (int64_t row = begin; row < end; ++row) {
-                           int64_t rest = row;
-                           int64_t offset = 0;
-                           for (int i = axes.rank - 2; i >= 0; --i) {
-                             const Axis& axis = axes.axes[i];
-                             offset += axis.taps[rest % axis.size].coordinate[0] * axis.step;
-                             rest /= axis.size;
-                           }
-                           for (int64_t i = 0; i < inner.size; ++i) {
-                             const int64_t step = inner.taps ? inner.taps[i].coordinate[0] * inner.step : 0;
-                             y[row * inner.size + i] = x[offset + step];
-                           }
-                         }
+                         for (int64_t row = begin; row < end; ++row) function(row, x, y + row * size);
                        });
+}
+
+// Of any type.
+template <typename T>
+void gather_nearest(const RunContext& context, const Axes& axes) {
+  for_each_row<T>(context, axes, [&](int64_t row, const T* x, T* y) { gather_nearest_row(axes, row, x, y); });
 }
 
 Status run_resize(RunContext& context) {
   const ResizeState& state = context.state<ResizeState>();
-  const Axes axes = prepare_axes(context, state);
   const ElementType type = context.input(0)->type;
+  if (context.input(0)->shape.rank == 0) {
+    std::memcpy(context.output(0)->data, context.input(0)->data, size_of(type));
+    return Status();
+  }
+  const Axes axes = prepare_axes(context, state);
   const bool crops = state.how.transformation == Transformation::kTfCropAndResize;
   if (state.how.mode != Mode::kNearest || (crops && type == ElementType::kFloat32)) {
-    resize_float(context, state, axes);
+    for_each_row<float>(context, axes, [&](int64_t row, const float* x, float* y) {
+      resize_float_row(axes, row, state.how.outside_value, x, y);
+    });
     return Status();
   }
   switch (size_of(type)) {

@@ -337,6 +337,32 @@ TEST(Movement, ResizeByHand) {
   EXPECT_EQ(code_of("Resize", 13, {}, {x}), StatusCode::kInvalidArgument);
 }
 
+TEST(Movement, ResizeTakesNothingOfWhatItDoesNotWeigh) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  const Value x = Value::of<float>({1, 1, 2, 3}, {1, 2, 3, infinity, infinity, infinity});
+  const Value scales = Value::of<float>({4}, {1, 1, 1, 5.0f / 3});
+  const std::vector<TestAttribute> attributes = {string_of("mode", "linear"),
+                                                 string_of("coordinate_transformation_mode", "align_corners")};
+  EXPECT_EQ(run_node("Resize", 13, attributes, {x, std::nullopt, scales}).values<float>(),
+            (std::vector<float>{1, 1.5f, 2, 2.5f, 3, infinity, infinity, infinity, infinity, infinity}));
+  EXPECT_EQ(run_node("Resize", 13, {}, {Value::scalar(7.0f)}).values<float>(), (std::vector<float>{7}));
+}
+
+// Rows and columns beyond the input, in either place, are the extrapolation value.
+TEST(Movement, ResizeCropsBeyondTheInput) {
+  const Value x = Value::of<float>({1, 1, 2, 2}, {1, 2, 3, 4});
+  const Value region = Value::of<float>({8}, {0, 0, 0, 0, 1, 1, 2, 2});
+  const auto crop = [&](const char* mode) {
+    return run_node("Resize", 13,
+                    {string_of("mode", mode), string_of("coordinate_transformation_mode", "tf_crop_and_resize"),
+                     float_of("extrapolation_value", -1)},
+                    {x, region, std::nullopt, Value::indices({1, 1, 3, 3})})
+        .values<float>();
+  };
+  EXPECT_EQ(crop("linear"), (std::vector<float>{1, 2, -1, 3, 4, -1, -1, -1, -1}));
+  EXPECT_EQ(crop("nearest"), (std::vector<float>{1, 2, -1, 3, 4, -1, -1, -1, -1}));
+}
+
 TEST(Movement, RangesAndFills) {
   const auto range = [](float start, float limit, float delta) {
     return run_node("Range", 13, {}, {Value::scalar(start), Value::scalar(limit), Value::scalar(delta)})
