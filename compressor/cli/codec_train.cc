@@ -6,8 +6,10 @@
 #include "compressor/cli/loop_options.h"
 #include "compressor/cli/options.h"
 #include "compressor/report/json.h"
+#include "compressor/report/picture_panels.h"
 #include "compressor/report/text.h"
 #include "compressor/training/codec/train_codec.h"
+#include "formats/error.h"
 
 namespace quench::cli {
 namespace {
@@ -15,7 +17,7 @@ namespace {
 struct Arguments {
   std::string prefix;
   training::CodecOptions options;
-  std::vector<double> betas;
+  std::vector<double> betas, bits_per_pixel;
   std::string data, test_data;
   uint64_t samples = 0;
   LoopArguments loop;
@@ -35,6 +37,25 @@ std::filesystem::path file_of(const std::string& prefix, const char* network) {
   return fmt::format("{}.{}.onnx", prefix, network);
 }
 
+training::QualityRange range_of(const std::vector<double>& ends) {
+  if (ends.empty()) return {};
+  return {ends.front(), ends.back()};
+}
+
+std::string figure_of(const std::vector<training::DecodedMiddle>& middles) {
+  if (middles.empty()) return {};
+  report::PicturePanels panels{"Middles of test pictures", middles.front().decoded.size() + 1, {}};
+  for (const training::DecodedMiddle& middle : middles) {
+    panels.panels.push_back({middle.file, middle.original});
+    for (const auto& [measured, pixels] : middle.decoded) {
+      panels.panels.push_back({fmt::format("quality {:g}: {:.3f} bits per pixel, MS-SSIM {:.4f}", measured.quality,
+                                           measured.bits_per_pixel, measured.ms_ssim),
+                               pixels});
+    }
+  }
+  return to_figure(panels);
+}
+
 void run(const Arguments& arguments) {
   report::Progress progress;
   FileUse files;
@@ -42,15 +63,18 @@ void run(const Arguments& arguments) {
   files.reads_data(arguments.test_data);
   files.writes(file_of(arguments.prefix, "decoder"), FileUse::Place::kFile);
   training::CodecOptions options = arguments.options;
-  options.loop =
-      arguments.loop.get(files, file_of(arguments.prefix, "encoder"), arguments.prefix, arguments.json, progress);
+  std::vector<training::DecodedMiddle> middles;
+  options.on_pictures = [&middles](const std::vector<training::DecodedMiddle>& latest) { middles = latest; };
+  options.loop = arguments.loop.get(files, file_of(arguments.prefix, "encoder"), arguments.prefix, arguments.json,
+                                    progress, "", [&middles] { return figure_of(middles); });
   options.loop.data = arguments.data;
   options.loop.test_data = arguments.test_data;
   options.loop.samples = arguments.samples;
   options.network.seed = options.loop.seed;
-  if (!arguments.betas.empty()) {
-    options.coarsest_beta = arguments.betas.front();
-    options.finest_beta = arguments.betas.back();
+  options.betas = range_of(arguments.betas);
+  options.bits_per_pixel = range_of(arguments.bits_per_pixel);
+  if (options.bits_per_pixel.finest < options.bits_per_pixel.coarsest) {
+    throw Error::make("--bpp: the finest quality cannot take fewer bits than the coarsest: give the smaller one first");
   }
   const training::CodecReport report = training::train_codec(arguments.prefix, options);
   progress.finish();
@@ -89,12 +113,23 @@ void add_codec_train(CLI::App& codec) {
       ->type_name("ms-ssim|mse")
       ->default_str("")
       ->group(data);
+  CLI::Option* betas =
+      command
+          ->add_option(
+              "--beta", arguments->betas,
+              "loss that a bit per pixel costs, at the coarsest and at the finest quality; default 1 and 0.005 "
+              "for ms-ssim, 0.015 and 0.00015 for mse")
+          ->expected(2)
+          ->check(above_zero())
+          ->type_name("B")
+          ->group(data);
   command
-      ->add_option("--beta", arguments->betas,
-                   "loss that a bit per pixel costs, at the coarsest and at the finest quality; default 1 and 0.005 "
-                   "for ms-ssim, 0.015 and 0.00015 for mse")
+      ->add_option("--bpp", arguments->bits_per_pixel,
+                   "instead: bits per pixel that the pieces shall take on average, at the coarsest and at the finest "
+                   "quality; what they cost is steered to it")
       ->expected(2)
       ->check(above_zero())
+      ->excludes(betas)
       ->type_name("B")
       ->group(data);
   command->add_option("--channels", options.network.channels, "a multiple of 4; default 64")

@@ -198,8 +198,7 @@ void FlowArguments::run(networks::FlowOptions options, const std::string& output
   if (report.output_bytes == 0) return;  // another process has written it
   save(outputs.sampler, in_file(FlowForm::kSampler, load(outputs.density)));
   if (!arguments.page().empty() && options.dimensions == 2 && !records.empty()) {
-    const report::PlanePanels picture = picture_of(outputs, loop);
-    const std::string page = report::training_page(kTitle, records, &picture);
+    const std::string page = report::training_page(kTitle, records, to_figure(picture_of(outputs, loop)));
     data::write_file(arguments.page(), std::as_bytes(std::span(page)));
   }
   const uint64_t sampler_bytes = std::filesystem::file_size(outputs.sampler);

@@ -147,7 +147,8 @@ void LoopArguments::add_classifier_loop_to(CLI::App& command) {
 }
 
 LoopOptions LoopArguments::get(FileUse files, const std::filesystem::path& output, const std::string& title,
-                               const JsonOption& json, report::Progress& progress, const std::string& note) const {
+                               const JsonOption& json, report::Progress& progress, const std::string& note,
+                               const std::function<std::string()>& figure) const {
   LoopOptions options = options_;
   options.preprocessing = preprocessing_.get();
   if (label_share_option_ && label_share_option_->count() > 0) options.label_share = label_share_;
@@ -165,10 +166,10 @@ LoopOptions LoopArguments::get(FileUse files, const std::filesystem::path& outpu
   }
   json.declare(files);
   options.progress = [&progress](std::string_view stage, double share) { progress.update(stage, share); };
-  options.on_epoch = [&progress, title, note, metrics = metrics_, page = page_,
+  options.on_epoch = [&progress, title, note, figure, metrics = metrics_, page = page_,
                       lines = json.is_printed() ? stderr : stdout](Records records) {
     if (!metrics.empty()) write_metrics(metrics, records);
-    if (!page.empty()) write_text(page, report::training_page(title, records));
+    if (!page.empty()) write_text(page, report::training_page(title, records, figure ? figure() : ""));
     progress.finish();
     fmt::print(lines, "{}{}\n", report::to_line(records.back()), note);
     std::fflush(lines);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <functional>
 
 #include "compressor/cli/options.h"
 #include "compressor/report/progress.h"
@@ -25,9 +26,10 @@ class LoopArguments {
   // `files`: what the command itself reads; `output` and `json`: of the command; `title`: of the page. Throws
   // quench::Error where output, checkpoint, metrics, page or the file of `json` cannot be written (see FileUse). Progress
   // goes to `progress`; after each epoch come a line to standard output, or to standard error where JSON goes to standard
-  // output, metrics and page; `note` ends each of these lines.
+  // output, metrics and page; `note` ends each of these lines, and `figure` makes a figure of the page.
   training::LoopOptions get(FileUse files, const std::filesystem::path& output, const std::string& title,
-                            const JsonOption& json, report::Progress& progress, const std::string& note = {}) const;
+                            const JsonOption& json, report::Progress& progress, const std::string& note = {},
+                            const std::function<std::string()>& figure = nullptr) const;
   const PreprocessingOptions& preprocessing() const { return preprocessing_; }
   const std::filesystem::path& page() const { return page_; }  // empty: none is asked for
 

@@ -112,7 +112,7 @@ void Page::bars(const BarPanels& plot) { body_ += to_figure(plot); }
 
 void Page::bars(const BarTable& plot) { body_ += to_figure(plot); }
 
-void Page::planes(const PlanePanels& plot) { body_ += to_figure(plot); }
+void Page::figure(std::string_view html) { body_ += html; }
 
 std::string Page::html() const {
   const std::string title = escape(title_);

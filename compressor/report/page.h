@@ -35,7 +35,8 @@ class Page {
   void bars(const BarPlot& plot);
   void bars(const BarPanels& plot);
   void bars(const BarTable& plot);
-  void planes(const PlanePanels& plot);
+  // Of what has a to_figure() of its own.
+  void figure(std::string_view html);
 
   // The whole page, UTF-8. More may be added afterwards.
   std::string html() const;

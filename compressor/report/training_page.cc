@@ -182,7 +182,7 @@ void add_quantization(Page& page, Records records) {
 
 }  // namespace
 
-std::string training_page(std::string_view model, Records records, const PlanePanels* picture) {
+std::string training_page(std::string_view model, Records records, std::string_view figure) {
   Page page(fmt::format("Training of {}", model));
   if (records.empty()) return page.html();
   const TrainingRecord& last = records.back();
@@ -204,7 +204,7 @@ std::string training_page(std::string_view model, Records records, const PlanePa
   }
   page.table({"", "at the end"}, rows);
   add_course(page, records);
-  if (picture != nullptr) page.planes(*picture);
+  page.figure(figure);
   if (last.quantization) add_quantization(page, records);
   return page.html();
 }

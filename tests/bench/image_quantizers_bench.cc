@@ -253,7 +253,7 @@ class Trainer {
         decoder_(networks_.decoder, torch::kCPU) {
     torch::manual_seed(options.seed);
     torch::NoGradGuard no_grad;
-    const Tensor first = pictures_.pieces(mix(~options.seed), kFirstPieces, kCrop);
+    const Tensor first = pictures_.pieces(mix(~options.seed), 0, kFirstPieces, kCrop);
     quantizer_ = std::make_unique<VectorQuantizer>(encode(first), run);
     loop_.optimizer = OptimizerKind::kAdam;
     loop_.schedule = RateSchedule::kOneCycle;
@@ -269,7 +269,7 @@ class Trainer {
   void train() {
     for (int64_t step = 0; step < options_.steps; ++step) {
       const double share = static_cast<double>(step) / static_cast<double>(options_.steps);
-      const Tensor originals = pictures_.pieces(mix(options_.seed, static_cast<uint64_t>(step)), kBatch, kCrop)
+      const Tensor originals = pictures_.pieces(mix(options_.seed, static_cast<uint64_t>(step)), 0, kBatch, kCrop)
                                    .contiguous(torch::MemoryFormat::ChannelsLast);
       const double sigma = run_.is_hard ? kHardSigma : kFirstSigma * std::pow(kLastSigma / kFirstSigma, share);
       const VectorQuantizer::Result latents = quantizer_->quantize(encode(originals), sigma, run_.is_hard);

@@ -84,7 +84,7 @@ PARTS = {
                                 "compressor/training/autocast compressor/training/ode_options "
                                 "compressor/training/operators compressor/training/graph_module "
                                 "compressor/training/quantization torch ATen c10",
-    "compressor/training/codec/codec_options": "compressor/networks compressor/training/loop/options",
+    "compressor/training/codec/codec_options": "compressor/data compressor/networks compressor/training/loop/options",
     "compressor/training/codec": "formats/error formats/image compressor/data compressor/measure compressor/networks "
                                  "compressor/training/training_record compressor/training/reports "
                                  "compressor/training/run_key compressor/training/autocast "

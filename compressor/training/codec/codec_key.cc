@@ -4,7 +4,7 @@
 
 namespace quench::training {
 RunKey run_key(const CodecOptions& options) {
-  const auto& [network, loop, centers, assignment, distortion, coarsest_beta, finest_beta, crop] = options;
+  const auto& [network, loop, centers, assignment, distortion, betas, bits_per_pixel, crop, on_pictures] = options;
   const auto& [channels, latents, blocks, qualities, weighted, seed] =
       network;  // `weighted` follows from the loss; the loop's seed
   RunKey key = run_key(loop);
@@ -16,8 +16,10 @@ RunKey run_key(const CodecOptions& options) {
   add("--centers", centers);
   add("--assignment", name_in(kAssignments, assignment));
   add("--loss", name_in(kDistortions, distortion));
-  add("--beta (coarsest)", coarsest_beta);
-  add("--beta (finest)", finest_beta);
+  add("--beta (coarsest)", betas.coarsest);
+  add("--beta (finest)", betas.finest);
+  add("--bpp (coarsest)", bits_per_pixel.coarsest);
+  add("--bpp (finest)", bits_per_pixel.finest);
   add("--crop", crop);
   return key;
 }

@@ -22,6 +22,7 @@ Pictures::Pictures(const std::vector<std::filesystem::path>& files, int64_t leas
     if (std::min(image.width, image.height) < least) continue;
     Tensor pixels = torch::empty({image.height, image.width, 3}, torch::kUInt8);
     std::memcpy(pixels.data_ptr(), image.pixels.data(), image.pixels.size());
+    files_.push_back(files[i]);
     pictures_.push_back(std::move(pixels));
     ends_.push_back((ends_.empty() ? 0 : ends_.back()) + int64_t{image.width} * image.height);
   }
@@ -31,9 +32,9 @@ Pictures::Pictures(const std::vector<std::filesystem::path>& files, int64_t leas
   }
 }
 
-Tensor Pictures::pieces(uint64_t key, int64_t count, int64_t side) const {
+Tensor Pictures::pieces(uint64_t key, int64_t first, int64_t count, int64_t side) const {
   std::vector<Tensor> pieces;
-  for (int64_t i = 0; i < count; ++i) {
+  for (int64_t i = first; i < first + count; ++i) {
     const uint64_t own = mix(key, static_cast<uint64_t>(i));
     const auto draw = [&](uint64_t what, int64_t below) {
       return static_cast<int64_t>(mix(own, what) % static_cast<uint64_t>(below));

@@ -1,7 +1,7 @@
 // Square pieces of photographs to learn from.
 //
 //     Pictures pictures(data::picture_files("photos"), 192);
-//     torch::Tensor batch = pictures.pieces(mix(seed, step), 8);
+//     torch::Tensor batch = pictures.pieces(mix(seed, step), 0, 8, 192);
 #pragma once
 
 #include <torch/types.h>
@@ -22,14 +22,17 @@ class Pictures {
 
   size_t size() const { return pictures_.size(); }
   int64_t pixels() const { return ends_.back(); }
+  const std::filesystem::path& file(size_t index) const { return files_[index]; }
   // uint8 [height, width, 3].
   const torch::Tensor& picture(size_t index) const { return pictures_[index]; }
 
-  // `count` pieces of side `side`, at most the constructor's `least`: float32 [count, 3, side, side], 0 to 255. Each is
-  // drawn from all places of all pictures, and turned and mirrored; what they are depends on `key` alone.
-  torch::Tensor pieces(uint64_t key, int64_t count, int64_t side) const;
+  // Pieces `first` to `first` + `count` of side `side`, at most the constructor's `least`: float32 [count, 3, side, side],
+  // 0 to 255. Each is drawn from all places of all pictures, and turned and mirrored; what it is depends on `key` and its
+  // number alone.
+  torch::Tensor pieces(uint64_t key, int64_t first, int64_t count, int64_t side) const;
 
  private:
+  std::vector<std::filesystem::path> files_;
   std::vector<torch::Tensor> pictures_;
   std::vector<int64_t> ends_;  // pixels of the pictures up to each
 };

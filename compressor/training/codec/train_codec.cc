@@ -15,6 +15,7 @@
 #include "compressor/training/codec/latent_quantizer.h"
 #include "compressor/training/codec/ms_ssim.h"
 #include "compressor/training/codec/pictures.h"
+#include "compressor/training/codec/rate_control.h"
 #include "compressor/training/graph_module.h"
 #include "compressor/training/loop/checkpoint.h"
 #include "compressor/training/loop/clock.h"
@@ -41,6 +42,7 @@ constexpr size_t kPriorPictures = 64;
 
 CodecOptions checked(CodecOptions options, const Communicator& communicator) {
   options.network.weighted = options.distortion == Distortion::kMsSsim;
+  if (options.betas.coarsest == 0) options.betas = default_betas(options.distortion);
   if (options.crop % networks::kImageCodecStride != 0) {
     throw Error::make("pieces of {} pixels cannot be coded: give a multiple of {} as --crop", options.crop,
                       networks::kImageCodecStride);
@@ -67,11 +69,9 @@ class CodecTrainer {
         encoder_(networks_.encoder, device_),
         decoder_(networks_.decoder, device_),
         quantizer_(options.network.latents, options.centers, options.network.qualities, device_),
+        rate_(options_.betas, options_.bits_per_pixel, options.network.qualities, device_),
         pictures_(picture_files(loop_.data), options.crop, [&](double share) { tell("reading pictures", share); }) {
     if (!loop_.test_data.empty()) test_pictures_.emplace(picture_files(loop_.test_data), kMsSsimLeast);
-    const Betas defaults = default_betas(options.distortion);
-    betas_ = {options.coarsest_beta > 0 ? options.coarsest_beta : defaults.coarsest,
-              options.finest_beta > 0 ? options.finest_beta : defaults.finest};
     const uint64_t room = static_cast<uint64_t>(pictures_.pixels() / (options.crop * options.crop));
     const uint64_t pieces = loop_.samples > 0 ? loop_.samples : room;
     epoch_steps_ = std::max<int64_t>(1, static_cast<int64_t>(pieces) / loop_.batch);
@@ -152,34 +152,32 @@ class CodecTrainer {
 
   double step() {
     const int64_t own = loop_.batch / communicator_.size();
-    const uint64_t key =
-        mix(mix(loop_.seed, static_cast<uint64_t>(step_)), static_cast<uint64_t>(communicator_.rank()));
+    const int64_t first = communicator_.rank() * own;
+    const uint64_t key = mix(loop_.seed, static_cast<uint64_t>(step_));
     const Tensor originals =
-        pictures_.pieces(key, own, options_.crop).to(device_).contiguous(torch::MemoryFormat::ChannelsLast);
+        pictures_.pieces(key, first, own, options_.crop).to(device_).contiguous(torch::MemoryFormat::ChannelsLast);
     Tensor qualities = torch::empty({own, 1});
     for (int64_t i = 0; i < own; ++i) {
-      qualities[i][0] = 1 + (options_.network.qualities - 1) * unit(mix(~key, static_cast<uint64_t>(i)));
+      qualities[i][0] = 1 + (options_.network.qualities - 1) * unit(mix(~key, static_cast<uint64_t>(first + i)));
     }
     qualities = qualities.to(device_);
     const Pass made = pass(originals, qualities, GraphModule::Mode::kTrain, is_hard());
-    const Tensor roots = betas(qualities).sqrt();
+    const Tensor roots = rate_.betas(qualities).sqrt();
     const Tensor rates = made.latents.bits / static_cast<double>(options_.crop * options_.crop);
     const Tensor loss =
         (distortion(made.pictures, originals) / roots + rates * roots).sum() / static_cast<double>(loop_.batch);
     optimizer_->zero_grad();
     loss.backward();
     const double value = reduce(loss.detach().clone());
-    optimizer_->step(learning_rate(loop_, static_cast<double>(step_) / static_cast<double>(steps_)));
+    const double share = static_cast<double>(step_) / static_cast<double>(steps_);
+    optimizer_->step(learning_rate(loop_, share));
     quantizer_.sort();
     const LatentQuantizer::Evidence evidence = quantizer_.evidence(made.latents.indices, qualities);
-    communicator_.all_reduce_sum({evidence.counts, evidence.moments});
+    const Tensor excess = rate_.excess(rates, qualities);
+    communicator_.all_reduce_sum({evidence.counts, evidence.moments, excess});
     quantizer_.learn(evidence);
+    rate_.learn(excess, loop_.batch, share);
     return value;
-  }
-
-  Tensor betas(const Tensor& qualities) const {
-    const double last = std::max(options_.network.qualities - 1, 1);
-    return betas_.coarsest * torch::pow(betas_.finest / betas_.coarsest, (qualities.flatten() - 1) / last);
   }
 
   // Sums loss and gradients over all processes, and shortens the gradients. Returns the loss.
@@ -211,10 +209,12 @@ class CodecTrainer {
     if (test_pictures_) record.rates = measure();
     record.seconds = monotonic_seconds() - start_;
     records_.push_back(record);
-    if (communicator_.rank() == 0 && loop_.on_epoch) loop_.on_epoch(records_);
+    if (communicator_.rank() != 0) return;
+    if (options_.on_pictures && test_pictures_) options_.on_pictures(middles_);
+    if (loop_.on_epoch) loop_.on_epoch(records_);
   }
 
-  // With hard values, at the coarsest, the middle and the finest quality.
+  // With hard values, at the coarsest, the middle and the finest quality. Keeps the middles of the first pictures.
   std::vector<TrainingRecord::RatePoint> measure() {
     torch::NoGradGuard no_grad;
     std::vector<TrainingRecord::RatePoint> points;
@@ -222,10 +222,14 @@ class CodecTrainer {
     std::vector<double> qualities = {1};
     if (last > 2) qualities.push_back(std::floor((1 + last) / 2));
     if (last > 1) qualities.push_back(last);
+    middles_.clear();
+    for (size_t i = 0; i < std::min(test_pictures_->size(), kMostDecoded); ++i) {
+      middles_.push_back({test_pictures_->file(i).filename().string(), middle(whole(test_pictures_->picture(i))), {}});
+    }
     for (const double quality : qualities) {
       TrainingRecord::RatePoint sum{quality, 0, 0, 0};
       for (size_t i = 0; i < test_pictures_->size(); ++i) {
-        const TrainingRecord::RatePoint point = measure(test_pictures_->picture(i), quality);
+        const TrainingRecord::RatePoint point = measure(i, quality);
         sum.bits_per_pixel += point.bits_per_pixel;
         sum.ms_ssim += point.ms_ssim;
         sum.psnr_db += point.psnr_db;
@@ -236,14 +240,31 @@ class CodecTrainer {
     return points;
   }
 
-  TrainingRecord::RatePoint measure(const Tensor& picture, double quality) {
-    const Tensor original = whole(picture);
+  TrainingRecord::RatePoint measure(size_t picture, double quality) {
+    const Tensor original = whole(test_pictures_->picture(picture));
     const Pass made =
         pass(original, torch::full({1, 1}, quality, original.options()), GraphModule::Mode::kEvaluate, true);
     const Tensor decoded = made.pictures.round().clamp(0, kWhite);
     const double error = ((decoded - original) / kWhite).square().mean().item<double>();
-    return {quality, made.latents.bits.item<double>() / static_cast<double>(original.size(2) * original.size(3)),
-            ms_ssim(decoded, original).item<double>(), -10 * std::log10(error)};
+    const TrainingRecord::RatePoint point{
+        quality, made.latents.bits.item<double>() / static_cast<double>(original.size(2) * original.size(3)),
+        ms_ssim(decoded, original).item<double>(), -10 * std::log10(error)};
+    if (picture < middles_.size()) middles_[picture].decoded.push_back({point, middle(decoded)});
+    return point;
+  }
+
+  // Of a picture [1, 3, height, width], 0 to 255.
+  static data::Picture middle(const Tensor& picture) {
+    constexpr int64_t kSide = kDecodedSide;
+    const Tensor pixels = picture[0]
+                              .narrow(1, (picture.size(2) - kSide) / 2, kSide)
+                              .narrow(2, (picture.size(3) - kSide) / 2, kSide)
+                              .permute({1, 2, 0})
+                              .to(torch::kUInt8)
+                              .cpu()
+                              .contiguous();
+    const uint8_t* first = pixels.data_ptr<uint8_t>();
+    return {.width = kDecodedSide, .height = kDecodedSide, .pixels = {first, first + pixels.numel()}};
   }
 
   // The prior is fitted to training pictures, at all qualities in turn.
@@ -293,6 +314,7 @@ class CodecTrainer {
     tensors.emplace_back("centers", quantizer_.centers());
     tensors.emplace_back("frequencies", quantizer_.frequencies());
     tensors.emplace_back("moments", quantizer_.moments());
+    tensors.emplace_back("betas", rate_.state());
     return tensors;
   }
 
@@ -364,21 +386,22 @@ class CodecTrainer {
   networks::ImageCodec networks_;
   GraphModule encoder_, decoder_;
   LatentQuantizer quantizer_;
+  RateControl rate_;
   Pictures pictures_;
   std::optional<Pictures> test_pictures_;
-  Betas betas_{};
   std::unique_ptr<Optimizer> optimizer_;
   int64_t epoch_steps_ = 0, steps_ = 0, step_ = 0;
   double loss_sum_ = 0;
   double seconds_ = 0;  // breaks left out
   double start_ = 0, last_save_ = 0;
   std::vector<TrainingRecord> records_;
+  std::vector<DecodedMiddle> middles_;  // of the last measurement
 };
 
 }  // namespace
 
-Betas default_betas(Distortion distortion) {
-  return distortion == Distortion::kMsSsim ? Betas{1, 0.005} : Betas{1.5e-2, 1.5e-4};
+QualityRange default_betas(Distortion distortion) {
+  return distortion == Distortion::kMsSsim ? QualityRange{1, 0.005} : QualityRange{1.5e-2, 1.5e-4};
 }
 
 CodecReport train_codec(const std::filesystem::path& prefix, const CodecOptions& options) {

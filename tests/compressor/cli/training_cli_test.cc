@@ -15,10 +15,12 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "compressor/data/image.h"
 #include "compressor/data/npy.h"
 #include "tests/compressor/cli/kill_sweep.h"
 #include "tests/compressor/cli/program.h"
 #include "tests/compressor/compress/small_model.h"
+#include "tests/compressor/measure/pictures.h"
 #include "tests/formats/onnx/test_models.h"
 
 namespace quench::cli {
@@ -961,6 +963,43 @@ TEST_F(TrainingCli, WithoutTheTrainingProgramOneIsTold) {
             "LibTorch\n");
 }
 
+class CodecTraining : public TrainingCli {
+ protected:
+  void SetUp() override {
+    for (const char* name : {"photos", "test"}) {
+      fs::create_directory(path(name));
+      data::write_png(path(name) + "/a.png", measure::noisy_ramp(184, 184, 3, 1, 30));
+    }
+  }
+  Arguments codec(const char* prefix, const Arguments& more = {}) const {
+    return Arguments{"codec",       "train",      "-o",        path(prefix), "--data", path("photos"),
+                     "--test-data", path("test"), "--float32", "--threads",  "1",      "--channels",
+                     "8",           "--latents",  "4",         "--blocks",   "1",      "--qualities",
+                     "3",           "--centers",  "7",         "--crop",     "176",    "--samples",
+                     "4",           "--batch",    "2",         "--epochs",   "2"} +
+           more;
+  }
+};
+
+TEST_F(CodecTraining, WritesNetworksMetricsAndAPageWithPictures) {
+  const Outcome outcome = run_program(codec("a", {"--metrics", path("m.jsonl"), "--page", path("p.html"), "--json"}));
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const Json report = Json::parse(outcome.out);
+  ASSERT_EQ(report["rates"].size(), 3u);
+  ASSERT_EQ(metrics_of(path("m.jsonl")).size(), 2u);
+  const std::string page = read_bytes(path("p.html"));
+  size_t pictures = 0;
+  for (size_t at = page.find("<img "); at != std::string::npos; at = page.find("<img ", at + 1)) ++pictures;
+  EXPECT_EQ(pictures, 4u) << "the original, and each quality";
+  EXPECT_NE(
+      page.find(fmt::format("quality 3: {:.3f} bits per pixel", report["rates"][2]["bits_per_pixel"].get<double>())),
+      std::string::npos);
+  const Arguments encode = {"codec",     "encode", path("test") + "/a.png", "-o", path("a.qim"), "--codec", path("a"),
+                            "--quality", "2"};
+  EXPECT_EQ(run_program(encode).code, 0);
+  expect_error(run_program(codec("b", {"--bpp", "0.8", "0.1"})), "--bpp: the finest quality");
+}
+
 std::string free_port() {
   const int file = ::socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address{};
@@ -973,7 +1012,7 @@ std::string free_port() {
   return std::to_string(ntohs(address.sin_port));
 }
 
-class Ranks : public TrainingCli {
+class Ranks : public CodecTraining {
  protected:
   // Starts a rank of two, whose standard error goes to a file.
   pid_t start(int rank, const std::string& port, const Arguments& arguments) const {
@@ -1035,6 +1074,25 @@ TEST_F(Ranks, TwoWithHalfBatchesFollowOneWithTheWhole) {
   EXPECT_NEAR(static_cast<double>(fs::file_size(path("b.quench"))),
               static_cast<double>(fs::file_size(path("a.quench"))),
               0.01 * static_cast<double>(fs::file_size(path("a.quench"))));
+}
+
+TEST_F(Ranks, TwoTrainACodecAsOneDoes) {
+  const Arguments more = {"--bpp", "0.5", "2"};
+  ASSERT_EQ(run_program(codec("a", more + Arguments{"--metrics", path("one.jsonl")})).code, 0);
+  const std::string port = free_port();
+  const Arguments arguments = codec("b", more + Arguments{"--metrics", path("two.jsonl")});
+  const pid_t first = start(0, port, arguments), second = start(1, port, arguments);
+  EXPECT_EQ(wait_for(first), 0) << read_bytes(errors(0));
+  EXPECT_EQ(wait_for(second), 0) << read_bytes(errors(1));
+  const std::vector<Json> one = metrics_of(path("one.jsonl")), two = metrics_of(path("two.jsonl"));
+  ASSERT_EQ(two.size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    const double loss = one[i]["loss"].get<double>();
+    EXPECT_NEAR(two[i]["loss"].get<double>(), loss, 1e-4 * loss);
+    const double rate = one[i]["rates"][2]["bits_per_pixel"].get<double>();
+    EXPECT_NEAR(two[i]["rates"][2]["bits_per_pixel"].get<double>(), rate, 1e-3 * rate);
+  }
+  EXPECT_TRUE(fs::exists(path("b.decoder.onnx")));
 }
 
 TEST_F(Ranks, TwoMatchOutputsAsOneDoes) {

@@ -14,6 +14,7 @@
 
 #include "compressor/report/axis.h"
 #include "compressor/report/markup.h"
+#include "compressor/report/picture_panels.h"
 #include "formats/error.h"
 
 namespace quench::report {
@@ -366,6 +367,17 @@ TEST(PlanePanels, PointsAndDensityLieWhereTheyAre) {
   plot.panels[1] = {"points", {1}, {}, {}};
   EXPECT_THROW(to_figure(plot), Error);
   EXPECT_THROW(to_figure(PlanePanels{"plane", {1, 1}, {}}), Error);
+}
+
+TEST(PicturePanels, StandInAGridWithTheirPixels) {
+  const data::Picture red{.width = 2, .height = 1, .pixels = {255, 0, 0, 255, 0, 0}};
+  const std::string figure = to_figure(PicturePanels{"<pictures>", 3, {{"a & b", red}, {"c", red}}});
+  EXPECT_NE(figure.find("&lt;pictures&gt;"), std::string::npos) << figure;
+  EXPECT_NE(figure.find("--columns:3"), std::string::npos) << figure;
+  EXPECT_EQ(count_of(figure, "a &amp; b"), 2u) << "caption and alt: " << figure;
+  const std::vector<std::byte> png = data::encode_png(red, "red");
+  EXPECT_EQ(count_of(figure, "width=\"2\" height=\"1\" src=\"data:image/png;base64," + base64(png) + "\""), 2u)
+      << figure;
 }
 
 TEST(BarPanels, ShareTheirAxes) {

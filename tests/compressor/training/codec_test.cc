@@ -14,6 +14,7 @@
 #include "compressor/networks/image_codec.h"
 #include "compressor/training/codec/latent_quantizer.h"
 #include "compressor/training/codec/ms_ssim.h"
+#include "compressor/training/codec/rate_control.h"
 #include "compressor/training/codec/train_codec.h"
 #include "formats/error.h"
 #include "tests/compressor/measure/pictures.h"
@@ -98,6 +99,32 @@ TEST(LatentQuantizer, BitsFollowWhatItHasSeen) {
   EXPECT_GT(constant.grad().select(1, 0).min().item<float>(), 0);
 }
 
+// Pieces that take fewer bits the more these cost, and differ as those of photographs do.
+TEST(RateControl, BringsPiecesToTheBitsThatAreAskedFor) {
+  torch::manual_seed(6);
+  constexpr int kSteps = 2000, kBatch = 4;
+  RateControl control({1, 0.005}, {0.1, 0.8}, 8, torch::kCPU);
+  const auto rates = [&](const Tensor& qualities, const Tensor& busy) {
+    return 0.05 * busy * torch::pow(control.betas(qualities), -0.6);
+  };
+  for (int step = 0; step < kSteps; ++step) {
+    const Tensor qualities = 1 + 7 * torch::rand({kBatch, 1});
+    const Tensor busy = torch::exp(0.7 * torch::randn({kBatch}) - 0.245);  // 1 on average
+    control.learn(control.excess(rates(qualities, busy), qualities), kBatch, static_cast<double>(step) / kSteps);
+  }
+  const Tensor ends = torch::tensor({{1.0f}, {8.0f}});
+  const Tensor reached = rates(ends, torch::ones({2}));
+  EXPECT_NEAR(reached[0].item<double>(), 0.1, 0.01);
+  EXPECT_NEAR(reached[1].item<double>(), 0.8, 0.08);
+}
+
+TEST(RateControl, LeavesBetasAloneWhereNothingIsAsked) {
+  RateControl control({1, 0.01}, {}, 3, torch::kCPU);
+  const Tensor qualities = torch::tensor({{1.0f}, {2.0f}, {3.0f}});
+  control.learn(control.excess(torch::full({3}, 5.0f), qualities), 3, 0);
+  EXPECT_TRUE(torch::allclose(control.betas(qualities), torch::tensor({1.0f, 0.1f, 0.01f}), 1e-5));
+}
+
 // Noisy ramps as PNG files.
 void write_pictures(const std::filesystem::path& folder, int count) {
   std::filesystem::create_directory(folder);
@@ -118,7 +145,7 @@ CodecOptions small_training(const std::filesystem::path& folder) {
   options.loop.samples = 8;
   options.loop.batch = 2;
   options.loop.epochs = 3;
-  options.coarsest_beta = options.finest_beta = 20;  // bits are dear: they must become fewer
+  options.betas = {20, 20};  // bits are dear: they must become fewer
   options.loop.bfloat16 = false;
   options.loop.checkpoint = folder / "checkpoint";
   write_pictures(folder / "train", 3);
@@ -131,15 +158,28 @@ std::string bytes_of(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-// A run that was stopped at any step
-// ends as one that was not.
+// A run that was stopped at any step ends as one that was not.
 TEST(TrainCodec, LearnsAndGoesOnWhereItWasStopped) {
   const testing::TemporaryFolder folder;
   CodecOptions options = small_training(folder.path());
+  options.bits_per_pixel = {0.01, 0.02};
   std::vector<TrainingRecord> records;
   options.loop.on_epoch = [&](std::span<const TrainingRecord> all) { records.assign(all.begin(), all.end()); };
+  std::vector<DecodedMiddle> middles;
+  options.on_pictures = [&](const std::vector<DecodedMiddle>& latest) { middles = latest; };
   const CodecReport report = train_codec(folder.path() / "whole", options);
   ASSERT_EQ(records.size(), 3U);
+  // The only test picture, at three qualities.
+  ASSERT_EQ(middles.size(), 1U);
+  EXPECT_EQ(middles[0].file, "0.png");
+  const data::Picture picture = data::read_picture(folder.path() / "test" / "0.png");
+  const auto pixel = static_cast<size_t>(3 * (4 * picture.width + 4));  // 184 x 184, of which the middle 176 are shown
+  EXPECT_TRUE(std::equal(middles[0].original.pixels.begin(), middles[0].original.pixels.begin() + 3 * kDecodedSide,
+                         picture.pixels.begin() + static_cast<std::ptrdiff_t>(pixel)));
+  ASSERT_EQ(middles[0].decoded.size(), 3U);
+  EXPECT_EQ(middles[0].decoded[2].measured.quality, 3);
+  EXPECT_EQ(middles[0].decoded[2].measured.ms_ssim, records[2].rates[2].ms_ssim);
+  EXPECT_NE(middles[0].decoded[2].pixels.pixels, middles[0].original.pixels);
   // At the finest quality; the coarsest begins with next to nothing.
   EXPECT_LT(records[2].rates[2].bits_per_pixel, records[0].rates[2].bits_per_pixel);
   ASSERT_EQ(report.rates.size(), 3U);
