@@ -16,6 +16,7 @@
 #include "formats/onnx/contrib.h"
 #include "formats/onnx/model_file.h"
 #include "formats/onnx/node.h"
+#include "formats/operators/operator.h"
 
 namespace quench {
 namespace {
@@ -96,7 +97,8 @@ class StructureCheck {
   std::unordered_map<std::string, size_t> visible_;  // how often each name is defined here and around
 };
 
-// Operators that ONNX does not have: a model of another runtime may hold some.
+// Operators that ONNX does not have: a model of another runtime may hold some. Not those of ONNX Runtime in ONNX's domain
+// that Quench has, too, such as SimplifiedLayerNormalization.
 void warn_of_unknown_operators(onnx::ModelProto& model, std::vector<std::string>& warnings) {
   const int64_t opset = default_opset(model);
   std::set<std::string> functions, unknown;
@@ -105,7 +107,11 @@ void warn_of_unknown_operators(onnx::ModelProto& model, std::vector<std::string>
     for (const onnx::NodeProto& node : graph.node()) {
       if (!node.domain().empty() || functions.contains(node.op_type())) continue;
       const int version = static_cast<int>(std::min<int64_t>(opset, std::numeric_limits<int>::max()));
-      if (onnx::OpSchemaRegistry::Schema(node.op_type(), version) == nullptr) unknown.insert(node.op_type());
+      const bool is_known_to_quench =
+          operators::find(node.op_type()) && !onnx::OpSchemaRegistry::Schema(node.op_type());
+      if (!is_known_to_quench && !onnx::OpSchemaRegistry::Schema(node.op_type(), version)) {
+        unknown.insert(node.op_type());
+      }
     }
   });
   for (const std::string& name : unknown)

@@ -43,8 +43,18 @@ const Operator* operator_of(const NodeProto& node) {
   return found == std::end(kOperators) ? nullptr : found;
 }
 
+// Calls function(graph) for the graphs in a node's attributes, until one says true; whether one did.
+template <typename Function>
+bool any_inner_graph(const NodeProto& node, const Function& function) {
+  return std::ranges::any_of(node.attribute(), [&](const onnx::AttributeProto& attribute) {
+    return (attribute.has_g() && function(attribute.g())) || std::ranges::any_of(attribute.graphs(), function);
+  });
+}
+
 bool has_any(const onnx::GraphProto& graph) {
-  return std::ranges::any_of(graph.node(), [](const NodeProto& node) { return operator_of(node) != nullptr; });
+  return std::ranges::any_of(graph.node(), [](const NodeProto& node) {
+    return operator_of(node) != nullptr || any_inner_graph(node, has_any);
+  });
 }
 
 // Of a node of one of these operators.
@@ -53,6 +63,30 @@ Replacement replacement_of(const NodeProto& node, const Values& values, int64_t 
   if (opset < op.first_opset)
     return refused(fmt::format("operator set {} is too old, {} is not", opset, op.first_opset));
   return op.replacement(node, values);
+}
+
+struct Replaced {
+  const NodeProto* node;
+  Replacement by;
+};
+
+void find_replacements(const onnx::GraphProto& graph, const Values* around, int64_t opset,
+                       std::vector<Replaced>& found) {
+  const Values values(graph, around);
+  for (const NodeProto& node : graph.node()) {
+    if (operator_of(node)) found.push_back({&node, replacement_of(node, values, opset)});
+    any_inner_graph(node, [&](const onnx::GraphProto& inner) {
+      find_replacements(inner, &values, opset, found);
+      return false;
+    });
+  }
+}
+
+// Of all nodes of these operators, also in subgraphs.
+std::vector<Replaced> replacements_in(const onnx::ModelProto& model) {
+  std::vector<Replaced> found;
+  if (has_any(model.graph())) find_replacements(model.graph(), nullptr, default_opset(model), found);
+  return found;
 }
 
 onnx::FunctionProto parse_function(const std::string& text) {
@@ -64,38 +98,34 @@ onnx::FunctionProto parse_function(const std::string& text) {
 }  // namespace
 
 void replace_contrib(onnx::ModelProto& model) {
-  if (model.functions_size() != 0 || !has_any(model.graph())) return;
-  const int64_t opset = default_opset(model);
-  const Values values(model.graph());
+  if (model.functions_size() != 0) return;
   std::map<std::string, std::string> names;  // of functions, by what they are
-  std::vector<std::pair<NodeProto*, std::string>> calls;
-  for (NodeProto& node : *model.mutable_graph()->mutable_node()) {
-    if (!operator_of(node)) continue;
-    const std::string text = replacement_of(node, values, opset).function;
+  std::vector<std::pair<const NodeProto*, std::string>> calls;
+  for (const auto& [node, by] : replacements_in(model)) {
+    const std::string& text = by.function;
     if (text.empty() || (names.size() == kMostFunctions && !names.contains(text))) continue;
-    const auto [entry, is_new] = names.emplace(text, node.op_type() + std::to_string(names.size()));
+    const auto [entry, is_new] = names.emplace(text, node->op_type() + std::to_string(names.size()));
     if (is_new) {
-      *model.add_functions() = parse_function(
-          fmt::format("<domain: \"{}\", opset_import: [\"\" : {}]>\n{} {}", kDomain, opset, entry->second, text));
+      *model.add_functions() = parse_function(fmt::format("<domain: \"{}\", opset_import: [\"\" : {}]>\n{} {}", kDomain,
+                                                          default_opset(model), entry->second, text));
     }
-    calls.emplace_back(&node, entry->second);
+    calls.emplace_back(node, entry->second);
   }
+  if (calls.empty()) return;
   for (const auto& [node, name] : calls) {
-    node->set_domain(kDomain);
-    node->set_op_type(name);
+    auto& call = const_cast<NodeProto&>(*node);  // of `model`, which may be changed
+    call.set_domain(kDomain);
+    call.set_op_type(name);
   }
   inline_functions(model);
 }
 
 std::vector<std::string> contrib_refusals(const onnx::ModelProto& model) {
   std::vector<std::string> lines;
-  if (!has_any(model.graph())) return lines;
-  const Values values(model.graph());
-  for (const NodeProto& node : model.graph().node()) {
-    if (!operator_of(node)) continue;
-    std::string why = replacement_of(node, values, default_opset(model)).refusal;
-    if (why.empty()) why = "there are too many different ones, or functions that stay";
-    lines.push_back(fmt::format("node '{}' ({}): {}", printable(node.name()), printable(node.op_type()), why));
+  for (const auto& [node, by] : replacements_in(model)) {
+    const std::string why =
+        by.refusal.empty() ? "there are too many different ones, or functions that stay" : by.refusal;
+    lines.push_back(fmt::format("node '{}' ({}): {}", printable(node->name()), printable(node->op_type()), why));
   }
   return lines;
 }

@@ -9,9 +9,9 @@
 
 namespace quench {
 
-// Replaces, in the main graph, each node of com.microsoft's Attention, MultiHeadAttention, GroupQueryAttention and
-// RotaryEmbedding, and of ImageScaler, by ONNX's own operators, as the body of a function (inline_functions.h): then the weights of a
-// projection are seen as those of a MatMul.
+// Replaces each node of com.microsoft's Attention, MultiHeadAttention, GroupQueryAttention and RotaryEmbedding, and of
+// ImageScaler, also in subgraphs, by ONNX's own operators, as the body of a function (inline_functions.h): then the
+// weights of a projection are seen as those of a MatMul.
 //
 // Attention: its weights must be an initializer of float32 or float16.
 // MultiHeadAttention: all forms of its inputs; keys whose rank the graph does not tell are taken to be of three axes.

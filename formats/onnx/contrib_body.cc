@@ -19,7 +19,7 @@ bool is_real(int32_t type) {
 
 }  // namespace
 
-Values::Values(const onnx::GraphProto& graph) {
+Values::Values(const onnx::GraphProto& graph, const Values* around) : around_(around) {
   for (const TensorProto& tensor : graph.initializer()) {
     initializers_[tensor.name()] = &tensor;
     ranks_[tensor.name()] = tensor.dims_size();
@@ -73,7 +73,7 @@ int32_t Values::float_type(const std::string& name) const {
   int32_t type = 0;
   visit_sources(name, [&](const std::string& source, const NodeProto* node) {
     const bool is_cast = node && node->op_type() == "Cast";
-    int32_t own = find(types_, source);
+    int32_t own = find(&Values::types_, source);
     if (!is_real(own) && is_cast) own = static_cast<int32_t>(integer_attribute(*node, "to", 0));
     if (type == 0 && is_real(own)) type = own;
     return type == 0 && !is_cast;

@@ -11,16 +11,16 @@
 
 namespace quench {
 
-// What the main graph says of its values, by name.
+// What a graph says of its values, by name, and of those that it sees of the graphs around it.
 class Values {
  public:
-  explicit Values(const onnx::GraphProto& graph);
+  explicit Values(const onnx::GraphProto& graph, const Values* around = nullptr);
 
   // Null where it is none.
-  const onnx::TensorProto* initializer(const std::string& name) const { return find(initializers_, name); }
-  const onnx::NodeProto* producer(const std::string& name) const { return find(producers_, name); }
+  const onnx::TensorProto* initializer(const std::string& name) const { return find(&Values::initializers_, name); }
+  const onnx::NodeProto* producer(const std::string& name) const { return find(&Values::producers_, name); }
   // 0: the graph does not tell.
-  int rank(const std::string& name) const { return find(ranks_, name); }
+  int rank(const std::string& name) const { return find(&Values::ranks_, name); }
   // The value that casts make this one of; where they make it of itself, one of them.
   std::string behind_casts(std::string name) const;
   // The same of a value that has been cast, whose rank may be told before only.
@@ -32,14 +32,16 @@ class Values {
 
  private:
   template <typename Value>
-  static Value find(const std::unordered_map<std::string, Value>& map, const std::string& name) {
-    const auto found = map.find(name);
-    return found == map.end() ? Value() : found->second;
+  Value find(std::unordered_map<std::string, Value> Values::*map, const std::string& name) const {
+    const auto found = (this->*map).find(name);
+    if (found != (this->*map).end()) return found->second;
+    return around_ ? around_->find(map, name) : Value();
   }
 
   template <typename Visit>
   bool visit_sources(const std::string& name, const Visit& visit) const;
 
+  const Values* around_;
   std::unordered_map<std::string, const onnx::TensorProto*> initializers_;
   std::unordered_map<std::string, int> ranks_;
   std::unordered_map<std::string, int32_t> types_;

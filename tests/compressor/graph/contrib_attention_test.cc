@@ -196,6 +196,40 @@ TEST(ContribAttention, LengthsOfAnEmbeddingHideTheRest) {
   EXPECT_NE(run_with(3, 1), run_with(6, 1));
 }
 
+// As in decoders with and without a past in one file. A branch's weights are its own or those of the graph around it, and
+// two branches may call different values alike.
+TEST(ContribAttention, InABranchItIsReplacedToo) {
+  const auto model_with = [](const std::string& attributes) {
+    onnx::ModelProto proto = parse_text(R"(g (float[2,3,5] x, bool[] other) => (float[A,B,C] y) {
+      y = If (other) <
+        then_branch = t () => (float[D,E,F] v) { u = Neg (b)  v = com.microsoft.Attention <num_heads = 2> (x, w, b) },
+        else_branch = e () => (float[G,H,I] v) { u = Neg (x)  v = com.microsoft.Attention <)" +
+                                        attributes +
+                                        R"(> (u, w, own) }
+      >
+    })");
+    add_random(proto, "w", {kInputs, 18}, 3);
+    add_random(proto, "b", {18}, 4);
+    onnx::GraphProto& branch = *proto.mutable_graph()->mutable_node(0)->mutable_attribute(1)->mutable_g();
+    *branch.add_initializer() = proto.graph().initializer(1);
+    branch.mutable_initializer(0)->set_name("own");
+    return load_proto(finished(proto));
+  };
+  const OnnxModel model = model_with("num_heads = 2");
+  EXPECT_TRUE(check(model).empty());
+  const Input x = random_input({kBatch, kPositions, kInputs}, 5);
+  Input negative = x;
+  for (float& value : negative.values) value = -value;
+  const auto run_branch = [&](bool first) {
+    return run(model, {x, Input{{}, {std::bit_cast<float>(int32_t{first})}}});
+  };
+  expect_close(run_branch(true), by_definition({}, x.values, {}, {}), 1e-5f);
+  expect_close(run_branch(false), by_definition({}, negative.values, {}, {}), 1e-5f);
+  const std::vector<std::string> warnings = check(model_with("num_heads = 4"));
+  ASSERT_FALSE(warnings.empty());
+  EXPECT_NE(warnings[0].find("Attention"), std::string::npos) << warnings[0];
+}
+
 TEST(ContribAttention, WhatHasNoFormInOnnxStays) {
   EXPECT_EQ(count_nodes(model_of({.attributes = "num_heads = 2, do_rotary = 1"}), "Attention"), 1);
   EXPECT_EQ(count_nodes(model_of({.attributes = "num_heads = 4"}), "Attention"), 1);

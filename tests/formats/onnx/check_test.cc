@@ -38,6 +38,10 @@ TEST(OnnxCheck, AnOperatorThatOnnxDoesNotHaveIsAWarning) {
   const std::vector<std::string> warnings = check(load_proto(proto));
   ASSERT_FALSE(warnings.empty());
   EXPECT_EQ(warnings[0], "test.onnx: opset 17 has no operator NoSuchOperator");
+  // One of these that the runtime has.
+  EXPECT_TRUE(
+      check(load_text("g (float[N,4] x, float[4] w) => (float[N,4] y) { y = SimplifiedLayerNormalization (x, w) }"))
+          .empty());
 }
 
 TEST(OnnxCheck, WhatNothingDefinesIsAnError) {
