@@ -152,6 +152,14 @@ std::vector<Statistics> normalize_by_batch(OnnxModel& model) {
   return found;
 }
 
+std::optional<size_t> weight_named(const OnnxModel& model, const std::string& name) {
+  for (const TensorProto& tensor : model.proto.graph().initializer()) {
+    const int64_t weight = tensor.name() == name ? weight_index(tensor) : -1;
+    if (weight >= 0) return static_cast<size_t>(weight);
+  }
+  return std::nullopt;
+}
+
 TensorProto* find_initializer(OnnxModel& model, const std::string& name) {
   for (TensorProto& tensor : *model.proto.mutable_graph()->mutable_initializer()) {
     if (tensor.name() == name) return &tensor;
@@ -278,6 +286,21 @@ void Calibration::make_twin(const OnnxModel& original, const std::function<void(
     ratios_[use.weight] = {per_row, static_cast<size_t>(use.view.row_stride)};
     if (use.bias) ratios_[*use.bias] = {per_row, 1};
   }
+  for (const NodeProto& node : model_.proto.graph().node()) {
+    if (node.op_type() == "BatchNormalization" && node.input_size() == 5) scale_errors_of(node);
+  }
+}
+
+// Of a BatchNormalization that was not folded: the errors of its scale and bias are as large beside its scale in the twin
+// as in the model.
+void Calibration::scale_errors_of(const NodeProto& norm) {
+  const std::optional<size_t> scale = weight_named(model_, norm.input(1)), bias = weight_named(model_, norm.input(2));
+  if (!scale) return;
+  const SharedValues own = weights_.values(*scale), other = twin_weights_->values(*scale);
+  std::vector<float> ratios;
+  for (size_t c = 0; c < own->size(); ++c) ratios.push_back((*own)[c] != 0 ? (*other)[c] / (*own)[c] : 1.0f);
+  if (bias) ratios_[*bias].rows = ratios;
+  ratios_[*scale].rows = std::move(ratios);
 }
 
 SharedValues Calibration::run_values(size_t weight) const { return (twin_ ? *twin_weights_ : weights_).values(weight); }

@@ -106,6 +106,7 @@ class Calibration {
   // Batch 0 of `samples`, or of a quarter, and so on, if so many cannot be run; sets batch_.
   Batch run_first(graph::Evaluator& evaluator, int64_t samples);
   void make_twin(const OnnxModel& original, const std::function<void(OnnxModel&)>& simplify);
+  void scale_errors_of(const onnx::NodeProto& norm);
   std::vector<Moments> blank_moments() const;
   void gather_moments();
   void gather_moments(Range range, std::vector<Moments>& moments);

@@ -118,6 +118,7 @@ void Compression::simplify(OnnxModel& model) {
         model.name, done.inputs_fixed));
   }
   report_.graph_changes = {{"batch normalizations folded", count(done.batch_normalizations_folded)},
+                           {"batch normalizations reduced to scale and bias", count(done.batch_normalizations_reduced)},
                            {"nodes folded into constants", count(done.nodes_folded)},
                            {"branches that always run inlined", count(done.branches_inlined)},
                            {"nodes bypassed", count(done.nodes_bypassed)},

@@ -63,6 +63,8 @@ bool is_inference(const NodeProto& node, int64_t opset) {
   return operators::is_inference(attributes_of(node), opset, node.output_size());
 }
 
+double epsilon_of(const NodeProto& norm) { return operators::epsilon_of(attributes_of(norm)); }
+
 class Folder {
  public:
   Folder(OnnxModel& model, onnx::GraphProto& graph, NameSet& names, const Options& options)
@@ -73,30 +75,67 @@ class Folder {
         options_(options),
         opset_(default_opset(model.proto)) {}
 
-  size_t run() {
-    size_t folded = 0;
+  size_t fold_all() {
     // Nodes are not added, so references to them hold. The index follows each change: a chain of them goes in one pass.
-    for (NodeProto& node : *graph_.mutable_node()) {
-      if (is_op(node, "BatchNormalization") && fold(node)) ++folded;
-    }
+    const size_t folded = count_of([&](NodeProto& norm, const Affine& affine) { return fold(norm, affine); });
     erase_if(*graph_.mutable_node(), [&](const NodeProto& node) { return dropped_.contains(&node); });
     return folded;
   }
 
+  size_t reduce_all() {
+    return count_of([&](NodeProto& norm, const Affine& affine) { return reduce(norm, affine); });
+  }
+
  private:
-  bool fold(NodeProto& norm) {
-    if (norm.input_size() != 5 || !has_output(norm, 0) || !is_inference(norm, opset_)) return false;
+  // For how many nodes of the kind for inference, whose parameters are constants, `change` is true.
+  template <typename Change>
+  size_t count_of(const Change& change) {
+    size_t count = 0;
+    for (NodeProto& node : *graph_.mutable_node()) {
+      const bool is_wanted = is_op(node, "BatchNormalization") && node.input_size() == 5 && has_output(node, 0) &&
+                             is_inference(node, opset_);
+      const std::optional<Affine> affine = is_wanted ? affine_of(node) : std::nullopt;
+      if (affine && change(node, *affine)) ++count;
+    }
+    return count;
+  }
+
+  bool fold(NodeProto& norm, const Affine& affine) {
     NodeProto* before = producer_for(norm.input(0));
     if (before == nullptr) return false;
-    const std::optional<Affine> affine = affine_of(norm);
-    if (!affine) return false;
     const operators::Operator* op = operator_of(*before);
     if (op != nullptr && op->is_linear()) {
-      return op->bias_input() >= 0 ? fold_into_biased(*op, *before, *affine, norm)
-                                   : fold_into_matmul(*before, *affine, norm);
+      return op->bias_input() >= 0 ? fold_into_biased(*op, *before, affine, norm)
+                                   : fold_into_matmul(*before, affine, norm);
     }
-    if (is_op(*before, "Add")) return fold_into_matmul_add(*before, *affine, norm);
+    if (is_op(*before, "Add")) return fold_into_matmul_add(*before, affine, norm);
     return false;
+  }
+
+  bool reduce(NodeProto& norm, Affine affine) {
+    const size_t channels = affine.factor.size();
+    const int32_t dtype = constant(norm.input(1))->dtype;
+    const Doubles zeros(channels, 0.0), ones(channels, 1.0), means = read_doubles(*constant(norm.input(3)));
+    if (means == zeros && read_doubles(*constant(norm.input(4))) == ones && epsilon_of(norm) == 0) return false;
+    const std::string scale = names_.unique(norm.output(0) + ".scale");
+    if (options_.round_scale) {
+      const Doubles exact = affine.factor;
+      options_.round_scale(scale, affine.factor);
+      for (size_t c = 0; c < channels; ++c) affine.shift[c] += means[c] * (exact[c] - affine.factor[c]);
+    }
+    if (!fits(affine.factor, affine.factor, dtype) || !fits(affine.shift, affine.size, dtype)) return false;
+    const int32_t dtypes[] = {dtype, constant(norm.input(2))->dtype, constant(norm.input(3))->dtype,
+                              constant(norm.input(4))->dtype};
+    norm.set_input(1, add_vector(scale, dtypes[0], affine.factor));
+    norm.set_input(2, add_vector(names_.unique(norm.output(0) + ".bias"), dtypes[1], affine.shift));
+    norm.set_input(3, add_vector(names_.unique(norm.output(0) + ".mean"), dtypes[2], zeros));
+    norm.set_input(4, add_vector(names_.unique(norm.output(0) + ".variance"), dtypes[3], ones));
+    remove_attribute(norm, "epsilon");
+    onnx::AttributeProto& epsilon = *norm.add_attribute();
+    epsilon.set_name("epsilon");
+    epsilon.set_type(onnx::AttributeProto::FLOAT);
+    epsilon.set_f(0);
+    return true;
   }
 
   // The node that makes a value which nothing else uses.
@@ -122,7 +161,7 @@ class Folder {
       parameters[i] = read_doubles(*weight);
       if (parameters[i].size() != parameters[0].size()) return std::nullopt;
     }
-    const double epsilon = operators::epsilon_of(attributes_of(norm));
+    const double epsilon = epsilon_of(norm);
     Affine affine;
     for (size_t i = 0; i < parameters[0].size(); ++i) {
       const operators::BatchNormalization<double> channel{parameters[0][i], parameters[1][i], parameters[2][i],
@@ -176,13 +215,13 @@ class Folder {
     return true;
   }
 
-  // Whether a bias does not overflow and, in a narrow type, is exact enough for outputs of the size that the
-  // BatchNormalization gives them: a large mean that the bias takes away would leave its rounding there.
-  static bool fits(const Doubles& bias, const Affine& affine, int32_t dtype) {
-    const Doubles rounded = decode(dtype, encode(dtype, bias));
-    for (size_t i = 0; i < bias.size(); ++i) {
-      const double error = std::abs(bias[i] - rounded[i]);
-      if (!std::isfinite(error) || (is_narrow(dtype) && error > 8 * unit_of(dtype) * affine.size[i])) return false;
+  // Whether values do not overflow and, in a narrow type, are exact enough beside `sizes`. Of a bias, the sizes that the
+  // BatchNormalization gives its outputs: a large mean that the bias takes away would leave its rounding there.
+  static bool fits(const Doubles& values, const Doubles& sizes, int32_t dtype) {
+    const Doubles rounded = decode(dtype, encode(dtype, values));
+    for (size_t i = 0; i < values.size(); ++i) {
+      const double error = std::abs(values[i] - rounded[i]);
+      if (!std::isfinite(error) || (is_narrow(dtype) && error > 8 * unit_of(dtype) * std::abs(sizes[i]))) return false;
     }
     return true;
   }
@@ -191,15 +230,20 @@ class Folder {
   std::optional<std::string> fold_both(TensorProto& tensor, const operators::ChannelMap& map, const Affine& affine,
                                        const Doubles& bias, const NodeProto& norm) {
     const int32_t dtype = tensor.data_type();
-    if (!fits(bias, affine, dtype)) return std::nullopt;
+    if (!fits(bias, affine.size, dtype)) return std::nullopt;
     auto source = scaled(tensor, map, affine);
     if (!source) return std::nullopt;
     const std::vector<int64_t> shape = weight_of(model_, tensor).dims;
     set_weight(model_, tensor, dtype, shape, std::move(source));
+    return add_vector(names_.unique(norm.output(0) + ".bias"), dtype, bias);
+  }
+
+  // A new initializer, which one node uses; returns its name.
+  std::string add_vector(const std::string& name, int32_t dtype, const Doubles& values) {
     TensorProto& added = *graph_.add_initializer();
-    added.set_name(names_.unique(norm.output(0) + ".bias"));
-    const int64_t dims[] = {static_cast<int64_t>(bias.size())};
-    set_weight(model_, added, dtype, dims, owned_source(encode(dtype, bias)));
+    added.set_name(name);
+    const int64_t dims[] = {static_cast<int64_t>(values.size())};
+    set_weight(model_, added, dtype, dims, owned_source(encode(dtype, values)));
     index_.add_initializer(added);
     index_.add_use(added.name());
     return added.name();
@@ -331,10 +375,21 @@ class Folder {
 bool fold_batch_normalization(OnnxModel& model, Report& report, const Options& options) {
   NameSet names(model.proto);
   size_t folded = 0;
-  for_each_graph(model.proto, [&](onnx::GraphProto& graph) { folded += Folder(model, graph, names, options).run(); });
+  for_each_graph(model.proto,
+                 [&](onnx::GraphProto& graph) { folded += Folder(model, graph, names, options).fold_all(); });
   if (folded != 0) model.reindex();
   report.batch_normalizations_folded += folded;
   return folded != 0;
+}
+
+bool reduce_batch_normalization(OnnxModel& model, Report& report, const Options& options) {
+  NameSet names(model.proto);
+  size_t reduced = 0;
+  for_each_graph(model.proto,
+                 [&](onnx::GraphProto& graph) { reduced += Folder(model, graph, names, options).reduce_all(); });
+  if (reduced != 0) model.reindex();
+  report.batch_normalizations_reduced += reduced;
+  return reduced != 0;
 }
 
 }  // namespace quench::graph

@@ -16,7 +16,7 @@ namespace quench::graph {
 namespace {
 
 // What the uses of a constant say of it; the strongest counts.
-enum class Use : uint8_t { kNone, kMaybe, kLearned };
+enum class Use : uint8_t { kNone, kMaybe, kMeasured, kLearned };
 
 // The operators whose data may be learned: arithmetic, tables, what only moves values, and what hands them on.
 bool may_use_learned(std::string_view op_type) {
@@ -41,7 +41,8 @@ Use use_of(const onnx::NodeProto& node, int input) {
   using operators::Role;
   if (const operators::Operator* op = operator_of(node)) {
     const Role role = op->role(input);
-    if (role == Role::kWeight || role == Role::kBias || role == Role::kStatistic) return Use::kLearned;
+    if (role == Role::kWeight || role == Role::kBias) return Use::kLearned;
+    if (role == Role::kStatistic) return Use::kMeasured;
     return role == Role::kData && may_use_learned(node.op_type()) ? Use::kMaybe : Use::kNone;
   }
   return is_quantizing(node.op_type()) ? Use::kNone : Use::kMaybe;
@@ -97,11 +98,15 @@ bool leaves_room(std::span<const float> values, int32_t dtype) {
   return std::all_of(values.begin(), values.end(), [&](float value) { return std::abs(value) <= limit; });  // not NaN
 }
 
+bool is_uniform(std::span<const float> values) {
+  return std::all_of(values.begin(), values.end(), [&](float value) { return value == values[0]; });
+}
+
 bool looks_learned(std::span<const float> values) {
   constexpr size_t kLeastElements = 8, kManyDifferent = 512;
   if (values.size() < kLeastElements) return false;
   const bool is_untrained = values[0] == 0 || values[0] == 1;  // as biases and scales begin
-  if (is_untrained && std::all_of(values.begin(), values.end(), [&](float v) { return v == values[0]; })) return true;
+  if (is_untrained && is_uniform(values)) return true;
   if (std::all_of(values.begin(), values.end(), [](float value) { return value == std::round(value); })) return false;
   const size_t wanted = std::min(values.size() / 2, kManyDifferent);
   std::unordered_set<float> different;
@@ -123,7 +128,9 @@ std::vector<bool> learned_weights(const OnnxModel& model) {
       continue;
     }
     const std::vector<float> values = read_float(weight);
-    learned.push_back(leaves_room(values, weight.dtype) && (use == Use::kLearned || looks_learned(values)));
+    const bool is_learned =
+        use == Use::kLearned || (use == Use::kMeasured ? !is_uniform(values) : looks_learned(values));
+    learned.push_back(leaves_room(values, weight.dtype) && is_learned);
   }
   return learned;
 }

@@ -19,6 +19,7 @@ Report simplify(OnnxModel& model, const Options& options) {
     is_changed |= fold_constants(model, report, options);
     is_changed |= fold_batch_normalization(model, report, options);
     is_changed |= share_initializers(model, report);
+    if (!is_changed) is_changed = reduce_batch_normalization(model, report, options);
   }
   return report;
 }

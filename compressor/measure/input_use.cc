@@ -18,6 +18,11 @@ const std::set<std::string_view> kSameValues = {"Cast",    "Identity",  "Unsquee
 const std::set<std::string_view> kMovedValues = {"Cast",    "Identity", "Unsqueeze", "Squeeze", "Reshape", "Transpose",
                                                  "Flatten", "Expand",   "Slice",     "Concat",  "Pad",     "Split"};
 
+bool is_all(const Weight* weight, float value) {
+  if (!weight || !is_float_type(weight->dtype)) return false;
+  return std::ranges::all_of(read_float(*weight), [value](float each) { return each == value; });
+}
+
 }  // namespace
 
 InputUse::InputUse(const OnnxModel& model) : model_(model) {
@@ -68,7 +73,9 @@ std::optional<InputUse::Convolution> InputUse::convolution_of(const std::string&
   if (!next || next->output_size() < 1) return found;
   if (next->op_type() == "BatchNormalization" && next->input_size() == 5 && next->input(0) == found.result) {
     const Weight* scale = constant(next->input(1));
-    if (scale && is_float_type(scale->dtype)) found.trained = read_float(*scale);
+    // Reduced to a scale and a bias (graph/simplify.h), or never trained.
+    const bool has_no_statistics = is_all(constant(next->input(3)), 0) && is_all(constant(next->input(4)), 1);
+    if (scale && is_float_type(scale->dtype) && !has_no_statistics) found.trained = read_float(*scale);
     for (float& deviation : found.trained) deviation = std::abs(deviation);
     found.result = next->output(0);
   } else if (next->op_type() == "Add" && next->input_size() == 2 && convolution->input_size() == 2 &&

@@ -89,61 +89,15 @@ int64_t channel_axis(const onnx::NodeProto& node, const graph::GraphIndex& index
   return operators::channel_map(*op, graph::attributes_of(node), dims).axis;
 }
 
-// BatchNormalization that could not be folded, y = factor * x + shift: the factors become its scale, as the file can
-// hold them, the shifts its bias, and mean and variance 0 and 1. (Variances rounded to a grid could become 0; and a
-// factor's error counts in relation to itself, while the shift can make up for what it does to the mean.) Returns the
-// names of the factors.
-std::set<std::string> reduce_normalization(OnnxModel& model) {
-  onnx::GraphProto& graph = *model.proto.mutable_graph();
-  graph::NameSet names(model.proto);
-  const graph::GraphIndex index(graph);
-  const auto values_of = [&](const std::string& name) {
-    const onnx::TensorProto* tensor = index.initializer(name);
-    const int64_t at = tensor && is_float_type(tensor->data_type()) ? weight_index(*tensor) : -1;
-    return at < 0 ? std::vector<float>() : read_float(model.weights[static_cast<size_t>(at)]);
-  };
-  std::set<std::string> factors;
-  for (onnx::NodeProto& norm : *graph.mutable_node()) {
-    if (!graph::is_op(norm, "BatchNormalization") || norm.input_size() != 5) continue;
-    std::vector<float> scale = values_of(norm.input(1)), bias = values_of(norm.input(2));
-    const std::vector<float> mean = values_of(norm.input(3)), variance = values_of(norm.input(4));
-    const size_t channels = scale.size();
-    if (bias.size() != channels || mean.size() != channels || variance.size() != channels) continue;
-    const float epsilon = operators::epsilon_of(graph::attributes_of(norm));
-    const auto channel = [&](size_t c) {
-      return operators::BatchNormalization<float>{scale[c], bias[c], mean[c], variance[c], epsilon};
-    };
-    std::vector<float> sizes(channels);
-    for (size_t c = 0; c < channels; ++c) {
-      scale[c] = channel(c).scale();
-      sizes[c] = std::abs(scale[c]);
-    }
-    const float largest = origin_of(sizes);
-    if (!(largest > 0) || !std::isfinite(largest)) continue;
-    for (size_t c = 0; c < channels; ++c) {
-      const uint8_t code = coded::code_from_scale(largest, std::abs(scale[c]));
-      scale[c] = std::copysign(coded::scale_from_code(largest, code), scale[c]);
-      bias[c] = channel(c).shift(scale[c]);
-    }
-    const int32_t dtype = index.initializer(norm.input(1))->data_type();
-    const auto set_input = [&](int input, const char* suffix, const std::vector<float>& values) {
-      onnx::TensorProto& tensor = *graph.add_initializer();
-      tensor.set_name(names.unique(norm.output(0) + suffix));
-      const int64_t dims[] = {static_cast<int64_t>(channels)};
-      set_weight(model, tensor, dtype, dims, owned_source(from_float(dtype, values)));
-      norm.set_input(input, tensor.name());
-    };
-    set_input(1, ".factor", scale);
-    set_input(2, ".shift", bias);
-    set_input(3, ".mean", std::vector<float>(channels, 0));
-    set_input(4, ".variance", std::vector<float>(channels, 1 - epsilon));
-    factors.insert(norm.input(1));
+// To what a file can hold of scales, with their signs.
+void round_to_codes(std::vector<double>& scale) {
+  std::vector<float> sizes;
+  for (const double value : scale) sizes.push_back(static_cast<float>(std::abs(value)));
+  const float largest = origin_of(sizes);
+  for (size_t c = 0; c < scale.size(); ++c) {
+    const uint8_t code = coded::code_from_scale(largest, sizes[c]);
+    scale[c] = std::copysign(static_cast<double>(coded::scale_from_code(largest, code)), scale[c]);
   }
-  model.reindex();
-  graph::Report report;
-  graph::share_initializers(model, report);
-  graph::remove_unused(model, report);
-  return factors;
 }
 
 }  // namespace
@@ -219,7 +173,6 @@ void snap_scales(GraphModule& module, const WeightBinding& quantizer, const std:
 uint64_t stored_weights(const OnnxModel& model) {
   OnnxModel copy = model.clone();
   graph::simplify(copy);
-  reduce_normalization(copy);
   return quantizer::real_weights(copy);
 }
 
@@ -230,8 +183,14 @@ CodedExport::CodedExport(const GraphModule& module, const WeightBinding& quantiz
   model_ = module.to_onnx(quantizer.hard_weights(module.parameters()));
   graph::Options kept;
   kept.is_kept = [&policy](const Weight& weight) { return !quantizer::may_change(weight, policy); };
+  std::set<std::string> factors;  // scales of BatchNormalizations that could not be folded
+  kept.round_scale = [&factors](const std::string& name, std::vector<double>& scale) {
+    const bool is_nothing = std::all_of(scale.begin(), scale.end(), [](double value) { return value == 0; });
+    if (is_nothing) return;
+    round_to_codes(scale);
+    factors.insert(name);
+  };
   graph::simplify(model_, kept);
-  const std::set<std::string> factors = reduce_normalization(model_);
   is_learned_ = graph::learned_weights(model_);
   weights_.emplace(model_);
   coded_ = std::make_unique<CodedModel>(*weights_);

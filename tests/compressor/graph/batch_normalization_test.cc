@@ -386,5 +386,82 @@ TEST(FoldBatchNormalization, NotIntoOrOutOfWhatIsKept) {
   }
 }
 
+const onnx::NodeProto& norm_of(const OnnxModel& model) {
+  for (const onnx::NodeProto& node : model.proto.graph().node()) {
+    if (node.op_type() == "BatchNormalization") return node;
+  }
+  throw Error("no BatchNormalization");
+}
+
+std::vector<float> parameter(const OnnxModel& model, int input) {
+  for (const Weight& weight : model.weights) {
+    if (weight.name == norm_of(model).input(input)) return read_float(weight);
+  }
+  throw Error("no such parameter");
+}
+
+onnx::ModelProto behind_a_relu() {
+  onnx::ModelProto proto = parse_text(with_norm("Relu(x)"));
+  add_batch_normalization(proto, 4);
+  return proto;
+}
+
+// As in networks that normalize before they activate and convolve (ResNet v2, DenseNet).
+TEST(ReduceBatchNormalization, WhatCannotBeFoldedHasAScaleAndABias) {
+  OnnxModel simplified;
+  const graph::Report report = expect_same_function(load_proto(behind_a_relu()), {kImage}, &simplified);
+  EXPECT_EQ(report.batch_normalizations_reduced, 1u);
+  EXPECT_EQ(count_nodes(simplified, "BatchNormalization"), 1);
+  EXPECT_EQ(parameter(simplified, 3), std::vector<float>(4, 0.0f));
+  EXPECT_EQ(parameter(simplified, 4), std::vector<float>(4, 1.0f));
+  EXPECT_EQ(graph::simplify(simplified).batch_normalizations_reduced, 0u) << "it is already";
+}
+
+TEST(ReduceBatchNormalization, TheBiasMakesUpForARoundedScale) {
+  const OnnxModel original = load_proto(behind_a_relu());
+  OnnxModel model = original.clone();
+  graph::Options options;
+  options.round_scale = [](const std::string&, std::vector<double>& scale) {
+    for (double& value : scale) value = std::exp2(std::round(std::log2(value)));
+  };
+  graph::simplify(model, options);
+  for (const float value : parameter(model, 1)) EXPECT_EQ(std::log2(value), std::round(std::log2(value)));
+  // Where the input is the mean, the output is the bias: nothing of the scale is seen.
+  Input means{{2, 4, 6, 5}, std::vector<float>(240)};
+  const std::vector<float> mean = parameter(original, 3);
+  for (size_t i = 0; i < means.values.size(); ++i) means.values[i] = mean[i / 30 % 4];
+  // It would hide negative means.
+  const auto without_relu = [&](OnnxModel each) {
+    onnx::GraphProto& graph = *each.proto.mutable_graph();
+    graph.mutable_node(1)->set_input(0, "x");
+    graph.mutable_node()->DeleteSubrange(0, 1);
+    each.reindex();
+    return run(each, {means});
+  };
+  expect_close(without_relu(std::move(model)), without_relu(original.clone()), 1e-5f);
+}
+
+TEST(ReduceBatchNormalization, NotWhatIsKeptOrOverflows) {
+  for (const char* name : {"scale", "bias", "mean", "variance"}) {
+    OnnxModel model = load_proto(behind_a_relu());
+    graph::Options options;
+    options.is_kept = [&](const Weight& weight) { return weight.name == name; };
+    EXPECT_EQ(graph::simplify(model, options).batch_normalizations_reduced, 0u) << name;
+  }
+  const auto reduced = [](float scale) {
+    onnx::ModelProto proto =
+        parse_text("g (float16[2,4,6,5] x) => (float16[A,B,C,D] y) { h = Relu(x)\n" + std::string(kNorm) + "}");
+    const std::pair<const char*, float> parameters[] = {
+        {"scale", scale}, {"bias", 1}, {"mean", 1}, {"variance", 0.001f}};
+    for (const auto& [name, value] : parameters) {
+      add_initializer(proto, name, {4}, std::vector<float>(4, value), onnx::TensorProto::FLOAT16);
+    }
+    OnnxModel model = load_proto(proto);
+    return graph::simplify(model).batch_normalizations_reduced;
+  };
+  EXPECT_EQ(reduced(1), 1u);
+  EXPECT_EQ(reduced(60000), 0u);
+}
+
 }  // namespace
 }  // namespace quench

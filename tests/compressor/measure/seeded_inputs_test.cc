@@ -168,6 +168,12 @@ TEST(SeededInputs, HaveTheScaleThatTheFirstConvolutionWasTrainedFor) {
   EXPECT_EQ(scale(nodes, normalization("0.06")), kUnit);
   EXPECT_EQ(scale(nodes, normalization("4000")), kBytes);
   EXPECT_EQ(scale(nodes, normalization("0.00001")), kTwiceDivided);
+  // Without statistics, as `compress` leaves them, nothing is known of the training.
+  const std::string strong = ", float[2,3,1,1] s = {3, 3, 3, 3, 3, 3}";
+  EXPECT_EQ(scale("t = Conv(x, s, b) y = BatchNormalization(t, one, zero, zero, v)", strong + normalization("1.1")),
+            kUnit);
+  EXPECT_EQ(scale("t = Conv(x, s, b) y = BatchNormalization(t, one, zero, zero, v)", strong + normalization("1")),
+            kNormalized);
 
   // Behind what cuts and shapes; and of what the runtime does not have, nothing shows.
   const std::string cut =
