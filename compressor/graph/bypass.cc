@@ -10,8 +10,12 @@ bool is_inactive_dropout(const onnx::NodeProto& node, const OnnxModel& model, co
   const int64_t opset = default_opset(model.proto);
   if (opset < 7) return integer_attribute(node, "is_test", 0) != 0;
   if (!has_input(node, 2)) return true;
-  const onnx::TensorProto* training = index.initializer(node.input(2));
-  return training != nullptr && training->raw_data() == std::string(1, '\0');
+  const auto is_zero = [&](int input) {
+    const onnx::TensorProto* tensor = has_input(node, input) ? index.initializer(node.input(input)) : nullptr;
+    const std::string& bytes = tensor ? tensor->raw_data() : std::string();
+    return !bytes.empty() && bytes.find_first_not_of('\0') == std::string::npos;
+  };
+  return is_zero(2) || is_zero(1);  // not in training, or with a ratio of 0
 }
 
 // True when the node's first output is its first input.

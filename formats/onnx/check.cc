@@ -147,15 +147,19 @@ std::optional<onnx::ModelProto> inferred(const OnnxModel& model, std::string& er
   return result;
 }
 
+// Infinities beside zeros alone are a mask, as attention adds it to its scores.
 void warn_of_non_finite(const Weight& weight, std::vector<std::string>& warnings) {
   if (!is_float_type(weight.dtype)) return;
   size_t nans = 0;
   size_t infinities = 0;
+  size_t zeros = 0;
   for (const float value : read_float(weight)) {
     nans += std::isnan(value);
     infinities += std::isinf(value);
+    zeros += value == 0;
   }
-  if (nans + infinities == 0) return;
+  const bool is_mask = infinities + zeros == weight.elements();
+  if (nans + infinities == 0 || is_mask) return;
   warnings.push_back(
       fmt::format("tensor '{}' holds {} NaN and {} infinite values", printable(weight.name), nans, infinities));
 }

@@ -225,9 +225,10 @@ std::string BackendCase::out_of_scope(rt::KernelSet kernels) const {
     for (const auto& attribute : node.attribute()) {
       if (attribute.name() == "training_mode" && attribute.i() != 0) return "training mode";
     }
-    // Dropout's third input.
+    // Dropout's third input; with a ratio of 0, its second, nothing is dropped.
     if (node.op_type() == "Dropout" && node.input_size() == 3 && inputs_.size() == 3 &&
-        element_bytes(inputs_[2].tensors.at(0)) != std::string(1, '\0')) {
+        element_bytes(inputs_[2].tensors.at(0)) != std::string(1, '\0') &&
+        element_bytes(inputs_[1].tensors.at(0)) != std::string(4, '\0')) {
       return "training mode";
     }
   }

@@ -21,11 +21,12 @@ int64_t product(torch::IntArrayRef sizes) {
 
 Tensors identity(const NodeView&, const Tensors& inputs) { return {required(inputs, 0)}; }
 
-// At inference, as the runtime has it: the identity, with a mask that keeps all.
+// At inference or with a ratio of 0, as the runtime has it: the identity, with a mask that keeps all.
 Tensors dropout(const NodeView& node, const Tensors& inputs) {
   const Tensor& x = required(inputs, 0);
-  const Tensor training = optional(inputs, 2);
-  if (training.defined() && training.item<bool>()) {
+  const Tensor training = optional(inputs, 2), ratio = optional(inputs, 1);
+  const bool keeps_all = ratio.defined() && ratio.item<double>() == 0;
+  if (training.defined() && training.item<bool>() && !keeps_all) {
     throw Error::make("the node is in training mode; export the model for inference");
   }
   if (node.proto.output_size() < 2) return {x};

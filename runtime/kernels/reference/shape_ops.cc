@@ -133,7 +133,7 @@ Status infer_unsqueeze(InferContext& context) {
   return context.set_output(0, context.input(0)->type, shape);
 }
 
-// Dropout at inference is the identity; its mask says that everything was kept.
+// Dropout at inference, or of a ratio of 0, is the identity; its mask says that everything was kept.
 Status infer_dropout(InferContext& context) {
   QUENCH_RETURN_IF_ERROR(check_node(context, 1, 3, kFloatType));
   bool trains = context.opset() < 7 && context.attributes().get_int("is_test", 0) == 0;
@@ -142,6 +142,12 @@ Status infer_dropout(InferContext& context) {
     const Tensor* training = context.value(2);
     if (!training) return InferContext::needs_value(2);
     trains = training->elements() > 0 && *training->as<uint8_t>() != 0;
+  }
+  if (trains && context.opset() >= 12 && context.input(1)) {
+    QUENCH_RETURN_IF_ERROR(check_type(context, 1, kFloatType));
+    const Tensor* ratio = context.value(1);
+    if (!ratio) return InferContext::needs_value(1);
+    trains = ratio->elements() == 0 || *ratio->as<float>() != 0;
   }
   if (trains) return Status::error(StatusCode::kUnsupportedFeature, "training mode");
   if (context.output(1)) {

@@ -244,6 +244,16 @@ TEST(BypassNodes, DropoutOutsideOfTraining) {
   EXPECT_EQ(simplified.proto.graph().initializer_size(), 0);
 }
 
+// As torchvision's Swin transformers are exported.
+TEST(BypassNodes, DropoutOfNothingInTraining) {
+  OnnxModel simplified;
+  expect_same_function(load_text(R"(g (float[1,4] x) => (float[1,4] y) <float none = {0}, bool on = {1}> {
+    a, mask = Dropout(x, none, on)
+    y = Relu(a) })"),
+                       {kRow}, &simplified);
+  EXPECT_EQ(ops(simplified), Ops{"Relu"});
+}
+
 TEST(BypassNodes, DropoutThatTrainsOrWhoseMaskIsUsedStays) {
   for (const char* text : {R"(g (float[4] x) => (float[4] y) <float r = {0.5}, bool on = {1}> { a = Dropout(x, r, on)
                               y = Relu(a) })",

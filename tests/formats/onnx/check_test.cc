@@ -209,6 +209,16 @@ TEST(OnnxCheck, WeightsThatAreNotFiniteAreListed) {
             std::vector<std::string>{"test.onnx: tensor 'w' holds 1 NaN and 2 infinite values"});
 }
 
+// Three layers of a transformer from PyTorch had three warnings.
+TEST(OnnxCheck, AMaskIsNoWarning) {
+  for (const char* text : {"g (float[N,2] x) => (float[N,2] y) <float[2] mask = {0, 0}> { y = Add(x, mask) }",
+                           "g (float[N,2] x) => (float[N,2] y) <float[1] mask = {0}> { y = Add(x, mask) }"}) {
+    onnx::ModelProto proto = testing::parse_text(text);
+    proto.mutable_graph()->mutable_initializer(0)->set_float_data(0, -INFINITY);
+    EXPECT_TRUE(check(load_proto(proto)).empty()) << text;
+  }
+}
+
 TEST(OnnxCheck, ShapesThatContradictAreAWarning) {
   onnx::ModelProto proto = matrix_model();
   proto.mutable_graph()

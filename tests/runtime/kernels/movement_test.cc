@@ -337,6 +337,13 @@ TEST(Movement, ResizeByHand) {
   EXPECT_EQ(code_of("Resize", 13, {}, {x}), StatusCode::kInvalidArgument);
 }
 
+TEST(Movement, DropoutOfNothingKeepsAllInTrainingToo) {
+  const Value x = Value::of<float>({2}, {1, -2}), on = Value::truths({}, {1});
+  EXPECT_EQ(run_node("Dropout", 13, {}, {x, Value::scalar(0.0f), on}).values<float>(), (std::vector<float>{1, -2}));
+  EXPECT_EQ(code_of("Dropout", 13, {}, {x, Value::scalar(0.5f), on}), StatusCode::kUnsupportedFeature);
+  EXPECT_EQ(code_of("Dropout", 13, {}, {x, std::nullopt, on}), StatusCode::kUnsupportedFeature);
+}
+
 TEST(Movement, ResizeTakesNothingOfWhatItDoesNotWeigh) {
   const float infinity = std::numeric_limits<float>::infinity();
   const Value x = Value::of<float>({1, 1, 2, 3}, {1, 2, 3, infinity, infinity, infinity});
