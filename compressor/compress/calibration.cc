@@ -12,6 +12,7 @@
 
 #include "compressor/graph/graph_index.h"
 #include "compressor/graph/integer_weights.h"
+#include "compressor/graph/runnable_part.h"
 #include "compressor/measure/fidelity.h"
 #include "compressor/measure/scores.h"
 #include "formats/base/parallel.h"
@@ -186,6 +187,12 @@ bool same_structure(const OnnxModel& a, const OnnxModel& b) {
   return true;
 }
 
+OnnxModel part_of(const OnnxModel& model) {
+  OnnxModel part = model.clone();
+  if (!graph::cut_to_runnable(part)) throw Error::make("{}: no part of it can be run", model.name);
+  return part;
+}
+
 double norm_of_row(const std::vector<float>& values, const MatrixView& view, int64_t row) {
   double sum = 0;
   for (int64_t c = 0; c < view.columns; ++c) {
@@ -201,11 +208,13 @@ Calibration::Calibration(const OnnxModel& original, const ResidentWeights& weigh
                          const std::function<void(OnnxModel&)>& simplify, const std::vector<size_t>& candidates,
                          const CalibrationOptions& options)
     : options_(options),
-      model_(weights.model()),
+      part_(options.is_cut ? std::optional(part_of(weights.model())) : std::nullopt),
+      model_(part_ ? *part_ : weights.model()),
       weights_(weights),
       ratios_(model_.weights.size()),
       sensitivity_(model_.weights.size(), 0.0),
       use_of_(model_.weights.size(), -1) {
+  if (part_) check_part(candidates);
   for (WeightUse& use : find_weight_uses(model_)) {
     use_of_[use.weight] = static_cast<int>(uses_.size());
     uses_.push_back({std::move(use), std::nullopt});
@@ -220,6 +229,20 @@ Calibration::Calibration(const OnnxModel& original, const ResidentWeights& weigh
   if (on_real_data() && saturating_outputs_move()) measure_at_outputs();
   measure_sensitivities(candidates);
   report(1);
+}
+
+// Of the others, all that is known is what these are like.
+void Calibration::check_part(const std::vector<size_t>& candidates) const {
+  constexpr uint64_t kLeastShare = 10;  // a tenth
+  const std::vector<size_t> places = places_of_weights(model_);
+  uint64_t seen = 0, all = 0;
+  for (const size_t weight : candidates) {
+    const uint64_t elements = model_.weights[weight].elements();
+    all += elements;
+    seen += places[weight] == kNoPlace ? 0 : elements;
+  }
+  if (seen * kLeastShare >= all) return;
+  throw Error::make("{}: the part of it that can be run has {} of {} weights", model_.name, seen, all);
 }
 
 std::vector<HostTensor> Calibration::inputs(uint64_t index, int64_t batch) const {
@@ -242,7 +265,7 @@ Calibration::Batch Calibration::run_first(Evaluator& evaluator, int64_t samples)
 }
 
 void Calibration::make_twin(const OnnxModel& original, const std::function<void(OnnxModel&)>& simplify) {
-  OnnxModel by_batch = original.clone();
+  OnnxModel by_batch = part_ ? part_of(original) : original.clone();
   const std::vector<Statistics> statistics = normalize_by_batch(by_batch);
   if (statistics.empty()) return;
   EvaluatorOptions evaluator_options;
@@ -271,7 +294,8 @@ void Calibration::make_twin(const OnnxModel& original, const std::function<void(
   }
   twin.reindex();
   simplify(twin);
-  if (!same_structure(twin, model_)) return;
+  if (!same_structure(twin, weights_.model())) return;
+  if (part_) graph::cut_to_runnable(twin);
   is_anchored_ = 2 * statistics.size() >= uses_.size() && measure::takes_pictures(model_);
   twin_ = std::move(twin);
   twin_weights_.emplace(*twin_);
@@ -548,8 +572,10 @@ void Calibration::guess_unseen(const std::vector<size_t>& candidates, const std:
   }
   const double typical = count > 0 ? std::exp(sum / count) : 1;
   const std::vector<bool> inner = read_in_subgraphs(model_);
+  const std::vector<size_t> places = places_of_weights(model_);
   for (const size_t weight : candidates) {
-    const bool unseen = inner[weight] && sensitivity_[weight] == 0 && rms[weight] > 0;
+    const bool is_cut_off = places[weight] == kNoPlace;
+    const bool unseen = (inner[weight] || is_cut_off) && sensitivity_[weight] == 0 && rms[weight] > 0;
     if (unseen) sensitivity_[weight] = typical / (rms[weight] * rms[weight]);
   }
 }

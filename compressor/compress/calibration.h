@@ -35,6 +35,7 @@ struct CalibrationOptions {
   int threads = 1;
   measure::SeededShapes shapes;
   bool vectors = false;  // codebooks of a dimension above 1 are to come
+  bool is_cut = false;   // the part in front of what the runtime cannot run is to do (graph/runnable_part.h)
   // Batch `index` of real inputs; empty: seeded ones. Returns no tensors when there are no more.
   std::function<std::vector<graph::HostTensor>(uint64_t index, int64_t batch)> data;
   std::function<void(double)> progress;
@@ -55,14 +56,15 @@ class Calibration {
   // `original`: the model as loaded; `weights`: those of the same model, simplified, which are to be quantized; they must
   // outlive this object. `simplify` is what turns the former into the latter.
   // `candidates`: indices of the weights whose sensitivity is wanted. Throws quench::Error when the runtime cannot run
-  // the model.
+  // the model, or with is_cut no part of it that has a tenth of the candidates' elements.
   Calibration(const OnnxModel& original, const ResidentWeights& weights,
               const std::function<void(OnnxModel&)>& simplify, const std::vector<size_t>& candidates,
               const CalibrationOptions& options);
 
   // The relative squared error of the outputs (see output_error) per unit of variance of independent errors in the
   // weight's elements. 0 where the weight does not move the outputs. Of one in a subgraph, that would say no more than that
-  // these inputs do not take the branch: it counts as the other weights do on average, in proportion to their size.
+  // these inputs do not take the branch: it counts as the other weights do on average, in proportion to their size. So
+  // does one behind a cut.
   double sensitivity(size_t weight) const { return sensitivity_[weight]; }
 
   // Matrices whose activation was seen; nullptr for other weights.
@@ -105,6 +107,7 @@ class Calibration {
   };
   // Batch 0 of `samples`, or of a quarter, and so on, if so many cannot be run; sets batch_.
   Batch run_first(graph::Evaluator& evaluator, int64_t samples);
+  void check_part(const std::vector<size_t>& candidates) const;
   void make_twin(const OnnxModel& original, const std::function<void(OnnxModel&)>& simplify);
   void scale_errors_of(const onnx::NodeProto& norm);
   std::vector<Moments> blank_moments() const;
@@ -132,7 +135,8 @@ class Calibration {
 
   CalibrationOptions options_;
   std::optional<measure::SeededInputs> seeded_;  // none on real data
-  const OnnxModel& model_;
+  std::optional<OnnxModel> part_;                // with is_cut
+  const OnnxModel& model_;                       // that, or the whole
   const ResidentWeights& weights_;
   measure::TellingValues telling_;  // nothing: all outputs
   std::optional<OnnxModel> twin_;   // set if BatchNormalization was recalibrated

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <exception>
 #include <limits>
 #include <system_error>
 
@@ -127,7 +128,7 @@ void Compression::simplify(OnnxModel& model) {
                            {"initializers removed", count(done.initializers_removed)}};
 }
 
-// A model that the runtime cannot run is compressed without.
+// A model of which the runtime cannot run any part is compressed without.
 void Compression::calibrate() {
   std::vector<size_t> candidates;
   const std::vector<TensorMethod> methods = choose_methods(model_, is_learned_, policy(true));
@@ -143,12 +144,23 @@ void Compression::calibrate() {
   calibration.data = options_.data;
   calibration.vectors = options_.dimension > 1;
   calibration.progress = [&](double share) { progress("calibrating", share); };
-  try {
+  const auto calibrate_on = [&](bool is_cut) {
+    calibration.is_cut = is_cut;
     calibration_.emplace(
         original_, *weights_, [&](OnnxModel& twin) { simplify(twin); }, candidates, calibration);
-  } catch (const Error& error) {
-    if (options_.data) throw;
-    report_.warnings.push_back(std::string("not calibrated: ") + error.what());
+  };
+  try {
+    calibrate_on(false);
+  } catch (const Error& of_whole) {
+    const std::exception_ptr whole = std::current_exception();
+    try {
+      calibrate_on(true);
+      report_.warnings.push_back(std::string("calibrated on the part in front of what does not run: ") +
+                                 of_whole.what());
+    } catch (const Error&) {
+      if (options_.data) std::rethrow_exception(whole);
+      report_.warnings.push_back(std::string("not calibrated: ") + of_whole.what());
+    }
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include "compressor/graph/evaluator.h"
 #include "compressor/graph/integer_weights.h"
+#include "compressor/graph/runnable_part.h"
 #include "compressor/graph/simplify.h"
 #include "compressor/measure/inspection.h"
 #include "compressor/measure/quench_file.h"
@@ -249,6 +250,10 @@ ModelCheck describe(const OnnxModel& original, const OnnxModel& simplified, cons
 ModelCheck check_model(const std::filesystem::path& path, const measure::InputShapes& shapes, uint64_t max_memory) {
   ModelCheck check = measure::is_quench_file(path) ? check_quench(path, shapes, max_memory) : check_onnx(path, shapes);
   run(path, shapes, max_memory, check);
+  if (!check.is_quench && !check.refusal.empty()) {
+    OnnxModel part = load(path);
+    check.cut_at = graph::cut_to_runnable(part).value_or("");
+  }
   if (!check.is_quench && check.run_ms) expect_cost(check);
   return check;
 }

@@ -60,6 +60,7 @@ struct ModelCheck {
   std::vector<CheckedValue> inputs, outputs;
   std::vector<std::string> warnings;
   std::string refusal;  // why the runtime does not run it on made-up inputs; empty: it does, or that was not tried
+  std::string cut_at;   // then, the first node behind the part that it may run (graph/runnable_part.h); empty: none
 
   // One run on made-up inputs, and what compress is expected to take: a guess.
   std::optional<double> run_ms;

@@ -277,17 +277,15 @@ std::vector<bool> read_in_subgraphs(const OnnxModel& model) {
 }
 
 std::vector<size_t> places_of_weights(const OnnxModel& model) {
-  constexpr size_t kNone = SIZE_MAX;
-  std::vector<size_t> places(model.weights.size(), kNone);
+  std::vector<size_t> places(model.weights.size(), kNoPlace);
   size_t nodes = 0;
   for_each_node(model.proto.graph(), nullptr, [&](const NodeProto& node, const Names& names) {
     for (const std::string& input : node.input()) {
       const std::optional<size_t> weight = names.weight(input);
-      if (weight && places[*weight] == kNone) places[*weight] = nodes;
+      if (weight && places[*weight] == kNoPlace) places[*weight] = nodes;
     }
     ++nodes;
   });
-  std::ranges::replace(places, kNone, nodes);
   return places;
 }
 

@@ -49,8 +49,9 @@ std::vector<operators::ChannelMap> channels_of_weights(const OnnxModel& model);
 // For each weight, whether a node of a subgraph reads it: of a branch or a loop, which some inputs may never run.
 std::vector<bool> read_in_subgraphs(const OnnxModel& model);
 
-// For each weight, the number of the first node, of the graph with its subgraphs in order, that reads it; the number of all
-// nodes where none does.
+// For each weight, the number of the first node, of the graph with its subgraphs in order, that reads it; kNoPlace where
+// none does.
+inline constexpr size_t kNoPlace = SIZE_MAX;
 std::vector<size_t> places_of_weights(const OnnxModel& model);
 
 // The dimensions that the entropy coder's contexts see: rows (filters), channels, inner.

@@ -119,7 +119,9 @@ std::string verdict(const ModelCheck& check) {
     text += "sizes that the model leaves open were made up, too: --dim and --shape say others\n";
   }
   if (!check.refusal.empty() && !check.is_quench) {
-    text += "compress knows its weights alone: each is quantized by its own error\n";
+    text += check.cut_at.empty()
+                ? "compress knows its weights alone: each is quantized by its own error\n"
+                : fmt::format("compress looks at what comes before {}, if that runs\n", printable(check.cut_at, 200));
   }
   if (check.run_ms) {
     text += fmt::format("runs on made-up inputs: {:.3g} ms for one sample, {}\n", *check.run_ms,

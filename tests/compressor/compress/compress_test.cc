@@ -381,6 +381,55 @@ TEST_F(CompressTest, ABatchNormalizationThatCannotBeFoldedCostsLittle) {
   EXPECT_GT(kept.predicted_snr_db, folded.predicted_snr_db - 1);
 }
 
+// As a detector ends: how many boxes are left, only data tell.
+TEST_F(CompressTest, WhatRunsInPartIsCalibratedOnThatPart) {
+  onnx::ModelProto proto = make_small_model();
+  onnx::GraphProto& graph = *proto.mutable_graph();
+  const std::string scores = graph.output(0).name();
+  const auto add = [&](const char* op, std::initializer_list<std::string> inputs, const char* output) {
+    onnx::NodeProto& node = *graph.add_node();
+    node.set_op_type(op);
+    for (const std::string& input : inputs) node.add_input(input);
+    node.add_output(output);
+  };
+  add("Relu", {scores}, "sure");
+  add("NonZero", {"sure"}, "at");
+  add("Neg", {"at"}, "found");
+  graph.mutable_output(0)->set_name("found");
+  graph.mutable_output(0)->mutable_type()->mutable_tensor_type()->set_elem_type(onnx::TensorProto::INT64);
+  graph.mutable_output(0)->mutable_type()->mutable_tensor_type()->clear_shape();
+  write_model(folder_ / "detector.onnx", proto);
+  const CompressReport part = compress(folder_ / "detector.onnx", folder_ / "part.quench", {});
+  EXPECT_TRUE(part.calibrated);
+  ASSERT_FALSE(part.warnings.empty());
+  EXPECT_NE(part.warnings[0].find("calibrated on the part in front of what does not run"), std::string::npos)
+      << part.warnings[0];
+  EXPECT_NE(part.warnings[0].find("NonZero"), std::string::npos) << part.warnings[0];
+  CompressOptions blind;
+  blind.calibrate = false;
+  EXPECT_LT(part.output_bytes, compress(folder_ / "detector.onnx", folder_ / "blind.quench", blind).output_bytes);
+}
+
+// Of too little of a model, nothing is known.
+TEST_F(CompressTest, WhatRunsInSmallPartIsNotCalibrated) {
+  onnx::ModelProto proto = make_small_model();
+  onnx::GraphProto& graph = *proto.mutable_graph();
+  onnx::NodeProto* relu = nullptr;
+  for (onnx::NodeProto& node : *graph.mutable_node()) {
+    if (!relu && node.op_type() == "Relu") relu = &node;
+  }
+  ASSERT_NE(relu, nullptr);
+  relu->set_domain("some.domain");
+  onnx::OperatorSetIdProto& import = *proto.add_opset_import();
+  import.set_domain("some.domain");
+  import.set_version(1);
+  write_model(folder_ / "early.onnx", proto);
+  const CompressReport report = compress(folder_ / "early.onnx", folder_ / "early.quench", {});
+  EXPECT_FALSE(report.calibrated);
+  ASSERT_FALSE(report.warnings.empty());
+  EXPECT_EQ(report.warnings.back().find("not calibrated"), 0u) << report.warnings.back();
+}
+
 TEST_F(CompressTest, LowerQualitiesAreSmallerWhereMadeUpInputsAskForMore) {
   write_model(folder_ / "model.onnx", difference_of_products(false));
   uint64_t before = UINT64_MAX;
