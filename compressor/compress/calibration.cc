@@ -153,14 +153,6 @@ std::vector<Statistics> normalize_by_batch(OnnxModel& model) {
   return found;
 }
 
-std::optional<size_t> weight_named(const OnnxModel& model, const std::string& name) {
-  for (const TensorProto& tensor : model.proto.graph().initializer()) {
-    const int64_t weight = tensor.name() == name ? weight_index(tensor) : -1;
-    if (weight >= 0) return static_cast<size_t>(weight);
-  }
-  return std::nullopt;
-}
-
 TensorProto* find_initializer(OnnxModel& model, const std::string& name) {
   for (TensorProto& tensor : *model.proto.mutable_graph()->mutable_initializer()) {
     if (tensor.name() == name) return &tensor;
@@ -310,21 +302,38 @@ void Calibration::make_twin(const OnnxModel& original, const std::function<void(
     ratios_[use.weight] = {per_row, static_cast<size_t>(use.view.row_stride)};
     if (use.bias) ratios_[*use.bias] = {per_row, 1};
   }
+  std::map<std::string, size_t> weights;
+  for (const TensorProto& tensor : model_.proto.graph().initializer()) {
+    const int64_t weight = weight_index(tensor);
+    if (weight >= 0 && is_float_type(tensor.data_type())) weights[tensor.name()] = static_cast<size_t>(weight);
+  }
   for (const NodeProto& node : model_.proto.graph().node()) {
-    if (node.op_type() == "BatchNormalization" && node.input_size() == 5) scale_errors_of(node);
+    if (node.op_type() == "BatchNormalization" && node.input_size() == 5) scale_errors_of(node, weights);
   }
 }
 
-// Of a BatchNormalization that was not folded: the errors of its scale and bias are as large beside its scale in the twin
-// as in the model.
-void Calibration::scale_errors_of(const NodeProto& norm) {
-  const std::optional<size_t> scale = weight_named(model_, norm.input(1)), bias = weight_named(model_, norm.input(2));
-  if (!scale) return;
-  const SharedValues own = weights_.values(*scale), other = twin_weights_->values(*scale);
-  std::vector<float> ratios;
-  for (size_t c = 0; c < own->size(); ++c) ratios.push_back((*own)[c] != 0 ? (*other)[c] / (*own)[c] : 1.0f);
-  if (bias) ratios_[*bias].rows = ratios;
-  ratios_[*scale].rows = std::move(ratios);
+// Of a BatchNormalization that was not folded: errors are as large beside its parameters in the twin as in the model.
+// Otherwise they may be larger than all of a variance that seeded inputs make small, which is then negative.
+void Calibration::scale_errors_of(const NodeProto& norm, const std::map<std::string, size_t>& weights) {
+  const auto ratios_of = [&](int input) {
+    std::vector<float> ratios;
+    const auto found = weights.find(norm.input(input));
+    if (found == weights.end()) return ratios;
+    const SharedValues own = weights_.values(found->second), other = twin_weights_->values(found->second);
+    for (size_t c = 0; c < own->size(); ++c) ratios.push_back((*own)[c] != 0 ? (*other)[c] / (*own)[c] : 1.0f);
+    return ratios;
+  };
+  const auto set = [&](int input, const std::vector<float>& ratios) {
+    const auto found = weights.find(norm.input(input));
+    if (found != weights.end() && ratios.size() == model_.weights[found->second].elements())
+      ratios_[found->second].rows = ratios;
+  };
+  const std::vector<float> of_scale = ratios_of(1);
+  std::vector<float> of_variance = ratios_of(4);
+  set(1, of_scale);
+  set(4, of_variance);
+  for (float& ratio : of_variance) ratio = std::sqrt(std::max(ratio, 0.0f));
+  set(3, of_variance);
 }
 
 SharedValues Calibration::run_values(size_t weight) const { return (twin_ ? *twin_weights_ : weights_).values(weight); }

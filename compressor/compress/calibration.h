@@ -109,7 +109,7 @@ class Calibration {
   Batch run_first(graph::Evaluator& evaluator, int64_t samples);
   void check_part(const std::vector<size_t>& candidates) const;
   void make_twin(const OnnxModel& original, const std::function<void(OnnxModel&)>& simplify);
-  void scale_errors_of(const onnx::NodeProto& norm);
+  void scale_errors_of(const onnx::NodeProto& norm, const std::map<std::string, size_t>& weights);
   std::vector<Moments> blank_moments() const;
   void gather_moments();
   void gather_moments(Range range, std::vector<Moments>& moments);

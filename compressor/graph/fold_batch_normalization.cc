@@ -115,26 +115,24 @@ class Folder {
   bool reduce(NodeProto& norm, Affine affine) {
     const size_t channels = affine.factor.size();
     const int32_t dtype = constant(norm.input(1))->dtype;
-    const Doubles zeros(channels, 0.0), ones(channels, 1.0), means = read_doubles(*constant(norm.input(3)));
-    if (means == zeros && read_doubles(*constant(norm.input(4))) == ones && epsilon_of(norm) == 0) return false;
-    const std::string scale = names_.unique(norm.output(0) + ".scale");
-    if (options_.round_scale) {
-      const Doubles exact = affine.factor;
-      options_.round_scale(scale, affine.factor);
-      for (size_t c = 0; c < channels; ++c) affine.shift[c] += means[c] * (exact[c] - affine.factor[c]);
-    }
+    const Doubles zeros(channels, 0.0), means = read_doubles(*constant(norm.input(3)));
+    const Weight& variance = *constant(norm.input(4));
+    // With the epsilon that the node adds; some runtimes do not take one of 0.
+    const Doubles ones = decode(variance.dtype, encode(variance.dtype, Doubles(channels, 1 - epsilon_of(norm))));
+    const bool is_reduced = means == zeros && read_doubles(variance) == ones;
+    const Doubles exact = is_reduced ? read_doubles(*constant(norm.input(1))) : affine.factor;
+    affine.factor = exact;
+    if (options_.round_scale) options_.round_scale(is_reduced ? norm.input(1) : "", affine.factor);
+    if (is_reduced && affine.factor == exact) return false;
+    for (size_t c = 0; c < channels; ++c) affine.shift[c] += means[c] * (exact[c] - affine.factor[c]);
     if (!fits(affine.factor, affine.factor, dtype) || !fits(affine.shift, affine.size, dtype)) return false;
-    const int32_t dtypes[] = {dtype, constant(norm.input(2))->dtype, constant(norm.input(3))->dtype,
-                              constant(norm.input(4))->dtype};
+    const std::string scale = names_.unique(norm.output(0) + ".scale");
+    if (options_.round_scale) options_.round_scale(scale, affine.factor);
+    const int32_t dtypes[] = {dtype, constant(norm.input(2))->dtype, constant(norm.input(3))->dtype, variance.dtype};
     norm.set_input(1, add_vector(scale, dtypes[0], affine.factor));
     norm.set_input(2, add_vector(names_.unique(norm.output(0) + ".bias"), dtypes[1], affine.shift));
     norm.set_input(3, add_vector(names_.unique(norm.output(0) + ".mean"), dtypes[2], zeros));
     norm.set_input(4, add_vector(names_.unique(norm.output(0) + ".variance"), dtypes[3], ones));
-    remove_attribute(norm, "epsilon");
-    onnx::AttributeProto& epsilon = *norm.add_attribute();
-    epsilon.set_name("epsilon");
-    epsilon.set_type(onnx::AttributeProto::FLOAT);
-    epsilon.set_f(0);
     return true;
   }
 

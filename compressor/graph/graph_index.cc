@@ -122,7 +122,9 @@ void replace_uses(onnx::GraphProto& graph, const std::unordered_map<std::string,
 }
 
 void for_each_used_value(const onnx::NodeProto& node, const std::function<void(const std::string&)>& visit) {
-  for (const std::string& input : node.input()) visit(input);
+  for (const std::string& input : node.input()) {
+    if (!input.empty()) visit(input);
+  }
   for_each_subgraph(node, [&](const onnx::GraphProto& inner) {
     for (const onnx::NodeProto& inner_node : inner.node()) for_each_used_value(inner_node, visit);
     for (const onnx::ValueInfoProto& output : inner.output()) visit(output.name());

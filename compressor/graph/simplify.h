@@ -24,8 +24,9 @@ struct Options {
   uint64_t max_folded_bytes = uint64_t{1} << 20;  // results of constant folding beyond this are not kept
   // Weights into which nothing is folded, nor they into anything. Null: there are none.
   std::function<bool(const Weight& weight)> is_kept = nullptr;
-  // Rounds the scale, an initializer of this name, of a BatchNormalization that is reduced; its bias makes up for what
-  // that does to the mean. Null: it is as exact as its type.
+  // Rounds the scale of a BatchNormalization that is reduced, which will be an initializer of this name (or empty: this is
+  // only to see whether it changes); its bias makes up for what that does to the mean. What rounds the scale afterwards
+  // leaves an error times the mean, which may be a thousand deviations. Null: it is as exact as its type.
   std::function<void(const std::string& name, std::vector<double>& scale)> round_scale = nullptr;
 };
 
@@ -52,8 +53,9 @@ bool move_constants(OnnxModel& model, Report& report);
 bool inline_branches(OnnxModel& model, Report& report);
 bool bypass_nodes(OnnxModel& model, Report& report);
 bool fold_batch_normalization(OnnxModel& model, Report& report, const Options& options = {});
-// What could not be folded becomes y = scale * x + bias, of a mean of 0 and a variance of 1 without an epsilon: half the
-// parameters, and none of which a small error is a large one of the outputs, as of a variance near 0.
+// What could not be folded becomes y = scale * x + bias, of a mean of 0 and a variance that is 1 with the epsilon: half the
+// parameters, and none of which a small error is a large one of the outputs, as of a variance near 0. Not in a
+// subgraph with the outer graph's parameters.
 bool reduce_batch_normalization(OnnxModel& model, Report& report, const Options& options = {});
 bool fold_constants(OnnxModel& model, Report& report, const Options& options = {});
 bool share_initializers(OnnxModel& model, Report& report);

@@ -20,7 +20,7 @@ const std::set<std::string_view> kMovedValues = {"Cast",    "Identity", "Unsquee
 
 bool is_all(const Weight* weight, float value) {
   if (!weight || !is_float_type(weight->dtype)) return false;
-  return std::ranges::all_of(read_float(*weight), [value](float each) { return each == value; });
+  return std::ranges::all_of(read_float(*weight), [value](float each) { return std::abs(each - value) < 1e-3f; });
 }
 
 }  // namespace

@@ -35,6 +35,9 @@ Values::Values(const onnx::GraphProto& graph, const Values* around) : around_(ar
   for (const NodeProto& node : graph.node()) {
     for (const std::string& output : node.output()) producers_[output] = &node;
   }
+  for (const onnx::ValueInfoProto& input : graph.input()) defined_.insert(input.name());
+  for (const TensorProto& tensor : graph.initializer()) defined_.insert(tensor.name());
+  for (const auto& [name, node] : producers_) defined_.insert(name);
 }
 
 std::string Values::behind_casts(std::string name) const {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 namespace quench {
@@ -35,13 +36,14 @@ class Values {
   Value find(std::unordered_map<std::string, Value> Values::*map, const std::string& name) const {
     const auto found = (this->*map).find(name);
     if (found != (this->*map).end()) return found->second;
-    return around_ ? around_->find(map, name) : Value();
+    return around_ && !defined_.contains(name) ? around_->find(map, name) : Value();
   }
 
   template <typename Visit>
   bool visit_sources(const std::string& name, const Visit& visit) const;
 
   const Values* around_;
+  std::unordered_set<std::string> defined_;  // here
   std::unordered_map<std::string, const onnx::TensorProto*> initializers_;
   std::unordered_map<std::string, int> ranks_;
   std::unordered_map<std::string, int32_t> types_;

@@ -39,6 +39,7 @@ constexpr double kFirstSigma = 1, kLastSigma = 100;
 constexpr double kLargestGradient = 1;
 constexpr double kWhite = 255;
 constexpr size_t kPriorPictures = 64;
+static_assert(kDecodedSide <= kMsSsimLeast, "every test picture has a middle");
 
 CodecOptions checked(CodecOptions options, const Communicator& communicator) {
   options.network.weighted = options.distortion == Distortion::kMsSsim;

@@ -185,10 +185,11 @@ CodedExport::CodedExport(const GraphModule& module, const WeightBinding& quantiz
   kept.is_kept = [&policy](const Weight& weight) { return !quantizer::may_change(weight, policy); };
   std::set<std::string> factors;  // scales of BatchNormalizations that could not be folded
   kept.round_scale = [&factors](const std::string& name, std::vector<double>& scale) {
-    const bool is_nothing = std::all_of(scale.begin(), scale.end(), [](double value) { return value == 0; });
-    if (is_nothing) return;
+    float largest = 0;
+    for (const double value : scale) largest = std::max(largest, static_cast<float>(std::abs(value)));
+    if (!(largest > 0) || !std::isfinite(largest)) return;
     round_to_codes(scale);
-    factors.insert(name);
+    if (!name.empty()) factors.insert(name);
   };
   graph::simplify(model_, kept);
   is_learned_ = graph::learned_weights(model_);

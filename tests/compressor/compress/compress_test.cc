@@ -10,11 +10,12 @@
 #include "compressor/measure/seeded_inputs.h"
 #include "formats/error.h"
 #include "tests/compressor/compress/small_model.h"
+#include "tests/formats/onnx/test_models.h"
 
 namespace quench::quantizer {
 namespace {
 
-class CompressTest : public testing::Test {
+class CompressTest : public ::testing::Test {
  protected:
   void SetUp() override { write_model(folder_ / "model.onnx", make_small_model()); }
 
@@ -379,6 +380,48 @@ TEST_F(CompressTest, ABatchNormalizationThatCannotBeFoldedCostsLittle) {
   EXPECT_LT(static_cast<double>(kept.output_bytes), 1.1 * static_cast<double>(folded.output_bytes));
   EXPECT_TRUE(kept.warnings.empty()) << kept.warnings[0];
   EXPECT_GT(kept.predicted_snr_db, folded.predicted_snr_db - 1);
+}
+
+// Columns of a table that the network normalizes first: an error of the scale would count a thousand times.
+TEST_F(CompressTest, AMeanOfAThousandDeviationsIsKept) {
+  onnx::ModelProto proto = quench::testing::parse_text(
+      "g (float[N,16] x) => (float[N,8] y) { n = BatchNormalization(x, scale, bias, mean, variance) h = MatMul(n, w) "
+      "r = Relu(h) y = MatMul(r, v) }",
+      15);
+  std::mt19937 random(3);
+  const auto add = [&](const char* name, std::vector<int64_t> dims, float low, float high) {
+    onnx::TensorProto& tensor = *proto.mutable_graph()->add_initializer();
+    tensor.set_name(name);
+    tensor.set_data_type(onnx::TensorProto::FLOAT);
+    int64_t count = 1;
+    for (const int64_t dim : dims) {
+      tensor.add_dims(dim);
+      count *= dim;
+    }
+    std::uniform_real_distribution<float> uniform(low, high);
+    for (int64_t i = 0; i < count; ++i) tensor.add_float_data(uniform(random));
+    return &tensor;
+  };
+  add("scale", {16}, 0.5f, 1.5f);
+  add("bias", {16}, -1, 1);
+  const onnx::TensorProto mean = *add("mean", {16}, 1000, 2000);
+  add("variance", {16}, 1, 1.5f);
+  add("w", {16, 128}, -1, 1);
+  add("v", {128, 8}, -1, 1);
+  write_model(folder_ / "table.onnx", proto);
+  compress(folder_ / "table.onnx", folder_ / "table.quench", {});
+  unpack(folder_ / "table.quench", folder_ / "table.unpacked.onnx");
+  graph::HostTensor x = graph::HostTensor::float32("x", {64, 16});
+  std::normal_distribution<float> normal;
+  for (size_t i = 0; i < x.floats().size(); ++i)
+    x.floats()[i] = mean.float_data(static_cast<int>(i % 16)) + normal(random);
+  measure::Fidelity fidelity;
+  const auto run = [&](const char* name) {
+    const OnnxModel model = load(folder_ / name);
+    return graph::Evaluator(model).run(std::span(&x, 1));
+  };
+  fidelity.add(run("table.onnx"), run("table.unpacked.onnx"));
+  EXPECT_GT(fidelity.snr_db().value(), 15);
 }
 
 // As a detector ends: how many boxes are left, only data tell.

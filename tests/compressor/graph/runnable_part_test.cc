@@ -78,6 +78,55 @@ TEST(RunnablePart, OperatorsOfOthersAndBranchesWithThemGo) {
   EXPECT_EQ(outputs_of(model), Names{"a"});
 }
 
+TEST(RunnablePart, FloatsAreFoundBehindComparisonsAndInNewerOperatorSets) {
+  onnx::ModelProto proto = parse_text(R"(g (float[1,4,6,5] x) => (int64[A,B] at) <float half = {0.5}> {
+    c = Relu (x)
+    d = Gelu (c)
+    sure = Greater (d, half)
+    at = NonZero (sure)
+  })");
+  proto.mutable_opset_import(0)->set_version(22);
+  OnnxModel model = load_proto(proto);
+  EXPECT_EQ(graph::cut_to_runnable(model), "NonZero ''");
+  EXPECT_EQ(ops_of(model), (Names{"Relu", "Gelu"}));
+  EXPECT_EQ(outputs_of(model), Names{"d"});
+}
+
+// Inputs and outputs that are left out have no name.
+TEST(RunnablePart, WhatIsLeftOutIsNotLost) {
+  onnx::ModelProto proto =
+      parse_text(R"(g (float[8] x) => (float[N] y, float[8] z) <int64[1] one = {1}, float top = {6}> {
+    sizes = Shape (x)
+    u, no, back = Unique (x)
+    y = Relu (u)
+    c = Clip (x, no, top)
+    size = Slice (sizes, zero, one, no, one)
+    zero = Sub (one, one)
+    z = Reshape (c, size)
+  })");
+  for (onnx::NodeProto& node : *proto.mutable_graph()->mutable_node()) {
+    for (auto* names : {node.mutable_input(), node.mutable_output()}) {
+      for (std::string& name : *names) {
+        if (name == "no") name.clear();
+      }
+    }
+  }
+  OnnxModel model = load_proto(proto);
+  EXPECT_EQ(graph::cut_to_runnable(model), "Unique ''");
+  EXPECT_EQ(outputs_of(model), Names{"z"});
+}
+
+TEST(RunnablePart, ABranchWithConstantsOfItsOwnRuns) {
+  OnnxModel model = load_text(R"(g (float[2,4] x, bool c) => (float[A,B] y, int64[C,D] at) {
+    y = If (c) <then_branch = t () => (float[4,2] u) <int64[2] shape = {4, 2}> { u = Reshape (x, shape) },
+                else_branch = e () => (float[2,4] v) { v = Neg (x) }>
+    at = NonZero (y)
+  })");
+  EXPECT_EQ(graph::cut_to_runnable(model), "NonZero ''");
+  EXPECT_EQ(ops_of(model), Names{"If"});
+  EXPECT_EQ(outputs_of(model), Names{"y"});
+}
+
 TEST(RunnablePart, AModelOfWhichNothingRunsStaysAsItIs) {
   OnnxModel model = load_text("g (float[1,4] x) => (int64[A,B] y) { p = NonZero (x) y = Neg (p) }");
   EXPECT_EQ(graph::cut_to_runnable(model), std::nullopt);
