@@ -65,7 +65,7 @@ using Set = std::unordered_set<std::string>;
 
 class Cut {
  public:
-  explicit Cut(OnnxModel& model) : model_(model), graph_(*model.proto.mutable_graph()) {
+  explicit Cut(OnnxModel& model) : graph_(*model.proto.mutable_graph()) {
     for (const auto& import : model.proto.opset_import()) opsets_[import.domain()] = import.version();
     for (const onnx::TensorProto& tensor : graph_.initializer()) known_.insert(tensor.name());
     for (const onnx::ValueInfoProto& input : graph_.input()) known_.erase(input.name());
@@ -232,7 +232,6 @@ class Cut {
     graph_.clear_quantization_annotation();
   }
 
-  OnnxModel& model_;
   onnx::GraphProto& graph_;
   std::unordered_map<std::string, int64_t> opsets_;
   std::unordered_map<std::string, const NodeProto*> producers_;  // of those that stay
