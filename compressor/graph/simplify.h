@@ -54,8 +54,8 @@ bool inline_branches(OnnxModel& model, Report& report);
 bool bypass_nodes(OnnxModel& model, Report& report);
 bool fold_batch_normalization(OnnxModel& model, Report& report, const Options& options = {});
 // What could not be folded becomes y = scale * x + bias, of a mean of 0 and a variance that is 1 with the epsilon: half the
-// parameters, and none of which a small error is a large one of the outputs, as of a variance near 0. Not in a
-// subgraph with the outer graph's parameters.
+// parameters, and none of which a small error is a large one of the outputs, as of a variance near 0.
+// Not in a subgraph with the outer graph's parameters.
 bool reduce_batch_normalization(OnnxModel& model, Report& report, const Options& options = {});
 bool fold_constants(OnnxModel& model, Report& report, const Options& options = {});
 bool share_initializers(OnnxModel& model, Report& report);

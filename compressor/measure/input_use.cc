@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "compressor/data/array.h"
+#include "formats/onnx/node.h"
 
 namespace quench::measure {
 namespace {
@@ -20,7 +21,7 @@ const std::set<std::string_view> kMovedValues = {"Cast",    "Identity", "Unsquee
 
 bool is_all(const Weight* weight, float value) {
   if (!weight || !is_float_type(weight->dtype)) return false;
-  return std::ranges::all_of(read_float(*weight), [value](float each) { return std::abs(each - value) < 1e-3f; });
+  return std::ranges::all_of(read_float(*weight), [value](float each) { return std::abs(each - value) < 1e-4f; });
 }
 
 }  // namespace
@@ -74,7 +75,9 @@ std::optional<InputUse::Convolution> InputUse::convolution_of(const std::string&
   if (next->op_type() == "BatchNormalization" && next->input_size() == 5 && next->input(0) == found.result) {
     const Weight* scale = constant(next->input(1));
     // Reduced to a scale and a bias (graph/simplify.h), or never trained.
-    const bool has_no_statistics = is_all(constant(next->input(3)), 0) && is_all(constant(next->input(4)), 1);
+    const Weight* variance = constant(next->input(4));
+    const bool is_one = is_all(variance, 1) || is_all(variance, 1 - float_attribute(*next, "epsilon", 1e-5f));
+    const bool has_no_statistics = is_all(constant(next->input(3)), 0) && is_one;
     if (scale && is_float_type(scale->dtype) && !has_no_statistics) found.trained = read_float(*scale);
     for (float& deviation : found.trained) deviation = std::abs(deviation);
     found.result = next->output(0);

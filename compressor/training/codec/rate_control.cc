@@ -9,10 +9,11 @@ namespace {
 using torch::Tensor;
 
 // Of a logarithm of beta, in a step whose pieces all are of that end's quality and take twice the bits that they should
-// (of all qualities, half of it): at first, falling to 0 so that the last steps learn at betas that rest. Pieces of photographs differ by a factor of 2 in what they take, so that 20 steps
-// of 4 pieces are needed for a mean that is good to a tenth. Of `codec train --bpp 0.15 0.8 --samples 480 --epochs 5` on
-// 229 photographs, the last 120 steps' pieces took a tenth too little at the coarse end and a seventh too much at the fine
-// one; with half the gain a twentieth and a quarter after 240 steps.
+// (of all qualities, half of it): at first, falling to 0 so that the last steps learn at betas that rest. Pieces of
+// photographs differ by a factor of 2 in what they take, so that 20 steps of 4 pieces are needed for a mean that is good
+// to a tenth. Of `codec train --bpp 0.15 0.8 --samples 480 --epochs 5` on 229 photographs, the last 120 steps' pieces took
+// a tenth too little at the coarse end and a seventh too much at the fine one; with half the gain a twentieth and a
+// quarter after 240 steps.
 constexpr double kGain = 0.1;
 constexpr double kLargestStep = 0.05;  // in the first steps the pieces take many times what they will
 

@@ -1034,16 +1034,19 @@ class Ranks : public CodecTraining {
     ::_exit(127);
   }
   std::string errors(int rank) const { return path(rank == 0 ? "err0" : "err1"); }
+  void run_two(const Arguments& arguments) const {
+    const std::string port = free_port();
+    const pid_t first = start(0, port, arguments), second = start(1, port, arguments);
+    EXPECT_EQ(wait_for(first), 0) << read_bytes(errors(0));
+    EXPECT_EQ(wait_for(second), 0) << read_bytes(errors(1));
+  }
 };
 
 TEST_F(Ranks, EachTakesAdaptiveStepsOfItsOwn) {
   const Arguments more = {"--epochs", "2", "--gradient", "adjoint"};
   ASSERT_EQ(run_program(adaptive(path("a.onnx"), more + Arguments{"--metrics", path("one.jsonl")})).code, 0);
-  const std::string port = free_port();
   const Arguments arguments = adaptive(path("b.onnx"), more + Arguments{"--metrics", path("two.jsonl")});
-  const pid_t first = start(0, port, arguments), second = start(1, port, arguments);
-  EXPECT_EQ(wait_for(first), 0) << read_bytes(errors(0));
-  EXPECT_EQ(wait_for(second), 0) << read_bytes(errors(1));
+  run_two(arguments);
   const std::vector<Json> one = metrics_of(path("one.jsonl")), two = metrics_of(path("two.jsonl"));
   ASSERT_EQ(two.size(), 2u);
   for (size_t i = 0; i < 2; ++i) {
@@ -1057,11 +1060,8 @@ TEST_F(Ranks, EachTakesAdaptiveStepsOfItsOwn) {
 TEST_F(Ranks, TwoWithHalfBatchesFollowOneWithTheWhole) {
   const Arguments more = {"--epochs", "3", "--learning-rate", "0.01", "--price", "0.05"};
   ASSERT_EQ(run_program(tune("a.quench", more + Arguments{"--metrics", path("one.jsonl")})).code, 0);
-  const std::string port = free_port();
   const Arguments arguments = tune("b.quench", more + Arguments{"--metrics", path("two.jsonl")});
-  const pid_t first = start(0, port, arguments), second = start(1, port, arguments);
-  EXPECT_EQ(wait_for(first), 0) << read_bytes(errors(0));
-  EXPECT_EQ(wait_for(second), 0) << read_bytes(errors(1));
+  run_two(arguments);
   const std::vector<Json> one = metrics_of(path("one.jsonl")), two = metrics_of(path("two.jsonl"));
   ASSERT_EQ(one.size(), 3u);
   ASSERT_EQ(two.size(), 3u);
@@ -1079,11 +1079,8 @@ TEST_F(Ranks, TwoWithHalfBatchesFollowOneWithTheWhole) {
 TEST_F(Ranks, TwoTrainACodecAsOneDoes) {
   const Arguments more = {"--bpp", "0.5", "2"};
   ASSERT_EQ(run_program(codec("a", more + Arguments{"--metrics", path("one.jsonl")})).code, 0);
-  const std::string port = free_port();
   const Arguments arguments = codec("b", more + Arguments{"--metrics", path("two.jsonl")});
-  const pid_t first = start(0, port, arguments), second = start(1, port, arguments);
-  EXPECT_EQ(wait_for(first), 0) << read_bytes(errors(0));
-  EXPECT_EQ(wait_for(second), 0) << read_bytes(errors(1));
+  run_two(arguments);
   const std::vector<Json> one = metrics_of(path("one.jsonl")), two = metrics_of(path("two.jsonl"));
   ASSERT_EQ(two.size(), 2u);
   for (size_t i = 0; i < 2; ++i) {
@@ -1168,11 +1165,8 @@ TEST_F(Ranks, TwoGoOnFromTheCheckpointOfTheFirst) {
 }
 
 TEST_F(Ranks, TwoSearchTogether) {
-  const std::string port = free_port();
   const Arguments arguments = tune("a.quench", {"--max-drop", "30", "--ratio", "60", "--epochs", "1"});
-  const pid_t first = start(0, port, arguments), second = start(1, port, arguments);
-  EXPECT_EQ(wait_for(first), 0) << read_bytes(errors(0));
-  EXPECT_EQ(wait_for(second), 0) << read_bytes(errors(1));
+  run_two(arguments);
   EXPECT_TRUE(fs::exists(path("a.quench")));
   EXPECT_FALSE(fs::exists(path("a.quench.trial")));
   EXPECT_FALSE(fs::exists(path("a.quench.trial.1")));

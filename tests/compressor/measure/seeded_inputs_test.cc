@@ -174,6 +174,9 @@ TEST(SeededInputs, HaveTheScaleThatTheFirstConvolutionWasTrainedFor) {
             kUnit);
   EXPECT_EQ(scale("t = Conv(x, s, b) y = BatchNormalization(t, one, zero, zero, v)", strong + normalization("1")),
             kNormalized);
+  EXPECT_EQ(scale("t = Conv(x, s, b) y = BatchNormalization<epsilon = 0.1>(t, one, zero, zero, v)",
+                  strong + normalization("0.9")),
+            kNormalized);
 
   // Behind what cuts and shapes; and of what the runtime does not have, nothing shows.
   const std::string cut =
