@@ -288,15 +288,30 @@ class InferContext : public NodeContext {
   // Overrides Kernel::layout for this node (a convolution that is no better off in channels-last, say).
   void set_layout(LayoutRule rule) { layout_ = rule; }
 
-  // For `return context.needs_value(1)`: the shape of the output depends on data that is not known before the run.
-  static Status needs_value(int index) {
-    return Status::error(StatusCode::kUnsupportedFeature, "input %d must be a constant", index);
+  // For `return context.needs_value(1)`: the shape of the output depends on data that is not known yet.
+  Status needs_value(int index) {
+    needed_ = index;
+    return Status::error(StatusCode::kNotReady, "input %d must be a constant", index);
+  }
+
+  // Before infer looks at `count` values `times` times. kLimit if planning has looked at enough.
+  Status spend(int64_t count, int64_t times = 1) {
+    if (!budget_) return Status();
+    uint64_t values = 0;
+    const bool overflows = __builtin_mul_overflow(static_cast<uint64_t>(count), static_cast<uint64_t>(times), &values);
+    if (overflows || values > *budget_) {
+      return Status::error(StatusCode::kLimit, "there are too many values to choose from");
+    }
+    *budget_ -= values;
+    return Status();
   }
 
   // Filled in by the plan.
   const Tensor* (*value_function_)(void*, int) = nullptr;
   void* value_user_ = nullptr;
   uint32_t constant_inputs_ = 0;
+  int needed_ = -1;  // what needs_value has named
+  uint64_t* budget_ = nullptr;
   int64_t scratch_bytes_ = 0;
   LayoutRule layout_ = LayoutRule::kRowMajor;
 };

@@ -786,6 +786,7 @@ Status GraphReader::define_subgraph(int number) {
   }
   defined.inputs = defined.inputs.first(inputs);
   QUENCH_RETURN_IF_ERROR(define_nodes(scope, defined));
+  defined.declared_outputs = scope.outputs.span();
   for (size_t i = 0; i < scope.outputs.size(); ++i) {
     const std::string_view name = scope.outputs[i].name;
     defined.outputs[i] = find(name);

@@ -116,7 +116,8 @@ struct Value {
 struct Subgraph {
   int first = 0;  // of its nodes, which lie together
   int count = 0;
-  std::span<int> inputs, outputs;  // values
+  std::span<int> inputs, outputs;               // values
+  std::span<const ValueInfo> declared_outputs;  // of a subgraph: what it says of them
 };
 
 struct Graph {

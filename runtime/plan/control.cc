@@ -1,13 +1,14 @@
 // If, Loop and Scan become steps of the plan like any others, in regions between steps that jump (draft.h).
 //
 // If whose condition is known: the nodes of the branch, as if they stood in its place. Otherwise two regions, one for
-// each value of the condition, both of which copy what they make to the same values. A branch that does not fit the shapes
-// of the inputs is an error when it is taken, as long as the other one does.
+// each value of the condition, both of which copy what they make to the same values. Where these have different shapes, the
+// condition becomes known (stages.cc). A branch that does not fit the shapes of the inputs is an error when it is taken,
+// as long as the other one does.
 //
 // Loop and Scan: a region that loops. What one round hands to the next lies in variables, which are copied to at the end
 // of the round; so shapes must be the same in all rounds. Where they are not, or a node in the body needs to know a value
-// that is another in each round, the loop is unrolled: the nodes of the body once for each round, if it is known how many
-// there are.
+// that is another in each round, the loop is unrolled: the nodes of the body once for each round. How many there are becomes
+// known, round by round if need be.
 #include <algorithm>
 
 #include "runtime/plan/walker.h"
@@ -41,6 +42,11 @@ struct Walker::Loop {
   Scalar begins;                    // the condition
 };
 
+void Walker::mark_loop(const Loop& loop, std::span<bool> alive) const {
+  for (const Loop::Carried& carried : loop.carried) mark(carried.value, alive);
+  for (const Loop::Slice& slice : loop.slices) mark(slice.value, alive);
+}
+
 namespace {
 
 Status wrong_count(const char* what) {
@@ -51,6 +57,12 @@ Status wrong_count(const char* what) {
 bool depends_on_case(const Status& status) {
   return !status.ok() && status.code() != StatusCode::kOutOfMemory && status.code() != StatusCode::kLimit &&
          status.code() != StatusCode::kCancelled;
+}
+
+// A step cannot make it: the walk must know where it goes.
+Status is_a_list(size_t value) {
+  return Status::error(StatusCode::kNotReady,
+                       "value %zu is a sequence, and it is not known before the run where it goes", value);
 }
 
 bool same(const Tensor& a, const Tensor& b) { return a.type == b.type && a.shape == b.shape; }
@@ -71,6 +83,19 @@ bool entry(const Attributes& attributes, const char* name, size_t index, size_t 
 }
 
 }  // namespace
+
+Status Walker::add_control(int number) {
+  bool taken = false;
+  QUENCH_RETURN_IF_ERROR(take_recorded(number, &taken));
+  if (taken) return Status();
+  const int entry = begin_node(number);
+  const size_t around = begun_in_;
+  begun_in_ = stages_;
+  const Status status = add_control(graph_.nodes[number]);
+  const bool is_resumed = stages_ != begun_in_;
+  begun_in_ = around;
+  return is_resumed || !status.ok() ? status : end_node(number, entry);
+}
 
 Status Walker::add_control(const Node& node) {
   if (node.op == "If") return add_if(node);
@@ -143,7 +168,8 @@ Status Walker::add_internal(const Kernel& kernel, std::initializer_list<int> inp
   if (!draft_.pool.make(inputs.size(), &step.inputs) || !draft_.pool.make(outputs.size(), &step.outputs)) {
     return out_of_memory();
   }
-  std::copy(inputs.begin(), inputs.end(), step.inputs.begin());
+  std::transform(inputs.begin(), inputs.end(), step.inputs.begin(),
+                 [&](int input) { return input < 0 ? input : before_identities(input); });
   std::copy(outputs.begin(), outputs.end(), step.outputs.begin());
   if (state) {
     const auto bytes = static_cast<size_t>(kernel.state_bytes);
@@ -166,15 +192,29 @@ Status Walker::add_if(const Node& node) {
   if (condition < 0) return Status::error(StatusCode::kCorrupt, "has no condition");
   Scalar chosen;
   QUENCH_RETURN_IF_ERROR(read_scalar(condition, ElementType::kBool, "condition", &chosen));
-  if (chosen.known) {
-    const Subgraph& branch = *branches[chosen.value];
-    QUENCH_RETURN_IF_ERROR(walk(branch));
-    for (size_t i = 0; i < node.outputs.size(); ++i) {
-      const int output = branch.outputs[i];
-      set_number(node.outputs[i], number_of(output), varies(output) || varies(node.inputs[0]));
-    }
-    return Status();
+  if (chosen.known) return take_branch(node, *branches[chosen.value]);
+  const Draft::Mark before = draft_.mark();
+  const Status status = add_branches(node, branches, condition);
+  if (status.ok()) return status;
+  draft_.rewind(before);
+  if (!may_know(status)) return status;
+  named_ = false;
+  QUENCH_RETURN_IF_ERROR(know(condition));
+  QUENCH_RETURN_IF_ERROR(read_scalar(condition, ElementType::kBool, "condition", &chosen));
+  return take_branch(node, *branches[chosen.value]);
+}
+
+Status Walker::take_branch(const Node& node, const Subgraph& branch) {
+  QUENCH_RETURN_IF_ERROR(walk(branch));
+  for (size_t i = 0; i < node.outputs.size(); ++i) {
+    const int output = branch.outputs[i];
+    set_number(node.outputs[i], number_of(output), varies(output) || varies(node.inputs[0]));
   }
+  return Status();
+}
+
+// One region for each branch. If one alone cannot be run, taking it is an error, unless its condition can become known.
+Status Walker::add_branches(const Node& node, std::span<const Subgraph* const> branches, int condition) {
   std::span<int> results;
   if (!draft_.pool.make(node.outputs.size(), &results)) return out_of_memory();
   std::fill(results.begin(), results.end(), -1);
@@ -183,6 +223,7 @@ Status Walker::add_if(const Node& node) {
     const Draft::Mark before = draft_.mark();
     const Status status = add_branch(node, *branches[when], condition, when, results);
     if (status.ok()) continue;
+    if (status.code() == StatusCode::kNotReady) return status;
     if (!depends_on_case(status) || !named_ || !first.ok()) return first.ok() ? status : first;
     named_ = false;
     draft_.rewind(before);
@@ -196,7 +237,7 @@ Status Walker::add_if(const Node& node) {
 
 // A branch that cannot be run: taking it is an error.
 Status Walker::refuse_branch(const Status& status, int condition, bool when) {
-  QUENCH_RETURN_IF_ERROR(draft_.begin_region(false, condition, when));
+  QUENCH_RETURN_IF_ERROR(draft_.begin_region(false, before_identities(condition), when));
   QUENCH_RETURN_IF_ERROR(add_internal(kRefuse, {}, {}, &status));
   draft_.steps[draft_.steps.count() - 1].stays = true;
   return draft_.end_region();
@@ -204,16 +245,16 @@ Status Walker::refuse_branch(const Status& status, int condition, bool when) {
 
 Status Walker::add_branch(const Node& node, const Subgraph& branch, int condition, bool when, std::span<int> results) {
   const int around = draft_.region;
-  QUENCH_RETURN_IF_ERROR(draft_.begin_region(false, condition, when));
+  QUENCH_RETURN_IF_ERROR(draft_.begin_region(false, before_identities(condition), when));
   QUENCH_RETURN_IF_ERROR(walk(branch));
   for (size_t i = 0; i < results.size(); ++i) {
     if (!wanted(node.outputs[i])) continue;
     const int made = number_of(branch.outputs[i]);
-    if (!is_tensor(made)) return InferContext::needs_value(0);  // a sequence is known before the run, or not at all
+    if (!is_tensor(made)) return is_a_list(i);
     const Tensor tensor = draft_.value(made).tensor;
     if (results[i] < 0) QUENCH_RETURN_IF_ERROR(add_variable(tensor.type, tensor.shape, around, &results[i]));
     if (!same(tensor, draft_.value(results[i]).tensor)) {
-      return Status::error(StatusCode::kUnsupportedFeature,
+      return Status::error(StatusCode::kNotReady,
                            "output %zu has another type or shape in the other branch, and the condition is not known "
                            "before the run",
                            i);
@@ -237,7 +278,8 @@ Status Walker::add_loop(const Node& node) {
     loop.carried[i] = {number_of(node.inputs[i + 2]), body.inputs[i + 2], body.outputs[i + 1], result(i)};
   }
   for (size_t i = 0; i < stacks; ++i) {
-    loop.stacks[i] = {body.outputs[carried + 1 + i], result(carried + i), 0, false};
+    const ValueInfo* declared = &body.declared_outputs[carried + 1 + i];
+    loop.stacks[i] = {body.outputs[carried + 1 + i], result(carried + i), 0, false, declared};
   }
   loop.rounds = node.inputs.empty() ? -1 : number_of(node.inputs[0]);
   loop.condition = node.inputs.size() < 2 ? -1 : number_of(node.inputs[1]);
@@ -273,7 +315,8 @@ Status Walker::scan_batch(const Node& node, std::span<const int> batch) {
   if (static_cast<uint64_t>(size) > visits_left_) return too_long();
   std::span<int> values;
   List<int> pieces(draft_.pool);  // of all outputs, sample by sample
-  if (!draft_.pool.make(batch.size(), &values)) return out_of_memory();
+  const Hold hold(*this, {.list = &pieces});
+  if (!hold.fits() || !draft_.pool.make(batch.size(), &values)) return out_of_memory();
   for (int64_t sample = 0; sample < size; ++sample) {
     for (size_t i = 0; i < values.size(); ++i) {
       const Tensor whole = draft_.value(batch[i]).tensor;
@@ -289,7 +332,7 @@ Status Walker::scan_batch(const Node& node, std::span<const int> batch) {
   }
   for (size_t i = 0; i < node.outputs.size(); ++i) {
     if (!wanted(node.outputs[i])) continue;
-    const Stack stack = {-1, node.outputs[i], 0, false};
+    const Stack stack = {-1, node.outputs[i], 0, false, nullptr};
     int whole = -1;
     QUENCH_RETURN_IF_ERROR(add_stack(stack, pieces[i], size, draft_.region, &whole));
     for (int64_t sample = 0; sample < size; ++sample) {
@@ -298,7 +341,7 @@ Status Walker::scan_batch(const Node& node, std::span<const int> batch) {
     }
     set_number(node.outputs[i], whole, false);
   }
-  return Status();
+  return keep(pieces);
 }
 
 // `values`: of the draft, those that are carried and then those that are taken slice by slice.
@@ -350,7 +393,8 @@ Status Walker::scan(const Node& node, std::span<const int> values) {
     }
     if (axis < -kMaxRank || axis >= kMaxRank)
       return Status::error(StatusCode::kShape, "a scan output has no such axis");
-    loop.stacks[i] = {body.outputs[carried + i], node.outputs[carried + i], static_cast<int>(axis), backwards != 0};
+    loop.stacks[i] = {body.outputs[carried + i], node.outputs[carried + i], static_cast<int>(axis), backwards != 0,
+                      &body.declared_outputs[carried + i]};
   }
   QUENCH_RETURN_IF_ERROR(add_scalar(ElementType::kInt64, length, &loop.rounds));
   return add_loop(loop);
@@ -360,6 +404,31 @@ Status Walker::add_loop(Loop& loop) {
   for (const Loop::Carried& carried : loop.carried) {
     if (carried.value < 0) return Status::error(StatusCode::kCorrupt, "lacks the first value of one that it carries");
   }
+  // The body sees true, or it would not be run.
+  if (loop.condition_input >= 0) {
+    int number = -1;
+    QUENCH_RETURN_IF_ERROR(add_scalar(ElementType::kBool, 1, &number));
+    set_number(loop.condition_input, number, false);
+  }
+  const Hold hold(*this, {.loop = &loop});
+  if (!hold.fits()) return out_of_memory();
+  for (;;) {
+    QUENCH_RETURN_IF_ERROR(read_beginning(loop));
+    const Draft::Mark before = draft_.mark();
+    const Status status = roll(loop);
+    if (!depends_on_case(status)) return status;
+    if (stopped_) return status;
+    const int unknown = !loop.rounds_known ? loop.rounds : !loop.begins.known ? loop.condition : -1;
+    draft_.rewind(before);
+    if (unknown >= 0 && draft_.region != 0) return status;
+    named_ = false;
+    if (unknown < 0) return unroll(loop);
+    QUENCH_RETURN_IF_ERROR(know(unknown));
+  }
+}
+
+// What is known of how many rounds there will be.
+Status Walker::read_beginning(Loop& loop) {
   loop.rounds_known = loop.rounds < 0;
   if (loop.rounds >= 0) {
     Scalar rounds;
@@ -371,18 +440,15 @@ Status Walker::add_loop(Loop& loop) {
   if (loop.condition >= 0) {
     QUENCH_RETURN_IF_ERROR(read_scalar(loop.condition, ElementType::kBool, "condition", &loop.begins));
   }
-  // The body sees true, or it would not be run.
-  if (loop.condition_input >= 0) {
-    int number = -1;
-    QUENCH_RETURN_IF_ERROR(add_scalar(ElementType::kBool, 1, &number));
-    set_number(loop.condition_input, number, false);
-  }
-  const Draft::Mark before = draft_.mark();
-  const Status status = roll(loop);
-  if (!depends_on_case(status) || !loop.rounds_known || !loop.begins.known) return status;
-  draft_.rewind(before);
-  named_ = false;
-  return unroll(loop);
+  return Status();
+}
+
+// How many rounds there will be, `next` being the condition for another one; -1 if that is not known.
+int64_t Walker::known_rounds(const Loop& loop, const Scalar& next) {
+  if (!loop.begins.known || !loop.rounds_known) return -1;
+  if (loop.begins.value == 0) return 0;
+  const int64_t most = next.known && next.value == 0 ? std::min<int64_t>(loop.most_rounds, 1) : loop.most_rounds;
+  return most == INT64_MAX || (most > 1 && !next.known) ? -1 : most;
 }
 
 Status Walker::roll(Loop& loop) {
@@ -395,7 +461,7 @@ Status Walker::roll(Loop& loop) {
   int counter = -1;
   int goes_on = -1;
   for (size_t i = 0; i < loop.carried.size(); ++i) {
-    if (!is_tensor(loop.carried[i].value)) return InferContext::needs_value(0);  // it is unrolled, or not planned
+    if (!is_tensor(loop.carried[i].value)) return is_a_list(i);
     const Tensor first = draft_.value(loop.carried[i].value).tensor;
     QUENCH_RETURN_IF_ERROR(add_variable(first.type, first.shape, around, &variables[i]));
     QUENCH_RETURN_IF_ERROR(add_internal(kCopy, {loop.carried[i].value}, {variables[i]}));
@@ -423,15 +489,11 @@ Status Walker::roll(Loop& loop) {
   for (size_t i = 0; i < loop.stacks.size(); ++i) {
     stacks[i] = -1;
     if (!wanted(loop.stacks[i].result)) continue;
-    if (loop.most_rounds == INT64_MAX || !loop.begins.known)
-      return InferContext::needs_value(loop.begins.known ? 0 : 1);
-    if (!next.known && loop.begins.value != 0) {
-      return Status::error(StatusCode::kUnsupportedFeature,
-                           "the length of scan output %zu depends on a condition that is not known before the run", i);
+    const int64_t length = known_rounds(loop, next);
+    if (length < 0) {
+      return Status::error(StatusCode::kNotReady, "the length of scan output %zu is not known before the run", i);
     }
     const int piece = number_of(loop.stacks[i].output);
-    int64_t length = loop.begins.value != 0 ? loop.most_rounds : 0;
-    if (next.known && next.value == 0) length = std::min<int64_t>(length, 1);
     QUENCH_RETURN_IF_ERROR(add_stack(loop.stacks[i], piece, length, around, &stacks[i]));
     QUENCH_RETURN_IF_ERROR(put(loop.stacks[i], piece, counter, 0, stacks[i]));
   }
@@ -451,7 +513,7 @@ Status Walker::keep_for_next_round(const Loop& loop, std::span<const int> variab
     made[i] = before_identities(number_of(loop.carried[i].output));
     const DraftValue value = draft_.value(made[i]);
     if (!same(value.tensor, draft_.value(variables[i]).tensor)) {
-      return Status::error(StatusCode::kUnsupportedFeature,
+      return Status::error(StatusCode::kNotReady,
                            "carried value %zu has another type or shape after a round, and the number of rounds is not "
                            "known before the run",
                            i);
@@ -481,6 +543,24 @@ Status Walker::add_stack(const Stack& stack, int piece, int64_t length, int regi
   return add_variable(tensor.type, whole, region, number);
 }
 
+// Of no rounds: as the body declares a piece, with 0 for the dimensions that it leaves open, and no more than the length
+// where it leaves all.
+Status Walker::add_empty_stack(const Stack& stack, int* number) {
+  const ValueInfo& piece = *stack.declared;
+  const int rank = std::max(piece.rank, 0);
+  const int axis = normalized(stack.axis, rank + 1);
+  if (size_of(piece.type) == 0 || rank == kMaxRank || axis < 0) {
+    return Status::error(StatusCode::kUnsupportedFeature,
+                         "has no round to tell the shape of a scan output, whose type the body does not declare");
+  }
+  Shape whole;
+  whole.rank = rank + 1;
+  for (int i = 0; i < whole.rank; ++i) {
+    whole[i] = i == axis ? 0 : std::max<int64_t>(piece.dims[i < axis ? i : i - 1], 0);
+  }
+  return add_variable(compute_type(piece.type), whole, draft_.region, number);
+}
+
 // Puts the piece of a round in its place: of the one that the counter says, or without one, of round `round`.
 Status Walker::put(const Stack& stack, int piece, int counter, int64_t round, int whole) {
   const Tensor& tensor = draft_.value(whole).tensor;
@@ -490,7 +570,10 @@ Status Walker::put(const Stack& stack, int piece, int counter, int64_t round, in
 }
 
 Status Walker::unroll(Loop& loop) {
-  List<int> pieces(draft_.pool);  // of all stacks, round by round
+  List<int> pieces(draft_.pool);      // of all stacks, round by round
+  List<int> conditions(draft_.pool);  // that a later walk reads again
+  const Hold hold(*this, {.list = &pieces}), hold_conditions(*this, {.list = &conditions});
+  if (!hold.fits() || !hold_conditions.fits()) return out_of_memory();
   int64_t round = 0;
   bool goes_on = loop.begins.value != 0;
   for (; goes_on && round < loop.most_rounds; ++round) {
@@ -519,11 +602,15 @@ Status Walker::unroll(Loop& loop) {
       if (!pieces.push(number_of(stack.output))) return out_of_memory();
     }
     if (loop.go_on < 0) continue;
+    if (!conditions.push(number_of(loop.go_on))) return out_of_memory();
     Scalar next;
     QUENCH_RETURN_IF_ERROR(read_scalar(number_of(loop.go_on), ElementType::kBool, "condition", &next));
+    if (!next.known && draft_.region == 0) {
+      QUENCH_RETURN_IF_ERROR(know(number_of(loop.go_on)));
+      QUENCH_RETURN_IF_ERROR(read_scalar(number_of(loop.go_on), ElementType::kBool, "condition", &next));
+    }
     if (!next.known) {
-      return Status::error(StatusCode::kUnsupportedFeature,
-                           "must be unrolled, but its condition is not known before the run");
+      return Status::error(StatusCode::kNotReady, "must be unrolled, but its condition is not known before the run");
     }
     goes_on = next.value != 0;
   }
@@ -531,10 +618,12 @@ Status Walker::unroll(Loop& loop) {
   for (size_t i = 0; i < loop.stacks.size(); ++i) {
     const Stack& stack = loop.stacks[i];
     if (!wanted(stack.result)) continue;
-    if (round == 0) {
-      return Status::error(StatusCode::kUnsupportedFeature, "has no round to tell the shape of scan output %zu", i);
-    }
     int whole = -1;
+    if (round == 0) {
+      QUENCH_RETURN_IF_ERROR(add_empty_stack(stack, &whole));
+      set_number(stack.result, whole, false);
+      continue;
+    }
     QUENCH_RETURN_IF_ERROR(add_stack(stack, pieces[i], round, draft_.region, &whole));
     for (int64_t r = 0; r < round; ++r) {
       const int piece = pieces[static_cast<size_t>(r) * loop.stacks.size() + i];
@@ -546,7 +635,8 @@ Status Walker::unroll(Loop& loop) {
     }
     set_number(stack.result, whole, false);
   }
-  return Status();
+  QUENCH_RETURN_IF_ERROR(keep(conditions));
+  return keep(pieces);
 }
 
 }  // namespace quench::rt

@@ -24,8 +24,9 @@ Draft::~Draft() {
   for (const DraftStep& step : steps) release_packed(model, step.node, step.packed);
 }
 
-Status Draft::build(std::span<const Shape> input_shapes) {
+Status Draft::build(std::span<const Shape> input_shapes, std::span<const EarlierStage> stages) {
   shapes = input_shapes;
+  earlier = stages;
   if (!regions.push(Region())) return out_of_memory();
   QUENCH_RETURN_IF_ERROR(walk_graph(*this));
   QUENCH_RETURN_IF_ERROR(remove_dead_steps(*this));

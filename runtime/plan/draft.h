@@ -20,7 +20,7 @@ namespace quench::rt {
 struct DraftValue {
   enum Kind : uint8_t {
     kUnset,
-    kInput,     // the caller's memory
+    kInput,     // the caller's memory, or an earlier stage's
     kConstant,  // known at plan time
     kComputed,  // in the arena
     kSequence,  // of `items`, and an optional value that is not there: no step knows of them
@@ -34,8 +34,11 @@ struct DraftValue {
   std::span<const int> items = {};
   int alias_of = -1;         // value whose bytes this is: no alias itself when it is set, so chains stay short
   int initializer = -1;      // of a constant that the model owns
-  int input = -1;            // of kInput: number of its shape
+  int input = -1;            // of kInput: PlanTensor::at
   bool acquired = false;     // from the model
+  bool borrowed = false;     // a constant that an earlier stage keeps
+  bool stays = false;        // a constant that this stage keeps for later ones
+  bool told = false;         // a constant that follows from what a run has told
   uint64_t owned_bytes = 0;  // of a constant that the plan has made
   int other_layout = -1;     // the value that is this one in the other layout
   int buffer = -1;           // of the arena
@@ -80,8 +83,8 @@ class Draft {
   Draft& operator=(const Draft&) = delete;
   ~Draft();
 
-  // Runs all passes. `shapes` are those that acquire_plan takes, and must outlive the draft.
-  Status build(std::span<const Shape> shapes);
+  // Runs all passes. What acquire_plan takes must outlive the draft.
+  Status build(std::span<const Shape> shapes, std::span<const EarlierStage> earlier = {});
 
   // Hands everything over to a plan of its own, in the model's memory. Errors: kOutOfMemory; the draft then keeps it.
   Status freeze(Plan** plan);
@@ -126,7 +129,9 @@ class Draft {
   int region = 0;  // current
   List<Buffer> buffers;
   std::span<const Shape> shapes;
-  List<int> outputs;  // values of all graph outputs, as the caller sees them
+  std::span<const EarlierStage> earlier;
+  List<int> outputs;   // values of all graph outputs, as the caller sees them, or what the stage hands over
+  StageRecord record;  // of a stage that is not the last
   std::span<PlanOutput> output_ranges;
   uint64_t arena_bytes = 0;
 };

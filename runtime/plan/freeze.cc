@@ -33,6 +33,17 @@ class Cutter {
   uint64_t end_;
 };
 
+template <typename Function>
+void for_each_list(const StageRecord& from, StageRecord& to, const Function& function) {
+  function(from.handed_over, to.handed_over);
+  function(from.same, to.same);
+  function(from.names, to.names);
+  function(from.values, to.values);
+  function(from.items, to.items);
+  function(from.nodes, to.nodes);
+  function(from.outputs, to.outputs);
+}
+
 }  // namespace
 
 class Freezer {
@@ -44,7 +55,7 @@ class Freezer {
  private:
   Status number_values();
   void number(int value);
-  bool keeps(const DraftValue& value) const { return value.acquired || value.owned_bytes > 0; }
+  bool keeps(size_t number) const;
   uint64_t arrange(Plan& plan, std::byte* block) const;
   void fill(Plan& plan) const;
   void fill_step(const DraftStep& from, Plan& plan, size_t* argument, Step& step) const;
@@ -57,6 +68,7 @@ class Freezer {
   Draft& draft_;
   std::span<int> tensors_;    // of each value: its number as a tensor of the plan, -1 for one that no step has
   std::span<int> constants_;  // of each value: its number as a constant of the plan, -1
+  std::span<bool> read_;      // of each value: by a step, or as an output
   size_t tensor_count_ = 0;
   size_t constant_count_ = 0;
   size_t argument_count_ = 0;
@@ -80,8 +92,15 @@ void Freezer::number(int value) {
   if (value >= 0 && at(tensors_, value) < 0) at(tensors_, value) = static_cast<int>(tensor_count_++);
 }
 
+// A constant that comes from the draft, or that an earlier stage keeps and a step reads, by this name or an alias.
+bool Freezer::keeps(size_t number) const {
+  const DraftValue& value = draft_.values[number];
+  return value.acquired || value.owned_bytes > 0 || (value.borrowed && at(read_, number));
+}
+
 Status Freezer::number_values() {
-  if (!draft_.pool.make(draft_.values.size(), &tensors_) || !draft_.pool.make(draft_.values.size(), &constants_)) {
+  if (!draft_.pool.make(draft_.values.size(), &tensors_) || !draft_.pool.make(draft_.values.size(), &constants_) ||
+      !draft_.pool.make(draft_.values.size(), &read_)) {
     return out_of_memory();
   }
   for (int& tensor : tensors_) tensor = -1;
@@ -93,8 +112,11 @@ Status Freezer::number_values() {
     argument_count_ += step.inputs.size() + step.outputs.size();
   }
   for (int output : draft_.outputs) number(output);
+  for (int v = 0; v < draft_.values.count(); ++v) {
+    if (at(tensors_, v) >= 0) at(read_, draft_.root(v)) = true;
+  }
   for (size_t v = 0; v < draft_.values.size(); ++v) {
-    if (keeps(draft_.values[v])) constants_[v] = static_cast<int>(constant_count_++);
+    if (keeps(v)) constants_[v] = static_cast<int>(constant_count_++);
   }
   return Status();
 }
@@ -107,6 +129,7 @@ uint64_t Freezer::arrange(Plan& plan, std::byte* block) const {
   cutter.cut(draft_.shapes.size(), &plan.input_shapes_);
   cutter.cut(argument_count_, &plan.arguments_);
   cutter.cut(draft_.outputs.size(), &plan.outputs_);
+  for_each_list(draft_.record, plan.record_, [&](const auto& from, auto& to) { cutter.cut(from.size(), &to); });
   cutter.cut(draft_.output_ranges.size(), &plan.output_ranges_);
   for (size_t s = 0; s < draft_.steps.size(); ++s) {
     std::byte* state = cutter.cut(state_bytes(draft_.steps[s]), kStateAlignment);
@@ -173,6 +196,8 @@ void Freezer::fill(Plan& plan) const {
                                           value.owned_bytes};
   }
   for (size_t i = 0; i < draft_.outputs.size(); ++i) plan.outputs_[i] = tensor_of(draft_.outputs[i]);
+  for_each_list(draft_.record, plan.record_,
+                [](const auto& from, auto& to) { std::copy(from.begin(), from.end(), to.begin()); });
   std::copy(draft_.output_ranges.begin(), draft_.output_ranges.end(), plan.output_ranges_.begin());
   size_t argument = 0;
   for (size_t s = 0; s < draft_.steps.size(); ++s) fill_step(draft_.steps[s], plan, &argument, plan.steps_[s]);

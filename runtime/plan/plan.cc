@@ -8,21 +8,22 @@ namespace quench::rt {
 namespace {
 
 bool serves(const Plan& plan, std::span<const Shape> shapes, const PlanOptions& options) {
-  return plan.options() == options &&
+  return plan.is_first() && plan.options() == options &&
          std::equal(shapes.begin(), shapes.end(), plan.input_shapes().begin(), plan.input_shapes().end());
 }
 
 }  // namespace
 
-Status acquire_plan(const Model& model, std::span<const Shape> shapes, const PlanOptions& options, Memory& memory,
-                    const Cancellation& cancellation, const Plan** plan) {
+Status acquire_plan(const Model& model, std::span<const Shape> shapes, std::span<const EarlierStage> earlier,
+                    const PlanOptions& options, Memory& memory, const Cancellation& cancellation, const Plan** plan) {
   LockGuard guard(model.lock());
-  Plan* found = model.plans();
+  Plan* found = earlier.empty() ? model.plans() : nullptr;
   while (found && !serves(*found, shapes, options)) found = found->next_;
   if (!found) {
     Draft draft(model, memory, options, cancellation);
-    QUENCH_RETURN_IF_ERROR(draft.build(shapes));
+    QUENCH_RETURN_IF_ERROR(draft.build(shapes, earlier));
     QUENCH_RETURN_IF_ERROR(draft.freeze(&found));
+    found->is_first_ = earlier.empty();
     found->next_ = model.plans();
     model.plans() = found;
   }
@@ -47,7 +48,7 @@ void Plan::release(const Model& model) {
   for (const PlanConstant& constant : constants_) {
     if (constant.initializer >= 0) {
       model.release(constant.initializer);
-    } else {
+    } else if (constant.bytes > 0) {
       model.free(constant.data, constant.bytes);
     }
   }

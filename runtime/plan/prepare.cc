@@ -126,7 +126,7 @@ Status Preparer::drop_constants() {
   }
   for (int output : draft_.outputs) QUENCH_RETURN_IF_ERROR(need(output));
   for (int v = 0; v < draft_.values.count(); ++v) {
-    if (!at(needed, v)) draft_.release_constant(v);
+    if (!at(needed, v) && !draft_.value(v).stays) draft_.release_constant(v);
   }
   return Status();
 }

@@ -1,5 +1,5 @@
 // Sequences and optional values are lists of values that the walk keeps; no step knows of them. So places in a sequence,
-// and lengths of what is cut out of a tensor, must be known at plan time, and a loop that carries a sequence is unrolled.
+// and lengths of what is cut out of a tensor, become known (stages.cc), and a loop that carries a sequence is unrolled.
 #include <algorithm>
 
 #include "runtime/plan/walker.h"
@@ -49,12 +49,16 @@ Status Walker::read_integers(const Node& node, size_t index, Tensor* tensor, boo
   const int number = index < node.inputs.size() ? number_of(node.inputs[index]) : -1;
   *given = number >= 0;
   if (!*given) return Status();
-  const DraftValue& value = draft_.value(number);
-  const ElementType type = value.tensor.type;
-  if (value.kind == DraftValue::kSequence || (type != ElementType::kInt32 && type != ElementType::kInt64)) {
+  const ElementType type = draft_.value(number).tensor.type;
+  if (!is_tensor(number) || (type != ElementType::kInt32 && type != ElementType::kInt64)) {
     return Status::error(StatusCode::kUnsupportedType, "input %zu does not have integers", index);
   }
-  if (value.kind != DraftValue::kConstant) return InferContext::needs_value(static_cast<int>(index));
+  if (draft_.value(number).kind != DraftValue::kConstant) {
+    if (draft_.region != 0) {
+      return Status::error(StatusCode::kNotReady, "input %zu must be a constant", index);
+    }
+    QUENCH_RETURN_IF_ERROR(know(number));
+  }
   QUENCH_RETURN_IF_ERROR(draft_.materialize(number));
   *tensor = draft_.value(number).tensor;
   return Status();
@@ -133,9 +137,12 @@ Status Walker::map_sequence(const Node& node) {
     return number < 0 || is_tensor(number) ? std::span<const int>() : draft_.value(number).items;
   };
   const size_t count = first.size();
-  std::span<int> made;  // of each output, one after the other
+  List<int> made(draft_.pool);  // of each output, one after the other
+  const Hold hold(*this, {.list = &made});
+  if (!hold.fits()) return out_of_memory();
   if (count > 0 && node.outputs.size() > SIZE_MAX / count) return out_of_memory();
-  if (!draft_.pool.make(node.outputs.size() * count, &made)) return out_of_memory();
+  if (!made.reserve(node.outputs.size() * count)) return out_of_memory();
+  for (size_t i = 0; i < node.outputs.size() * count; ++i) static_cast<void>(made.push(-1));
   for (size_t i = 0; i < count; ++i) {
     for (size_t k = 0; k < node.inputs.size(); ++k) {
       const int number = number_of(node.inputs[k]);
@@ -157,10 +164,10 @@ Status Walker::map_sequence(const Node& node) {
   }
   for (size_t k = 0; k < node.outputs.size(); ++k) {
     int number = -1;
-    QUENCH_RETURN_IF_ERROR(add_list(made.subspan(k * count, count), &number));
+    QUENCH_RETURN_IF_ERROR(add_list(made.span().subspan(k * count, count), &number));
     set_number(node.outputs[k], number, true);
   }
-  return Status();
+  return keep(made);
 }
 
 Status Walker::construct_sequence(const Node& node) {

@@ -8,11 +8,12 @@
 namespace quench::rt {
 namespace {
 
-// What folding may cost, in values that the reference kernels read and write, about 1 ns each. A node that would exceed
-// it stays a step, which a fast kernel runs when the session does. Shape arithmetic, which must be folded, is below
+// What folding may cost, in values that the reference kernels read and write, about 1 ns each, and what inferring shapes
+// may, in values that these depend on. A node whose folding would exceed it stays a step, which a fast kernel runs when the session does. Shape arithmetic, which must be folded, is below
 // kSmallWork and free.
 constexpr uint64_t kFoldingBudget = uint64_t{1} << 28;
 constexpr uint64_t kSmallWork = uint64_t{1} << 12;
+constexpr uint64_t kToldWork = uint64_t{1} << 14;  // some microseconds, as one step more takes
 
 // Nodes that are walked once more because a loop is unrolled.
 constexpr uint64_t kMaxRepeats = uint64_t{1} << 16;
@@ -23,7 +24,11 @@ Walker::Walker(Draft& draft)
     : draft_(draft),
       graph_(draft.model.graph()),
       folding_left_(kFoldingBudget),
-      visits_left_(draft.model.graph().nodes.size() + kMaxRepeats) {}
+      visits_left_(draft.model.graph().nodes.size() + kMaxRepeats),
+      held_(draft.pool),
+      kept_(draft.pool),
+      begun_nodes_(draft.pool),
+      node_outputs_(draft.pool) {}
 
 Status Walker::run() {
   if (!draft_.values.reserve(graph_.values.size() * 2) || !draft_.pool.make(graph_.values.size(), &numbers_) ||
@@ -31,24 +36,33 @@ Status Walker::run() {
     return out_of_memory();
   }
   QUENCH_RETURN_IF_ERROR(add_values());
-  QUENCH_RETURN_IF_ERROR(walk(graph_.main));
+  handed_ = static_cast<int>(draft_.shapes.size());
+  const Status status = walk(graph_.main);
+  if (stopped_) return Status();
+  QUENCH_RETURN_IF_ERROR(status);
   return add_outputs();
 }
 
 Status Walker::walk(const Subgraph& part) {
-  for (int n = part.first; n < part.first + part.count; ++n) {
-    const Node& node = graph_.nodes[n];
-    if (!node.live) continue;
-    QUENCH_RETURN_IF_ERROR(draft_.cancellation.check());
-    if (visits_left_ == 0) return too_long();
-    --visits_left_;
-    const Status status = (node.kernel->flags & kControl) != 0 ? add_control(node) : add_node(n);
-    if (status.ok()) continue;
-    if (named_) return status;
-    named_ = true;
-    return at_node(graph_, node, status);
+  Frame frame = {frames_, &part, part.first};
+  frames_ = &frame;
+  Status status;
+  for (; status.ok() && frame.node < part.first + part.count; ++frame.node) {
+    if (graph_.nodes[frame.node].live) status = visit(frame.node);
   }
-  return Status();
+  frames_ = frame.around;
+  return status;
+}
+
+Status Walker::visit(int number) {
+  const Node& node = graph_.nodes[number];
+  QUENCH_RETURN_IF_ERROR(draft_.cancellation.check());
+  if (visits_left_ == 0) return too_long();
+  --visits_left_;
+  const Status status = (node.kernel->flags & kControl) != 0 ? add_control(number) : add_node(number);
+  if (status.ok() || named_ || stopped_) return status;
+  named_ = true;
+  return at_node(graph_, node, status);
 }
 
 Status Walker::add_values() {
@@ -116,6 +130,23 @@ int Walker::before_identities(int value) {
 }
 
 Status Walker::add_node(int number) {
+  for (;;) {
+    bool taken = false;
+    QUENCH_RETURN_IF_ERROR(take_recorded(number, &taken));
+    if (taken) return Status();
+    const int entry = begin_node(number);
+    const Draft::Mark before = draft_.mark();
+    int unknown = -1;
+    const Status status = add_node(number, unknown);
+    if (status.ok()) return end_node(number, entry);
+    if (unknown < 0 || !may_know(status)) return status;
+    draft_.rewind(before);
+    QUENCH_RETURN_IF_ERROR(know(unknown));
+  }
+}
+
+// `unknown`: the input whose value it would need.
+Status Walker::add_node(int number, int& unknown) {
   const Node& node = graph_.nodes[number];
   DraftStep step;
   step.node = number;
@@ -125,6 +156,7 @@ Status Walker::add_node(int number) {
   }
   bool constant = true;
   bool any_varies = (node.kernel->flags & kShapeOnly) != 0;
+  bool told = false;
   for (size_t i = 0; i < node.inputs.size(); ++i) {
     step.inputs[i] = number_of(node.inputs[i]);
     if (node.inputs[i] < 0) continue;
@@ -139,6 +171,7 @@ Status Walker::add_node(int number) {
     const DraftValue& input = draft_.value(step.inputs[i]);
     constant = constant && input.kind == DraftValue::kConstant;
     any_varies = any_varies || varies(node.inputs[i]);
+    told = told || input.told;
     if (i < 32 && varies(node.inputs[i])) step.varying_inputs |= 1u << i;
   }
   if (node.outputs.empty()) return Status::error(StatusCode::kCorrupt, "has no outputs");
@@ -151,16 +184,18 @@ Status Walker::add_node(int number) {
   constant = (constant || (node.kernel->flags & kShapeOnly) != 0) && (node.kernel->flags & kNotFolded) == 0;
   const Kernel* kernel = node.kernel;
   if (constant) kernel = find_kernel(node.domain, node.op, node.opset, KernelSet::kReference);
-  QUENCH_RETURN_IF_ERROR(infer(number, kernel, constant, step));
-  if (constant && !affordable(step)) {
+  QUENCH_RETURN_IF_ERROR(infer(number, kernel, constant, told, step, unknown));
+  if (constant && !affordable(step, told)) {
     constant = false;
     kernel = node.kernel;
-    QUENCH_RETURN_IF_ERROR(infer(number, kernel, constant, step));
+    QUENCH_RETURN_IF_ERROR(infer(number, kernel, constant, told, step, unknown));
   }
   const bool may_become_alias = (kernel->flags & kAlias) != 0 || node.op == "Transpose";
   for (size_t i = 0; i < node.outputs.size(); ++i) {
     set_number(node.outputs[i], step.outputs[i], any_varies);
-    if (step.outputs[i] >= 0) draft_.value(step.outputs[i]).may_become_alias = may_become_alias;
+    if (step.outputs[i] < 0) continue;
+    draft_.value(step.outputs[i]).may_become_alias = may_become_alias;
+    draft_.value(step.outputs[i]).told = constant && told;
   }
   bool only_first = true;
   for (size_t i = 1; i < step.outputs.size(); ++i) only_first = only_first && step.outputs[i] < 0;
@@ -169,7 +204,7 @@ Status Walker::add_node(int number) {
   return draft_.add_step(step);
 }
 
-Status Walker::infer(int number, const Kernel*& kernel, bool constant, DraftStep& step) {
+Status Walker::infer(int number, const Kernel*& kernel, bool constant, bool told, DraftStep& step, int& unknown) {
   const Node& node = graph_.nodes[number];
   InferContext context;
   QUENCH_RETURN_IF_ERROR(draft_.connect(step, false, context));
@@ -199,9 +234,11 @@ Status Walker::infer(int number, const Kernel*& kernel, bool constant, DraftStep
   if (!step.state) return out_of_memory();
   context.state_ = step.state;
   context.layout_ = kernel->layout;
+  if (!told) context.budget_ = &folding_left_;
   if (constant) context.threads_ = 1;
   const Status status = kernel->infer(context);
   QUENCH_RETURN_IF_ERROR(request.status);
+  if (context.needed_ >= 0) unknown = at(step.inputs, context.needed_);
   QUENCH_RETURN_IF_ERROR(status);
   if (context.scratch_bytes_ < 0) return Status::error(StatusCode::kLimit, "needs too much scratch memory");
   step.scratch_bytes = context.scratch_bytes_;
@@ -238,8 +275,9 @@ Status Walker::alias(DraftStep& step) {
 }
 
 bool Walker::is_tensor(int number) {
-  return number >= 0 && draft_.value(number).kind != DraftValue::kSequence &&
-         draft_.value(number).kind != DraftValue::kNothing;
+  if (number < 0) return false;
+  const DraftValue::Kind kind = draft_.value(number).kind;
+  return kind != DraftValue::kSequence && kind != DraftValue::kNothing && kind != DraftValue::kUnset;
 }
 
 uint64_t Walker::elements(int value) {
@@ -263,8 +301,9 @@ uint64_t Walker::reads_per_output(const DraftStep& step, uint64_t read) {
   return combines ? read : 0;
 }
 
-// Whether the step may be folded, and if so, takes its cost from the budget.
-bool Walker::affordable(const DraftStep& step) {
+// Whether the step may be folded, and if so, takes its cost from the budget. What follows from values that a run has told is
+// folded again for each run: so only where it is little.
+bool Walker::affordable(const DraftStep& step, bool told) {
   if ((step.kernel->flags & (kShapeOnly | kAlias)) != 0) return true;
   uint64_t read = 0;
   uint64_t written = 0;
@@ -273,6 +312,7 @@ bool Walker::affordable(const DraftStep& step) {
   const uint64_t each = reads_per_output(step, read);
   uint64_t work = read + written;
   if (each > 0) work = written > UINT64_MAX / each ? UINT64_MAX : written * each;
+  if (told) return work <= kToldWork;
   if (work <= kSmallWork) return true;
   if (work > folding_left_) return false;
   folding_left_ -= work;

@@ -32,9 +32,7 @@ class Binding {
   void* scratch(const Step& step) const { return step.scratch == Step::kNone ? nullptr : arena_ + step.scratch; }
 
   const PlanOutput& output(int index) const { return at(plan_->output_ranges(), index); }
-  const Tensor& tensor(const PlanOutput& output, int item) const {
-    return at(tensors_, at(plan_->outputs(), output.first + item));
-  }
+  const Tensor& tensor(int number) const { return at(tensors_, at(plan_->outputs(), number)); }
 
  private:
   const Plan* plan_ = nullptr;

@@ -172,7 +172,7 @@ Status Session::set_nothing(int index) {
 }
 
 Status Session::prepare() {
-  if (plan_) return Status();
+  if (first_.plan) return Status();
   const size_t shapes = inputs_.size() + given_items();
   if (shapes > shapes_.size() && (!pool_.make(2 * shapes, &bound_) || !pool_.make(2 * shapes, &shapes_))) {
     return out_of_memory();
@@ -194,14 +194,20 @@ Status Session::prepare() {
     for (size_t k = 0; k < inputs_[i].count; ++k) shapes_[item++] = inputs_[i].items[k].shape;
   }
   memory_.set_limit(memory_limit());
+  QUENCH_RETURN_IF_ERROR(
+      acquire_plan(model_, shapes_.first(shapes), {}, plan_options(), memory_, options_.cancellation, &first_.plan));
+  first_.handed = shapes;
+  const Status status = first_.binding.make(*first_.plan, memory_);
+  if (!status.ok()) drop_plan();
+  return status;
+}
+
+PlanOptions Session::plan_options() const {
   PlanOptions options;
   options.threads = std::max(options_.threads, 1);
   options.fuse = model_.options().fuse;
   options.reuse = options_.reuse_memory;
-  QUENCH_RETURN_IF_ERROR(acquire_plan(model_, shapes_.first(shapes), options, memory_, options_.cancellation, &plan_));
-  const Status status = binding_.make(*plan_, memory_);
-  if (!status.ok()) drop_plan();
-  return status;
+  return options;
 }
 
 size_t Session::given_items() const {
@@ -231,18 +237,34 @@ uint64_t Session::memory_limit() const {
 }
 
 void Session::drop_plan() {
-  if (!plan_) return;
-  binding_.reset();
-  release_plan(model_, plan_);
-  plan_ = nullptr;
+  if (!first_.plan) return;
+  drop_stages_behind(first_);
+  first_.binding.reset();
+  release_plan(model_, first_.plan);
+  first_.plan = nullptr;
   bound_arena_ = nullptr;
   for (const void*& data : bound_) data = nullptr;
-  has_outputs_ = false;
+  last_ = nullptr;
+}
+
+void Session::drop_stages_behind(Stage& stage) {
+  Stage* next = stage.next;
+  stage.next = nullptr;
+  stage.value.reset();
+  while (next) {
+    Stage* dropped = next;
+    next = dropped->next;
+    dropped->binding.reset();
+    release_plan(model_, dropped->plan);
+    dropped->~Stage();
+    memory_.release(dropped, sizeof(Stage));
+  }
+  last_ = nullptr;
 }
 
 Result<uint64_t> Session::arena_bytes() {
   QUENCH_RETURN_IF_ERROR(prepare());
-  return plan_->arena_bytes();
+  return first_.plan->arena_bytes();
 }
 
 Status Session::set_arena(void* memory, uint64_t bytes) {
@@ -251,25 +273,26 @@ Status Session::set_arena(void* memory, uint64_t bytes) {
   }
   caller_arena_ = memory;
   caller_arena_bytes_ = memory ? bytes : 0;
-  if (memory) arena_.reset();
+  if (memory) first_.arena.reset();
   bound_arena_ = nullptr;
-  has_outputs_ = false;
+  last_ = nullptr;
   return Status();
 }
 
 Status Session::bind() {
-  const uint64_t bytes = plan_->arena_bytes();
+  const uint64_t bytes = first_.plan->arena_bytes();
   void* arena = caller_arena_;
   if (arena && caller_arena_bytes_ < bytes) {
     return Status::error(StatusCode::kInvalidArgument, "the arena has %llu bytes, %llu are needed",
                          static_cast<unsigned long long>(caller_arena_bytes_), static_cast<unsigned long long>(bytes));
   }
   if (!arena) {
-    if ((!arena_ || arena_.bytes() < bytes) && !arena_.allocate(memory_, bytes)) return out_of_memory();
-    arena = arena_.data();
+    Block& own = first_.arena;
+    if ((!own || own.bytes() < bytes) && !own.allocate(memory_, bytes)) return out_of_memory();
+    arena = own.data();
   }
   if (arena != bound_arena_) {
-    binding_.bind_arena(arena);
+    first_.binding.bind_arena(arena);
     bound_arena_ = arena;
   }
   bool changed = false;
@@ -287,27 +310,87 @@ Status Session::bind() {
     if (info.is_sequence || place(input, i)) continue;
     return Status::error(StatusCode::kNotReady, "input '%.*s' is not set", shown_length(info.name), info.name.data());
   }
-  if (changed) binding_.bind_inputs(bound_);
+  if (changed) first_.binding.bind_inputs(bound_);
+  return Status();
+}
+
+// The stage behind `before`, which has run.
+Status Session::add_stage(Stage& before) {
+  const Tensor& value = before.binding.tensor(0);
+  const auto bytes = static_cast<size_t>(value.bytes());
+  if (!before.value.allocate(memory_, std::max<uint64_t>(bytes, 1))) return out_of_memory();
+  std::memcpy(before.value.data(), value.data, bytes);
+  if (before.number == earlier_.size()) {
+    std::span<EarlierStage> room;
+    if (!pool_.make(2 * earlier_.size() + 4, &room)) return out_of_memory();
+    std::copy(earlier_.begin(), earlier_.end(), room.begin());
+    earlier_ = room;
+  }
+  earlier_[before.number] = {before.plan, before.value.data()};
+  void* block = memory_.allocate(sizeof(Stage));
+  if (!block) return out_of_memory();
+  Stage& stage = *new (block) Stage();
+  before.next = &stage;
+  stage.number = before.number + 1;
+  stage.handed = before.handed + before.plan->outputs().size();
+  const std::span<const Shape> shapes = shapes_.first(first_.handed);
+  Status status = acquire_plan(model_, shapes, earlier_.first(stage.number), plan_options(), memory_,
+                               options_.cancellation, &stage.plan);
+  if (status.ok()) status = stage.binding.make(*stage.plan, memory_);
+  if (status.ok() && !stage.arena.allocate(memory_, stage.plan->arena_bytes())) status = out_of_memory();
+  if (status.ok()) stage.binding.bind_arena(stage.arena.data());
+  if (!status.ok()) drop_stages_behind(before);
+  return status;
+}
+
+// Hands over what the stage has made, to the next one, which must be for the value that its plan ends with.
+Status Session::bind_next(Stage& stage) {
+  const Tensor& value = stage.binding.tensor(0);
+  const auto bytes = static_cast<size_t>(value.bytes());
+  if (stage.next && std::memcmp(stage.value.data(), value.data, bytes) != 0) drop_stages_behind(stage);
+  if (!stage.next) QUENCH_RETURN_IF_ERROR(add_stage(stage));
+  const size_t count = stage.plan->outputs().size();
+  if (stage.next->handed > bound_.size()) {
+    std::span<const void*> room;
+    if (!pool_.make(2 * stage.next->handed, &room)) return out_of_memory();
+    std::copy(bound_.begin(), bound_.end(), room.begin());
+    bound_ = room;
+  }
+  for (size_t i = 0; i < count; ++i) bound_[stage.handed + i] = stage.binding.tensor(static_cast<int>(i)).data;
+  stage.next->binding.bind_inputs(bound_);
   return Status();
 }
 
 Status Session::run() {
-  has_outputs_ = false;
+  last_ = nullptr;
   QUENCH_RETURN_IF_ERROR(prepare());
   QUENCH_RETURN_IF_ERROR(bind());
   RunContext context;
   context.threads_ = std::max(options_.threads, 1);
   context.parallel_ = threads_ ? ThreadPool::run : options_.parallel;
   context.parallel_user_ = threads_ ? threads_ : options_.parallel_user;
-  const std::span<const Step> steps = plan_->steps();
-  uint64_t rounds = 0;  // of all loops
+  uint64_t rounds = 0;
+  Stage* stage = &first_;
+  QUENCH_RETURN_IF_ERROR(run_stage(*stage, context, &rounds));
+  for (; !stage->plan->is_last(); stage = stage->next) {
+    QUENCH_RETURN_IF_ERROR(bind_next(*stage));
+    QUENCH_RETURN_IF_ERROR(run_stage(*stage->next, context, &rounds));
+  }
+  last_ = stage;
+  return Status();
+}
+
+// `rounds` counts those of all loops.
+Status Session::run_stage(const Stage& stage, RunContext& context, uint64_t* rounds) {
+  const std::span<const Step> steps = stage.plan->steps();
   for (size_t next = 0; next < steps.size();) {
     const Step& step = steps[next++];
     QUENCH_RETURN_IF_ERROR(options_.cancellation.check());
     if (step.jump != Step::kNone) {
-      const bool jumps = step.inputs == 0 || (*binding_.inputs(step)[0]->as<const uint8_t>() != 0) == step.condition;
+      const bool jumps =
+          step.inputs == 0 || (*stage.binding.inputs(step)[0]->as<const uint8_t>() != 0) == step.condition;
       if (!jumps) continue;
-      rounds += step.jump < next;
+      *rounds += step.jump < next;
       next = static_cast<size_t>(step.jump);
       continue;
     }
@@ -317,17 +400,16 @@ Status Session::run() {
       context.opset_ = node.opset;
     }
     context.node_ = step.node;
-    context.round_ = uint64_t{step.round} << 32 | (step.in_loop ? static_cast<uint32_t>(rounds) : 0);
-    context.inputs_ = binding_.inputs(step);
-    context.outputs_ = binding_.outputs(step);
+    context.round_ = uint64_t{step.round} << 32 | (step.in_loop ? static_cast<uint32_t>(*rounds) : 0);
+    context.inputs_ = stage.binding.inputs(step);
+    context.outputs_ = stage.binding.outputs(step);
     context.state_ = const_cast<void*>(step.state);  // RunContext lets nobody write to it
-    context.epilogue_ = {binding_.residual(step), step.activation};
+    context.epilogue_ = {stage.binding.residual(step), step.activation};
     context.packed_ = step.packed.data;
-    context.scratch_ = binding_.scratch(step);
+    context.scratch_ = stage.binding.scratch(step);
     const Status status = step.kernel->run(context);
     if (!status.ok()) return at_step(model_.graph(), *step.kernel, step.node, status);
   }
-  has_outputs_ = true;
   return Status();
 }
 
@@ -336,33 +418,33 @@ Status Session::check_output(int index) const {
     return Status::error(StatusCode::kInvalidArgument, "there is no output %d: the model has %zu", index,
                          model_.outputs().size());
   }
-  if (!has_outputs_) return Status::error(StatusCode::kNotReady, "the model has not been run");
+  if (!last_) return Status::error(StatusCode::kNotReady, "the model has not been run");
   return Status();
 }
 
 Result<int> Session::output_count(int index) const {
   QUENCH_RETURN_IF_ERROR(check_output(index));
-  return binding_.output(index).count;
+  return last_->binding.output(index).count;
 }
 
 Result<Tensor> Session::output(int index) const {
   QUENCH_RETURN_IF_ERROR(check_output(index));
-  const PlanOutput& output = binding_.output(index);
-  if (!output.is_sequence && output.count == 1) return binding_.tensor(output, 0);
+  const PlanOutput& output = last_->binding.output(index);
+  if (!output.is_sequence && output.count == 1) return last_->binding.tensor(output.first);
   return Status::error(StatusCode::kInvalidArgument, "output %d is %s", index,
                        output.is_sequence ? "a sequence" : "an optional value that is not there");
 }
 
 Result<Tensor> Session::output_item(int index, int item) const {
   QUENCH_RETURN_IF_ERROR(check_output(index));
-  const PlanOutput& output = binding_.output(index);
-  if (item >= 0 && item < output.count) return binding_.tensor(output, item);
+  const PlanOutput& output = last_->binding.output(index);
+  if (item >= 0 && item < output.count) return last_->binding.tensor(output.first + item);
   return Status::error(StatusCode::kInvalidArgument, "output %d has no tensor %d", index, item);
 }
 
 void Session::release_all() {
   drop_plan();
-  arena_.reset();
+  first_.arena.reset();
   if (threads_) ThreadPool::destroy(memory_, threads_);
   pool_.clear();
 }

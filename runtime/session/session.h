@@ -1,5 +1,7 @@
 // Runs a model: uses the plan for the current input shapes, which it shares with the model's other sessions of the same
-// shapes and threads, and holds the arena and the inputs. One thread at a time may use a session.
+// shapes and threads, and holds the arena and the inputs. Behind a plan that is a first stage (plan.h), run makes those of
+// the others, and keeps them as long as the values that they depend on stay the same. One thread at a time may use a
+// session.
 #pragma once
 
 #include "runtime/session/binding.h"
@@ -41,10 +43,10 @@ class Session {
   // Makes the plan for the current input shapes, if there is none yet; run does it too. Errors: kNotReady while the
   // shape of an input is unknown, kCancelled, and whatever the operators say about shapes and types.
   Status prepare();
-  // Bytes that the arena needs for the current input shapes. Calls prepare.
+  // Bytes that the arena of the first stage needs for the current input shapes. Calls prepare.
   Result<uint64_t> arena_bytes();
   // Memory for the arena, kAlignment-aligned, in place of the allocator's; nullptr goes back to that. Used as long as
-  // the session runs; outputs lie in it.
+  // the session runs; outputs lie in it. Arenas of further stages are the allocator's.
   Status set_arena(void* memory, uint64_t bytes);
 
   Status run();
@@ -54,7 +56,7 @@ class Session {
   Result<Tensor> output_item(int index, int item) const;
   Result<int> output_count(int index) const;  // of a tensor 1, -1 for an optional value that is nothing
 
-  const Plan* plan() const { return plan_; }
+  const Plan* plan() const { return first_.plan; }
   const Model& model() const { return model_; }
   uint64_t memory_peak() const { return memory_.peak(); }
 
@@ -62,6 +64,15 @@ class Session {
   friend Status create_session(const Model&, const SessionOptions&, struct SessionHandle&);
   friend struct SessionHandle;
 
+  struct Stage {
+    const Plan* plan = nullptr;
+    Binding binding;
+    Block arena;
+    size_t number = 0;
+    size_t handed = 0;      // where what it hands over begins in `bound_`
+    Block value;            // that its plan ends with, as it was when the next stage's was made
+    Stage* next = nullptr;  // while there is one for that
+  };
   struct Values {
     Shape shape;
     const void* data = nullptr;
@@ -88,8 +99,13 @@ class Session {
   }
   bool left_out(size_t index) const { return index >= model_.required_inputs() && !at(inputs_, index).given; }
   void drop_plan();
+  void drop_stages_behind(Stage& stage);
   void release_all();
+  PlanOptions plan_options() const;
   Status bind();
+  Status add_stage(Stage& before);
+  Status bind_next(Stage& stage);
+  Status run_stage(const Stage& stage, RunContext& context, uint64_t* rounds);
   uint64_t memory_limit() const;
   Status check_output(int index) const;
 
@@ -99,14 +115,13 @@ class Session {
   Pool pool_;
   std::span<Input> inputs_;
   std::span<Shape> shapes_;       // that the plan is for
-  std::span<const void*> bound_;  // what the binding has, by the numbers of these
-  const Plan* plan_ = nullptr;
-  Binding binding_;
-  Block arena_;
+  std::span<const void*> bound_;  // what the bindings have, by the numbers of these, and what stages hand over
+  std::span<EarlierStage> earlier_;
+  Stage first_;
   void* caller_arena_ = nullptr;
   uint64_t caller_arena_bytes_ = 0;
   void* bound_arena_ = nullptr;
-  bool has_outputs_ = false;
+  const Stage* last_ = nullptr;  // that has run: it has the outputs
   ThreadPool* threads_ = nullptr;
 };
 

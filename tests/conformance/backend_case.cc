@@ -247,8 +247,10 @@ std::vector<onnx::TensorProto> BackendCase::all_tensors() const {
   return tensors;
 }
 
-Outcome BackendCase::run_model(const onnx::ModelProto& model, rt::KernelSet kernels) const {
-  const std::string bytes = model.SerializeAsString();
+Outcome BackendCase::run(rt::KernelSet kernels) const {
+  const std::string excluded = out_of_scope(kernels);
+  if (!excluded.empty()) return Outcome::left_out(excluded);
+  const std::string bytes = model_.SerializeAsString();
   rt::ModelOptions options;
   options.kernels = kernels;
   rt::ModelHandle handle;
@@ -257,11 +259,8 @@ Outcome BackendCase::run_model(const onnx::ModelProto& model, rt::KernelSet kern
   if (status.ok()) status = rt::create_session(*handle, {}, session);
   // Keeps the inputs alive, aligned for any element.
   std::vector<std::vector<uint64_t>> values;
-  int input = 0;
   for (size_t i = 0; status.ok() && i < inputs_.size(); ++i) {
-    bool present = false;
-    for (const auto& info : model.graph().input()) present = present || info.name() == input_names_[i];
-    if (!present) continue;
+    const auto input = static_cast<int>(i);
     std::vector<rt::Tensor> tensors;
     for (const onnx::TensorProto& tensor : inputs_[i].tensors) {
       const std::string elements = element_bytes(tensor);
@@ -273,11 +272,11 @@ Outcome BackendCase::run_model(const onnx::ModelProto& model, rt::KernelSet kern
       made.data = values.back().data();
     }
     if (inputs_[i].kind == CaseValue::kNothing) {
-      status = session->set_nothing(input++);
+      status = session->set_nothing(input);
     } else if (inputs_[i].kind == CaseValue::kSequence) {
-      status = session->set_sequence(input++, tensors);
+      status = session->set_sequence(input, tensors);
     } else {
-      status = session->set_input(input++, tensors[0].data, tensors[0].shape.view());
+      status = session->set_input(input, tensors[0].data, tensors[0].shape.view());
     }
   }
   if (status.ok()) status = session->run();
@@ -308,29 +307,6 @@ Outcome BackendCase::run_model(const onnx::ModelProto& model, rt::KernelSet kern
     }
   }
   return Outcome();
-}
-
-Outcome BackendCase::run(rt::KernelSet kernels) const {
-  const std::string reason = out_of_scope(kernels);
-  if (!reason.empty()) return Outcome::left_out(reason);
-  Outcome outcome = run_model(model_, kernels);
-  // First the inputs behind the data, then all of them.
-  for (size_t first = 2; first-- > 0 && outcome.reason.find("must be a constant") != std::string::npos;) {
-    onnx::ModelProto model = model_;
-    for (size_t i = first; i < inputs_.size(); ++i) {
-      if (!model_.graph().input(static_cast<int>(i)).type().has_tensor_type()) continue;
-      onnx::TensorProto* initializer = model.mutable_graph()->add_initializer();
-      *initializer = inputs_[i].tensors[0];
-      initializer->set_name(input_names_[i]);
-      auto* infos = model.mutable_graph()->mutable_input();
-      for (int k = infos->size() - 1; k >= 0; --k) {
-        if ((*infos)[k].name() == input_names_[i]) infos->DeleteSubrange(k, 1);
-      }
-    }
-    outcome = run_model(model, kernels);
-    outcome.made_constant = true;
-  }
-  return outcome;
 }
 
 }  // namespace quench

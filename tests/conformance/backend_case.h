@@ -18,11 +18,9 @@ struct Outcome {
   enum Kind { kPassed, kFailed, kLeftOut };
   Kind kind = kPassed;
   std::string reason;
-  // Inputs that decide shapes were made initializers, because the runtime wants to know them when it plans.
-  bool made_constant = false;
 
-  static Outcome failed(std::string reason) { return {kFailed, std::move(reason), false}; }
-  static Outcome left_out(std::string reason) { return {kLeftOut, std::move(reason), false}; }
+  static Outcome failed(std::string reason) { return {kFailed, std::move(reason)}; }
+  static Outcome left_out(std::string reason) { return {kLeftOut, std::move(reason)}; }
 };
 
 // Empty if the tensor is what was expected, within the tolerances of ONNX's own backend test.
@@ -53,7 +51,6 @@ class BackendCase {
   // Why the runtime is not meant to run it; empty if it is.
   std::string out_of_scope(rt::KernelSet kernels) const;
   std::vector<onnx::TensorProto> all_tensors() const;
-  Outcome run_model(const onnx::ModelProto& model, rt::KernelSet kernels) const;
 
   std::string name_;
   std::string trouble_;

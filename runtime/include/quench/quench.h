@@ -223,10 +223,12 @@ quench_code quench_session_set_input_shape(quench_session* session, int32_t inde
                                            quench_status* status);
 
 /* Plans for the current input shapes, decoding and packing weights, unless another session of the model has done it;
- * run does it too when it is due. */
+ * run does it too when it is due. Where values decide shapes (how many boxes there are, say), what comes behind is
+ * planned when a run has told them, and anew in each run that tells others. */
 quench_code quench_session_prepare(quench_session* session, quench_status* status);
 
-/* Bytes that all activations and scratch need together, for the current input shapes. Prepares. */
+/* Bytes that all activations and scratch need together, for the current input shapes; without what is planned when a run
+ * has told values that decide shapes, which the session allocates in any case. Prepares. */
 quench_code quench_session_arena_bytes(quench_session* session, uint64_t* bytes, quench_status* status);
 
 /* Memory for them, aligned to 64 bytes, borrowed as long as the session runs; NULL: the session allocates it. Outputs

@@ -86,7 +86,7 @@ Status read_input(InferContext& context, int index, IntList* list) {
                          static_cast<long long>(shape.elements()));
   }
   const Tensor* value = context.value(index);
-  if (!value) return InferContext::needs_value(index);
+  if (!value) return context.needs_value(index);
   list->present = true;
   list->count = static_cast<int>(shape.elements());
   for (int i = 0; i < list->count; ++i) {
@@ -108,7 +108,7 @@ Status read_number(InferContext& context, int index, double* number) {
   QUENCH_RETURN_IF_ERROR(check_type(context, index, kAllTypes));
   if (context.input(index)->elements() != 1) return Status::error(StatusCode::kShape, "input %d is no scalar", index);
   const Tensor* value = context.value(index);
-  if (!value) return InferContext::needs_value(index);
+  if (!value) return context.needs_value(index);
   *number = number_at(*value, 0);
   return Status();
 }

@@ -143,7 +143,7 @@ Status infer_split(InferContext& context) {
   const int64_t size = shape[axis];
   if (context.input(1)) {
     QUENCH_RETURN_IF_ERROR(check_type(context, 1, type_set(ElementType::kInt64)));
-    if (!context.value(1)) return InferContext::needs_value(1);
+    if (!context.value(1)) return context.needs_value(1);
   }
   const std::span<const int64_t> lengths = part_lengths(context, context.input(1) ? context.value(1) : nullptr);
   if (!lengths.empty() && lengths.size() != static_cast<size_t>(context.outputs())) {

@@ -45,7 +45,7 @@ Status read_floats(InferContext& context, int index, int count, float* values) {
     return Status::error(StatusCode::kShape, "input %d does not have %d values", index, count);
   }
   const Tensor* value = context.value(index);
-  if (!value) return InferContext::needs_value(index);
+  if (!value) return context.needs_value(index);
   for (int i = 0; i < count; ++i) values[i] = value->as<float>()[i];
   return Status();
 }

@@ -1,5 +1,5 @@
 // Operators that choose elements by their values: TopK, and NonZero, Compress, Unique and NonMaxSuppression, whose outputs
-// have a shape only when the values that they choose by are known.
+// have a shape only when the values that they choose by are known: behind a stage (runtime/plan/stages.cc).
 
 #include <algorithm>
 #include <bit>
@@ -117,18 +117,13 @@ Status run_top_k(RunContext& context) {
   return Status();
 }
 
-// What planning looks at: a file may have thousands of nodes that share a constant.
-constexpr int64_t kMostPlanned = 1 << 16;
-
-Status too_many() { return Status::error(StatusCode::kLimit, "there are too many values to choose from"); }
-
 // NonZero: the coordinates of all values that are not 0.
 
 Status infer_non_zero(InferContext& context) {
   QUENCH_RETURN_IF_ERROR(check_node(context, 1, 1, kAllTypes));
-  if (context.input(0)->elements() > kMostPlanned) return too_many();
   const Tensor* x = context.value(0);
-  if (!x) return InferContext::needs_value(0);
+  if (!x) return context.needs_value(0);
+  QUENCH_RETURN_IF_ERROR(context.spend(x->elements()));
   int64_t found = 0;
   for (int64_t i = 0, count = x->elements(); i < count; ++i) found += number_at(*x, i) != 0;
   return context.set_output(0, ElementType::kInt64, {x->shape.rank, found});
@@ -196,9 +191,9 @@ Status infer_compress(InferContext& context) {
   if (condition.rank != 1 || condition[0] > axis_of(context).size) {
     return Status::error(StatusCode::kShape, "input 1 is no list, or has more values than there are to choose from");
   }
-  if (condition[0] > kMostPlanned) return too_many();
   const Tensor* value = context.value(1);
-  if (!value) return InferContext::needs_value(1);
+  if (!value) return context.needs_value(1);
+  QUENCH_RETURN_IF_ERROR(context.spend(condition[0]));
   return context.set_output(0, context.input(0)->type, chosen_shape(context, axis, count_true(*value)));
 }
 
@@ -237,11 +232,9 @@ Status infer_unique(InferContext& context) {
   int axis = 0;
   QUENCH_RETURN_IF_ERROR(check_axis(context, &axis));
   const Axis slices = axis_of(context);
-  if (slices.size * slices.slice() > kMostPlanned || slices.size * slices.size * slices.slice() > 4 * kMostPlanned) {
-    return too_many();
-  }
   const Tensor* x = context.value(0);
-  if (!x) return InferContext::needs_value(0);
+  if (!x) return context.needs_value(0);
+  QUENCH_RETURN_IF_ERROR(context.spend(x->elements(), slices.size));
   int64_t count = 0;
   for (int64_t i = 0; i < slices.size; ++i) count += first_equal(*x, slices, i) == i;
   context.set_scratch(2 * slices.size * static_cast<int64_t>(sizeof(int64_t)));
@@ -283,7 +276,7 @@ Status run_unique(RunContext& context) {
 }
 
 // NonMaxSuppression: of the boxes of each image and class, from the highest score down, those that overlap none of the
-// chosen ones by too much. infer has no memory to sort in, so each choice looks at all boxes.
+// chosen ones by too much. infer has no memory to sort in, so each choice looks at all boxes that are left.
 
 struct SuppressionState {
   int64_t most;  // to choose of a class
@@ -292,7 +285,7 @@ struct SuppressionState {
   bool has_centers;
 };
 
-constexpr int64_t kMostBoxes = 1 << 14;
+constexpr int64_t kMostBoxes = 1 << 17;
 
 struct Box {
   float low[2], high[2];
@@ -321,31 +314,59 @@ bool overlap(const Box& a, const Box& b, float limit) {
   return common / (a.area() + b.area() - common) > limit;
 }
 
-// `found` takes image, class and box of each one that is chosen.
-template <typename Found>
-void suppress(const SuppressionState& state, const Tensor& boxes, const Tensor& scores, Found found) {
+// The boxes of a class that may still be chosen.
+class BoxSet {
+ public:
+  explicit BoxSet(int64_t boxes) : words_((boxes + 63) / 64) { std::fill_n(bits_, words_, 0); }
+  int64_t words() const { return words_; }
+  int64_t count() const { return count_; }
+  void add(int64_t box) {
+    bits_[box / 64] |= uint64_t{1} << (box % 64);
+    ++count_;
+  }
+  void remove(int64_t box) {
+    bits_[box / 64] &= ~(uint64_t{1} << (box % 64));
+    --count_;
+  }
+  template <typename Function>
+  void for_each(const Function& function) {
+    for (int64_t word = 0; word < words_; ++word) {
+      for (uint64_t left = bits_[word]; left != 0; left &= left - 1) function(word * 64 + std::countr_zero(left));
+    }
+  }
+
+ private:
+  int64_t words_, count_ = 0;
+  uint64_t bits_[kMostBoxes / 64];
+};
+
+// `found` takes image, class and box of each one that is chosen; `spend` how many boxes are about to be looked at.
+template <typename Spend, typename Found>
+Status suppress(const SuppressionState& state, const Tensor& boxes, const Tensor& scores, Spend spend, Found found) {
   const int64_t count = boxes.shape[1];
   const int64_t classes = scores.shape[1];
   for (int64_t line = 0; line < scores.shape[0] * classes; ++line) {
     const float* of_image = boxes.as<const float>() + line / classes * count * 4;
     const float* score = scores.as<const float>() + line * count;
-    uint64_t gone[kMostBoxes / 64] = {};
-    const auto is_gone = [&](int64_t i) { return (gone[i / 64] >> (i % 64) & 1) != 0; };
-    for (int64_t chosen = 0; chosen < state.most; ++chosen) {
+    QUENCH_RETURN_IF_ERROR(spend(count + 1));
+    BoxSet left(count);
+    for (int64_t i = 0; i < count; ++i) {
+      if (state.has_score ? score[i] > state.score : score[i] == score[i]) left.add(i);
+    }
+    for (int64_t chosen = 0; chosen < state.most && left.count() > 0; ++chosen) {
+      QUENCH_RETURN_IF_ERROR(spend(left.words() + left.count()));
       int64_t best = -1;
-      for (int64_t i = 0; i < count; ++i) {
-        const bool counts = state.has_score ? score[i] > state.score : score[i] == score[i];
-        if (counts && !is_gone(i) && (best < 0 || score[i] > score[best])) best = i;
-      }
-      if (best < 0) break;
+      left.for_each([&](int64_t i) {
+        if (best < 0 || score[i] > score[best]) best = i;
+      });
       found(line / classes, line % classes, best);
       const Box box = box_at(of_image + best * 4, state.has_centers);
-      for (int64_t i = 0; i < count; ++i) {
-        const bool goes = i == best || overlap(box, box_at(of_image + i * 4, state.has_centers), state.overlap);
-        gone[i / 64] |= uint64_t{goes} << (i % 64);
-      }
+      left.for_each([&](int64_t i) {
+        if (i == best || overlap(box, box_at(of_image + i * 4, state.has_centers), state.overlap)) left.remove(i);
+      });
     }
   }
+  return Status();
 }
 
 Status infer_non_max_suppression(InferContext& context) {
@@ -372,24 +393,26 @@ Status infer_non_max_suppression(InferContext& context) {
   QUENCH_RETURN_IF_ERROR(number(4, &state.score));
   state.has_score = context.input(4) != nullptr;
   state.has_centers = context.attributes().get_int("center_point_box", 0) != 0;
-  if (boxes[1] > kMostBoxes || boxes[0] > kMostPlanned || scores[1] > kMostPlanned) return too_many();
-  const int64_t of_class = boxes[1] * std::max<int64_t>(state.most, 1) + kMostBoxes / 64;
-  if (boxes[0] * scores[1] > 16 * kMostPlanned / of_class) return too_many();
+  if (boxes[1] > kMostBoxes) {
+    return Status::error(StatusCode::kLimit, "more than %lld boxes", static_cast<long long>(kMostBoxes));
+  }
   const Tensor* box_values = context.value(0);
   const Tensor* score_values = context.value(1);
-  if (!box_values || !score_values) return InferContext::needs_value(box_values ? 1 : 0);
+  if (!box_values || !score_values) return context.needs_value(box_values ? 1 : 0);
   int64_t found = 0;
-  suppress(state, *box_values, *score_values, [&](int64_t, int64_t, int64_t) { ++found; });
+  QUENCH_RETURN_IF_ERROR(suppress(
+      state, *box_values, *score_values, [&](int64_t looks) { return context.spend(looks); },
+      [&](int64_t, int64_t, int64_t) { ++found; }));
   return context.set_output(0, ElementType::kInt64, {found, 3});
 }
 
 Status run_non_max_suppression(RunContext& context) {
   int64_t* out = context.output(0)->as<int64_t>();
-  suppress(context.state<SuppressionState>(), *context.input(0), *context.input(1),
-           [&](int64_t image, int64_t class_, int64_t box) {
-             for (const int64_t number : {image, class_, box}) *out++ = number;
-           });
-  return Status();
+  return suppress(
+      context.state<SuppressionState>(), *context.input(0), *context.input(1), [](int64_t) { return Status(); },
+      [&](int64_t image, int64_t class_, int64_t box) {
+        for (const int64_t number : {image, class_, box}) *out++ = number;
+      });
 }
 
 constexpr Kernel kKernels[] = {

@@ -140,13 +140,13 @@ Status infer_dropout(InferContext& context) {
   if (context.opset() >= 12 && context.input(2)) {
     QUENCH_RETURN_IF_ERROR(check_type(context, 2, kBoolType));
     const Tensor* training = context.value(2);
-    if (!training) return InferContext::needs_value(2);
+    if (!training) return context.needs_value(2);
     trains = training->elements() > 0 && *training->as<uint8_t>() != 0;
   }
   if (trains && context.opset() >= 12 && context.input(1)) {
     QUENCH_RETURN_IF_ERROR(check_type(context, 1, kFloatType));
     const Tensor* ratio = context.value(1);
-    if (!ratio) return InferContext::needs_value(1);
+    if (!ratio) return context.needs_value(1);
     trains = ratio->elements() == 0 || *ratio->as<float>() != 0;
   }
   if (trains) return Status::error(StatusCode::kUnsupportedFeature, "training mode");

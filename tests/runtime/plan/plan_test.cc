@@ -387,7 +387,7 @@ TEST(Plan, NamesTheNodeOfAnError) {
   graph.node("Reshape", {"x", "shape"}, {"y"}, {}, "dynamic_reshape").output("y");
   std::vector<HostTensor> outputs;
   Status status =
-      try_run_model(graph.build(), {random_tensor({2, 3}, 1), HostTensor::of<int64_t>({2}, {3, 2})}, &outputs);
+      try_run_model(graph.build(), {random_tensor({2, 3}, 1), HostTensor::of<int64_t>({2}, {3, 3})}, &outputs);
   EXPECT_FALSE(status.ok());
   EXPECT_NE(std::string(status.detail()).find("dynamic_reshape"), std::string::npos) << status.detail();
 

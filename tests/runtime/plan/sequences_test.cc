@@ -1,6 +1,7 @@
 // Sequences and optional values, between tensors that go in and tensors that come out.
 
 #include "runtime/plan/plan.h"
+#include "tests/runtime/many_ways.h"
 #include "tests/runtime/sample_graphs.h"
 
 namespace quench::rt {
@@ -133,7 +134,6 @@ TEST(Sequence, RefusesWhatItCannotPlan) {
   };
   expect_error(with("SequenceAt", {"s", "3"}), StatusCode::kShape);
   expect_error(with("SequenceAt", {"s", "-4"}), StatusCode::kShape);
-  expect_error(with("SequenceAt", {"s", "m"}), StatusCode::kUnsupportedFeature);
   expect_error(with("SequenceAt", {"s", "s"}), StatusCode::kUnsupportedType);
   expect_error(with("SequenceAt", {"x", "0"}), StatusCode::kUnsupportedType);
   expect_error(with("SequenceAt", {}), StatusCode::kUnsupportedType);
@@ -150,21 +150,31 @@ TEST(Sequence, RefusesWhatItCannotPlan) {
   expect_error(with("ConcatFromSequence", {"s"}, integer("axis", std::numeric_limits<int64_t>::min())),
                StatusCode::kShape);
   expect_error(with("ConcatFromSequence", {"mixed"}, integer("axis", 0)), StatusCode::kShape);
+}
 
-  // Of a loop whose rounds are not known, and of an If whose condition is not.
-  GraphBuilder body, branch;
+// Of a loop whose rounds only the run tells, and of an If whose condition only it does.
+TEST(Sequence, GoesWhereTheRunTells) {
+  GraphBuilder body, branch, longer;
   body.input("i").input("going").input("list");
   body.node("SequenceInsert", {"list", "x"}, {"longer"}).output("going").output("longer");
   branch.node("SequenceConstruct", {"x"}, {"list"}).output("list");
-  GraphBuilder graph = with_numbers();
-  graph.node("Cast", {"x"}, {"whole"}, {integer("to", 7)})
-      .node("ReduceMax", {"whole"}, {"m"}, {integer("keepdims", 0)});
-  graph.node("Cast", {"m"}, {"c"}, {integer("to", 9)}).node("SequenceEmpty", {}, {"empty"});
-  GraphBuilder other = graph;
-  graph.node("Loop", {"m", "", "empty"}, {"out"}, {subgraph("body", body)}).node("SequenceLength", {"out"}, {"y"});
-  expect_error(graph, StatusCode::kUnsupportedFeature);
-  other.node("If", {"c"}, {"out"}, {subgraph("then_branch", branch), subgraph("else_branch", branch)});
-  expect_error(other.node("SequenceLength", {"out"}, {"y"}), StatusCode::kUnsupportedFeature);
+  longer.node("SequenceConstruct", {"x", "x"}, {"list"}).output("list");
+  GraphBuilder graph;
+  graph.input("x", ElementType::kFloat32, {2}).input("n", ElementType::kInt64, {}).input("c", ElementType::kBool, {});
+  graph.node("SequenceEmpty", {}, {"empty"})
+      .node("Loop", {"n", "", "empty"}, {"out"}, {subgraph("body", body)})
+      .node("SequenceLength", {"out"}, {"rounds"})
+      .node("If", {"c"}, {"chosen"}, {subgraph("then_branch", branch), subgraph("else_branch", longer)})
+      .node("ConcatFromSequence", {"chosen"}, {"y"}, {integer("axis", 0)})
+      .output("rounds", ElementType::kInt64)
+      .output("y");
+  for (const int64_t n : {0, 1, 4}) {
+    for (const bool c : {true, false}) {
+      const Tensors outputs = run_all_ways(graph.build(), {reals({1, 2}), whole(n), truth(c)});
+      EXPECT_EQ(outputs[0].values<int64_t>(), std::vector<int64_t>{n});
+      EXPECT_EQ(outputs[1].values<float>(), (c ? std::vector<float>{1, 2} : std::vector<float>{1, 2, 1, 2}));
+    }
+  }
 }
 
 Tensor view(const HostTensor& host) {
