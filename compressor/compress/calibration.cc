@@ -179,9 +179,11 @@ bool same_structure(const OnnxModel& a, const OnnxModel& b) {
   return true;
 }
 
-OnnxModel part_of(const OnnxModel& model) {
+OnnxModel part_of(const OnnxModel& model, std::string& cut_at) {
   OnnxModel part = model.clone();
-  if (!graph::cut_to_runnable(part)) throw Error::make("{}: no part of it can be run", model.name);
+  const std::optional<std::string> first = graph::cut_to_runnable(part);
+  if (!first) throw Error::make("{}: no part of it can be run", model.name);
+  cut_at = *first;
   return part;
 }
 
@@ -200,7 +202,8 @@ Calibration::Calibration(const OnnxModel& original, const ResidentWeights& weigh
                          const std::function<void(OnnxModel&)>& simplify, const std::vector<size_t>& candidates,
                          const CalibrationOptions& options)
     : options_(options),
-      part_(options.is_cut ? std::optional(part_of(weights.model())) : std::nullopt),
+      part_(options.extent == CalibrationOptions::kPart ? std::optional(part_of(weights.model(), cut_at_))
+                                                        : std::nullopt),
       model_(part_ ? *part_ : weights.model()),
       weights_(weights),
       ratios_(model_.weights.size()),
@@ -248,16 +251,21 @@ Calibration::Batch Calibration::run_first(Evaluator& evaluator, int64_t samples)
     if (batch.inputs.empty()) return batch;
     try {
       batch.outputs = evaluator.run(batch.inputs);
-      batch_ = std::min(samples, kBatch);
-      return batch;
     } catch (const Error&) {
       if (samples < 4) throw;
+      continue;
     }
+    batch_ = std::min(samples, kBatch);
+    if (options_.extent == CalibrationOptions::kOfFixedShapes && evaluator.runs_in_stages()) {
+      throw ShapedByValues::of(model_.name);
+    }
+    return batch;
   }
 }
 
 void Calibration::make_twin(const OnnxModel& original, const std::function<void(OnnxModel&)>& simplify) {
-  OnnxModel by_batch = part_ ? part_of(original) : original.clone();
+  std::string cut_at;
+  OnnxModel by_batch = part_ ? part_of(original, cut_at) : original.clone();
   const std::vector<Statistics> statistics = normalize_by_batch(by_batch);
   if (statistics.empty()) return;
   EvaluatorOptions evaluator_options;

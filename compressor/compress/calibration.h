@@ -35,7 +35,9 @@ struct CalibrationOptions {
   int threads = 1;
   measure::SeededShapes shapes;
   bool vectors = false;  // codebooks of a dimension above 1 are to come
-  bool is_cut = false;   // the part in front of what the runtime cannot run is to do (graph/runnable_part.h)
+  // All of the model, if values do not decide its shapes: outputs of other shapes cannot be compared. Or the part in front
+  // of those that do, and of what the runtime cannot run (graph/runnable_part.h). Or all of it in any case.
+  enum Extent { kOfFixedShapes, kPart, kAll } extent = kAll;
   // Batch `index` of real inputs; empty: seeded ones. Returns no tensors when there are no more.
   std::function<std::vector<graph::HostTensor>(uint64_t index, int64_t batch)> data;
   std::function<void(double)> progress;
@@ -48,6 +50,14 @@ struct CalibratedUse {
   std::vector<Eigen::VectorXd> mean = {};  // E[x] for each group
 };
 
+// Of a model that is not calibrated to the extent that was asked for.
+struct ShapedByValues : Error {
+  using Error::Error;
+  static ShapedByValues of(const std::string& model) {
+    return ShapedByValues(model + ": values decide shapes in it, so that its outputs cannot be compared");
+  }
+};
+
 // Values of a weight in place of its own; nullptr: its own.
 using WeightValues = std::function<SharedValues(size_t weight)>;
 
@@ -55,8 +65,9 @@ class Calibration {
  public:
   // `original`: the model as loaded; `weights`: those of the same model, simplified, which are to be quantized; they must
   // outlive this object. `simplify` is what turns the former into the latter.
-  // `candidates`: indices of the weights whose sensitivity is wanted. Throws quench::Error when the runtime cannot run
-  // the model, or with is_cut no part of it that has a tenth of the candidates' elements.
+  // `candidates`: indices of the weights whose sensitivity is wanted. Throws ShapedByValues with kOfFixedShapes, where it
+  // runs in stages (runtime/plan/plan.h), and quench::Error when the runtime cannot run
+  // the model to that extent, or no part of it that has a tenth of the candidates' elements.
   Calibration(const OnnxModel& original, const ResidentWeights& weights,
               const std::function<void(OnnxModel&)>& simplify, const std::vector<size_t>& candidates,
               const CalibrationOptions& options);
@@ -66,6 +77,9 @@ class Calibration {
   // these inputs do not take the branch: it counts as the other weights do on average, in proportion to their size. So
   // does one behind a cut.
   double sensitivity(size_t weight) const { return sensitivity_[weight]; }
+
+  // With kPart, what the first node behind it is called.
+  const std::string& cut_at() const { return cut_at_; }
 
   // Matrices whose activation was seen; nullptr for other weights.
   const CalibratedUse* use(size_t weight) const;
@@ -135,7 +149,8 @@ class Calibration {
 
   CalibrationOptions options_;
   std::optional<measure::SeededInputs> seeded_;  // none on real data
-  std::optional<OnnxModel> part_;                // with is_cut
+  std::string cut_at_;                           // with kPart, the first node that is not in it
+  std::optional<OnnxModel> part_;                // with kPart
   const OnnxModel& model_;                       // that, or the whole
   const ResidentWeights& weights_;
   measure::TellingValues telling_;  // nothing: all outputs

@@ -163,25 +163,37 @@ void Compression::calibrate() {
   calibration.data = options_.data;
   calibration.vectors = options_.dimension > 1;
   calibration.progress = [&](double share) { progress("calibrating", share); };
-  const auto calibrate_on = [&](bool is_cut) {
-    calibration.is_cut = is_cut;
+  const auto calibrate_on = [&](CalibrationOptions::Extent extent) {
+    calibration.extent = extent;
     calibration_.emplace(
         original_, *weights_, [&](OnnxModel& twin) { simplify(twin); }, candidates, calibration);
   };
+  std::exception_ptr refusal;  // of the whole model
+  std::string of_whole, of_part;
+  bool runs_whole = false;
   try {
-    calibrate_on(false);
-  } catch (const Error& of_whole) {
-    const std::exception_ptr whole = std::current_exception();
-    try {
-      calibrate_on(true);
-      report_.warnings.push_back(std::string("calibrated on the part in front of what does not run: ") +
-                                 of_whole.what());
-    } catch (const Error& of_part) {
-      if (options_.data) std::rethrow_exception(whole);
-      report_.warnings.push_back(
-          fmt::format("not calibrated: {} (nor can a part be: {})", of_whole.what(), of_part.what()));
-    }
+    return calibrate_on(CalibrationOptions::kOfFixedShapes);
+  } catch (const Error& error) {
+    runs_whole = dynamic_cast<const ShapedByValues*>(&error) != nullptr;
+    refusal = std::current_exception();
+    of_whole = error.what();
   }
+  try {
+    calibrate_on(CalibrationOptions::kPart);
+    report_.warnings.push_back(
+        fmt::format("calibrated on the part in front of {}: {}", calibration_->cut_at(), of_whole));
+    return;
+  } catch (const Error& error) {
+    of_part = error.what();
+  }
+  try {
+    if (runs_whole) return calibrate_on(CalibrationOptions::kAll);
+  } catch (const Error& error) {
+    refusal = std::current_exception();
+    of_whole = error.what();
+  }
+  if (options_.data) std::rethrow_exception(refusal);
+  report_.warnings.push_back(fmt::format("not calibrated: {} (nor can a part be: {})", of_whole, of_part));
 }
 
 // How many decibels the quality is below transparent.

@@ -174,6 +174,8 @@ Evaluator::Evaluator(const OnnxModel& model, const EvaluatorOptions& options) : 
 
 uint64_t Evaluator::peak_bytes() const { return state_->runtime->memory_peak() + state_->session->memory_peak(); }
 
+bool Evaluator::runs_in_stages() const { return state_->session->plan() && !state_->session->plan()->is_last(); }
+
 bool has_kernel(std::string_view domain, std::string_view op, int64_t opset) {
   constexpr int64_t kNewest = 1 << 20;
   return rt::find_kernel(domain, op, static_cast<int>(std::clamp<int64_t>(opset, 0, kNewest)), rt::KernelSet::kFast) !=

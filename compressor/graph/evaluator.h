@@ -68,6 +68,8 @@ class Evaluator {
 
   // Inputs in any order, found by name. Float outputs are float32 whatever the graph declares.
   std::vector<HostTensor> run(std::span<const HostTensor> inputs);
+  // Whether shapes in the model depend on values that the last run has told (runtime/plan/plan.h).
+  bool runs_in_stages() const;
   // The most that the runtime has held so far.
   uint64_t peak_bytes() const;
 

@@ -445,8 +445,7 @@ TEST_F(CompressTest, WhatRunsInPartIsCalibratedOnThatPart) {
   const CompressReport part = compress(folder_ / "detector.onnx", folder_ / "part.quench", {});
   EXPECT_TRUE(part.calibrated);
   ASSERT_FALSE(part.warnings.empty());
-  EXPECT_NE(part.warnings[0].find("calibrated on the part in front of what does not run"), std::string::npos)
-      << part.warnings[0];
+  EXPECT_NE(part.warnings[0].find("calibrated on the part in front of NonZero"), std::string::npos) << part.warnings[0];
   EXPECT_NE(part.warnings[0].find("NonZero"), std::string::npos) << part.warnings[0];
   CompressOptions blind;
   blind.calibrate = false;
