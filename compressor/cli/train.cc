@@ -41,7 +41,6 @@ struct Arguments {
 constexpr const char* kAdaptiveSolver = "dopri5";
 constexpr const char* kAdaptive = "adaptive";
 constexpr const char* kFlow = "flow";
-constexpr int kMostSteps = 1000;
 constexpr int kUnrolledSteps = 8;  // of the file, where a training's were adaptive
 
 training::LoopOptions defaults() {
@@ -212,8 +211,9 @@ CLI::Validator steps_or_adaptive() {
     int steps = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), steps);
     const bool is_number = error == std::errc() && end == text.data() + text.size();
-    if (text == kAdaptive || (is_number && steps >= 1 && steps <= kMostSteps)) return {};
-    return fmt::format("'{}' is neither {} nor a number from 1 to {}", printable(text), kAdaptive, kMostSteps);
+    if (text == kAdaptive || (is_number && steps >= 1 && steps <= solver::kMostNetworkSteps)) return {};
+    return fmt::format("'{}' is neither {} nor a number from 1 to {}", printable(text), kAdaptive,
+                       solver::kMostNetworkSteps);
   };
   return {check, ""};
 }

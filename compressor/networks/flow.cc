@@ -16,7 +16,6 @@ namespace {
 
 constexpr int64_t kOpset = 13;
 constexpr int64_t kMaxWidth = 4096;
-constexpr int kMaxSteps = 1000;
 
 void check_options(const FlowOptions& options) {
   if (options.dimensions < 1 || options.dimensions > kMaxWidth) {
@@ -30,8 +29,8 @@ void check_options(const FlowOptions& options) {
   if (options.nonlinearity != "tanh" && options.nonlinearity != "softplus") {
     throw Error::make("nonlinearity '{}' is not known: choose tanh or softplus", printable(options.nonlinearity));
   }
-  if (options.steps < 1 || options.steps > kMaxSteps) {
-    throw Error::make("a flow of {} steps cannot be built: give 1 to {}", options.steps, kMaxSteps);
+  if (options.steps < 1 || options.steps > solver::kMostNetworkSteps) {
+    throw Error::make("a flow of {} steps cannot be built: give 1 to {}", options.steps, solver::kMostNetworkSteps);
   }
 }
 

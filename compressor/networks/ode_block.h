@@ -24,7 +24,7 @@ std::string unroll(GraphBuilder& graph, const std::string& name, const solver::T
 // the result is NaN. A value "<name>.tries" counts the turns.
 struct Tolerance {
   double rtol = 1e-3, atol = 1e-3;
-  int64_t most = 1000;
+  int64_t most = solver::kMostNetworkSteps;
 };
 std::string integrate_in_loop(GraphBuilder& graph, const std::string& name, const solver::Tableau& tableau,
                               const Tolerance& tolerance, double t0, double t1, const TimedRightHandSide& f,

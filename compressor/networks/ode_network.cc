@@ -14,7 +14,6 @@ namespace quench::networks {
 namespace {
 
 constexpr int64_t kOpset = 13;
-constexpr int kMaxSteps = 1000;
 constexpr int64_t kMaxExtraChannels = 1024;
 constexpr int64_t kMaxClasses = int64_t{1} << 20;
 constexpr int64_t kMaxInputDim = int64_t{1} << 12;
@@ -54,8 +53,9 @@ OdeNetworkOptions checked(OdeNetworkOptions options) {
     if (tolerance > 0 && tolerance < 1) continue;
     throw Error::make("a tolerance of {:g} cannot be: give numbers above 0 and below 1", tolerance);
   }
-  if (options.steps < 1 || options.steps > kMaxSteps) {
-    throw Error::make("an ODE block of {} steps cannot be built: give 1 to {}", options.steps, kMaxSteps);
+  if (options.steps < 1 || options.steps > solver::kMostNetworkSteps) {
+    throw Error::make("an ODE block of {} steps cannot be built: give 1 to {}", options.steps,
+                      solver::kMostNetworkSteps);
   }
   if (options.extra_channels < 0 || options.extra_channels > kMaxExtraChannels ||
       options.extra_channels % group_of(options) != 0) {

@@ -15,6 +15,9 @@
 
 namespace quench::solver {
 
+// Most steps of an ODE that is part of a network: of equal size, or tried where the error chooses them.
+inline constexpr int kMostNetworkSteps = 1000;
+
 struct Tableau {
   std::string_view name;
   int order;

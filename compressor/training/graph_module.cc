@@ -9,6 +9,7 @@
 #include "compressor/graph/graph_index.h"
 #include "compressor/graph/learned.h"
 #include "compressor/graph/simplify.h"
+#include "compressor/solver/tableau.h"
 #include "compressor/training/distributed/synchronized_batch_norm.h"
 #include "compressor/training/recompute.h"
 #include "formats/base/crc32c.h"
@@ -19,8 +20,6 @@
 
 namespace quench::training {
 namespace {
-
-constexpr int64_t kMostOdeSteps = 1000;  // as many as a Loop tries (networks/ode_block.h)
 
 std::string describe(const onnx::NodeProto& node) {
   const std::string& name = !node.name().empty() || node.output_size() == 0 ? node.name() : node.output(0);
@@ -179,7 +178,7 @@ void GraphModule::integrate_blocks(const OdeOptions& options) {
              .steps = options.steps,
              .rtol = options.rtol,
              .atol = options.atol,
-             .max_steps = kMostOdeSteps,
+             .max_steps = solver::kMostNetworkSteps,
              .gradient = options.gradient};
   for (const std::string& name : options.blocks) blocks_.push_back(take_block(name));
   find_last_uses(nodes_, output_slots());
