@@ -97,8 +97,8 @@ size_t size_of(quench_type type) {
 }
 
 // The buffers have exactly their size, so that a sanitizer sees every step beyond them.
-bool set_inputs(const quench_model* model, quench_session* session, std::vector<Bytes>& buffers) {
-  std::minstd_rand random(7);
+bool set_inputs(const quench_model* model, quench_session* session, uint32_t seed, std::vector<Bytes>& buffers) {
+  std::minstd_rand random(seed);
   const int32_t count = quench_model_input_count(model) + quench_model_default_input_count(model);
   for (int32_t i = 0; i < count; ++i) {
     quench_value_info info;
@@ -177,8 +177,9 @@ void load_and_run(std::span<const uint8_t> file, CappedMemory& memory) {
     if (quench_model_default_input_count(model) > 0 && quench_model_input_count(model) == 0) {
       static_cast<void>(quench_session_run(session, nullptr));
     }
-    if (set_inputs(model, session, buffers) && quench_session_run(session, &status) == QUENCH_OK) {
-      read_outputs(model, session);
+    for (const uint32_t seed : {7u, 8u}) {  // with other values the second time
+      if (!set_inputs(model, session, seed, buffers)) break;
+      if (quench_session_run(session, &status) == QUENCH_OK) read_outputs(model, session);
     }
     quench_session_release(session);
   }
