@@ -9,7 +9,8 @@
 # DEPTH: of the names, default 20. INTEGRATOR: only these; default: all that take at most four evaluations of f in a step.
 # Ten epochs on one core take 18 minutes with euler at depth 20, and in proportion to the multiply-accumulates otherwise.
 # Accuracies are on all 10,000 test images, by the runtime; the files are chosen by training images that calibration has
-# not seen (--max-drop 0.5). QUENCH names the program to use (default: that of the release preset).
+# not seen (--max-drop 0.5). QUENCH names the program to use (default: that of the release preset), SEED that of the
+# trainings (default 1): another one wants another OUT.
 set -euo pipefail
 [ $# -ge 2 ] || { echo "usage: examples/ode_table.sh CIFAR10 OUT [DEPTH [INTEGRATOR...]]" >&2; exit 2; }
 cifar=$1 out=$2 depth=${3:-20}
@@ -44,8 +45,8 @@ network() {
   local name=$1 file="$out/resnet$depth-$1" resume=()
   [ ! -f "$file.onnx.checkpoint" ] || resume=(--resume)
   [ -f "$file.json" ] || "$quench" train "resnet$depth" --integrator "$name" -o "$file.onnx" --data "cifar10:$cifar" \
-    "${preprocessing[@]}" --epochs 10 --learning-rate 0.2 --threads 1 --metrics "$file.jsonl" --json "$file.json" \
-    "${resume[@]}" >&2
+    "${preprocessing[@]}" --epochs 10 --learning-rate 0.2 --threads 1 --seed "${SEED:-1}" --metrics "$file.jsonl" \
+    --json "$file.json" "${resume[@]}" >&2
   [ -f "$file.quench" ] || "$quench" compress "$file.onnx" -o "$file.quench" --data "cifar10-train:$cifar" \
     "${preprocessing[@]}" --max-drop 0.5 >&2
   [ -f "$file.eval.json" ] || "$quench" eval "$file.quench" --data "cifar10:$cifar" "${preprocessing[@]}" \
