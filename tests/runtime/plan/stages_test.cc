@@ -354,6 +354,33 @@ TEST(Stages, AlsoWhatIsNestedBecomesKnown) {
   }
 }
 
+// A loop that one stage has begun and the next one has done, with a condition, pieces and two more stages behind it.
+TEST(Stages, LaterOnesGoThroughALoopThatAStageHasEndedIn) {
+  GraphBuilder body, graph;
+  body.input("i").input("going").input("list");
+  body.node("Concat", {"list", "x"}, {"longer"}, {integer("axis", 0)})
+      .node("Identity", {"going"}, {"go_on"})
+      .node("ReduceSum", {"longer"}, {"sum"}, {integer("keepdims", 0)})
+      .output("go_on")
+      .output("longer")
+      .output("sum");
+  graph.input("x", ElementType::kFloat32, {2})
+      .input("n", ElementType::kInt64, {})
+      .initializer<bool>("yes", {}, std::vector<bool>{true})
+      .node("Loop", {"n", "yes", "x"}, {"list", "sums"}, {subgraph("body", body)})
+      .node("NonZero", {"list"}, {"places"})
+      .node("NonZero", {"sums"}, {"rounds"})
+      .output("list")
+      .output("sums")
+      .output("places", ElementType::kInt64)
+      .output("rounds", ElementType::kInt64);
+  const Tensors outputs = run_all_ways(graph.build(), {reals({1, 0}), whole(2)});
+  EXPECT_EQ(outputs[0].values<float>(), (std::vector<float>{1, 0, 1, 0, 1, 0}));
+  EXPECT_EQ(outputs[1].values<float>(), (std::vector<float>{2, 3}));
+  EXPECT_EQ(outputs[2].values<int64_t>(), (std::vector<int64_t>{0, 2, 4}));
+  EXPECT_EQ(outputs[3].values<int64_t>(), (std::vector<int64_t>{0, 1}));
+}
+
 // Of a loop that is unrolled, and so of a branch, only what is needed yet is kept when a stage ends behind it.
 TEST(Stages, MemoryIsThatOfWhatIsNeededYet) {
   const auto peak = [](bool ends) {
