@@ -129,7 +129,7 @@ void Walker::mark_used(const Node& node, std::span<bool> used) const {
     if (input >= 0) at(used, input) = true;
   }
   for (const Attribute& attribute : node.attributes) {
-    if (attribute.type != Attribute::kGraph) continue;
+    if (attribute.subgraph < 0) continue;
     const Subgraph& part = graph_.subgraphs[attribute.subgraph];
     for (int n = part.first; n < part.first + part.count; ++n) {
       if (graph_.nodes[n].live) mark_used(graph_.nodes[n], used);

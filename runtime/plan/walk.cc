@@ -24,6 +24,7 @@ Walker::Walker(Draft& draft)
     : draft_(draft),
       graph_(draft.model.graph()),
       folding_left_(kFoldingBudget),
+      looking_left_(kFoldingBudget),
       visits_left_(draft.model.graph().nodes.size() + kMaxRepeats),
       held_(draft.pool),
       kept_(draft.pool),
@@ -234,7 +235,7 @@ Status Walker::infer(int number, const Kernel*& kernel, bool constant, bool told
   if (!step.state) return out_of_memory();
   context.state_ = step.state;
   context.layout_ = kernel->layout;
-  if (!told) context.budget_ = &folding_left_;
+  context.budget_ = told ? &looking_left_ : &folding_left_;
   if (constant) context.threads_ = 1;
   const Status status = kernel->infer(context);
   QUENCH_RETURN_IF_ERROR(request.status);

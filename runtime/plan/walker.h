@@ -145,6 +145,7 @@ class Walker {
   Draft& draft_;
   const Graph& graph_;
   uint64_t folding_left_;
+  uint64_t looking_left_;  // at values that a run has told
   uint64_t visits_left_;
   std::span<int> numbers_;  // of the graph's values
   std::span<bool> varies_;  // constants that are not the same in every plan, or each time a body is walked

@@ -463,7 +463,7 @@ TEST(Stages, ThereIsAMostOfThem) {
   EXPECT_TRUE(contains(error, "stages") || contains(error, "rounds")) << error;
 }
 
-// What a run has told is its own business; what lies in a file may not make planning take for ever.
+// Neither a file nor what a run tells may make planning take for ever.
 TEST(Stages, PlanningLooksAtSoManyConstantsOnly) {
   GraphBuilder graph;
   graph.initializer<int64_t>("size", {1}, {1 << 23}).node("ConstantOfShape", {"size"}, {"x"});
