@@ -13,7 +13,7 @@ of `quench` for both; paths are relative to --root or else the file's folder:
 or a folder, for all folders in it with a model.onnx and samples real_*.npz: all to measure on, or, with --data, the
 second half, while the first calibrates. Built with `cmake --build --preset dev --target quench write_int8_model`.
 
-8 bits: rounded to nearest, a scale for each output channel, of the weights that get a codebook. SNR is that of the worst
+`from f32`: the ratio, had all weights been float32 in the model. 8 bits: rounded to nearest, a scale for each output channel, of the weights that get a codebook. SNR is that of the worst
 output, the mean over the seeds of `compress`, beside the lowest: files that differ in their seed alone differ by 5 dB and
 more. A model `holds` if it is as near as with 8 bits, or at 25 dB, and has at most 60 % of their bytes.
 """
@@ -79,6 +79,13 @@ def snr_of(file, model, samples, options):
     return min(known) if known else math.inf
 
 
+def times_smaller_than_in_float32(report):
+    """The ratio, had each weight of a shorter type taken 4 bytes in the model."""
+    more = sum(max(0, 4 * tensor["elements"] - tensor["bytes_before"]) for tensor in report["tensors"]
+               if tensor["type"] in ("float16", "bfloat16", "int8", "uint8"))
+    return (report["input_bytes"] + more) / report["output_bytes"]
+
+
 def measure(name, model, samples, calibrating, options, more, seeds, folder):
     row = {"model": name}
     out, int8 = os.path.join(folder, "out.quench"), os.path.join(folder, "int8.onnx")
@@ -95,6 +102,7 @@ def measure(name, model, samples, calibrating, options, more, seeds, folder):
                             ("least_db", "least_snr_db")):
         known = [report[name_there] for report in reports if report.get(name_there) is not None]
         row[key] = statistics.mean(known) if known else None
+    row["from_float32"] = statistics.mean(times_smaller_than_in_float32(report) for report in reports)
     row["snr_db"] = statistics.mean(row["snrs_db"])
     row["int8_bytes"] = int(run(WRITE_INT8, model, int8))
     row["int8_db"] = snr_of(int8, model, samples, options)
@@ -119,7 +127,7 @@ def main():
     parser.add_argument("--option", action="append", default=[], help="of compress, e.g. --option=--quality=small")
     arguments = parser.parse_args()
     rows = []
-    print(f"{'model':24} {'ratio':>6} {'expected':>9} {'SNR':>6} {'lowest':>7} {'int8 SNR':>9} {'of int8':>8} {'s':>6}"
+    print(f"{'model':24} {'ratio':>6} {'from f32':>8} {'expected':>9} {'SNR':>6} {'lowest':>7} {'int8 SNR':>9} {'of int8':>8} {'s':>6}"
           "  verdict")
     for source in arguments.lists:
         for name, model, samples, calibrating, options in models_of(source, arguments.root, arguments.data):
@@ -134,7 +142,7 @@ def main():
                     rows.append({"model": name, "error": str(error)})
                     continue
             rows.append(row)
-            print(f"{name:24} {row['ratio']:6.2f} {text(row['expected_db']):>9} {text(row['snr_db']):>6} "
+            print(f"{name:24} {row['ratio']:6.2f} {row['from_float32']:8.2f} {text(row['expected_db']):>9} {text(row['snr_db']):>6} "
                   f"{text(min(row['snrs_db'])):>7} "
                   f"{text(row['int8_db']):>9} {100 * row['of_int8']:6.1f} % {row['seconds']:6.1f}  {row['verdict']}",
                   flush=True)
@@ -142,7 +150,8 @@ def main():
     if good:
         below = [row["model"] for row in good if row["least_db"] is not None and row["snr_db"] < row["least_db"]]
         print(f"{sum(row['verdict'] == 'holds' for row in good)} of {len(rows)} hold; median ratio "
-              f"{statistics.median(row['ratio'] for row in good):.2f}; less than was said to be the least: "
+              f"{statistics.median(row['ratio'] for row in good):.2f}, from float32 "
+              f"{statistics.median(row['from_float32'] for row in good):.2f}; less than was said to be the least: "
               f"{', '.join(below) or 'none'}")
     if arguments.json:
         with open(arguments.json, "w") as file:

@@ -276,15 +276,38 @@ def split(stream, count):
     return [cursor.take(end - begin) for begin, end in zip([0] + ends, ends)]
 
 
-def decode_indices(model, stream, layout, alphabet, zero):
+DOWN_COLUMNS, ALONG_ROWS = 1, 2
+NEXT_STATE = ((0, 2), (5, 7), (1, 3), (6, 4), (2, 0), (4, 6), (3, 1), (7, 5))
+
+
+def follow_trellis(symbols, rows, channels, inner, trellis):
+    """The indices of a chunk of symbols."""
+    width, indices = channels * inner, []
+    states = [0] * width
+    for i, symbol in enumerate(symbols):
+        if trellis == ALONG_ROWS and i % width == 0:
+            states[0] = 0
+        column = i % width if trellis == DOWN_COLUMNS else 0
+        indices.append(2 * symbol + states[column] % 2)
+        states[column] = NEXT_STATE[states[column]][symbol % 2]
+    return indices
+
+
+def decode_indices(model, stream, layout, alphabet, zero, trellis):
+    if trellis:
+        need(alphabet % 2 == 0 and zero % 2 == 0, "an odd codebook with a trellis")
+        alphabet, zero = alphabet // 2, zero // 2
     indices, chunks = array("H", bytes(2 * layout[0] * layout[1] * layout[2])), chunks_of(*layout)
     for (first, *shape), data in zip(chunks, split(stream, len(chunks))):
         if alphabet == 1:
             need(not data, "a stream of a single symbol has bytes")
-            continue
-        levels = model.decode(data, *shape, zero)
+            levels = [-zero] * (shape[0] * shape[1] * shape[2])
+        else:
+            levels = model.decode(data, *shape, zero)
         need(min(levels) >= -zero and max(levels) < alphabet - zero, "an index lies outside the alphabet")
-        indices[first : first + len(levels)] = array("H", [level + zero for level in levels])
+        symbols = [level + zero for level in levels]
+        decoded = follow_trellis(symbols, *shape, trellis) if trellis else symbols
+        indices[first : first + len(decoded)] = array("H", decoded)
     return indices
 
 
@@ -707,7 +730,7 @@ class Tensor:
             return data, widen(data, self.kind) if self.kind in (FLOAT16, FLOAT64, BFLOAT16) else None, None
         codebook = codebooks[self.codebook]
         layout = self.rows, self.channels, self.inner
-        indices = decode_indices(models[self.model], self.stream, layout, codebook.entries, codebook.zero)
+        indices = decode_indices(models[self.model], self.stream, layout, codebook.entries, codebook.zero, self.trellis)
         d, centers = codebook.dimension, codebook.centers
         values = [centers[j] for j in indices] if d == 1 else [v for j in indices for v in centers[j * d : j * d + d]]
         del values[self.elements :]
@@ -730,9 +753,10 @@ def read_tensors(cursor, count, codebooks, models, streams, scale_codes):
         need(tensor.kind in TYPES, "an unknown type")
     for tensor in tensors:
         form = cursor.number(1)
-        tensor.encoding, tensor.scale_kind, tensor.by_row = form & 3, form >> 2 & 3, form >> 4 & 1
-        need(form < 32 and tensor.scale_kind < 3 and not (tensor.by_row and tensor.scale_kind != 2), "an unknown form")
+        tensor.encoding, tensor.scale_kind, tensor.by_row, tensor.trellis = form & 3, form >> 2 & 3, form >> 4 & 1, form >> 5
+        need(tensor.trellis <= ALONG_ROWS and tensor.scale_kind < 3 and not (tensor.by_row and tensor.scale_kind != 2), "an unknown form")
         need(tensor.encoding == QUANTIZED or not tensor.scale_kind, "scales of a tensor that is not quantized")
+        need(tensor.encoding == QUANTIZED or not tensor.trellis, "a trellis of a tensor that is not quantized")
         need(tensor.encoding != QUANTIZED or tensor.kind in (FLOAT32, FLOAT16, FLOAT64, BFLOAT16), "quantized integers")
     for tensor in tensors:
         tensor.elements, tensor.scales = cursor.varint(), []

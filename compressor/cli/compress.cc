@@ -233,10 +233,12 @@ void add_method_options(CLI::App& command, CompressOptions& options) {
       ->group(group);
   command
       .add_option("--codebook", options.codebook,
-                  "one for the model (default), a group of like tensors, or each tensor")
-      ->transform(one_of<CodebookScope>(
-          {{"model", CodebookScope::kModel}, {"group", CodebookScope::kGroup}, {"tensor", CodebookScope::kTensor}}))
-      ->type_name("model|group|tensor")
+                  "two grids that take turns (default), or learned: one for the model, like tensors, or each")
+      ->transform(one_of<CodebookScope>({{"trellis", CodebookScope::kTrellis},
+                                         {"model", CodebookScope::kModel},
+                                         {"group", CodebookScope::kGroup},
+                                         {"tensor", CodebookScope::kTensor}}))
+      ->type_name("trellis|model|group|tensor")
       ->default_str("")
       ->group(group);
   command.add_option("--seed", options.seed, "of everything random; default 1")->type_name("S")->group(group);

@@ -4,9 +4,11 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include "compressor/compress/weight_use.h"
 #include "compressor/graph/integer_weights.h"
+#include "compressor/quantizer/trellis_assignment.h"
 #include "formats/base/float16.h"
 #include "formats/entropy/encoder.h"
 #include "formats/entropy/statistics.h"
@@ -26,12 +28,21 @@ coded::Scales CodedTensor::scales(uint64_t elements) const {
 
 coded::Codebook CodedTensor::centers() const {
   if (grid) return {coded::CodebookKind::kUniform, kGridEntries, 1, kGridZero, 1, {}};
+  if (kind() == TensorMethod::kTrellis)
+    return {coded::CodebookKind::kUniform, 4 * trellis_zero + 2, 1, 2 * trellis_zero, kTrellisSpacing / 2, {}};
   return {coded::CodebookKind::kTableFloat32,
           static_cast<uint32_t>(codebook.size()),
           static_cast<uint32_t>(codebook.dimension),
           codebook.zero_symbol,
           0,
           codebook.centers};
+}
+
+std::vector<uint64_t> CodedTensor::symbol_counts(std::span<const uint16_t> of) const {
+  std::vector<uint64_t> counts(size_t{UINT16_MAX} + 1);
+  const int shift = kind() == TensorMethod::kTrellis ? 1 : 0;
+  for (const uint16_t index : of) ++counts[static_cast<size_t>(index >> shift)];
+  return counts;
 }
 
 std::vector<float> CodedTensor::dequantize(std::span<const uint16_t> of, const Weight& in) const {
@@ -95,15 +106,14 @@ entropy::StreamLayout CodedModel::layout(const CodedTensor& tensor) const {
   } else {
     shape = {1, 1, vectors_in(weight.elements(), tensor.dimension())};
   }
-  if (tensor.grid) return {shape.rows, shape.channels, shape.inner, kGridEntries, kGridZero};
-  return {shape.rows, shape.channels, shape.inner, static_cast<uint32_t>(tensor.codebook.size()),
-          tensor.codebook.zero_symbol};
+  const coded::Codebook centers = tensor.centers();
+  return {shape.rows, shape.channels, shape.inner, centers.entries, centers.zero_symbol, tensor.trellis};
 }
 
-std::vector<uint8_t> CodedModel::fit_entropy_model(bool grid) const {
+std::vector<uint8_t> CodedModel::fit_entropy_model(TensorMethod kind) const {
   entropy::ModelFitter fitter(coder);
   for (const CodedTensor* tensor : tensors) {
-    if (tensor->grid != grid || tensor->integers) continue;
+    if (tensor->kind() != kind) continue;
     const entropy::StreamLayout all = layout(*tensor);
     const std::vector<uint16_t> own = indices_of(*tensor);
     // Whole rows up to the limit, at least one.
@@ -129,17 +139,15 @@ coded::Tensor CodedModel::describe(const CodedTensor& tensor, std::span<const ui
   described.rows = stream.rows;
   described.channels = stream.channels;
   described.inner = stream.inner;
+  described.trellis = stream.trellis;
   described.scales = tensor.scales(weight.elements());
   return described;
 }
 
 void CodedModel::report_quantized(const CodedTensor& tensor, std::span<const uint16_t> of, std::span<const float> own,
                                   TensorReport& report) const {
-  report.method = tensor.integers ? TensorMethod::kIntegers
-                  : tensor.grid   ? TensorMethod::kGrid
-                                  : TensorMethod::kCodebook;
-  std::vector<uint64_t> counts(tensor.grid ? kGridEntries : tensor.codebook.size());
-  for (const uint16_t index : of) ++counts[index];
+  report.method = tensor.kind();
+  const std::vector<uint64_t> counts = tensor.symbol_counts(of);
   report.entropy = entropy::entropy_bits(counts);
   report.centers =
       static_cast<uint32_t>(std::count_if(counts.begin(), counts.end(), [](uint64_t n) { return n != 0; }));
@@ -169,6 +177,24 @@ GraphBytes CodedModel::graph_bytes() const {
   return to_graph_bytes(changed, graph_options);
 }
 
+// The entropy model of all tensors of a kind; and their codebook, where it is uniform. Nothing where there are none.
+CodedModel::Numbers CodedModel::add_shared(container::Writer& writer, TensorMethod kind) const {
+  Numbers numbers;
+  const auto first = std::ranges::find_if(tensors, [&](const CodedTensor* t) { return t->kind() == kind; });
+  if (first == tensors.end()) return numbers;
+  const auto number_of = [&](const Result<uint32_t>& number) {
+    if (!number.ok()) fail(model.weights[(*first)->weight], number.status());
+    return *number;
+  };
+  numbers.entropy_model = number_of(writer.add_entropy_model(fit_entropy_model(kind)));
+  const coded::Codebook centers = (*first)->centers();
+  if (centers.kind == coded::CodebookKind::kUniform) {
+    numbers.codebook = number_of(
+        writer.add_codebook(container::Codebook::uniform(centers.step, centers.entries, centers.zero_symbol)));
+  }
+  return numbers;
+}
+
 void CodedModel::write_tensors(container::Writer& writer, std::span<const size_t> stripped,
                                std::vector<TensorReport>& reports) const {
   const auto check = [&](const Status& status, const Weight& weight) {
@@ -177,26 +203,14 @@ void CodedModel::write_tensors(container::Writer& writer, std::span<const size_t
   std::vector<uint32_t> codebook_numbers;
   std::vector<const CodedTensor*> tensor_of(model.weights.size());
   for (const CodedTensor* tensor : tensors) tensor_of[tensor->weight] = tensor;
-  Numbers shared[2];  // of learned codebooks, of the grid: entropy model, and the grid's codebook
-  for (const bool grid : {false, true}) {
-    const bool used =
-        std::ranges::any_of(tensors, [&](const CodedTensor* t) { return t->grid == grid && !t->integers; });
-    if (!used) continue;
-    const Weight& first = model.weights[tensors.front()->weight];
-    const Result<uint32_t> number = writer.add_entropy_model(fit_entropy_model(grid));
-    check(number.status(), first);
-    shared[grid].entropy_model = *number;
-    if (grid) {
-      const Result<uint32_t> codebook = writer.add_codebook(container::Codebook::uniform(1, kGridEntries, kGridZero));
-      check(codebook.status(), first);
-      shared[grid].codebook = *codebook;
-    }
-  }
+  std::map<TensorMethod, Numbers> shared;
+  for (const TensorMethod kind : {TensorMethod::kCodebook, TensorMethod::kGrid, TensorMethod::kTrellis})
+    shared[kind] = add_shared(writer, kind);
   for (size_t scope = 0; scope < codebooks.size(); ++scope) {
     const Codebook& codebook = codebooks[scope];
     codebook_numbers.push_back(0);
     const bool used = std::ranges::any_of(
-        tensors, [&](const CodedTensor* t) { return !t->grid && !t->integers && t->scope == scope; });
+        tensors, [&](const CodedTensor* t) { return t->kind() == TensorMethod::kCodebook && t->scope == scope; });
     if (!used) continue;
     const Result<uint32_t> number = writer.add_codebook(
         container::Codebook::table(codebook.centers, static_cast<uint32_t>(codebook.dimension), codebook.zero_symbol));
@@ -220,8 +234,8 @@ void CodedModel::write_tensors(container::Writer& writer, std::span<const size_t
         const auto bytes = graph::to_integers(weight.dtype, *weights.zero(w), tensor.dequantize(own, weight));
         check(writer.add_lossless(static_cast<ElementType>(weight.dtype), bytes, weight.elements()), weight);
       } else {
-        Numbers numbers = shared[tensor.grid];
-        if (!tensor.grid) numbers.codebook = codebook_numbers[tensor.scope];
+        Numbers numbers = shared[tensor.kind()];
+        if (tensor.kind() == TensorMethod::kCodebook) numbers.codebook = codebook_numbers[tensor.scope];
         check(writer.add_quantized(describe(tensor, own, numbers)), weight);
       }
       report_quantized(tensor, own, *values_of(w), report);

@@ -31,14 +31,25 @@ struct CodedTensor {
   size_t weight = 0;      // index into OnnxModel::weights
   bool integers = false;  // its weight is of 8-bit integers, and so are centers times scale (int8_rounding.h)
   bool grid = false;      // on whole multiples of the scale instead of learned centers
-  size_t scope = 0;       // which codebook, unless grid
-  float largest = 0;      // the largest scale
+  // On multiples of half of kTrellisSpacing (trellis_assignment.h); `trellis_zero` is the symbol of 0 in the codebook that
+  // all such tensors of a model share, an even one.
+  entropy::Trellis trellis = entropy::Trellis::kNone;
+  uint32_t trellis_zero = 0;
+  size_t scope = 0;                  // which codebook of learned centers
+  float largest = 0;                 // the largest scale
   std::vector<uint8_t> scale_codes;  // per channel; empty: all have `largest`
   uint64_t scale_inner = 1;          // elements of a channel that lie together
-  Codebook codebook;                 // the scope's centers with this tensor's code lengths
+  Codebook codebook;                 // the scope's centers, or the trellis's symbols, with this tensor's code lengths
   std::vector<uint16_t> indices;     // of the vectors; empty where CodedModel::indices gives them
 
+  TensorMethod kind() const {
+    if (integers) return TensorMethod::kIntegers;
+    if (grid) return TensorMethod::kGrid;
+    return trellis != entropy::Trellis::kNone ? TensorMethod::kTrellis : TensorMethod::kCodebook;
+  }
   int dimension() const { return grid ? 1 : codebook.dimension; }
+  // Of the indices, how often each symbol that is coded occurs.
+  std::vector<uint64_t> symbol_counts(std::span<const uint16_t> of) const;
   float scale(uint64_t element) const {
     return scales(0).at(element / scale_inner % std::max<size_t>(1, scale_codes.size()));
   }
@@ -74,6 +85,8 @@ class CodedModel {
   bool drop_names = true;
   FileNotes::Pairs metadata;
 
+  // What the entropy coder sees of its indices.
+  entropy::StreamLayout layout(const CodedTensor& tensor) const;
   SharedValues values_of(size_t weight) const { return values[weight] ? values[weight] : weights.values(weight); }
 
   // Adds everything to a writer; reports has an entry for each weight (see blank_reports). Throws quench::Error.
@@ -93,14 +106,14 @@ class CodedModel {
   struct Numbers {
     uint32_t codebook = 0, entropy_model = 0;
   };
+  Numbers add_shared(container::Writer& writer, TensorMethod kind) const;
 
   double paper_ratio(const std::vector<TensorReport>& reports) const;
   GraphBytes graph_bytes() const;
   void write_tensors(container::Writer& writer, std::span<const size_t> stripped,
                      std::vector<TensorReport>& reports) const;
   std::vector<uint16_t> indices_of(const CodedTensor& tensor) const;
-  entropy::StreamLayout layout(const CodedTensor& tensor) const;
-  std::vector<uint8_t> fit_entropy_model(bool grid) const;
+  std::vector<uint8_t> fit_entropy_model(TensorMethod kind) const;
   coded::Tensor describe(const CodedTensor& tensor, std::span<const uint16_t> indices, Numbers numbers) const;
   void report_quantized(const CodedTensor& tensor, std::span<const uint16_t> indices, std::span<const float> values,
                         TensorReport& report) const;

@@ -34,8 +34,9 @@ namespace quench::quantizer {
 enum class Quality : uint8_t { kLossless, kTransparent, kBalanced, kSmall };
 
 enum class CodebookScope : uint8_t {
-  kModel,   // one codebook for all tensors, each with a scale of its own
-  kGroup,   // one for all tensors of the same kernel size
+  kTrellis,  // two uniform ones that take turns (trellis_assignment.h), with a dimension of 1; as kModel where they can't
+  kModel,    // one codebook for all tensors, each with a scale of its own
+  kGroup,    // one for all tensors of the same kernel size
   kTensor,  // one for each
 };
 
@@ -63,7 +64,7 @@ struct CompressOptions {
   std::filesystem::path trial;
   entropy::Coder coder = entropy::kDefaultCoder;
   int dimension = 1;  // of the vectors: 1, 2, 4 or 8
-  CodebookScope codebook = CodebookScope::kModel;
+  CodebookScope codebook = CodebookScope::kTrellis;
   ScaleScope scales = ScaleScope::kTensor;
   uint32_t max_centers = 0;  // 0: 255 for dimension 1, 1024 otherwise
   int threads = 1;
@@ -82,7 +83,7 @@ struct CompressOptions {
 };
 
 // Integers are stored as such, without loss, once they are rounded.
-enum class TensorMethod : uint8_t { kInline, kLossless, kGrid, kCodebook, kIntegers };
+enum class TensorMethod : uint8_t { kInline, kLossless, kGrid, kCodebook, kTrellis, kIntegers };
 std::string_view name_of(TensorMethod method);
 
 struct TensorReport {
@@ -94,7 +95,7 @@ struct TensorReport {
   uint64_t bytes_before = 0;
   uint64_t bytes_after = 0;    // of its stream
   double bits_per_weight = 0;  // of its stream
-  double entropy = 0;          // order 0, bits per index; 0 for lossless tensors
+  double entropy = 0;          // order 0, bits per index or what of it is coded; 0 for lossless tensors
   uint32_t centers = 0;        // distinct centers in use
   double snr_db = 0;           // of the weights; infinite when exact
 };

@@ -2,17 +2,21 @@
 
 #include <Eigen/Cholesky>
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <map>
 #include <numeric>
 
 #include "compressor/quantizer/hard_assignment.h"
+#include "compressor/quantizer/trellis_assignment.h"
 
 namespace quench::quantizer {
 namespace {
 
 // Rows do not see each other: so many at a time stay in the cache. A multiple of all dimensions of vectors.
 constexpr int64_t kRowsAtOnce = 64;
+// A trellis that is cut has to begin each part in the state that the one before ended in: the longer, the better.
+constexpr int64_t kTrellisRowsAtOnce = 256;
 
 // Upper triangular U with U^T U = H^-1 for H, as far as it is trusted, its columns in `order`. With the order reversed by
 // P, P H P = L L^T, so that U = P L^-1 P: one decomposition and no inverse.
@@ -45,22 +49,23 @@ std::vector<int64_t> column_order(const Eigen::MatrixXd& moment, bool keep) {
 
 // The assignment trades distance for bits at a price that depends on the column: an error in a column that later ones
 // can compensate costs less. Prices are rounded to quarter octaves, so that few assigners are needed.
+template <typename Assigner>
 class PricedAssigners {
  public:
   PricedAssigners(const Codebook& codebook, float beta) : codebook_(codebook), beta_(beta) {}
 
-  const HardAssigner& at(double factor) {
+  const Assigner& at(double factor) {
     const int level = static_cast<int>(std::lround(4 * std::log2(std::clamp(factor, 1.0 / 64, 64.0))));
     const auto found = assigners_.find(level);
     if (found != assigners_.end()) return found->second;
-    return assigners_.emplace(level, HardAssigner(codebook_, beta_ * std::exp2(static_cast<float>(level) / 4)))
+    return assigners_.emplace(level, Assigner(codebook_, beta_ * std::exp2(static_cast<float>(level) / 4)))
         .first->second;
   }
 
  private:
   const Codebook& codebook_;
   float beta_;
-  std::map<int, HardAssigner> assigners_;
+  std::map<int, Assigner> assigners_;
 };
 
 }  // namespace
@@ -77,7 +82,10 @@ class ErrorFeedback::Assignment {
         rows_(rows),
         across_columns_(view.column_stride == 1 && codebook.dimension > 1) {}
 
-  void run(PricedAssigners& assigners, std::span<const float> values, std::span<uint32_t> indices);
+  void run(PricedAssigners<HardAssigner>& assigners, std::span<const float> values, std::span<uint32_t> indices);
+  // states: of each column of the view, where the rows before ended.
+  void run(PricedAssigners<TrellisAssigner>& assigners, std::span<uint32_t> states, std::span<const float> values,
+           std::span<uint32_t> indices);
 
  private:
   int64_t element(int64_t row, size_t position) const {
@@ -85,6 +93,7 @@ class ErrorFeedback::Assignment {
   }
   void load(std::span<const float> values);
   void choose(size_t position, const HardAssigner& assigner, std::span<uint32_t> indices);
+  void choose(size_t position, const TrellisAssigner& assigner, uint32_t& state, std::span<uint32_t> indices);
   void spread(size_t position);
 
   const MatrixView& view_;
@@ -94,6 +103,7 @@ class ErrorFeedback::Assignment {
   bool across_columns_;        // a vector holds d columns of one row; otherwise one column of d rows
   Eigen::MatrixXf columns_;    // rows x columns, in the block's order
   Eigen::MatrixXf quantized_;  // the columns of the current step
+  TrellisAssigner::Workspace workspace_;
 };
 
 void ErrorFeedback::Assignment::load(std::span<const float> values) {
@@ -123,6 +133,19 @@ void ErrorFeedback::Assignment::choose(size_t position, const HardAssigner& assi
   }
 }
 
+void ErrorFeedback::Assignment::choose(size_t position, const TrellisAssigner& assigner, uint32_t& state,
+                                       std::span<uint32_t> indices) {
+  std::array<uint32_t, kTrellisRowsAtOnce> chosen;
+  const auto rows = static_cast<size_t>(rows_);
+  const std::span<const float> values(columns_.col(static_cast<Eigen::Index>(position)).data(), rows);
+  assigner.assign(values, state, std::span(chosen).first(rows), workspace_);
+  for (int64_t r = 0; r < rows_; ++r) {
+    const uint32_t index = chosen[static_cast<size_t>(r)];
+    indices[static_cast<size_t>(element(r, position))] = index;
+    quantized_(r, 0) = assigner.center(index);
+  }
+}
+
 void ErrorFeedback::Assignment::spread(size_t position) {
   const auto first = static_cast<Eigen::Index>(position);
   for (Eigen::Index j = 0; j < quantized_.cols(); ++j) {
@@ -133,13 +156,24 @@ void ErrorFeedback::Assignment::spread(size_t position) {
   }
 }
 
-void ErrorFeedback::Assignment::run(PricedAssigners& assigners, std::span<const float> values,
+void ErrorFeedback::Assignment::run(PricedAssigners<HardAssigner>& assigners, std::span<const float> values,
                                     std::span<uint32_t> indices) {
   load(values);
   const size_t step = across_columns_ ? static_cast<size_t>(codebook_.dimension) : 1;
   quantized_.resize(rows_, static_cast<Eigen::Index>(step));
   for (size_t p = 0; p < block_.order.size(); p += step) {
     choose(p, assigners.at(block_.weights[p]), indices);
+    spread(p);
+  }
+}
+
+void ErrorFeedback::Assignment::run(PricedAssigners<TrellisAssigner>& assigners, std::span<uint32_t> states,
+                                    std::span<const float> values, std::span<uint32_t> indices) {
+  load(values);
+  quantized_.resize(rows_, 1);
+  for (size_t p = 0; p < block_.order.size(); ++p) {
+    choose(p, assigners.at(block_.weights[p]), states[static_cast<size_t>(block_.first_column + block_.order[p])],
+           indices);
     spread(p);
   }
 }
@@ -166,7 +200,7 @@ bool ErrorFeedback::assign(const Codebook& codebook, float beta, std::span<const
                            std::span<uint32_t> indices) const {
   const int64_t d = codebook.dimension;
   if ((view_.column_stride == 1 ? view_.columns : view_.rows / view_.groups) % d != 0) return false;
-  PricedAssigners assigners(codebook, beta);
+  PricedAssigners<HardAssigner> assigners(codebook, beta);
   const int64_t rows = view_.rows / view_.groups;
   for (const Block& block : blocks_) {
     for (int64_t first = 0; first < rows; first += kRowsAtOnce) {
@@ -174,6 +208,23 @@ bool ErrorFeedback::assign(const Codebook& codebook, float beta, std::span<const
     }
   }
   return true;
+}
+
+void ErrorFeedback::assign_trellis(const Codebook& symbols, float beta, uint64_t run, std::span<const float> values,
+                                   std::span<uint32_t> indices) const {
+  PricedAssigners<TrellisAssigner> assigners(symbols, beta);
+  std::vector<uint32_t> states(static_cast<size_t>(view_.columns));
+  const int64_t rows = view_.rows / view_.groups, restart = static_cast<int64_t>(run);
+  for (const Block& block : blocks_) {
+    for (int64_t first = 0; first < rows;) {
+      const int64_t behind = (block.first_row + first) % restart;  // rows since the trellis began
+      if (behind == 0)
+        std::ranges::for_each(block.order, [&](int64_t c) { states[static_cast<size_t>(block.first_column + c)] = 0; });
+      const int64_t count = std::min({kTrellisRowsAtOnce, rows - first, restart - behind});
+      Assignment(view_, block, symbols, first, count).run(assigners, states, values, indices);
+      first += count;
+    }
+  }
 }
 
 }  // namespace quench::quantizer

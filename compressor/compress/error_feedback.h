@@ -30,6 +30,10 @@ class ErrorFeedback {
   // in memory order. beta: squared distance per bit. False, and nothing done, where the view's rows or columns cannot be
   // cut into whole vectors.
   bool assign(const Codebook& codebook, float beta, std::span<const float> values, std::span<uint32_t> indices) const;
+  // The same along a trellis (trellis_assignment.h) that goes down the view's rows, in each column for itself, and begins
+  // anew every `run` rows.
+  void assign_trellis(const Codebook& symbols, float beta, uint64_t run, std::span<const float> values,
+                      std::span<uint32_t> indices) const;
 
  private:
   struct Block {

@@ -76,7 +76,9 @@ class ModelQuantizer {
     double sensitivity = 0;       // error of the outputs per squared error of an element
     double share = 0;             // step at multiplier 1
     int32_t least = 0, most = 0;  // of integers, less their zero
-    bool exact = false;           // kept as it is: with these steps it would be no smaller, or lose its largest values
+    entropy::Trellis possible_trellis = entropy::Trellis::kNone;  // where its values do not reach too far
+    bool is_wide = false;                                         // in so many steps that code lengths hardly differ
+    bool exact = false;  // kept as it is: with these steps it would be no smaller, or lose its largest values
     std::optional<uint64_t> exact_bytes;  // its lossless stream; found once
   };
 
@@ -91,7 +93,10 @@ class ModelQuantizer {
   void learn_codebooks();
   void fit_code_lengths(Tensor& tensor, std::span<const float> vectors) const;
   int dimension(const Tensor& tensor) const { return tensor.grid || tensor.integers ? 1 : options_.dimension; }
-  void choose_grid(Tensor& tensor, std::span<const float> values) const;
+  const ErrorFeedback* feedback_of(const Tensor& tensor) const;
+  void choose_centers(Tensor& tensor, std::span<const float> values) const;
+  void share_trellis_zero();
+  void choose(const Tensor& tensor, std::span<const float> vectors, std::span<uint32_t> chosen) const;
   std::vector<uint16_t> assign(const Tensor& tensor, std::span<const float> values) const;
   std::vector<uint16_t> indices_of(const Tensor& tensor) const {
     return holds_indices_ ? tensor.indices : assign(tensor, *values_of(tensor));

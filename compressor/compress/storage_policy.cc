@@ -59,6 +59,7 @@ TensorMethod choose_method(const Weight& weight, bool is_learned, const StorageP
 std::string reason_for(TensorMethod method, const Weight& weight, bool is_learned) {
   switch (method) {
     case TensorMethod::kCodebook:
+    case TensorMethod::kTrellis:
       return "quantized";
     case TensorMethod::kIntegers:
       return "quantized to fewer integers";

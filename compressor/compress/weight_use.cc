@@ -290,7 +290,8 @@ std::vector<size_t> places_of_weights(const OnnxModel& model) {
 }
 
 StreamShape stream_shape(const Weight& weight) {
-  const std::vector<int64_t>& dims = weight.dims;
+  std::vector<int64_t> dims = weight.dims;
+  if (dims.size() == 3 && dims[0] == 1) dims.erase(dims.begin());  // of a recurrent layer with one direction
   if (dims.size() < 2) return {1, 1, weight.elements()};
   StreamShape shape{static_cast<uint64_t>(dims[0]), static_cast<uint64_t>(dims[1]), 1};
   for (size_t i = 2; i < dims.size(); ++i) shape.inner *= static_cast<uint64_t>(dims[i]);

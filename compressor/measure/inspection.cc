@@ -82,6 +82,9 @@ void describe(const QuenchFile& file, uint32_t number, std::span<std::byte> scra
   tensor.centers = codebook.entries;
   std::vector<uint16_t> indices(info.index_count);
   file.check(file.reader().decode_indices(number, indices, scratch));
+  // Of an index on a trellis its symbol is coded, half of it.
+  if (info.trellis != entropy::Trellis::kNone)
+    std::ranges::transform(indices, indices.begin(), [](uint16_t i) { return i / 2; });
   tensor.entropy = order0_entropy(counts_of(indices, codebook.entries));
 }
 

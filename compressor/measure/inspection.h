@@ -20,7 +20,7 @@ struct InspectedTensor {
   uint32_t centers = 0;    // entries of the codebook; of 8-bit integers, how many different ones there are
   uint32_t codebook = 0;
   double bits_per_weight = 0;     // of its stream
-  std::optional<double> entropy;  // order 0, bits per index or 8-bit integer
+  std::optional<double> entropy;  // order 0, bits per index, or what of it is coded, or 8-bit integer
   uint64_t bytes = 0;             // of its stream
 };
 

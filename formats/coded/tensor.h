@@ -12,6 +12,7 @@
 #include <span>
 
 #include "formats/base/element_type.h"
+#include "formats/entropy/coder.h"
 
 namespace quench::coded {
 
@@ -83,6 +84,7 @@ struct Tensor {
   uint64_t rows = 1;
   uint64_t channels = 1;
   uint64_t inner = 1;
+  entropy::Trellis trellis = entropy::Trellis::kNone;  // what the indices follow
   Scales scales;
   std::span<const uint16_t> indices;  // all of them, where they are at hand
 };

@@ -45,7 +45,8 @@ constexpr uint32_t kSectionTerse = 4;      // of the graph alone: its names are 
 
 // Fields of a tensor's form byte: encoding in bits 0-1, ScaleKind in bits 2-3, and:
 constexpr uint8_t kScalesFollowRows =
-    1 << 4;  // a scale per row of the index layout; its channels and inner are not stored
+    1 << 4;                            // a scale per row of the index layout; its channels and inner are not stored
+constexpr uint32_t kTrellisShift = 5;  // of entropy::Trellis in the form
 
 // Elements of a raw or plane-coded tensor are cut into chunks of this many units (see planes.h).
 constexpr uint64_t kChunkUnits = uint64_t{1} << 17;

@@ -388,15 +388,17 @@ Status read_forms(TensorTable& table) {
     const uint8_t scale_kind = (form >> 2) & 3;
     info.type = static_cast<ElementType>(types[i]);
     info.encoding = static_cast<Encoding>(form & 3);
+    const auto trellis = static_cast<uint8_t>(form >> kTrellisShift);
     if (element_bits(info.type) == 0 || scale_kind > static_cast<uint8_t>(ScaleKind::kChannel) ||
-        (form & ~(0xF | kScalesFollowRows)) != 0) {
+        trellis > static_cast<uint8_t>(entropy::Trellis::kAlongRows)) {
       return Status::error(StatusCode::kUnsupportedFeature, "tensor %zu: unknown type %u or form %u", i,
                            static_cast<unsigned>(info.type), form);
     }
     info.scales.kind = static_cast<ScaleKind>(scale_kind);
+    info.trellis = static_cast<entropy::Trellis>(trellis);
     const bool follows = (form & kScalesFollowRows) != 0;
     const bool scaled = info.scales.kind != ScaleKind::kNone;
-    if ((scaled && !table.quantized(i)) || (follows && info.scales.kind != ScaleKind::kChannel) ||
+    if (((scaled || trellis != 0) && !table.quantized(i)) || (follows && info.scales.kind != ScaleKind::kChannel) ||
         (table.quantized(i) && !is_float(info.type)) ||
         (info.encoding == Encoding::kDeltaPlanes && unit_layout(info.type, true).rotated)) {
       return table.corrupt(i, "the form contradicts itself");
@@ -465,7 +467,7 @@ Status read_index_layouts(TensorTable& table) {
       return table.corrupt(i, "the layout does not fit the number of indices");
     }
     info.rows = info.index_count / (info.channels * info.inner);
-    record.layout = {info.rows, info.channels, info.inner, codebook.entries, codebook.zero_symbol};
+    record.layout = {info.rows, info.channels, info.inner, codebook.entries, codebook.zero_symbol, info.trellis};
     QUENCH_RETURN_IF_ERROR(entropy::check_layout(record.layout));
   }
   return {};

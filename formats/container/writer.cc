@@ -136,7 +136,8 @@ bool has_scale_layout(const EncodedTensor& encoded) {
 uint8_t form_of(const EncodedTensor& encoded) {
   const coded::Tensor& tensor = encoded.tensor;
   const uint32_t kinds = static_cast<uint32_t>(tensor.encoding) | static_cast<uint32_t>(tensor.scales.kind) << 2;
-  return static_cast<uint8_t>(kinds | (scales_follow_rows(encoded) ? kScalesFollowRows : 0u));
+  return static_cast<uint8_t>(kinds | (scales_follow_rows(encoded) ? kScalesFollowRows : 0u) |
+                              static_cast<uint32_t>(tensor.trellis) << kTrellisShift);
 }
 
 uint64_t scale_count(const EncodedTensor& encoded) {
@@ -393,8 +394,8 @@ Result<EncodedTensor> Writer::encode_quantized(const coded::Tensor& tensor) cons
                          static_cast<unsigned long long>(indices),
                          static_cast<unsigned long long>(tensor.element_count));
   }
-  const entropy::StreamLayout layout{tensor.rows, tensor.channels, tensor.inner, codebook.entries,
-                                     codebook.zero_symbol};
+  const entropy::StreamLayout layout{tensor.rows,      tensor.channels,      tensor.inner,
+                                     codebook.entries, codebook.zero_symbol, tensor.trellis};
   Result<std::vector<uint8_t>> stream = state_->encoders[tensor.entropy_model].encode(layout, tensor.indices);
   if (!stream.ok()) return stream.status();
   EncodedTensor encoded;

@@ -51,6 +51,10 @@ Status check_layout(const StreamLayout& layout) {
     return Status::error(StatusCode::kInvalidArgument, "zero symbol %u lies outside the alphabet of %u",
                          layout.zero_symbol, layout.alphabet);
   }
+  if (layout.trellis != Trellis::kNone && (layout.alphabet % 2 != 0 || layout.zero_symbol % 2 != 0)) {
+    return Status::error(StatusCode::kInvalidArgument, "a trellis over %u entries with zero at %u", layout.alphabet,
+                         layout.zero_symbol);
+  }
   uint64_t symbols = 1;
   for (const uint64_t extent : {layout.rows, layout.channels, layout.inner}) {
     if (extent > kMaxSymbols) return Status::error(StatusCode::kLimit, "the stream is too long");

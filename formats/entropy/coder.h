@@ -65,18 +65,22 @@ inline constexpr uint64_t kMaxSymbols = uint64_t{1} << 40;       // of one strea
 inline constexpr uint64_t kMaxChunkSymbols = uint64_t{1} << 18;  // chunks are at most this long
 inline constexpr uint64_t kMaxModelBytes = uint64_t{1} << 16;    // of a serialized entropy model
 
+// Which states of a trellis the indices follow, if any (trellis.h). The numbers are part of the file format.
+enum class Trellis : uint8_t { kNone = 0, kDownColumns = 1, kAlongRows = 2 };
+
 struct StreamLayout {
   uint64_t rows = 0;
   uint64_t channels = 0;
   uint64_t inner = 0;
-  uint32_t alphabet = 1;     // indices are 0 .. alphabet - 1; 1 .. kMaxAlphabet
-  uint32_t zero_symbol = 0;  // < alphabet
+  uint32_t alphabet = 1;             // indices are 0 .. alphabet - 1; 1 .. kMaxAlphabet
+  uint32_t zero_symbol = 0;          // < alphabet
+  Trellis trellis = Trellis::kNone;  // otherwise alphabet and zero_symbol are even
   // Valid after check_layout() only.
   uint64_t symbols() const { return rows * channels * inner; }
 };
 
 // kLimit when there are more than kMaxSymbols symbols, kInvalidArgument when the alphabet or zero_symbol is out of
-// range. A dimension of 0 (an empty stream) is fine.
+// range, or odd with a trellis. A dimension of 0 (an empty stream) is fine.
 Status check_layout(const StreamLayout& layout);
 
 // A part of a stream that decodes on its own: whole rows, or whole channels of one row, or a piece of one channel.

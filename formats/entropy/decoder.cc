@@ -7,6 +7,7 @@
 #include "formats/entropy/chunk_table.h"
 #include "formats/entropy/huffman_decoder.h"
 #include "formats/entropy/rans_decoder.h"
+#include "formats/entropy/trellis.h"
 
 namespace quench::entropy {
 
@@ -156,6 +157,20 @@ Result<Decoder> Decoder::create(std::span<const uint8_t> model, std::span<uint8_
 template <typename Index>
 Status Decoder::decode_part(std::span<const uint8_t> bytes, const StreamLayout& chunk, Index* out,
                             std::span<uint8_t> scratch) const {
+  QUENCH_RETURN_IF_ERROR(decode_symbols(bytes, symbol_layout(chunk), out, scratch));
+  if (chunk.trellis != Trellis::kNone) {
+    follow_trellis(chunk, [out](uint64_t i, uint32_t state) {
+      const uint32_t symbol = out[i];
+      out[i] = static_cast<Index>(2 * symbol + (state & 1));
+      return symbol;
+    });
+  }
+  return Status();
+}
+
+template <typename Index>
+Status Decoder::decode_symbols(std::span<const uint8_t> bytes, const StreamLayout& chunk, Index* out,
+                               std::span<uint8_t> scratch) const {
   if (chunk.alphabet == 1) {
     if (!bytes.empty()) return Status::error(StatusCode::kCorrupt, "a stream of a single symbol has bytes");
     for (uint64_t i = 0; i < chunk.symbols(); ++i) out[i] = 0;

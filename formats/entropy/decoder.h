@@ -74,6 +74,9 @@ class Decoder {
   template <typename Index>
   Status decode_part(std::span<const uint8_t> bytes, const StreamLayout& chunk, Index* out,
                      std::span<uint8_t> scratch) const;
+  template <typename Index>
+  Status decode_symbols(std::span<const uint8_t> bytes, const StreamLayout& chunk, Index* out,
+                        std::span<uint8_t> scratch) const;
 
   const DecoderRow* row_ = nullptr;  // of the model's coder
   const void* tables_ = nullptr;     // what the row built in `memory`

@@ -7,6 +7,7 @@
 #include "formats/entropy/chunk_table.h"
 #include "formats/entropy/huffman_encoder.h"
 #include "formats/entropy/rans_encoder.h"
+#include "formats/entropy/trellis.h"
 
 namespace quench::entropy {
 
@@ -24,6 +25,30 @@ Status check_indices(const StreamLayout& layout, std::span<const Index> indices)
       return Status::error(StatusCode::kInvalidArgument, "index %u lies outside the alphabet of %u", unsigned{index},
                            layout.alphabet);
     }
+  }
+  return Status();
+}
+
+// Calls use(layout, symbols) for what is coded of each chunk, in order, until one gives an error.
+template <typename Index, typename Use>
+Status for_each_chunk(const StreamLayout& layout, std::span<const Index> indices, Use use) {
+  QUENCH_RETURN_IF_ERROR(check_indices(layout, indices));
+  std::vector<Index> symbols;
+  for (uint64_t c = 0; c < chunk_count(layout); ++c) {
+    const Chunk chunk = chunk_at(layout, c);
+    const Index* const own = indices.data() + chunk.first_symbol;
+    if (layout.trellis == Trellis::kNone) {
+      use(chunk.layout, own);
+      continue;
+    }
+    symbols.resize(chunk.layout.symbols());
+    bool follows = true;
+    follow_trellis(chunk.layout, [&](uint64_t i, uint32_t state) {
+      follows = follows && (own[i] & 1u) == (state & 1);
+      return symbols[i] = static_cast<Index>(own[i] / 2);
+    });
+    if (!follows) return Status::error(StatusCode::kInvalidArgument, "the indices do not follow the trellis");
+    use(symbol_layout(chunk.layout), symbols.data());
   }
   return Status();
 }
@@ -164,13 +189,9 @@ struct ModelFitter::Statistics {
 
   template <typename Index>
   Status add(const StreamLayout& layout, std::span<const Index> indices) {
-    QUENCH_RETURN_IF_ERROR(check_indices(layout, indices));
-    if (layout.alphabet == 1) return Status();
-    for (uint64_t i = 0; i < chunk_count(layout); ++i) {
-      const Chunk chunk = chunk_at(layout, i);
-      row.count(chunk.layout, indices.data() + chunk.first_symbol, counts.get());
-    }
-    return Status();
+    return for_each_chunk(layout, indices, [this](const StreamLayout& chunk, const Index* symbols) {
+      if (chunk.alphabet > 1) row.count(chunk, symbols, counts.get());
+    });
   }
 
   const EncoderRow& row;
@@ -202,16 +223,13 @@ struct Encoder::Tables {
 
   template <typename Index>
   Result<std::vector<uint8_t>> encode(const StreamLayout& layout, std::span<const Index> indices) const {
-    QUENCH_RETURN_IF_ERROR(check_indices(layout, indices));
-    const uint64_t chunks = chunk_count(layout);
     std::vector<uint8_t> table, body;
-    for (uint64_t i = 0; i < chunks; ++i) {
-      const Chunk chunk = chunk_at(layout, i);
-      const std::vector<uint8_t> bytes = encode_chunk(chunk.layout, indices.data() + chunk.first_symbol);
+    QUENCH_RETURN_IF_ERROR(for_each_chunk(layout, indices, [&](const StreamLayout& chunk, const Index* symbols) {
+      const std::vector<uint8_t> bytes = encode_chunk(chunk, symbols);
       body.insert(body.end(), bytes.begin(), bytes.end());
-      if (chunks == 1) break;
       for (uint64_t k = 0; k < kChunkEntryBytes; ++k) table.push_back(static_cast<uint8_t>(body.size() >> (8 * k)));
-    }
+    }));
+    if (table.size() == kChunkEntryBytes) return body;
     body.insert(body.begin(), table.begin(), table.end());
     return body;
   }

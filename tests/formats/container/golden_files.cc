@@ -8,12 +8,14 @@
 #include <random>
 
 #include "formats/entropy/encoder.h"
+#include "tests/formats/entropy/sample_streams.h"
 
 namespace quench::container {
 namespace {
 
 using entropy::Coder;
 using entropy::StreamLayout;
+using entropy::Trellis;
 
 void check(const Status& status) {
   if (!status.ok()) std::abort();
@@ -156,6 +158,7 @@ class Builder {
     tensor.rows = part.layout.rows;
     tensor.channels = part.layout.channels;
     tensor.inner = part.layout.inner;
+    tensor.trellis = part.layout.trellis;
     tensor.scales.kind = part.scales;
     tensor.scales.largest = part.largest;
     tensor.scales.codes = part.codes;
@@ -195,6 +198,7 @@ class Builder {
     part.codebook = codebook;
     part.layout = layout;
     part.indices = small_indices(layout_of(part), seed, skip);
+    follow_trellis(part);
     return part;
   }
   Part any(uint32_t codebook, StreamLayout layout, uint32_t seed) const {
@@ -202,6 +206,7 @@ class Builder {
     part.codebook = codebook;
     part.layout = layout;
     part.indices = any_indices(layout_of(part), seed);
+    follow_trellis(part);
     return part;
   }
 
@@ -217,6 +222,12 @@ class Builder {
   }
 
  private:
+  void follow_trellis(Part& part) const {
+    if (part.layout.trellis == Trellis::kNone) return;
+    entropy::testing::SampleStream sample{layout_of(part), std::move(part.indices)};
+    put_on_trellis(sample);
+    part.indices = std::move(sample.indices);
+  }
   // 2^(-code / 16) of the largest, by two products of float32.
   static float scale_at(const Part& part, uint64_t element) {
     if (part.scales == ScaleKind::kNone) return 1;
@@ -591,9 +602,32 @@ GoldenFile terse() {
 
 }  // namespace
 
+// Down columns, more than are decoded at a time, and along rows, under every coder; two symbols, of which one is coded;
+// wide indices; more than one chunk.
+GoldenFile trellis() {
+  Builder builder("trellis");
+  const uint32_t levels = builder.add(Codebook::uniform(0.125f, 32, 16));
+  const uint32_t single = builder.add(Codebook::uniform(0.5f, 2, 0));
+  const uint32_t wide = builder.add(Codebook::uniform(0x1p-15f, 65536, 32768));
+  const uint32_t uneven = builder.add(Codebook::table({-0.5f, -0.3f, 0, 0.1f, 0.4f, 1}, 1, 2));
+  for (const Coder coder : {Coder::kHuffman, Coder::kRans, Coder::kArithmetic}) {
+    std::vector<Part> parts;
+    for (const Trellis trellis : {Trellis::kDownColumns, Trellis::kAlongRows}) {
+      parts.push_back(builder.small(levels, {30, 9, 9, 1, 0, trellis}, 1));
+      parts.push_back(builder.any(wide, {20, 5, 1, 1, 0, trellis}, 2));
+      parts.push_back(builder.any(single, {5, 4, 1, 1, 0, trellis}, 3));
+      parts.push_back(builder.small(uneven, {7, 6, 1, 1, 0, trellis}, 4));
+    }
+    if (coder == Coder::kArithmetic)
+      parts.push_back(builder.small(uneven, {400, 700, 1, 1, 0, Trellis::kDownColumns}, 5, 9));
+    add_all(builder, coder, parts);
+  }
+  return builder.finish();
+}
+
 std::vector<GoldenFile> golden_files() {
   return {huffman(),        rans(),    arithmetic(), vectors(), table(), planes(), delta(),
-          channel_scales(), float16(), shared(),     chunks(),  graph(), terse()};
+          channel_scales(), float16(), shared(),     chunks(),  graph(), terse(),  trellis()};
 }
 
 }  // namespace quench::container

@@ -279,6 +279,10 @@ TEST(Hostile, TensorTableWithoutElementsOrWithTooManyIsRefused) {
   EXPECT_EQ(code_of(file_with_table(table, 1)), StatusCode::kCorrupt);
   table = {8, planes, 4, 0};  // strings
   EXPECT_EQ(code_of(file_with_table(table, 1)), StatusCode::kUnsupportedFeature);
+  table = {1, planes | 1 << kTrellisShift, 4, 0};
+  EXPECT_EQ(code_of(file_with_table(table, 1)), StatusCode::kCorrupt);
+  table = {1, static_cast<uint8_t>(Encoding::kQuantized) | 3 << kTrellisShift, 4, 0, 0, 1, 1, 0};
+  EXPECT_EQ(code_of(file_with_table(table, 1)), StatusCode::kUnsupportedFeature);
   table = {1, static_cast<uint8_t>(Encoding::kDeltaPlanes), 4, 0};
   EXPECT_EQ(code_of(file_with_table(table, 1)), StatusCode::kCorrupt);
   table = {1, static_cast<uint8_t>(Encoding::kQuantized), 4, 0, 0, 1, 1, 0};  // no codebook 0
@@ -407,6 +411,26 @@ TEST(Hostile, BytesBehindTheLastChunkOfPlanesAreRefused) {
   EXPECT_EQ(code_of(shorter, Limits{}), StatusCode::kCorrupt);
   const FileBytes none = file_with_directory([](std::vector<uint8_t>& stream) { stream.resize(15); });
   EXPECT_EQ(code_of(none, Limits{}), StatusCode::kTruncated);
+}
+
+// Half of the codebook's indices belong to each state, so there must be an even number of them, with zero at an even one.
+TEST(Hostile, TrellisesOverOddCodebooksAreRefused) {
+  const std::vector<uint16_t> indices = {8, 8, 8, 8};
+  Writer writer = Writer::in_memory();
+  coded::Tensor tensor;
+  tensor.codebook = *writer.add_codebook(Codebook::uniform(0.5f, 16, 8));
+  tensor.entropy_model = *writer.add_entropy_model(default_model(entropy::Coder::kArithmetic));
+  tensor.indices = indices;
+  tensor.element_count = tensor.channels = 4;
+  tensor.trellis = entropy::Trellis::kDownColumns;
+  const EncodedTensor encoded = *writer.encode_quantized(tensor);
+  for (const auto& [entries, zero] : {std::pair(16u, 8u), {15u, 8u}, {16u, 7u}, {17u, 9u}}) {
+    Writer other = Writer::in_memory();
+    ASSERT_TRUE(other.add_codebook(Codebook::uniform(0.5f, entries, zero)).ok());
+    ASSERT_TRUE(other.add_entropy_model(default_model(entropy::Coder::kArithmetic)).ok());
+    ASSERT_TRUE(other.append(encoded).ok());
+    EXPECT_EQ(code_of(*other.finish_bytes()) == StatusCode::kOk, entries == 16 && zero == 8) << entries << " " << zero;
+  }
 }
 
 // A stream of 15 symbols under a codebook of fewer: what lies behind the centers must not be read as a center.

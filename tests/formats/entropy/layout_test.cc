@@ -51,6 +51,9 @@ TEST(LayoutTest, AbsurdSizesAreRefused) {
   EXPECT_EQ(check_layout({1, 1, 1, 0, 0}).code(), StatusCode::kInvalidArgument);
   EXPECT_EQ(check_layout({1, 1, 1, 65537, 0}).code(), StatusCode::kInvalidArgument);
   EXPECT_EQ(check_layout({1, 1, 1, 5, 5}).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(check_layout({1, 1, 1, 5, 2, Trellis::kAlongRows}).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(check_layout({1, 1, 1, 6, 3, Trellis::kDownColumns}).code(), StatusCode::kInvalidArgument);
+  EXPECT_TRUE(check_layout({1, 1, 1, 6, 2, Trellis::kDownColumns}).ok());
 }
 
 }  // namespace

@@ -56,6 +56,24 @@ inline SampleStream make_constant_stream(StreamLayout layout, uint16_t index) {
   return {layout, std::vector<uint16_t>(layout.symbols(), index)};
 }
 
+// The nearest indices, from the first on, that follow the layout's trellis: STREAMS.md's rule once more.
+inline void put_on_trellis(SampleStream& sample) {
+  constexpr uint8_t kNext[8][2] = {{0, 2}, {5, 7}, {1, 3}, {6, 4}, {2, 0}, {4, 6}, {3, 1}, {7, 5}};
+  for (uint64_t c = 0; c < chunk_count(sample.layout); ++c) {
+    const Chunk chunk = chunk_at(sample.layout, c);
+    const uint64_t width = chunk.layout.channels * chunk.layout.inner;
+    std::vector<uint8_t> states(width);
+    for (uint64_t i = 0; i < chunk.layout.symbols(); ++i) {
+      const bool along = sample.layout.trellis == Trellis::kAlongRows;
+      uint8_t& state = states[along ? 0 : i % width];
+      if (along && i % width == 0) state = 0;
+      uint16_t& index = sample.indices[chunk.first_symbol + i];
+      index = static_cast<uint16_t>(index / 2 * 2 + state % 2);
+      state = kNext[state][index / 2 % 2];
+    }
+  }
+}
+
 // Layouts and sources that the coders must get right, small enough to try them all.
 inline std::vector<SampleStream> sample_streams() {
   Random random(1);
@@ -81,6 +99,15 @@ inline std::vector<SampleStream> sample_streams() {
       if (layout.symbols() > 2000 && samples.size() % 3 != 0 && source.alphabet > 300) continue;
       samples.push_back(make_stream(random, layout, source.scale));
     }
+    for (const Source& source :
+         {Source{2, 0, 0.5}, Source{62, 30, 3}, Source{256, 128, 20}, Source{65536, 32768, 60}}) {
+      for (const Trellis trellis : {Trellis::kDownColumns, Trellis::kAlongRows}) {
+        samples.push_back(make_stream(
+            random, {layout.rows, layout.channels, layout.inner, source.alphabet, source.zero_symbol, trellis},
+            source.scale));
+        put_on_trellis(samples.back());
+      }
+    }
     samples.push_back(make_uniform_stream(random, {layout.rows, layout.channels, layout.inner, 200, 99}));
     samples.push_back(make_constant_stream({layout.rows, layout.channels, layout.inner, 200, 99}, 99));
     samples.push_back(make_constant_stream({layout.rows, layout.channels, layout.inner, 200, 99}, 199));
@@ -89,6 +116,7 @@ inline std::vector<SampleStream> sample_streams() {
   samples.push_back({{0, 4, 9, 15, 7}, {}});
   samples.push_back({{4, 0, 9, 15, 7}, {}});
   samples.push_back({{0, 0, 0, 1, 0}, {}});
+  samples.push_back({{0, 4, 9, 16, 8, Trellis::kAlongRows}, {}});
   return samples;
 }
 

@@ -44,6 +44,18 @@ TEST_P(ChecksTest, IndicesBeyondTheAlphabetAreRefused) {
   }
 }
 
+TEST_P(ChecksTest, IndicesOffTheTrellisAreRefused) {
+  SampleStream sample = make_constant_stream({3, 4, 1, 16, 8, Trellis::kDownColumns}, 8);
+  put_on_trellis(sample);
+  const Encoder encoder = *Encoder::create(model_);
+  EXPECT_TRUE(encoder.encode(sample.layout, std::span<const uint16_t>(sample.indices)).ok());
+  sample.indices[7] ^= 1;
+  ModelFitter fitter(GetParam());
+  EXPECT_EQ(fitter.add(sample.layout, std::span<const uint16_t>(sample.indices)).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(encoder.encode(sample.layout, std::span<const uint16_t>(sample.indices)).status().code(),
+            StatusCode::kInvalidArgument);
+}
+
 TEST_P(ChecksTest, IndicesBelowZeroAreRefused) {
   SampleStream sample = make_constant_stream({1, 40, 1, 15, 7}, 7);
   sample.indices.back() = 5;

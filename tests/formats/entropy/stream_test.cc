@@ -14,7 +14,8 @@ class StreamTest : public ::testing::TestWithParam<Coder> {};
 
 std::string describe(const StreamLayout& layout) {
   return std::to_string(layout.rows) + "x" + std::to_string(layout.channels) + "x" + std::to_string(layout.inner) +
-         " alphabet " + std::to_string(layout.alphabet) + " zero " + std::to_string(layout.zero_symbol);
+         " alphabet " + std::to_string(layout.alphabet) + " zero " + std::to_string(layout.zero_symbol) + " trellis " +
+         std::to_string(static_cast<int>(layout.trellis));
 }
 
 std::vector<uint8_t> encode(const Encoder& encoder, const SampleStream& sample) {
@@ -91,10 +92,14 @@ TEST_P(StreamTest, EverySimdTargetDecodesLikeTheReference) {
 
 TEST_P(StreamTest, ChunksDecodeAloneAndInAnyOrder) {
   Random random(5);
-  for (const StreamLayout& layout : {StreamLayout{600, 500, 1, 31, 15}, StreamLayout{2, 300000, 1, 31, 15},
-                                     StreamLayout{1, 1, 600001, 31, 15}, StreamLayout{90, 400, 9, 31, 15}}) {
+  for (const StreamLayout& layout :
+       {StreamLayout{600, 500, 1, 31, 15}, StreamLayout{2, 300000, 1, 31, 15}, StreamLayout{1, 1, 600001, 31, 15},
+        StreamLayout{90, 400, 9, 31, 15}, StreamLayout{90, 400, 9, 32, 16, Trellis::kDownColumns},
+        StreamLayout{600, 500, 1, 32, 16, Trellis::kAlongRows},
+        StreamLayout{2, 300000, 1, 32, 16, Trellis::kAlongRows}}) {
     SCOPED_TRACE(describe(layout));
-    const SampleStream sample = make_stream(random, layout, 1.5);
+    SampleStream sample = make_stream(random, layout, 1.5);
+    if (layout.trellis != Trellis::kNone) put_on_trellis(sample);
     const std::vector<uint8_t> model = fit(GetParam(), {&sample, 1});
     const Result<Encoder> encoder = Encoder::create(model);
     ASSERT_TRUE(encoder.ok());
