@@ -457,6 +457,16 @@ std::optional<SplitSpec> split_of(std::string_view name, std::string_view spec) 
 std::optional<SplitSpec> cifar_of(std::string_view spec) { return split_of("cifar10", spec); }
 std::optional<SplitSpec> mnist_of(std::string_view spec) { return split_of("mnist", spec); }
 
+// Of a folder without images, in the order of their names.
+std::vector<fs::path> files_in(std::string_view folder, std::string_view extension) {
+  std::vector<fs::path> files;
+  if (!fs::is_directory(folder) || !find_images(folder).files.empty()) return files;
+  for (fs::path& entry : sorted_entries(folder)) {
+    if (entry.extension() == extension) files.push_back(std::move(entry));
+  }
+  return files;
+}
+
 // Of the file's name in FILE.npz:ARRAY.
 size_t file_end(std::string_view spec) {
   const size_t at = spec.find(".npz:");
@@ -490,7 +500,7 @@ std::vector<fs::path> files_of(std::string_view spec) {
   if (const auto mnist = mnist_of(spec)) return Mnist::files(mnist->folder, mnist->training);
   if (spec.starts_with(kSynthetic)) return {};
   if (!fs::is_directory(spec)) return {fs::path(spec.substr(0, file_end(spec)))};
-  std::vector<fs::path> files = npz_files_of(spec);
+  std::vector<fs::path> files = array_files_of(spec);
   if (!files.empty()) return files;
   for (LabelledFile& file : scan_folder(spec).files) files.push_back(std::move(file.path));
   return files;
@@ -498,12 +508,12 @@ std::vector<fs::path> files_of(std::string_view spec) {
 
 std::vector<fs::path> npz_files_of(std::string_view spec) {
   if (spec.ends_with(".npz") && !fs::is_directory(spec)) return {fs::path(spec)};
-  std::vector<fs::path> files;
-  if (!fs::is_directory(spec) || !find_images(spec).files.empty()) return files;
-  for (fs::path& entry : sorted_entries(spec)) {
-    if (entry.extension() == ".npz") files.push_back(std::move(entry));
-  }
-  return files;
+  return files_in(spec, ".npz");
+}
+
+std::vector<fs::path> array_files_of(std::string_view spec) {
+  std::vector<fs::path> files = npz_files_of(spec);
+  return files.empty() ? files_in(spec, ".npy") : files;
 }
 
 Split split(std::unique_ptr<Dataset> dataset, uint64_t count) {

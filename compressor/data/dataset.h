@@ -93,6 +93,8 @@ std::vector<std::filesystem::path> files_of(std::string_view spec);
 
 // FILE.npz itself; the .npz files of a folder without images, in the order of their names; none for what is neither.
 std::vector<std::filesystem::path> npz_files_of(std::string_view spec);
+// The same, or, where there are none, the .npy files of a folder without images.
+std::vector<std::filesystem::path> array_files_of(std::string_view spec);
 
 // The k-th sample of an order in which every prefix is spread over the whole set, so that a part of a folder that is
 // sorted by class has samples of all classes. A permutation of 0 to size - 1.

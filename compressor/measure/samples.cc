@@ -137,7 +137,19 @@ struct SampleFile {
   std::vector<int64_t> labels;  // empty: none
 };
 
+// The only array of a .npy file is that of the only input.
+SampleFile read_npy_samples(const fs::path& file, const Inputs& inputs) {
+  if (inputs.needed.size() != 1) {
+    throw Error::make("{}: has one array, and the model has the inputs {}: .npz files have an array for each",
+                      printable(file.string()), list_of(inputs.names()));
+  }
+  std::vector<Column> columns;
+  columns.push_back({.input = inputs.needed[0], .name = printable(file.string()), .array = data::read_npy(file)});
+  return {SampleTable(std::move(columns)), {}};
+}
+
 SampleFile read_samples(const fs::path& file, const Inputs& inputs) {
+  if (file.extension() == ".npy") return read_npy_samples(file, inputs);
   std::vector<std::string> all = arrays_in(file);
   std::map<std::string, std::string> wanted;  // array -> input
   const bool needs_names = inputs.needed.size() != 1;
@@ -323,7 +335,7 @@ std::shared_ptr<const SampleSource> open_named(const Inputs& inputs, const std::
 std::vector<fs::path> sample_files(const std::vector<std::string>& specs) {
   std::vector<fs::path> files;
   for (const std::string& spec : specs) {
-    std::vector<fs::path> own = data::npz_files_of(spec);
+    std::vector<fs::path> own = data::array_files_of(spec);
     if (own.empty()) return {};
     files.insert(files.end(), own.begin(), own.end());
   }

@@ -5,7 +5,7 @@
 //
 // The data of a model with one input may be any data set of data/dataset.h. For several inputs it is
 //     FILE.npz ...    arrays named as the inputs
-//     DIR ...         a folder of such files and no images, in the order of their names
+//     DIR ...         a folder of such files and no images, in the order of their names; or, for one input, of .npy files
 //     NAME=SPEC ...   for each input: a data set of images, FILE.npy, FILE.npz (the array of the input's name, `x` or
 //                     the only one), FILE.npz:ARRAY, `zeros`, or a number, which fills the input
 // Inputs with default values may be left out. Arrays become values of the input's type. Which of their axes counts the

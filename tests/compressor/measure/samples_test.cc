@@ -198,6 +198,13 @@ TEST_F(SamplesTest, FilesOfSamplesComeInTheOrderOfTheirNamesWithAnyShapes) {
   for (int k = 0; k < 2; ++k) npz("one/" + std::to_string(k) + ".npz", {{"values", counted({3, 2})}});
   EXPECT_EQ(open("float[N,2] x", {at("one")}).size(), 6u);
   EXPECT_EQ(open("float[N,2] x", {at("one/0.npz"), at("one")}).size(), 9u);
+  // .npy files have one array.
+  std::filesystem::create_directories(folder_ / "arrays");
+  for (int k = 0; k < 3; ++k) npy("arrays/" + std::to_string(k) + ".npy", counted({k + 1, 2}));
+  const Samples arrays = open("float[N,2] x", {at("arrays")});
+  EXPECT_EQ(arrays.size(), 6u);
+  EXPECT_EQ(floats(sample(arrays, 2)["x"]), (std::vector<float>{2, 3}));
+  EXPECT_NE(error("float[N,2] x, float[N,2] z", {at("arrays")}).find("0.npy: has one array"), std::string::npos);
 }
 
 TEST_F(SamplesTest, EachInputMayHaveDataOfItsOwn) {
