@@ -77,7 +77,6 @@ class ModelQuantizer {
     double share = 0;             // step at multiplier 1
     int32_t least = 0, most = 0;  // of integers, less their zero
     entropy::Trellis possible_trellis = entropy::Trellis::kNone;  // where its values do not reach too far
-    bool is_wide = false;                                         // in so many steps that code lengths hardly differ
     bool exact = false;  // kept as it is: with these steps it would be no smaller, or lose its largest values
     std::optional<uint64_t> exact_bytes;  // its lossless stream; found once
   };

@@ -83,8 +83,10 @@ void describe(const QuenchFile& file, uint32_t number, std::span<std::byte> scra
   std::vector<uint16_t> indices(info.index_count);
   file.check(file.reader().decode_indices(number, indices, scratch));
   // Of an index on a trellis its symbol is coded, half of it.
-  if (info.trellis != entropy::Trellis::kNone)
+  if (info.trellis != entropy::Trellis::kNone) {
+    tensor.trellis = info.trellis == entropy::Trellis::kDownColumns ? "columns" : "rows";
     std::ranges::transform(indices, indices.begin(), [](uint16_t i) { return i / 2; });
+  }
   tensor.entropy = order0_entropy(counts_of(indices, codebook.entries));
 }
 

@@ -15,6 +15,7 @@ struct InspectedTensor {
   std::string type;
   std::vector<int64_t> dims;
   uint64_t elements = 0;
+  std::string trellis;     // "columns" or "rows", where indices follow one (formats/entropy/trellis.h); otherwise empty
   std::string encoding;    // "raw", "planes", "delta planes", or the coder's name
   uint32_t dimension = 0;  // of the codebook's vectors; 0: not quantized
   uint32_t centers = 0;    // entries of the codebook; of 8-bit integers, how many different ones there are

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <limits>
 
 #include "formats/base/parallel.h"
@@ -68,10 +69,12 @@ void TrellisAssigner::assign(std::span<const float> values, uint32_t& state, std
   for (size_t i = 0; i < values.size(); ++i) {
     Workspace::Step& step = workspace.steps[i];
     float prices[4];
+    // Where costs overflowed, the way back would be none.
+    const float value = std::isnan(values[i]) ? 0.0f : std::clamp(values[i], -kMaxMagnitude, kMaxMagnitude);
     for (uint32_t residue = 0; residue < 4; ++residue) {
       const Subset& subset = subsets_[residue];
-      const uint32_t best = subset.assigner.assign(values[i]);
-      const float distance = values[i] - subset.centers[best];
+      const uint32_t best = subset.assigner.assign(value);
+      const float distance = value - subset.centers[best];
       step.symbols[residue] = best;
       prices[residue] = distance * distance + subset.prices[best];
     }

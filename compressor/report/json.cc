@@ -298,6 +298,7 @@ std::string to_json(const measure::Inspection& inspection) {
                                {"dims", tensor.dims},
                                {"elements", tensor.elements},
                                {"encoding", tensor.encoding},
+                               {"trellis", tensor.trellis.empty() ? Json() : Json(tensor.trellis)},
                                {"dimension", tensor.dimension},
                                {"centers", tensor.centers},
                                {"codebook", tensor.codebook},

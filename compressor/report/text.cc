@@ -213,7 +213,7 @@ std::string to_text(const measure::Inspection& inspection) {
   };
   for (const measure::InspectedTensor& tensor : inspection.tensors) {
     const bool is_quantized = tensor.dimension > 0;
-    table.row({tensor.name, data::dims_text(tensor.dims), tensor.encoding,
+    table.row({tensor.name, data::dims_text(tensor.dims), tensor.encoding + (tensor.trellis.empty() ? "" : ", trellis"),
                tensor.centers > 0 ? std::to_string(tensor.centers) : "",
                is_quantized ? std::to_string(tensor.dimension) : "", human_number(tensor.bits_per_weight, 2),
                tensor.entropy ? human_number(*tensor.entropy, 2) : "", std::to_string(tensor.bytes),

@@ -468,6 +468,8 @@ Status read_index_layouts(TensorTable& table) {
     }
     info.rows = info.index_count / (info.channels * info.inner);
     record.layout = {info.rows, info.channels, info.inner, codebook.entries, codebook.zero_symbol, info.trellis};
+    if (info.trellis != entropy::Trellis::kNone && (codebook.entries % 2 != 0 || codebook.zero_symbol % 2 != 0))
+      return table.corrupt(i, "a trellis over an odd codebook");
     QUENCH_RETURN_IF_ERROR(entropy::check_layout(record.layout));
   }
   return {};

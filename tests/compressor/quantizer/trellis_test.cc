@@ -67,6 +67,23 @@ TEST(Trellis, TheBestOfAllPathsIsFound) {
   }
 }
 
+TEST(Trellis, AnyValuesGiveAPath) {
+  const TrellisAssigner assigner(priced_symbols(2), 0.1f);
+  TrellisAssigner::Workspace workspace;
+  for (const float odd : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), -3e38f}) {
+    for (uint32_t begin = 0; begin < 8; ++begin) {
+      const std::vector<float> values = {odd, 0, odd, 1, odd};
+      std::vector<uint32_t> indices(values.size());
+      uint32_t state = begin, walked = begin;
+      assigner.assign(values, state, indices, workspace);
+      for (const uint32_t index : indices) {
+        EXPECT_EQ(index & 1, walked & 1) << odd << " from " << begin;
+        walked = entropy::next_state(walked, index / 2);
+      }
+    }
+  }
+}
+
 struct Point {
   double bits, decibels;
 };
