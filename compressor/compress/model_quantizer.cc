@@ -40,8 +40,8 @@ constexpr double kSmallestStep = 1.0 / 128;
 constexpr double kSmallestGridStep = 1.0 / 4096;
 // Below this entropy of rounded values, in bits, learned centers. ResNet-32 without data has on a trellis 7.8 dB against
 // 7.0 at 20 times smaller, 3.0 against 3.3 at 26 times, 1.1 against 1.5 at 34 times; with this limit 3.4 and 1.6. At one
-// to two bits models differ: a net of grouped convolutions has 2 dB less than with learned centers, and 2 dB more with a limit of
-// 1.3, with which a ResNet-20 has 2.7 dB less.
+// to two bits models differ: a net of grouped convolutions has 2 dB less than with learned centers, and 2 dB more with a
+// limit of 1.3, with which a ResNet-20 has 2.7 dB less.
 constexpr double kTrellisBits = 1.0;
 // The same without error feedback, which makes up for a path's values being too large where half of the states have no 0: by
 // 1.4 % at 2 bits, 8 % at 1.3, in all layers alike.
@@ -72,6 +72,17 @@ entropy::Trellis trellis_of(const Weight& weight, const CalibratedUse* use) {
 std::vector<int64_t> group_of(const Weight& weight) {
   return weight.dims.size() > 2 ? std::vector<int64_t>(weight.dims.begin() + 2, weight.dims.end())
                                 : std::vector<int64_t>{};
+}
+
+// Bits of a value that is rounded to the symbols of a trellis; of a sample.
+double rounded_entropy(const CodedTensor& tensor, std::span<const float> values) {
+  std::vector<uint64_t> counts(2 * static_cast<size_t>(kLargestLearned) + 1);
+  const size_t stride = values.size() / kLearnedVectors + 1;
+  for (size_t e = 0; e < values.size(); e += stride) {
+    const float symbol = std::nearbyint(values[e] / tensor.scale(e) / kTrellisSpacing);
+    ++counts[static_cast<size_t>(std::clamp(symbol, -kLargestLearned, kLargestLearned) + kLargestLearned)];
+  }
+  return entropy::entropy_bits(counts);
 }
 
 }  // namespace
@@ -328,17 +339,6 @@ void ModelQuantizer::fit_code_lengths(Tensor& tensor, std::span<const float> vec
     for (size_t c = 0; c < counts.size(); ++c)
       tensor.codebook.bits[c] = static_cast<float>(std::log2(total / counts[c]));
   }
-}
-
-// Bits of a value that is rounded to the symbols of a trellis; of a sample.
-double rounded_entropy(const CodedTensor& tensor, std::span<const float> values) {
-  std::vector<uint64_t> counts(2 * static_cast<size_t>(kLargestLearned) + 1);
-  const size_t stride = values.size() / kLearnedVectors + 1;
-  for (size_t e = 0; e < values.size(); e += stride) {
-    const float symbol = std::nearbyint(values[e] / tensor.scale(e) / kTrellisSpacing);
-    ++counts[static_cast<size_t>(std::clamp(symbol, -kLargestLearned, kLargestLearned) + kLargestLearned)];
-  }
-  return entropy::entropy_bits(counts);
 }
 
 const ErrorFeedback* ModelQuantizer::feedback_of(const Tensor& tensor) const {
