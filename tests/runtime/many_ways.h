@@ -13,6 +13,20 @@ inline HostTensor reals(const std::vector<float>& values) {
   return HostTensor::of<float>({static_cast<int64_t>(values.size())}, values);
 }
 
+// Two sessions of one model, each with a state of its own.
+struct TwoSessions {
+  explicit TwoSessions(const std::string& file) : bytes(file) {
+    status = open_model(as_bytes(bytes), {}, {}, model);
+    if (status.ok()) status = create_session(*model, {}, one);
+    if (status.ok()) status = create_session(*model, {}, two);
+  }
+
+  std::string bytes;
+  Status status;
+  ModelHandle model;
+  SessionHandle one, two;
+};
+
 // Runs the model with every kind of plan; all must agree. With one session, twice: nothing may be left from a run.
 inline Tensors run_all_ways(const std::string& bytes, const Tensors& inputs) {
   Tensors first;

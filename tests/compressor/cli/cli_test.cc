@@ -200,6 +200,13 @@ TEST_F(Cli, InspectAddsUpToTheFile) {
   EXPECT_NE(text.out.find("100.0 %"), std::string::npos);
 }
 
+TEST_F(Cli, InspectShowsATrellis) {
+  const Json report = json_of(run_program({"inspect", QUENCH_TRELLIS_FILE, "--json"}));
+  EXPECT_EQ(report["tensors"][0]["trellis"], "rows");
+  EXPECT_NE(run_program({"inspect", QUENCH_TRELLIS_FILE}).out.find("arithmetic, trellis"), std::string::npos);
+  EXPECT_TRUE(json_of(run_program({"inspect", quench(), "--json"}))["tensors"][0]["trellis"].is_null());
+}
+
 TEST_F(Cli, EvalMeasuresAccuracyAndFidelity) {
   const Json report = json_of(run_program({"eval", quench(), "--against", onnx(), "--data", kData, "--json"}));
   EXPECT_EQ(report["samples"], 64);

@@ -73,16 +73,12 @@ TEST(If, BranchThatDependsOnShapesGivesEachPlanItsOwnWeights) {
       .node("If", {"one_row"}, {"m"}, {subgraph("then_branch", then_branch), subgraph("else_branch", else_branch)})
       .node("MatMul", {"x", "m"}, {"y"})
       .output("y");
-  const std::string bytes = graph.build();
-  ModelHandle model;
-  ASSERT_TRUE(open_model(as_bytes(bytes), {}, {}, model).ok());
-  SessionHandle one, two;
-  ASSERT_TRUE(create_session(*model, {}, one).ok());
-  ASSERT_TRUE(create_session(*model, {}, two).ok());
+  TwoSessions sessions(graph.build());
+  ASSERT_TRUE(sessions.status.ok());
   Tensors outputs;
-  ASSERT_TRUE(run_session(*one, {HostTensor::of<float>({1, 2}, {1, 1})}, &outputs).ok());
+  ASSERT_TRUE(run_session(*sessions.one, {HostTensor::of<float>({1, 2}, {1, 1})}, &outputs).ok());
   EXPECT_EQ(outputs[0].values<float>(), (std::vector<float>{4, 6}));
-  ASSERT_TRUE(run_session(*two, {HostTensor::of<float>({2, 2}, {1, 1, 0, 1})}, &outputs).ok());
+  ASSERT_TRUE(run_session(*sessions.two, {HostTensor::of<float>({2, 2}, {1, 1, 0, 1})}, &outputs).ok());
   EXPECT_EQ(outputs[0].values<float>(), (std::vector<float>{12, 14, 7, 8}));
 }
 

@@ -179,19 +179,15 @@ TEST(Stages, MatricesThatTheRunTellsAreNotShared) {
       .node("Reshape", {"values", "two"}, {"matrix"})
       .node("MatMul", {"x", "matrix"}, {"y"})
       .output("y");
-  const std::string bytes = graph.build();
-  ModelHandle model;
-  ASSERT_TRUE(open_model(as_bytes(bytes), {}, {}, model).ok());
-  SessionHandle one, two;
-  ASSERT_TRUE(create_session(*model, {}, one).ok());
-  ASSERT_TRUE(create_session(*model, {}, two).ok());
+  TwoSessions sessions(graph.build());
+  ASSERT_TRUE(sessions.status.ok());
   const HostTensor x = HostTensor::of<float>({1, 2}, {1, 10});
   Tensors first, second;
-  ASSERT_TRUE(run_session(*one, {x, reals({1, 2, 0, 3, 4})}, &first).ok());
-  ASSERT_TRUE(run_session(*two, {x, reals({0, 5, 6, 7, 8})}, &second).ok());
+  ASSERT_TRUE(run_session(*sessions.one, {x, reals({1, 2, 0, 3, 4})}, &first).ok());
+  ASSERT_TRUE(run_session(*sessions.two, {x, reals({0, 5, 6, 7, 8})}, &second).ok());
   EXPECT_EQ(first[0].values<float>(), (std::vector<float>{31, 42}));
   EXPECT_EQ(second[0].values<float>(), (std::vector<float>{75, 86}));
-  ASSERT_TRUE(run_session(*one, {x, reals({0, 5, 6, 7, 8})}, &first).ok());
+  ASSERT_TRUE(run_session(*sessions.one, {x, reals({0, 5, 6, 7, 8})}, &first).ok());
   EXPECT_EQ(first[0].values<float>(), (std::vector<float>{75, 86}));
 }
 
